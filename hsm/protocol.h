@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What mintmarkd and a worker say to each other over a SOCK_SEQPACKET socketpair: one packet, one message. Both sides treat
+ * the other's packets as outside input: every field is bounded, anything unexpected ends the connection.
+ *
+ *     mintmarkd -> worker   START  once, first: the key to load, as JSON
+ *     worker -> mintmarkd   READY  the key's protected headers, or why the worker can't serve (then it exits)
+ *     mintmarkd -> worker   SIGN   a sentence to sign
+ *     worker -> mintmarkd   SIGNED its signature, or why not
+ *
+ * Integers are in host byte order: both ends are one machine and one build.
+ */
+#ifndef MM_HSM_PROTOCOL_H
+#define MM_HSM_PROTOCOL_H
+
+#include "crypto/algorithm.h"
+#include "util/base.h"
+#include "util/json.h"
+
+enum {
+    MM_PACKET_MAX = 32768,
+    MM_PAYLOAD_MAX = 16384,
+    MM_HEADER_MAX = 512,
+    MM_WORKER_FD = 3, /* the worker's end of the socketpair */
+};
+
+/* What a worker can be asked to sign. Each has its own `typ` and its own checks (sentence.h). */
+enum mm_sentence { MM_SENTENCE_ACCESS_TOKEN = 1 };
+
+enum mm_message_kind { MM_MESSAGE_START = 1, MM_MESSAGE_READY, MM_MESSAGE_SIGN, MM_MESSAGE_SIGNED };
+
+/* A message as taken from a packet; `data` points into the packet. */
+struct mm_message {
+    enum mm_message_kind kind;
+    uint64_t id;                /* SIGN, SIGNED: which request */
+    enum mm_sentence sentence;  /* SIGN */
+    enum mm_code code;          /* READY, SIGNED: MM_OK, or what went wrong */
+    int64_t timeout_ms;         /* SIGN: not worth signing after so long; from the packet's arrival */
+    const uint8_t *data;        /* START, READY: JSON; SIGN: payload; SIGNED: signature, or a reason as text */
+    size_t length;
+};
+
+/* Write `message` as a packet into `packet` of MM_PACKET_MAX bytes. MM_BODY_TOO_LARGE if it doesn't fit. */
+MM_MUST_USE bool mm_message_encode(const struct mm_message *message, uint8_t *packet, size_t *ret_length,
+                                   struct mm_error *err);
+
+/* Take a packet apart; MM_INTERNAL for anything that mm_message_encode() wouldn't have written. */
+MM_MUST_USE bool mm_message_decode(const uint8_t *packet, size_t length, struct mm_message *ret_message,
+                                   struct mm_error *err);
+
+/*
+ * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk"}. READY's JSON: {"kid","signing": "engine"|"direct",
+ * "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
+ */
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The JWS algorithms Mintmark signs and verifies (RFC 7518 section 3.1, RFC 8037): one table, no `none`, no HMAC.
+ */
+#ifndef MM_CRYPTO_ALGORITHM_H
+#define MM_CRYPTO_ALGORITHM_H
+
+#include "util/base.h"
+
+enum mm_algorithm { MM_ES256, MM_ES384, MM_RS256, MM_PS256, MM_EDDSA };
+
+enum mm_key_type { MM_KEY_P256, MM_KEY_P384, MM_KEY_RSA, MM_KEY_ED25519 };
+
+enum {
+    MM_SIGNATURE_MAX = 512,  /* RSA-4096 */
+    MM_RSA_BITS_MIN = 2048,
+    MM_RSA_BITS_MAX = 4096,
+};
+
+/* `ES256`, …: the `alg` of a JWS header. */
+const char *mm_algorithm_name(enum mm_algorithm algorithm);
+
+MM_MUST_USE bool mm_algorithm_parse(const char *name, enum mm_algorithm *ret_algorithm);
+
+/* The type of key that the algorithm signs with. */
+enum mm_key_type mm_algorithm_key_type(enum mm_algorithm algorithm);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SHA-256, random bytes and constant-time comparison. With its siblings in this folder the only code outside hsm/ that
+ * touches libcrypto.
+ */
+#ifndef MM_CRYPTO_DIGEST_H
+#define MM_CRYPTO_DIGEST_H
+
+#include "util/base.h"
+
+enum { MM_SHA256_LENGTH = 32, MM_SHA256_HEX_LENGTH = 64 };
+
+/* SHA-256 of one byte string. */
+void mm_sha256(const void *data, size_t length, uint8_t out[MM_SHA256_LENGTH]);
+
+struct mm_bytes {
+    const void *data;
+    size_t length;
+};
+
+/* SHA-256 of the concatenation of `n` byte strings. */
+void mm_sha256_parts(const struct mm_bytes *parts, size_t n, uint8_t out[MM_SHA256_LENGTH]);
+
+/* SHA-256 as lower-case hex with a NUL. */
+void mm_sha256_hex(const void *data, size_t length, char out[MM_SHA256_HEX_LENGTH + 1]);
+
+/* Source of randomness, passed in so that tests can fix it. */
+struct mm_random {
+    bool (*fill)(void *context, void *out, size_t length);
+    void *context;
+};
+
+/* libcrypto's DRBG; false only if the machine has no entropy. */
+extern const struct mm_random MM_SYSTEM_RANDOM;
+
+/* Compare secrets of equal length in constant time. */
+bool mm_bytes_equal(const void *a, const void *b, size_t length);
+
+#endif

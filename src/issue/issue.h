@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one path that makes a token, whichever endpoint asked: decide, build claims, record, sign, hand back. A token that is
+ * not in the ledger can't exist; an entry whose signature failed is followed by one that says so. Every job has a deadline.
+ */
+#ifndef MM_ISSUE_ISSUE_H
+#define MM_ISSUE_ISSUE_H
+
+#include "config/config.h"
+#include "keyring/keyring.h"
+#include "ledger/ledger.h"
+#include "oauth/mtls.h"
+#include "hsm/pool.h"
+#include "policy/decide.h"
+#include "util/clock.h"
+
+enum { MM_REQUEST_ID_LENGTH = 22 };
+
+struct mm_issuer; /* opaque */
+
+/* What an issuer works with; everything is borrowed and outlives it. */
+struct mm_issuer_parts {
+    const char *issuer_url;
+    struct mm_ledger *ledger;
+    struct mm_pool *pool;
+    const struct mm_key *key;
+    const struct mm_clock *clock;
+    const struct mm_random *random;
+    int64_t max_ttl; /* seconds */
+    size_t queue;    /* jobs at once */
+};
+
+MM_MUST_USE struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm_error *err);
+
+/* Refuse new jobs (MM_SHUTTING_DOWN); those begun go on to their end or their deadline. */
+void mm_issuer_drain(struct mm_issuer *issuer);
+
+/* Jobs not yet answered. */
+size_t mm_issuer_n_jobs(struct mm_issuer *issuer);
+
+/* Stop once no job is left unanswered or unrecorded. Call after draining, before the pool and the ledger stop. */
+void mm_issuer_stop(struct mm_issuer *issuer);
+MM_DEFINE_CLEANUP(struct mm_issuer, mm_issuer_stop);
+
+/* A token that was made; valid during the callback only. */
+struct mm_issued {
+    const char *jwt;
+    const char *jti;
+    int64_t expires_at;    /* Unix seconds */
+    int64_t issued_at;     /* Unix seconds */
+    const json_t *claims;  /* the payload */
+    const json_t *scopes;  /* array of strings */
+};
+
+/* Called exactly once, on any thread, perhaps before mm_issue() returns: `issued` or `err`. */
+typedef void (*mm_issue_done)(void *context, const struct mm_issued *issued, const struct mm_error *err);
+
+/*
+ * Make a token for `principal`. False: refused or not begun, `err` says why (the codes of mm_policy_decide(), MM_OVERLOADED,
+ * MM_SHUTTING_DOWN), and `done` won't be called; a refusal was recorded (repeated ones coalesced). `config` is the snapshot
+ * that `principal` was found in; the job holds a reference of its own. `deadline_ns`: monotonic.
+ */
+MM_MUST_USE bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
+                          const struct mm_token_request *request, const char *request_id, int64_t deadline_ns,
+                          mm_issue_done done, void *context, struct mm_error *err);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: what was issued, refused, and changed, as one hash chain. An entry is stored once, as exact bytes:
+ *     hash = SHA-256("mintmark-ledger-v1" || 0x00 || previous hash || sequence (8 bytes, big-endian) || bytes)
+ * with 32 zero bytes before the first entry, whose sequence is 1. One writer thread commits entries in groups; nothing that
+ * depends on an entry may happen before its receipt.
+ */
+#ifndef MM_LEDGER_LEDGER_H
+#define MM_LEDGER_LEDGER_H
+
+#include "crypto/digest.h"
+#include "util/clock.h"
+#include "util/json.h"
+
+/* The `type` of an entry. X(symbol, wire name) */
+#define MM_ENTRY_TABLE(X) \
+    X(MM_ENTRY_LEDGER_CREATED, "ledger.created") \
+    X(MM_ENTRY_KEY_ACTIVATED, "key.activated") \
+    X(MM_ENTRY_POLICY_LOADED, "policy.loaded") \
+    X(MM_ENTRY_TOKEN_ISSUED, "token.issued") \
+    X(MM_ENTRY_SIGN_FAILED, "token.sign_failed") \
+    X(MM_ENTRY_TOKEN_REFUSED, "token.refused") \
+    X(MM_ENTRY_SERVICE_STARTED, "service.started") \
+    X(MM_ENTRY_SERVICE_STOPPED, "service.stopped") \
+    X(MM_ENTRY_HSM_EVENT, "hsm.event")
+
+enum mm_entry_type {
+#define MM_ENTRY_SYMBOL(symbol, name) symbol,
+    MM_ENTRY_TABLE(MM_ENTRY_SYMBOL)
+#undef MM_ENTRY_SYMBOL
+};
+
+const char *mm_entry_type_name(enum mm_entry_type type);
+
+enum { MM_ENTRY_BYTES_MAX = 16384 };
+
+struct mm_ledger; /* opaque: the writer */
+
+struct mm_receipt {
+    int64_t sequence;
+    uint8_t hash[MM_SHA256_LENGTH];
+};
+
+/* Make an empty ledger at `file` (mode 0600). MM_STORE_EXISTS if something is there already. Only `mintmark init` calls it. */
+MM_MUST_USE bool mm_ledger_create(const char *file, struct mm_error *err);
+
+/*
+ * Open an existing ledger for writing and start its writer thread. MM_STORE_MISSING if there is none; MM_LEDGER_UNAVAILABLE
+ * if another process writes it; MM_LEDGER_CORRUPT if the last entries don't continue the chain. `gather_us`: how long the
+ * writer waits for more entries before it commits a group (microseconds; 0: not at all).
+ */
+MM_MUST_USE struct mm_ledger *mm_ledger_open(const char *file, const struct mm_clock *clock, unsigned gather_us,
+                                             struct mm_error *err);
+
+/*
+ * Called on the writer thread, once: `receipt` when the entry is durable, else `err` (MM_LEDGER_UNAVAILABLE, …) and the entry
+ * is surely not in the ledger. Must not block and must not call into the ledger except mm_ledger_submit().
+ */
+typedef void (*mm_ledger_done)(void *context, const struct mm_receipt *receipt, const struct mm_error *err);
+
+/*
+ * Queue an entry: `type`, the time now, and the members of `fields` (borrowed; an object) as one JSON object. `account` and
+ * `jti` members of `fields` are indexed. False (MM_OVERLOADED when the queue is full, MM_LEDGER_UNAVAILABLE after close) means
+ * `done` will not be called. `done` may be NULL.
+ */
+MM_MUST_USE bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields,
+                                  mm_ledger_done done, void *context, struct mm_error *err);
+
+/*
+ * Append and wait until durable. Past `deadline_ns` (monotonic): MM_DEADLINE_EXCEEDED, and the entry may or may not get in.
+ * Not to be called on the writer thread.
+ */
+MM_MUST_USE bool mm_ledger_append(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields,
+                                  int64_t deadline_ns, struct mm_receipt *ret_receipt, struct mm_error *err);
+
+/* Whether the last commit worked (true before the first); readiness asks this. */
+bool mm_ledger_is_healthy(struct mm_ledger *ledger);
+
+/* Commit what is queued, stop the writer, close. NULL is allowed. */
+void mm_ledger_close(struct mm_ledger *ledger);
+MM_DEFINE_CLEANUP(struct mm_ledger, mm_ledger_close);
+
+#endif

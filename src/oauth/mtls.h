@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is calling, by client certificate (RFC 8705 section 2.1, and SPIFFE's X.509-SVIDs).
+ */
+#ifndef MM_OAUTH_MTLS_H
+#define MM_OAUTH_MTLS_H
+
+#include "policy/policy.h"
+
+/* An authenticated caller; borrows from the policy it was found in. */
+struct mm_principal {
+    const struct mm_tenant *tenant;
+    const struct mm_account *account;
+    int64_t not_after; /* Unix seconds: no token outlives the credential */
+    const char *credential; /* how the caller proved itself, for the ledger: `mtls` */
+    char fingerprint[MM_SHA256_HEX_LENGTH + 1]; /* of the certificate, for the ledger */
+};
+
+/*
+ * Find the account of `tenant_id` that `certificate` (NULL: none was sent) stands for, at `now` (Unix seconds).
+ * MM_CERTIFICATE_REQUIRED without one; MM_ACCESS_DENIED alike for an unknown tenant, another tenant's certificate and one that
+ * no account names; MM_CERTIFICATE_INVALID as mm_trust_verify(); MM_CREDENTIAL_AMBIGUOUS if it matches two accounts.
+ */
+MM_MUST_USE bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id,
+                                      const struct mm_certificate *certificate, int64_t now,
+                                      struct mm_principal *ret_principal, struct mm_error *err);
+
+#endif

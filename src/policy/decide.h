@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The decision: a pure function of account, request and policy. One grant must satisfy the whole request; two grants are
+ * never joined and nothing is narrowed silently.
+ */
+#ifndef MM_POLICY_DECIDE_H
+#define MM_POLICY_DECIDE_H
+
+#include "policy/policy.h"
+
+enum { MM_SCOPES_MAX = 32, MM_SCOPE_LENGTH_MAX = 64, MM_RESOURCE_LENGTH_MAX = 256, MM_AUDIENCE_LENGTH_MAX = 256 };
+
+struct mm_token_request {
+    const char *const *scopes; /* distinct, at least one */
+    size_t n_scopes;
+    const char *resource_id; /* NULL: all of the grant's resources */
+    const char *audience;    /* NULL: all of the tenant's audiences */
+    int64_t ttl;             /* seconds; 0: the grant's default */
+};
+
+struct mm_decision {
+    const struct mm_grant *grant; /* borrowed from the policy */
+    size_t grant_index;           /* of the account's grants, from 0: named in the ledger */
+    int64_t ttl;                  /* seconds, before the credential's own end is applied */
+};
+
+/*
+ * The first grant, in the file's order, that covers every scope, the resource and the TTL. When none does, the error says
+ * which part no grant covers: MM_SCOPE_NOT_GRANTED, MM_RESOURCE_NOT_GRANTED, MM_AUDIENCE_NOT_GRANTED, MM_TTL_TOO_LONG, or
+ * MM_NO_SINGLE_GRANT when each part is covered but by different grants. MM_INVALID_REQUEST without scopes.
+ */
+MM_MUST_USE bool mm_policy_decide(const struct mm_tenant *tenant, const struct mm_account *account,
+                                  const struct mm_token_request *request, struct mm_decision *ret_decision,
+                                  struct mm_error *err);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tenants, accounts and grants as read from reviewed files. Everything here is immutable once built: a policy is a value that
+ * many threads read; a reload builds another. No I/O: config/ reads the files.
+ */
+#ifndef MM_POLICY_POLICY_H
+#define MM_POLICY_POLICY_H
+
+#include "crypto/certificate.h"
+#include "util/problems.h"
+#include "util/schema.h"
+
+struct mm_strings {
+    char **items;
+    size_t n;
+};
+
+/* What the operator lets a tenant's file grant at most (mintmark.yaml, tenants.<id>). */
+struct mm_envelope {
+    struct mm_strings audiences;
+    struct mm_strings resources; /* literals, or a prefix that ends in `*` */
+    struct mm_strings issuers;   /* https URLs of OIDC issuers */
+    struct mm_strings actions;   /* default: read */
+    struct mm_strings kinds;     /* default: repo, blob; a scope is action:kind */
+    struct mm_strings shared_with; /* tenants whose envelopes may overlap this one */
+};
+
+enum mm_mtls_name { MM_MTLS_SAN_URI, MM_MTLS_SAN_DNS, MM_MTLS_SUBJECT_DN, MM_MTLS_FINGERPRINT };
+
+/* One `authenticate: - mtls:` rule: every name given must match (usually one is). */
+struct mm_mtls_rule {
+    char *names[4]; /* by enum mm_mtls_name; NULL where the rule doesn't ask. Lower-cased for DNS and fingerprint */
+};
+
+struct mm_grant {
+    struct mm_strings scopes;
+    struct mm_strings resources; /* literals, or a prefix that ends in `*` */
+    int64_t ttl_default;         /* seconds */
+    int64_t ttl_max;             /* seconds */
+    int line;
+};
+
+struct mm_account {
+    char *id;
+    char *identity; /* `<tenant>/<id>`: the sub and client_id */
+    char *name;
+    bool is_service_account; /* the claim, false unless the file says true */
+    struct mm_mtls_rule *mtls;
+    size_t n_mtls;
+    struct mm_grant *grants;
+    size_t n_grants;
+    int line;
+};
+
+struct mm_tenant {
+    char *id;
+    char *env;
+    struct mm_strings audience;
+    int64_t max_ttl; /* seconds */
+    struct mm_account *accounts;
+    size_t n_accounts;
+    struct mm_envelope envelope;
+    struct mm_trust *client_ca; /* owned */
+    char digest[MM_SHA256_HEX_LENGTH + 1]; /* of the tenant's file */
+};
+
+struct mm_policy {
+    struct mm_tenant *tenants; /* sorted by id */
+    size_t n_tenants;
+    char digest[MM_SHA256_HEX_LENGTH + 1]; /* over the tenants' ids, envelopes and file digests: what ledger entries name */
+};
+
+/* The schemas of a tenant's file and of an envelope. */
+extern const struct mm_schema MM_TENANT_FILE_SCHEMA;
+extern const struct mm_schema MM_ENVELOPE_SCHEMA;
+
+/* Build an envelope from its validated JSON. False: MM_NO_MEMORY. */
+MM_MUST_USE bool mm_envelope_build(const json_t *json, struct mm_envelope *ret_envelope, struct mm_error *err);
+void mm_envelope_clear(struct mm_envelope *envelope);
+
+/*
+ * Build a tenant from its file, already valid against the schema, and check it against its envelope and `max_ttl` (seconds,
+ * the service's cap): id mismatch, duplicate accounts, unknown scopes, grants outside the envelope, TTLs over the cap, one
+ * credential under two accounts. Every problem found goes to `problems`; false if any. `ret_tenant` owns what it holds; the
+ * caller fills `envelope` before and `client_ca` after.
+ */
+MM_MUST_USE bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_ttl,
+                                 struct mm_tenant *ret_tenant, struct mm_problems *problems);
+void mm_tenant_clear(struct mm_tenant *tenant);
+
+/*
+ * Whether two envelopes overlap: a common audience together with resources that some string matches in both. Set
+ * `ret_audience` (borrowed) to the common one.
+ */
+bool mm_envelopes_overlap(const struct mm_envelope *a, const struct mm_envelope *b, const char **ret_audience);
+
+/* Whether `resource` (a literal) is covered by one of `patterns`. */
+bool mm_resource_is_covered(const struct mm_strings *patterns, const char *resource);
+
+/* Whether every string that `pattern` matches is covered by one of `patterns`. */
+bool mm_pattern_is_covered(const struct mm_strings *patterns, const char *pattern);
+
+bool mm_strings_have(const struct mm_strings *strings, const char *string);
+
+/* The tenant called `id`, or NULL. */
+const struct mm_tenant *mm_policy_tenant(const struct mm_policy *policy, const char *id);
+
+/* Compute policy->digest once its tenants are in place and sorted. */
+MM_MUST_USE bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err);
+
+void mm_policy_clear(struct mm_policy *policy);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The claims of an access token: RFC 9068 section 2.2 with those that Lore's servers read. Built in one place, checked once
+ * more against what the tenant may grant before they are handed on.
+ */
+#ifndef MM_TOKEN_CLAIMS_H
+#define MM_TOKEN_CLAIMS_H
+
+#include "crypto/digest.h"
+#include "util/json.h"
+
+enum { MM_JTI_LENGTH = 22 }; /* base64url of 128 random bits */
+
+struct mm_claims {
+    const char *issuer;
+    const char *identity; /* sub, client_id, preferred_username */
+    const char *name;
+    const char *env;
+    const char *tenant_id;
+    bool is_service_account;
+    const char *const *audiences; /* aud: a string if there is one, else an array */
+    size_t n_audiences;
+    const char *const *scopes; /* scope: joined by spaces */
+    size_t n_scopes;
+    const char *const *resources; /* resources[].resource_id; permission: the scopes' distinct actions */
+    size_t n_resources;
+    int64_t issued_at;  /* Unix seconds: iat */
+    int64_t expires_at; /* Unix seconds: exp */
+    const char *jti;
+};
+
+/* A new jti of 128 random bits; out has room for MM_JTI_LENGTH + 1. MM_INTERNAL without entropy. */
+MM_MUST_USE bool mm_jti_make(const struct mm_random *random, char *out, struct mm_error *err);
+
+/* The payload as a new JSON object, members in a fixed order. NULL: MM_NO_MEMORY, or MM_INTERNAL for a scope without a `:`. */
+MM_MUST_USE json_t *mm_claims_to_json(const struct mm_claims *claims, struct mm_error *err);
+
+#endif

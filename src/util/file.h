@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading the files that decide what the service does: whole, bounded, and only if nobody else could have written them.
+ */
+#ifndef MM_UTIL_FILE_H
+#define MM_UTIL_FILE_H
+
+#include "util/base.h"
+#include "util/buffer.h"
+
+/*
+ * Refuse (MM_CONFIG_INVALID, naming the path) a file that group or others can write, or that isn't a regular file owned
+ * by root or the effective user.
+ */
+MM_MUST_USE bool mm_file_check_trusted(int fd, const char *path, struct mm_error *err);
+
+/* Read a whole regular file of at most buffer->cap bytes after mm_file_check_trusted(). MM_FILE if it can't be read. */
+MM_MUST_USE bool mm_file_read_trusted(const char *path, struct mm_buffer *buffer, struct mm_error *err);
+
+/* Read a whole regular file of at most buffer->cap bytes, whoever may write it. */
+MM_MUST_USE bool mm_file_read(const char *path, struct mm_buffer *buffer, struct mm_error *err);
+
+/*
+ * `path` as seen from the folder that holds `base_file`: absolute paths stay, relative ones are joined to that folder.
+ * The caller frees the result; NULL (MM_NO_MEMORY) on failure.
+ */
+MM_MUST_USE char *mm_path_beside(const char *base_file, const char *path, struct mm_error *err);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "util/json.h"
+
+#include <string.h>
+
+enum { DEPTH_MAX = 32 };
+
+/* jansson recurses up to 2,048 levels; refuse deep nesting before it parses. */
+static bool depth_is_bounded(const char *text, size_t length)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < length; i++) {
+        if (in_string) {
+            if (text[i] == '\\')
+                i++;
+            else if (text[i] == '"')
+                in_string = false;
+        } else if (text[i] == '"') {
+            in_string = true;
+        } else if (text[i] == '{' || text[i] == '[') {
+            if (++depth > DEPTH_MAX)
+                return false;
+        } else if ((text[i] == '}' || text[i] == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return true;
+}
+
+json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
+{
+    if (!depth_is_bounded(data, length)) {
+        (void)mm_fail(err, MM_INVALID_JSON, "nested deeper than %d levels", DEPTH_MAX);
+        return NULL;
+    }
+    json_error_t why;
+    json_t *value = json_loadb(data, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (!value)
+        (void)mm_fail(err, MM_INVALID_JSON, "line %d column %d: %s", why.line, why.column, why.text);
+    return value;
+}
+
+char *mm_json_compact(const json_t *value, struct mm_error *err)
+{
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        (void)mm_fail(err, MM_NO_MEMORY, "JSON can't be serialised");
+    return text;
+}
+
+const char *mm_json_string(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+int64_t mm_json_integer(const json_t *object, const char *name, int64_t otherwise)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_integer(value) ? json_integer_value(value) : otherwise;
+}
+
+bool mm_json_array_has(const json_t *value, const char *string)
+{
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const char *item = json_string_value(json_array_get(value, i));
+        if (item && strcmp(item, string) == 0)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON: jansson as the rest of the tree sees it. This header is the only place that includes jansson.h; everything JSON
+ * is built and read through its values, and outside input is parsed by mm_json_parse() alone.
+ */
+#ifndef MM_UTIL_JSON_H
+#define MM_UTIL_JSON_H
+
+#include <jansson.h>
+
+#include "util/base.h"
+
+MM_DEFINE_CLEANUP(json_t, json_decref);
+
+/*
+ * Parse exactly one JSON value from `length` bytes. Duplicate members, trailing bytes, invalid UTF-8, NULs in strings,
+ * integers outside int64 and nesting past 32 levels are refused (MM_INVALID_JSON). Returns a new reference.
+ */
+MM_MUST_USE json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err);
+
+/* Compact serialisation, members in insertion order; the caller frees it. NULL (MM_NO_MEMORY) on failure. */
+MM_MUST_USE char *mm_json_compact(const json_t *value, struct mm_error *err);
+
+/* The string member `name` of `object`, borrowed; NULL if absent or not a string. */
+const char *mm_json_string(const json_t *object, const char *name);
+
+/* The integer member `name` of `object`, or `otherwise` if absent or not an integer. */
+int64_t mm_json_integer(const json_t *object, const char *name, int64_t otherwise);
+
+/* Whether `value` is an array of strings that holds `string`. */
+bool mm_json_array_has(const json_t *value, const char *string);
+
+#endif
