@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one path that makes a token, whichever endpoint asked: decide, build claims, record, sign, hand back. A token that is
- * not in the ledger can't exist; an entry whose signature failed is followed by one that says so. Every job has a deadline.
+ * The one path that makes a token, whichever endpoint asked: decide, build claims, record, sign, hand back. A token
+ * that is not in the ledger can't exist; an entry whose signature failed is followed by one that says so. Every job has
+ * a deadline.
  */
 #ifndef MM_ISSUE_ISSUE_H
 #define MM_ISSUE_ISSUE_H
@@ -14,7 +15,7 @@
 #include "policy/decide.h"
 #include "util/clock.h"
 
-enum { MM_REQUEST_ID_LENGTH = 22 };
+enum { MM_REQUEST_ID_LENGTH = 22 }; /* base64url of 128 random bits */
 
 struct mm_issuer; /* opaque */
 
@@ -23,7 +24,7 @@ struct mm_issuer_parts {
     const char *issuer_url;
     struct mm_ledger *ledger;
     struct mm_pool *pool;
-    const struct mm_key *key;
+    const struct mm_key *key; /* signs */
     const struct mm_clock *clock;
     const struct mm_random *random;
     int64_t max_ttl; /* seconds */
@@ -35,10 +36,13 @@ MM_MUST_USE struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *part
 /* Refuse new jobs (MM_SHUTTING_DOWN); those begun go on to their end or their deadline. */
 void mm_issuer_drain(struct mm_issuer *issuer);
 
-/* Jobs not yet answered. */
-size_t mm_issuer_n_jobs(struct mm_issuer *issuer);
+/*
+ * Wait until every job has ended, in the ledger too. False with MM_DEADLINE_EXCEEDED if some are left at `deadline_ns`
+ * (monotonic): the pool and the ledger may then not be freed.
+ */
+MM_MUST_USE bool mm_issuer_wait(struct mm_issuer *issuer, int64_t deadline_ns, struct mm_error *err);
 
-/* Stop once no job is left unanswered or unrecorded. Call after draining, before the pool and the ledger stop. */
+/* Free an issuer that has no jobs left. NULL is allowed. Before the pool and the ledger stop. */
 void mm_issuer_stop(struct mm_issuer *issuer);
 MM_DEFINE_CLEANUP(struct mm_issuer, mm_issuer_stop);
 
@@ -46,19 +50,20 @@ MM_DEFINE_CLEANUP(struct mm_issuer, mm_issuer_stop);
 struct mm_issued {
     const char *jwt;
     const char *jti;
-    int64_t expires_at;    /* Unix seconds */
-    int64_t issued_at;     /* Unix seconds */
-    const json_t *claims;  /* the payload */
-    const json_t *scopes;  /* array of strings */
+    int64_t expires_at;   /* Unix seconds */
+    int64_t issued_at;    /* Unix seconds */
+    const json_t *claims; /* the payload */
+    const json_t *scopes; /* array of strings */
 };
 
 /* Called exactly once, on any thread, perhaps before mm_issue() returns: `issued` or `err`. */
 typedef void (*mm_issue_done)(void *context, const struct mm_issued *issued, const struct mm_error *err);
 
 /*
- * Make a token for `principal`. False: refused or not begun, `err` says why (the codes of mm_policy_decide(), MM_OVERLOADED,
- * MM_SHUTTING_DOWN), and `done` won't be called; a refusal was recorded (repeated ones coalesced). `config` is the snapshot
- * that `principal` was found in; the job holds a reference of its own. `deadline_ns`: monotonic.
+ * Make a token for `principal`. False: refused or not begun, `err` says why (the codes of mm_policy_decide(),
+ * MM_OVERLOADED, MM_SHUTTING_DOWN), and `done` won't be called; a refusal was recorded (repeated ones coalesced).
+ * `config` is the snapshot that `principal` was found in; the job holds a reference of its own. `deadline_ns`:
+ * monotonic.
  */
 MM_MUST_USE bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
                           const struct mm_token_request *request, const char *request_id, int64_t deadline_ns,

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A job goes through three hands: the caller's thread drafts it, the ledger's writer reports it recorded, a pool thread
+ * brings its signature. It belongs to exactly one of them at a time; only the timekeeper looks at it from outside,
+ * under the lock, to answer it when its deadline has passed.
+ */
+#include "issue/issue.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "issue/draft.h"
+#include "issue/refusals.h"
+#include "util/log.h"
+
+enum { TICK_MS = 50, IDLE_TICK_MS = 1000, ANSWERS_PER_TICK = 64 };
+
+struct job {
+    /* immutable once begun */
+    struct mm_issuer *issuer;
+    struct mm_config *config; /* a reference: the principal borrows from it */
+    const char *tenant;
+    const char *account;
+    struct mm_draft draft;
+    char request_id[MM_REQUEST_ID_LENGTH + 1];
+    int64_t deadline_ns;
+    mm_issue_done done;
+    void *context;
+
+    /* guarded by the issuer's lock */
+    bool is_answered;
+    struct job *previous;
+    struct job *next;
+};
+
+struct mm_issuer {
+    /* immutable */
+    struct mm_issuer_parts parts;
+    struct mm_refusals *refusals;
+    pthread_t timekeeper;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a first job, the last job's end, stopping */
+    /* guarded by lock */
+    struct job *jobs;
+    size_t n_jobs;
+    bool is_draining;
+    bool is_stopping;
+};
+
+struct answer {
+    mm_issue_done done;
+    void *context;
+};
+
+/* Mark up to ANSWERS_PER_TICK expired jobs as answered and return how to reach their callers. */
+static size_t take_expired_locked(struct mm_issuer *issuer, struct answer *ret_answers)
+{
+    int64_t now = mm_monotonic_ns();
+    size_t n = 0;
+    for (struct job *job = issuer->jobs; job && n < ANSWERS_PER_TICK; job = job->next) {
+        if (job->is_answered || job->deadline_ns > now)
+            continue;
+        job->is_answered = true;
+        ret_answers[n++] = (struct answer){.done = job->done, .context = job->context};
+    }
+    return n;
+}
+
+static void answer_expired(const struct answer *answers, size_t n)
+{
+    struct mm_error err = {0};
+    (void)mm_fail(&err, MM_DEADLINE_EXCEEDED, "no token within the deadline");
+    for (size_t i = 0; i < n; i++)
+        answers[i].done(answers[i].context, NULL, &err);
+}
+
+static void *keep_time(void *context)
+{
+    struct mm_issuer *issuer = context;
+    struct answer answers[ANSWERS_PER_TICK];
+    (void)pthread_mutex_lock(&issuer->lock);
+    while (!issuer->is_stopping) {
+        struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(issuer->jobs ? TICK_MS : IDLE_TICK_MS));
+        (void)pthread_cond_clockwait(&issuer->changed, &issuer->lock, CLOCK_MONOTONIC, &until);
+        size_t n = take_expired_locked(issuer, answers);
+        (void)pthread_mutex_unlock(&issuer->lock);
+        answer_expired(answers, n);
+        mm_refusals_flush(issuer->refusals, MM_REFUSALS_ENDED);
+        (void)pthread_mutex_lock(&issuer->lock);
+    }
+    (void)pthread_mutex_unlock(&issuer->lock);
+    return NULL;
+}
+
+struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm_error *err)
+{
+    struct mm_issuer *issuer = calloc(1, sizeof *issuer);
+    if (!issuer) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    issuer->parts = *parts;
+    issuer->refusals = mm_refusals_new(parts->ledger, parts->clock, err);
+    (void)pthread_mutex_init(&issuer->lock, NULL);
+    (void)pthread_cond_init(&issuer->changed, NULL);
+    if (issuer->refusals && pthread_create(&issuer->timekeeper, NULL, keep_time, issuer) == 0)
+        return issuer;
+    (void)mm_fail(err, MM_INTERNAL, "can't start the issuer's thread");
+    mm_refusals_free(issuer->refusals);
+    free(issuer);
+    return NULL;
+}
+
+void mm_issuer_drain(struct mm_issuer *issuer)
+{
+    (void)pthread_mutex_lock(&issuer->lock);
+    issuer->is_draining = true;
+    (void)pthread_mutex_unlock(&issuer->lock);
+}
+
+bool mm_issuer_wait(struct mm_issuer *issuer, int64_t deadline_ns, struct mm_error *err)
+{
+    struct timespec until = mm_deadline_timespec(deadline_ns);
+    (void)pthread_mutex_lock(&issuer->lock);
+    while (issuer->n_jobs > 0 && mm_monotonic_ns() < deadline_ns)
+        (void)pthread_cond_clockwait(&issuer->changed, &issuer->lock, CLOCK_MONOTONIC, &until);
+    size_t n_left = issuer->n_jobs;
+    (void)pthread_mutex_unlock(&issuer->lock);
+    mm_refusals_flush(issuer->refusals, MM_REFUSALS_ALL);
+    return n_left == 0 || mm_fail(err, MM_DEADLINE_EXCEEDED, "%zu tokens still being made", n_left);
+}
+
+void mm_issuer_stop(struct mm_issuer *issuer)
+{
+    if (!issuer)
+        return;
+    (void)pthread_mutex_lock(&issuer->lock);
+    assert(issuer->n_jobs == 0);
+    issuer->is_stopping = true;
+    (void)pthread_cond_broadcast(&issuer->changed);
+    (void)pthread_mutex_unlock(&issuer->lock);
+    (void)pthread_join(issuer->timekeeper, NULL);
+    mm_refusals_free(issuer->refusals);
+    (void)pthread_cond_destroy(&issuer->changed);
+    (void)pthread_mutex_destroy(&issuer->lock);
+    free(issuer);
+}
+
+static void job_free(struct job *job)
+{
+    if (!job)
+        return;
+    mm_draft_clear(&job->draft);
+    mm_config_unref(job->config);
+    free(job);
+}
+
+MM_DEFINE_CLEANUP(struct job, job_free);
+
+static bool job_enter(struct job *job, struct mm_error *err)
+{
+    struct mm_issuer *issuer = job->issuer;
+    enum mm_code code = MM_OK;
+    (void)pthread_mutex_lock(&issuer->lock);
+    if (issuer->is_draining) {
+        code = MM_SHUTTING_DOWN;
+    } else if (issuer->n_jobs >= issuer->parts.queue) {
+        code = MM_OVERLOADED;
+    } else {
+        job->next = issuer->jobs;
+        if (issuer->jobs)
+            issuer->jobs->previous = job;
+        issuer->jobs = job;
+        if (issuer->n_jobs++ == 0)
+            (void)pthread_cond_broadcast(&issuer->changed);
+    }
+    (void)pthread_mutex_unlock(&issuer->lock);
+    return code == MM_OK || mm_fail(err, code, "%s", code == MM_OVERLOADED ? "too many tokens at once" : "stopping");
+}
+
+/* Take the job out of the list and free it; whoever waits for the last one is told. */
+static void job_leave(struct job *job)
+{
+    struct mm_issuer *issuer = job->issuer;
+    (void)pthread_mutex_lock(&issuer->lock);
+    if (job->previous)
+        job->previous->next = job->next;
+    else
+        issuer->jobs = job->next;
+    if (job->next)
+        job->next->previous = job->previous;
+    if (--issuer->n_jobs == 0)
+        (void)pthread_cond_broadcast(&issuer->changed);
+    (void)pthread_mutex_unlock(&issuer->lock);
+    job_free(job);
+}
+
+/* Claim the right to answer the caller; false if the timekeeper was first. */
+static bool job_claim(struct job *job)
+{
+    (void)pthread_mutex_lock(&job->issuer->lock);
+    bool is_mine = !job->is_answered;
+    job->is_answered = true;
+    (void)pthread_mutex_unlock(&job->issuer->lock);
+    return is_mine;
+}
+
+static void record_sign_failed(struct job *job, const struct mm_error *why)
+{
+    struct mm_error err = {0};
+    mm_cleanup(json_decref) json_t *fields =
+        json_pack("{ss ss ss ss ss}", "tenant", job->tenant, "account", job->account, "jti", job->draft.jti, "code",
+                  mm_code_name(why->code), "request_id", job->request_id);
+    if (!fields)
+        (void)mm_fail(&err, MM_NO_MEMORY, "out of memory");
+    if (!fields || !mm_ledger_submit(job->issuer->parts.ledger, MM_ENTRY_SIGN_FAILED, fields, NULL, NULL, &err))
+        mm_log_error("sign_failed_not_recorded", &err, "jti", job->draft.jti, "request_id", job->request_id, NULL);
+}
+
+/* The end of a job whose entry is in the ledger but whose token never leaves. */
+static void end_unsigned(struct job *job, const struct mm_error *why)
+{
+    record_sign_failed(job, why);
+    if (job_claim(job))
+        job->done(job->context, NULL, why);
+    job_leave(job);
+}
+
+static void on_signed(void *context, const char *jws, const struct mm_error *why)
+{
+    struct job *job = context;
+    if (!jws) {
+        end_unsigned(job, why);
+        return;
+    }
+    if (!job_claim(job)) {
+        struct mm_error late = {0};
+        (void)mm_fail(&late, MM_DEADLINE_EXCEEDED, "signed after the caller's deadline; never handed out");
+        record_sign_failed(job, &late);
+        job_leave(job);
+        return;
+    }
+    struct mm_issued issued = {
+        .jwt = jws,
+        .jti = job->draft.jti,
+        .expires_at = job->draft.expires_at,
+        .issued_at = job->draft.issued_at,
+        .claims = job->draft.claims,
+        .scopes = job->draft.scopes,
+    };
+    job->done(job->context, &issued, NULL);
+    job_leave(job);
+}
+
+static bool was_answered(struct job *job)
+{
+    (void)pthread_mutex_lock(&job->issuer->lock);
+    bool is_answered = job->is_answered;
+    (void)pthread_mutex_unlock(&job->issuer->lock);
+    return is_answered;
+}
+
+static void on_recorded(void *context, const struct mm_receipt *receipt, const struct mm_error *why)
+{
+    struct job *job = context;
+    struct mm_error err = {0};
+    if (!receipt) {
+        if (job_claim(job))
+            job->done(job->context, NULL, why);
+        job_leave(job);
+        return;
+    }
+    if (was_answered(job)) {
+        (void)mm_fail(&err, MM_DEADLINE_EXCEEDED, "recorded after the caller's deadline; never signed");
+        end_unsigned(job, &err);
+        return;
+    }
+    if (!mm_pool_sign(job->issuer->parts.pool, MM_SENTENCE_ACCESS_TOKEN, job->tenant, job->draft.payload,
+                      strlen(job->draft.payload), job->deadline_ns, on_signed, job, &err))
+        end_unsigned(job, &err);
+}
+
+static struct job *job_new(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
+                           const char *request_id, struct mm_error *err)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (!job) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    job->issuer = issuer;
+    job->config = mm_config_ref(config);
+    job->tenant = principal->tenant->id;
+    job->account = principal->account->identity;
+    (void)snprintf(job->request_id, sizeof job->request_id, "%s", request_id);
+    return job;
+}
+
+/* Decide and draft: all that can refuse a request. */
+static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
+                               const struct mm_token_request *request, const char *request_id, struct mm_error *err)
+{
+    struct mm_decision decision;
+    if (!mm_policy_decide(principal->tenant, principal->account, request, &decision, err))
+        return NULL;
+    mm_cleanup(job_free) struct job *job = job_new(issuer, config, principal, request_id, err);
+    if (!job ||
+        !mm_draft_make(&issuer->parts, &config->policy, principal, request, &decision, request_id, &job->draft, err))
+        return NULL;
+    return MM_TAKE(job);
+}
+
+bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
+              const struct mm_token_request *request, const char *request_id, int64_t deadline_ns, mm_issue_done done,
+              void *context, struct mm_error *err)
+{
+    struct mm_error why = {0};
+    mm_cleanup(job_free) struct job *job = job_prepare(issuer, config, principal, request, request_id, &why);
+    if (!job) {
+        if (mm_code_http_status(why.code) < 500)
+            mm_refusals_note(issuer->refusals, principal, request, request_id, &why);
+        return mm_fail(err, why.code, "%s", why.message);
+    }
+    job->deadline_ns = deadline_ns;
+    job->done = done;
+    job->context = context;
+    if (!job_enter(job, err))
+        return false;
+    /* From here on the job may end on another thread at any moment. */
+    struct job *begun = MM_TAKE(job);
+    if (mm_ledger_submit(issuer->parts.ledger, MM_ENTRY_TOKEN_ISSUED, begun->draft.entry, on_recorded, begun, err))
+        return true;
+    /* Nobody else holds it, except perhaps the timekeeper who has answered already. */
+    bool is_mine = job_claim(begun);
+    job_leave(begun);
+    return !is_mine;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mintmarkd: load, wire, run, drain. Every part is built bottom-up and torn down in reverse; a part that fails to start leaves
+ * one line that names the cause, and an exit status that says which kind it was.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "http/server.h"
+#include "util/log.h"
+
+enum {
+    LEDGER_GATHER_US = 1000,
+    LEDGER_DEADLINE_MS = 5000, /* for entries the service itself waits for */
+    CLEANUP_MS = 3000,         /* beyond the drain: for callbacks that are under way */
+};
+
+struct service {
+    struct mm_config *config; /* the snapshot it started with; the server holds the current one */
+    struct mm_keyring *keyring;
+    struct mm_ledger *ledger;
+    struct mm_pool *pool;
+    struct mm_issuer *issuer;
+    struct mm_server *server;
+    const char *config_file;
+    const char *pid_file;
+    bool wrote_pid_file;
+};
+
+static void log_problems(const struct mm_problems *problems)
+{
+    char line[1024];
+    for (size_t i = 0; i < problems->n; i++) {
+        const struct mm_problem *problem = &problems->items[i];
+        bool is_error = problem->severity == MM_PROBLEM_ERROR;
+        mm_log(is_error ? MM_LOG_ERROR : MM_LOG_WARNING, is_error ? "config_refused" : "config_warning", "error",
+               mm_problem_format(problem, line, sizeof line), NULL);
+    }
+}
+
+static struct mm_config *load_config(const char *file, struct mm_error *err)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    struct mm_config *config = mm_config_load(file, &problems);
+    log_problems(&problems);
+    if (!config)
+        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problems, each logged above", file, problems.n_errors);
+    return config;
+}
+
+static bool load_keyring(struct service *service, struct mm_error *err)
+{
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
+        mm_ledger_reader_open(service->config->store_file, err);
+    service->keyring = reader ? mm_keyring_load(reader, err) : NULL;
+    if (!service->keyring)
+        return false;
+    const struct mm_key *key = mm_keyring_active(service->keyring);
+    if (key->algorithm != service->config->algorithm)
+        return mm_fail(err, MM_CONFIG_INVALID, "%s: keys.algorithm is %s, but the active key %s signs %s",
+                       service->config->file, mm_algorithm_name(service->config->algorithm), key->kid,
+                       mm_algorithm_name(key->algorithm));
+    return true;
+}
+
+static json_t *policy_entry(const struct mm_config *config)
+{
+    json_t *tenants = json_array();
+    for (size_t i = 0; i < config->policy.n_tenants; i++) {
+        const struct mm_tenant *tenant = &config->policy.tenants[i];
+        (void)json_array_append_new(tenants, json_pack("{ss ss}", "tenant", tenant->id, "sha256", tenant->digest));
+    }
+    return json_pack("{ss ss so}", "policy", config->policy.digest, "config_sha256", config->digest, "tenants",
+                     tenants);
+}
+
+static bool append(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, struct mm_error *err)
+{
+    struct mm_receipt receipt;
+    if (!fields)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    return mm_ledger_append(ledger, type, fields, mm_deadline_after_ms(LEDGER_DEADLINE_MS), &receipt, err);
+}
+
+/* A policy that the ledger doesn't know may not decide anything. */
+static bool record_policy(struct mm_ledger *ledger, const struct mm_config *config, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *fields = policy_entry(config);
+    return append(ledger, MM_ENTRY_POLICY_LOADED, fields, err);
+}
+
+static bool record_service(struct mm_ledger *ledger, enum mm_entry_type type, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *fields = json_pack("{ss si}", "version", MM_VERSION, "pid", (int)getpid());
+    return append(ledger, type, fields, err);
+}
+
+static void on_pool_event(void *context, enum mm_pool_event event, const char *hsm_token, const char *detail)
+{
+    static const char *const NAMES[] = {
+        [MM_POOL_WORKER_READY] = "worker_ready",
+        [MM_POOL_WORKER_LOST] = "worker_lost",
+        [MM_POOL_WORKER_KILLED] = "worker_killed",
+        [MM_POOL_PIN_LATCHED] = "pin_latched",
+    };
+    struct mm_ledger *ledger = context;
+    struct mm_error err = {0};
+    mm_log(event == MM_POOL_WORKER_READY ? MM_LOG_INFO : MM_LOG_ERROR, NAMES[event], "hsm_token", hsm_token, "detail",
+           detail, NULL);
+    mm_cleanup(json_decref) json_t *fields =
+        json_pack("{ss ss ss*}", "event", NAMES[event], "hsm_token", hsm_token, "detail", detail);
+    if (!fields || !mm_ledger_submit(ledger, MM_ENTRY_HSM_EVENT, fields, NULL, NULL, &err))
+        mm_log_error("hsm_event_not_recorded", &err, NULL);
+}
+
+/* mintmark-hsm lies beside mintmarkd. */
+static bool worker_program(char *out, size_t size, struct mm_error *err)
+{
+    static const char NAME[] = "mintmark-hsm";
+    ssize_t length = readlink("/proc/self/exe", out, size - 1);
+    if (length < 0)
+        return mm_fail(err, MM_FILE, "/proc/self/exe: %s", strerror(errno));
+    out[length] = '\0';
+    char *slash = strrchr(out, '/');
+    if (!slash || (size_t)(slash + 1 - out) + sizeof NAME > size)
+        return mm_fail(err, MM_FILE, "%s: no folder to look for %s in", out, NAME);
+    memcpy(slash + 1, NAME, sizeof NAME);
+    return true;
+}
+
+static bool start_pool(struct service *service, struct mm_error *err)
+{
+    char program[4096];
+    if (!worker_program(program, sizeof program, err))
+        return false;
+    const struct mm_key *key = mm_keyring_active(service->keyring);
+    struct mm_pool_options options = {
+        .config = service->config,
+        .worker_program = program,
+        .key =
+            {
+                .pubkey = key->pubkey,
+                .algorithm = key->algorithm,
+                .hsm_token = key->hsm_token,
+                .hsm_id = key->hsm_id,
+                .hsm_label = key->hsm_label,
+            },
+        .queue = (size_t)service->config->limits.queue,
+        .observer = on_pool_event,
+        .observer_context = service->ledger,
+    };
+    service->pool = mm_pool_start(&options, err);
+    return service->pool != NULL;
+}
+
+static bool start_issuer(struct service *service, struct mm_error *err)
+{
+    struct mm_issuer_parts parts = {
+        .issuer_url = service->config->issuer,
+        .ledger = service->ledger,
+        .pool = service->pool,
+        .key = mm_keyring_active(service->keyring),
+        .clock = &MM_SYSTEM_CLOCK,
+        .random = &MM_SYSTEM_RANDOM,
+        .max_ttl = service->config->max_ttl,
+        .queue = (size_t)service->config->limits.queue,
+    };
+    service->issuer = mm_issuer_start(&parts, err);
+    return service->issuer != NULL;
+}
+
+static bool start_server(struct service *service, struct mm_error *err)
+{
+    struct mm_server_parts parts = {
+        .issuer = service->issuer,
+        .pool = service->pool,
+        .ledger = service->ledger,
+        .keyring = service->keyring,
+        .clock = &MM_SYSTEM_CLOCK,
+        .random = &MM_SYSTEM_RANDOM,
+    };
+    service->server = mm_server_start(&parts, service->config, err);
+    return service->server != NULL;
+}
+
+static bool write_pid_file(struct service *service, struct mm_error *err)
+{
+    const char *path = service->pid_file;
+    if (!path)
+        return true;
+    mm_cleanup(mm_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
+        return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
+    service->wrote_pid_file = true;
+    return true;
+}
+
+static bool start(struct service *service, struct mm_error *err)
+{
+    service->config = load_config(service->config_file, err);
+    if (!service->config || !load_keyring(service, err))
+        return false;
+    service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
+    return service->ledger && start_pool(service, err) && record_policy(service->ledger, service->config, err) &&
+           record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, err) && start_issuer(service, err) &&
+           start_server(service, err) && write_pid_file(service, err);
+}
+
+static void log_ready(const struct service *service)
+{
+    for (size_t i = 0; i < service->config->n_listen; i++) {
+        char listen[128];
+        const char *address = service->config->listen[i].address;
+        (void)snprintf(listen, sizeof listen, strchr(address, ':') ? "[%s]:%u" : "%s:%u", address,
+                       mm_server_port(service->server, i));
+        mm_log(MM_LOG_INFO, "ready", "listen", listen, "issuer", service->config->issuer, "kid",
+               mm_keyring_active(service->keyring)->kid, NULL);
+    }
+}
+
+static bool reload(struct service *service, struct mm_error *err)
+{
+    mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service->config_file, err);
+    return config && mm_config_can_replace(service->config, config, err) &&
+           record_policy(service->ledger, config, err) && mm_server_reload(service->server, config, err);
+}
+
+/* Serve until SIGTERM or SIGINT; the signals are blocked in every thread and taken here alone. */
+static void run(struct service *service, const sigset_t *signals)
+{
+    for (;;) {
+        int signal = sigwaitinfo(signals, NULL);
+        if (signal == SIGTERM || signal == SIGINT)
+            return;
+        if (signal != SIGHUP)
+            continue;
+        struct mm_error err = {0};
+        if (reload(service, &err))
+            mm_log(MM_LOG_INFO, "reloaded", NULL);
+        else
+            mm_log_error("reload_refused", &err, NULL);
+    }
+}
+
+/* End what has begun, within the drain time-out. False: something hangs, and only ending the process is safe. */
+static bool drain(struct service *service, struct mm_error *err)
+{
+    mm_log(MM_LOG_INFO, "draining", NULL);
+    mm_server_drain(service->server, mm_deadline_after_ms(service->config->limits.drain_timeout * 1000));
+    mm_issuer_drain(service->issuer);
+    return mm_issuer_wait(service->issuer, mm_deadline_after_ms(CLEANUP_MS), err);
+}
+
+static void stop(struct service *service)
+{
+    mm_server_stop(service->server);
+    mm_issuer_stop(service->issuer);
+    mm_pool_stop(service->pool);
+    mm_ledger_close(service->ledger);
+    mm_keyring_free(service->keyring);
+    mm_config_unref(service->config);
+    if (service->wrote_pid_file)
+        (void)unlink(service->pid_file);
+}
+
+static const char USAGE[] =
+    "Usage: mintmarkd [--config FILE] [--pid-file FILE]\n"
+    "\n"
+    "Issue short-lived, tenant-scoped JWTs signed inside a PKCS#11 token. Runs in the foreground and logs JSON lines "
+    "on\n"
+    "standard error. SIGHUP reloads policy, TLS certificates and limits; SIGTERM finishes what has begun and exits.\n"
+    "\n"
+    "  --config FILE    configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
+    "  --pid-file FILE  write the process id there once the service is ready\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: 0 stopped as asked, 1 internal, 2 usage, 3 configuration, 4 HSM, 5 PIN refused or latched (don't\n"
+    "restart), 6 store, 7 can't listen.\n";
+
+static bool parse_options(int argc, char **argv, struct service *service, int *ret_status)
+{
+    static const struct option OPTIONS[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"pid-file", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *from_environment = getenv("MINTMARK_CONFIG");
+    service->config_file = from_environment ? from_environment : "/etc/mintmark/mintmark.yaml";
+    for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
+        switch (option) {
+        case 'c':
+            service->config_file = optarg;
+            break;
+        case 'p':
+            service->pid_file = optarg;
+            break;
+        case 'h':
+            *ret_status = fputs(USAGE, stdout) < 0 ? MM_EXIT_FAILURE : MM_EXIT_OK;
+            return false;
+        case 'v':
+            *ret_status = puts("mintmarkd " MM_VERSION) < 0 ? MM_EXIT_FAILURE : MM_EXIT_OK;
+            return false;
+        default:
+            *ret_status = MM_EXIT_USAGE;
+            return false;
+        }
+    }
+    if (optind == argc)
+        return true;
+    (void)fprintf(stderr, "mintmarkd: unexpected argument %s\n", argv[optind]);
+    *ret_status = MM_EXIT_USAGE;
+    return false;
+}
+
+/* Block what run() takes, before any thread starts; keep broken pipes and core dumps out of the way. */
+static void prepare_process(sigset_t *ret_signals)
+{
+    (void)sigemptyset(ret_signals);
+    (void)sigaddset(ret_signals, SIGTERM);
+    (void)sigaddset(ret_signals, SIGINT);
+    (void)sigaddset(ret_signals, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    (void)umask(077);
+}
+
+int main(int argc, char **argv)
+{
+    struct service service = {0};
+    struct mm_error err = {0};
+    int status;
+    if (!parse_options(argc, argv, &service, &status))
+        return status;
+    sigset_t signals;
+    prepare_process(&signals);
+    if (!start(&service, &err)) {
+        mm_log_error("start_failed", &err, NULL);
+        stop(&service);
+        return mm_code_exit_status(err.code);
+    }
+    log_ready(&service);
+    run(&service, &signals);
+    if (!drain(&service, &err)) {
+        mm_log_error("drain_failed", &err, NULL);
+        _exit(MM_EXIT_FAILURE);
+    }
+    if (!record_service(service.ledger, MM_ENTRY_SERVICE_STOPPED, &err))
+        mm_log_error("stop_not_recorded", &err, NULL);
+    stop(&service);
+    mm_log(MM_LOG_INFO, "stopped", NULL);
+    return mm_code_exit_status(err.code);
+}
