@@ -12,7 +12,7 @@ enum mm_algorithm { MM_ES256, MM_ES384, MM_RS256, MM_PS256, MM_EDDSA };
 enum mm_key_type { MM_KEY_P256, MM_KEY_P384, MM_KEY_RSA, MM_KEY_ED25519 };
 
 enum {
-    MM_SIGNATURE_MAX = 512,  /* RSA-4096 */
+    MM_SIGNATURE_MAX = 512, /* RSA-4096 */
     MM_RSA_BITS_MIN = 2048,
     MM_RSA_BITS_MAX = 4096,
 };

@@ -16,32 +16,42 @@ enum {
 
 struct mm_certificate; /* a leaf with the intermediates its client sent; immutable */
 
-/* Parse a client's chain, leaf first, DER. MM_CERTIFICATE_INVALID if it can't be parsed or breaks a bound. */
+/*
+ * Parse a client's chain, leaf first, DER. MM_CERTIFICATE_INVALID if it can't be parsed or breaks a bound. Nothing is verified
+ * yet. Names come from the subject alternative name only, never from the common name.
+ */
 MM_MUST_USE struct mm_certificate *mm_certificate_parse(const struct mm_bytes *chain, size_t n, struct mm_error *err);
 void mm_certificate_free(struct mm_certificate *certificate);
 MM_DEFINE_CLEANUP(struct mm_certificate, mm_certificate_free);
 
-/* What the leaf says; strings are borrowed. Names with embedded NULs make the parse fail. */
+/* What the leaf says; strings are borrowed. SANs other than visible ASCII, and NULs in the subject, make the parse fail. */
 size_t mm_certificate_n_uris(const struct mm_certificate *certificate);
 const char *mm_certificate_uri(const struct mm_certificate *certificate, size_t i);
 size_t mm_certificate_n_dns(const struct mm_certificate *certificate);
 const char *mm_certificate_dns(const struct mm_certificate *certificate, size_t i); /* lower-cased */
-const char *mm_certificate_subject(const struct mm_certificate *certificate);       /* RFC 4514, RFC 2253 order */
-const char *mm_certificate_fingerprint(const struct mm_certificate *certificate);   /* SHA-256 of the DER, lower-case hex */
+const char *mm_certificate_subject(const struct mm_certificate *certificate);       /* RFC 4514; beyond ASCII: \C3\A9 */
+const char *mm_certificate_fingerprint(const struct mm_certificate *certificate);   /* SHA-256 of the DER, hex */
 int64_t mm_certificate_not_after(const struct mm_certificate *certificate);         /* Unix seconds; leaf's own */
 
 struct mm_trust; /* the CAs of one tenant; immutable, safe to use from many threads */
 
-/* Parse one or more PEM CA certificates. MM_CONFIG_INVALID if there is none, or one isn't a CA. */
+/*
+ * Parse PEM CA certificates, 1 to 64; each is an anchor by itself, an intermediate too. MM_CONFIG_INVALID if there is none, if
+ * one isn't a CA (v3, basicConstraints) or has a key of less than 112 bits of security, or if there is anything else in the
+ * file, such as a private key.
+ */
 MM_MUST_USE struct mm_trust *mm_trust_parse(const void *pem, size_t length, struct mm_error *err);
 void mm_trust_free(struct mm_trust *trust);
 MM_DEFINE_CLEANUP(struct mm_trust, mm_trust_free);
 
 /*
- * Whether the chain leads from the leaf to one of `trust`'s CAs, every certificate is valid at `now` (Unix seconds) and the
- * leaf's extended key usage names clientAuth (absence isn't consent). MM_ACCESS_DENIED if the chain doesn't lead there at
- * all; MM_CERTIFICATE_INVALID, saying why, only for a chain whose signatures do lead there: strangers learn nothing.
- * `ret_not_after` (Unix seconds) is the earliest notAfter of the chain below the trust anchor.
+ * Whether the chain leads from the leaf to one of `trust`'s CAs through CAs alone, every certificate is valid at `now` (Unix
+ * seconds), and the leaf isn't a CA and its extended key usage names clientAuth (absence isn't consent). Keys and digests
+ * under 112 bits of security (RSA below 2048, SHA-1) count as no signature. Revocation isn't looked up.
+ *
+ * MM_ACCESS_DENIED if the chain doesn't lead there at all; MM_CERTIFICATE_INVALID, saying why, only for a chain whose
+ * signatures do lead there: strangers learn nothing. The message that comes with MM_ACCESS_DENIED names the cause for the
+ * log: it must not reach the caller. `ret_not_after` (Unix seconds) is the earliest notAfter of the chain below the anchor.
  */
 MM_MUST_USE bool mm_trust_verify(const struct mm_trust *trust, const struct mm_certificate *certificate, int64_t now,
                                  int64_t *ret_not_after, struct mm_error *err);

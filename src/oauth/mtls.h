@@ -11,8 +11,8 @@
 struct mm_principal {
     const struct mm_tenant *tenant;
     const struct mm_account *account;
-    int64_t not_after; /* Unix seconds: no token outlives the credential */
-    const char *credential; /* how the caller proved itself, for the ledger: `mtls` */
+    int64_t not_after;                          /* Unix seconds: no token outlives the credential */
+    const char *credential;                     /* how the caller proved itself, for the ledger: `mtls` */
     char fingerprint[MM_SHA256_HEX_LENGTH + 1]; /* of the certificate, for the ledger */
 };
 
@@ -20,6 +20,10 @@ struct mm_principal {
  * Find the account of `tenant_id` that `certificate` (NULL: none was sent) stands for, at `now` (Unix seconds).
  * MM_CERTIFICATE_REQUIRED without one; MM_ACCESS_DENIED alike for an unknown tenant, another tenant's certificate and one that
  * no account names; MM_CERTIFICATE_INVALID as mm_trust_verify(); MM_CREDENTIAL_AMBIGUOUS if it matches two accounts.
+ *
+ * The message with MM_ACCESS_DENIED tells the three apart, for the log alone: the caller gets the code and a fixed detail. The
+ * time taken still tells an unknown tenant (no certificate is checked) from a known one; tenants' ids aren't secrets, and
+ * what a certificate would open stays hidden.
  */
 MM_MUST_USE bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id,
                                       const struct mm_certificate *certificate, int64_t now,

@@ -30,7 +30,10 @@ struct mm_jws {
  */
 MM_MUST_USE bool mm_jws_parse(const char *compact, struct mm_jws *ret_jws, struct mm_error *err);
 void mm_jws_clear(struct mm_jws *jws);
-static inline void mm_jws_clear_cleanup(struct mm_jws *jws) { mm_jws_clear(jws); }
+static inline void mm_jws_clear_cleanup(struct mm_jws *jws)
+{
+    mm_jws_clear(jws);
+}
 
 /*
  * Verify a parsed JWT's signature against a JWK set (RFC 7517): the key is the one whose `kid` is the header's, and its `alg`

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "crypto/x509.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "util/base64url.h"
+
+enum { SUBJECT_MAX = 4096 };
+
+struct name_list {
+    char *items[MM_CERTIFICATE_NAMES_MAX];
+    size_t n;
+};
+
+struct mm_certificate {
+    STACK_OF(X509) * chain;
+    struct name_list uris;
+    struct name_list dns;
+    char subject[SUBJECT_MAX + 1];
+    char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+    int64_t not_after;
+};
+
+MM_DEFINE_CLEANUP(X509, X509_free);
+MM_DEFINE_CLEANUP(BIO, BIO_free_all);
+MM_DEFINE_CLEANUP(GENERAL_NAMES, GENERAL_NAMES_free);
+
+static bool invalid(struct mm_error *err, const char *why)
+{
+    ERR_clear_error();
+    return mm_fail(err, MM_CERTIFICATE_INVALID, "client certificate: %s", why);
+}
+
+static bool out_of_memory(struct mm_error *err)
+{
+    ERR_clear_error();
+    return mm_fail(err, MM_NO_MEMORY, "out of memory");
+}
+
+/* One spelling for one certificate: what isn't exactly its DER is refused, or a fingerprint could be varied at will. */
+static X509 *parse_der(struct mm_bytes der)
+{
+    if (!der.length || der.length > MM_CERTIFICATE_MAX)
+        return NULL;
+    const uint8_t *at = der.data;
+    mm_cleanup(X509_free) X509 *x509 = d2i_X509(NULL, &at, (long)der.length);
+    if (!x509 || at != (const uint8_t *)der.data + der.length)
+        return NULL;
+    uint8_t again[MM_CERTIFICATE_MAX];
+    uint8_t *end = again;
+    if (i2d_X509(x509, NULL) != (int)der.length || i2d_X509(x509, &end) != (int)der.length ||
+        memcmp(again, der.data, der.length) != 0)
+        return NULL;
+    return MM_TAKE(x509);
+}
+
+static bool parse_chain(struct mm_certificate *certificate, const struct mm_bytes *chain, size_t n,
+                        struct mm_error *err)
+{
+    if (n < 1 || n > MM_CHAIN_MAX)
+        return invalid(err, "no certificate, or too many");
+    certificate->chain = sk_X509_new_reserve(NULL, (int)n);
+    if (!certificate->chain)
+        return out_of_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        X509 *x509 = parse_der(chain[i]);
+        if (!x509)
+            return invalid(err, "not DER, or too large");
+        (void)sk_X509_push(certificate->chain, x509); /* reserved above */
+    }
+    return true;
+}
+
+/* Names are compared as C strings and end in logs: visible ASCII only, so no NUL, space or control character. */
+static bool add_name(struct name_list *names, const ASN1_STRING *value, struct mm_error *err)
+{
+    const uint8_t *data = ASN1_STRING_get0_data(value);
+    int length = ASN1_STRING_length(value);
+    if (length < 1 || names->n == MM_CERTIFICATE_NAMES_MAX)
+        return invalid(err, "an empty alternative name, or too many of them");
+    for (int i = 0; i < length; i++)
+        if (data[i] <= ' ' || data[i] > '~')
+            return invalid(err, "an alternative name that isn't plain ASCII");
+    char *name = strndup((const char *)data, (size_t)length);
+    if (!name)
+        return out_of_memory(err);
+    names->items[names->n++] = name;
+    return true;
+}
+
+static void lower_case(char *name)
+{
+    for (; *name; name++)
+        if (*name >= 'A' && *name <= 'Z')
+            *name = (char)(*name - 'A' + 'a');
+}
+
+static bool read_alternative_names(struct mm_certificate *certificate, const X509 *leaf, struct mm_error *err)
+{
+    int found;
+    mm_cleanup(GENERAL_NAMES_free) GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, &found, NULL);
+    if (!names)
+        return found == -1 || invalid(err, "malformed or repeated alternative names");
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_URI && !add_name(&certificate->uris, name->d.uniformResourceIdentifier, err))
+            return false;
+        if (name->type == GEN_DNS && !add_name(&certificate->dns, name->d.dNSName, err))
+            return false;
+    }
+    for (size_t i = 0; i < certificate->dns.n; i++)
+        lower_case(certificate->dns.items[i]);
+    return true;
+}
+
+static bool holds_nul(const X509_NAME *subject)
+{
+    for (int i = 0; i < X509_NAME_entry_count(subject); i++) {
+        const ASN1_STRING *value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, i));
+        uint8_t *text = NULL;
+        int length = ASN1_STRING_to_UTF8(&text, value); /* a BMPString is full of zero bytes that aren't NULs */
+        bool nul = length < 0 || memchr(text, '\0', (size_t)length);
+        OPENSSL_free(text);
+        if (nul)
+            return true;
+    }
+    return false;
+}
+
+static bool read_subject(struct mm_certificate *certificate, const X509 *leaf, struct mm_error *err)
+{
+    const X509_NAME *subject = X509_get_subject_name(leaf);
+    if (holds_nul(subject))
+        return invalid(err, "a NUL in the subject");
+    mm_cleanup(BIO_free_all) BIO *text = BIO_new(BIO_s_mem());
+    if (!text)
+        return out_of_memory(err);
+    char *data;
+    if (X509_NAME_print_ex(text, subject, 0, XN_FLAG_RFC2253) < 0)
+        return invalid(err, "a subject that can't be written down");
+    long length = BIO_get_mem_data(text, &data);
+    if (length > SUBJECT_MAX)
+        return invalid(err, "a subject that is too long");
+    if (length > 0)
+        memcpy(certificate->subject, data, (size_t)length);
+    return true;
+}
+
+bool mm_x509_not_after(const X509 *x509, int64_t *ret_unix_seconds)
+{
+    struct tm parts;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(x509), &parts) != 1)
+        return false;
+    *ret_unix_seconds = (int64_t)timegm(&parts);
+    return true;
+}
+
+struct mm_certificate *mm_certificate_parse(const struct mm_bytes *chain, size_t n, struct mm_error *err)
+{
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = calloc(1, sizeof *certificate);
+    if (!certificate) {
+        (void)out_of_memory(err);
+        return NULL;
+    }
+    if (!parse_chain(certificate, chain, n, err))
+        return NULL;
+    const X509 *leaf = sk_X509_value(certificate->chain, 0);
+    if (!read_alternative_names(certificate, leaf, err) || !read_subject(certificate, leaf, err))
+        return NULL;
+    if (!mm_x509_not_after(leaf, &certificate->not_after)) {
+        (void)invalid(err, "an end of validity that isn't a time");
+        return NULL;
+    }
+    mm_sha256_hex(chain[0].data, chain[0].length, certificate->fingerprint);
+    return MM_TAKE(certificate);
+}
+
+static void free_names(struct name_list *names)
+{
+    for (size_t i = 0; i < names->n; i++)
+        free(names->items[i]);
+}
+
+void mm_certificate_free(struct mm_certificate *certificate)
+{
+    if (!certificate)
+        return;
+    free_names(&certificate->uris);
+    free_names(&certificate->dns);
+    sk_X509_pop_free(certificate->chain, X509_free);
+    free(certificate);
+}
+
+STACK_OF(X509) * mm_certificate_chain(const struct mm_certificate *certificate)
+{
+    return certificate->chain;
+}
+
+size_t mm_certificate_n_uris(const struct mm_certificate *certificate)
+{
+    return certificate->uris.n;
+}
+
+const char *mm_certificate_uri(const struct mm_certificate *certificate, size_t i)
+{
+    return certificate->uris.items[i];
+}
+
+size_t mm_certificate_n_dns(const struct mm_certificate *certificate)
+{
+    return certificate->dns.n;
+}
+
+const char *mm_certificate_dns(const struct mm_certificate *certificate, size_t i)
+{
+    return certificate->dns.items[i];
+}
+
+const char *mm_certificate_subject(const struct mm_certificate *certificate)
+{
+    return certificate->subject;
+}
+
+const char *mm_certificate_fingerprint(const struct mm_certificate *certificate)
+{
+    return certificate->fingerprint;
+}
+
+int64_t mm_certificate_not_after(const struct mm_certificate *certificate)
+{
+    return certificate->not_after;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "crypto/x509.h"
+
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+
+enum {
+    TRUST_CAS_MAX = 64,
+    TRUST_PEM_MAX = 1 << 20,
+    SECURITY_LEVEL = 2, /* libcrypto's: 112 bits, so RSA from 2048 and no SHA-1 */
+    SECURITY_BITS = 112,
+};
+
+/* A store of its own: no default paths or system CAs ever go into it. */
+struct mm_trust {
+    X509_STORE *store;
+};
+
+MM_DEFINE_CLEANUP(X509, X509_free);
+MM_DEFINE_CLEANUP(BIO, BIO_free_all);
+MM_DEFINE_CLEANUP(X509_STORE_CTX, X509_STORE_CTX_free);
+MM_DEFINE_CLEANUP(EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free);
+
+static bool bad_trust(struct mm_error *err, const char *why)
+{
+    ERR_clear_error();
+    return mm_fail(err, MM_CONFIG_INVALID, "client CAs: %s", why);
+}
+
+static bool out_of_memory(struct mm_error *err)
+{
+    ERR_clear_error();
+    return mm_fail(err, MM_NO_MEMORY, "out of memory");
+}
+
+static bool denied(struct mm_error *err, const char *why)
+{
+    ERR_clear_error();
+    return mm_fail(err, MM_ACCESS_DENIED, "client certificate: %s", why);
+}
+
+static bool invalid(struct mm_error *err, const char *why)
+{
+    ERR_clear_error();
+    return mm_fail(err, MM_CERTIFICATE_INVALID, "client certificate: %s", why);
+}
+
+/* basicConstraints says CA, and keyUsage, where there is one, lets it sign certificates. */
+static bool is_ca(X509 *x509)
+{
+    return !(X509_get_extension_flags(x509) & EXFLAG_INVALID) && X509_check_ca(x509) == 1;
+}
+
+static bool add_ca(struct mm_trust *trust, const uint8_t *der, long length, struct mm_error *err)
+{
+    mm_cleanup(X509_free) X509 *x509 = d2i_X509(NULL, &der, length);
+    if (!x509)
+        return bad_trust(err, "a certificate that can't be read");
+    if (!is_ca(x509))
+        return bad_trust(err, "a certificate that isn't a CA");
+    const EVP_PKEY *key = X509_get0_pubkey(x509);
+    if (!key || EVP_PKEY_get_security_bits(key) < SECURITY_BITS)
+        return bad_trust(err, "a CA whose key is too weak");
+    return X509_STORE_add_cert(trust->store, x509) == 1 || out_of_memory(err);
+}
+
+/* Sets `ret_more` to false at the end of the file. */
+static bool add_block(struct mm_trust *trust, BIO *pem, bool *ret_more, struct mm_error *err)
+{
+    char *name = NULL;
+    char *header = NULL;
+    uint8_t *data = NULL;
+    long length;
+    if (PEM_read_bio(pem, &name, &header, &data, &length) != 1) {
+        if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+            return bad_trust(err, "malformed PEM");
+        ERR_clear_error();
+        *ret_more = false;
+        return true;
+    }
+    bool added = strcmp(name, PEM_STRING_X509) == 0 ? add_ca(trust, data, length, err)
+                                                    : bad_trust(err, "a PEM block that isn't a certificate");
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_clear_free(data, (size_t)length); /* a private key, perhaps */
+    *ret_more = true;
+    return added;
+}
+
+struct mm_trust *mm_trust_parse(const void *pem, size_t length, struct mm_error *err)
+{
+    if (!length || length > TRUST_PEM_MAX) {
+        (void)bad_trust(err, length ? "larger than 1 MiB" : "empty");
+        return NULL;
+    }
+    mm_cleanup(BIO_free_all) BIO *bio = BIO_new_mem_buf(pem, (int)length);
+    mm_cleanup(mm_trust_free) struct mm_trust *trust = calloc(1, sizeof *trust);
+    if (trust)
+        trust->store = X509_STORE_new();
+    if (!bio || !trust || !trust->store) {
+        (void)out_of_memory(err);
+        return NULL;
+    }
+    size_t n = 0;
+    for (bool more = true; more; n += more) {
+        if (n > TRUST_CAS_MAX) {
+            (void)bad_trust(err, "more than 64 certificates");
+            return NULL;
+        }
+        if (!add_block(trust, bio, &more, err))
+            return NULL;
+    }
+    if (n == 0) {
+        (void)bad_trust(err, "no certificate");
+        return NULL;
+    }
+    return MM_TAKE(trust);
+}
+
+void mm_trust_free(struct mm_trust *trust)
+{
+    if (!trust)
+        return;
+    X509_STORE_free(trust->store);
+    free(trust);
+}
+
+enum validity { VALIDITY_CHECKED, VALIDITY_IGNORED };
+
+/*
+ * X509_V_FLAG_X509_STRICT stays off: it refuses certificates without an authority key identifier, which plain `openssl x509
+ * -req` makes. What matters here of the rest, check_issuers() asks.
+ */
+static X509_STORE_CTX *start_verification(const struct mm_trust *trust, const struct mm_certificate *certificate,
+                                          int64_t now, enum validity validity)
+{
+    mm_cleanup(X509_STORE_CTX_free) X509_STORE_CTX *context = X509_STORE_CTX_new();
+    STACK_OF(X509) *chain = mm_certificate_chain(certificate);
+    if (!context || X509_STORE_CTX_init(context, trust->store, sk_X509_value(chain, 0), chain) != 1)
+        return NULL;
+    X509_VERIFY_PARAM *settings = X509_STORE_CTX_get0_param(context);
+    /* Each of the tenant's CAs is an anchor, an intermediate too. */
+    (void)X509_VERIFY_PARAM_set_flags(settings, X509_V_FLAG_PARTIAL_CHAIN);
+    if (validity == VALIDITY_IGNORED)
+        (void)X509_VERIFY_PARAM_set_flags(settings, X509_V_FLAG_NO_CHECK_TIME);
+    else /* setting a time turns its check on, whatever the flags say */
+        X509_VERIFY_PARAM_set_time(settings, (time_t)now);
+    X509_VERIFY_PARAM_set_auth_level(settings, SECURITY_LEVEL);
+    X509_VERIFY_PARAM_set_depth(settings, MM_CHAIN_MAX);
+    return MM_TAKE(context);
+}
+
+/* Whether the certificate names its uses and `nid` is one of them. */
+static bool extended_usage_names(const X509 *x509, int nid, bool *ret_present)
+{
+    int found;
+    mm_cleanup(EXTENDED_KEY_USAGE_free) EXTENDED_KEY_USAGE *uses =
+        X509_get_ext_d2i(x509, NID_ext_key_usage, &found, NULL);
+    *ret_present = found != -1;
+    for (int i = 0; i < sk_ASN1_OBJECT_num(uses); i++)
+        if (OBJ_obj2nid(sk_ASN1_OBJECT_value(uses, i)) == nid)
+            return true;
+    return false;
+}
+
+/* Whether every certificate above the leaf may issue: a CA, and not one for other uses than clients. */
+static bool check_issuers(STACK_OF(X509) * path, struct mm_error *err)
+{
+    for (int i = 1; i < sk_X509_num(path); i++) {
+        X509 *issuer = sk_X509_value(path, i);
+        bool limited;
+        if (!is_ca(issuer))
+            return denied(err, "issued by a certificate that isn't a CA");
+        if (!extended_usage_names(issuer, NID_client_auth, &limited) && limited &&
+            !extended_usage_names(issuer, NID_anyExtendedKeyUsage, &limited))
+            return denied(err, "issued by a CA that isn't one for clients");
+    }
+    return true;
+}
+
+static bool check_leaf(X509 *leaf, struct mm_error *err)
+{
+    uint32_t flags = X509_get_extension_flags(leaf);
+    if (flags & EXFLAG_INVALID)
+        return invalid(err, "malformed extensions");
+    /* SPIFFE X.509-SVID section 4: a leaf neither is a CA nor signs certificates, and does sign handshakes. */
+    if (flags & EXFLAG_CA)
+        return invalid(err, "a CA, not a client");
+    uint32_t usage = X509_get_key_usage(leaf);
+    if ((flags & EXFLAG_KUSAGE) && (!(usage & KU_DIGITAL_SIGNATURE) || (usage & KU_KEY_CERT_SIGN)))
+        return invalid(err, "key usage isn't that of a client");
+    bool limited;
+    if (!extended_usage_names(leaf, NID_client_auth, &limited))
+        return invalid(err, "extended key usage doesn't name clientAuth");
+    return true;
+}
+
+static const char *validity_reason(int error)
+{
+    switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return "expired, or its CA is";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "not yet valid, or its CA isn't";
+    default:
+        return "not valid now";
+    }
+}
+
+/*
+ * The path was refused for `error`. Tell a stranger from a known client whose time is wrong: only the latter's signatures
+ * lead to the trust once time is left out.
+ */
+static bool refuse(const struct mm_trust *trust, const struct mm_certificate *certificate, int error,
+                   struct mm_error *err)
+{
+    mm_cleanup(X509_STORE_CTX_free) X509_STORE_CTX *context =
+        start_verification(trust, certificate, 0, VALIDITY_IGNORED);
+    if (!context)
+        return out_of_memory(err);
+    if (X509_verify_cert(context) != 1)
+        return denied(err, X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
+    if (!check_issuers(X509_STORE_CTX_get0_chain(context), err))
+        return false;
+    return invalid(err, validity_reason(error));
+}
+
+static bool earliest_not_after(STACK_OF(X509) * path, int64_t *ret_not_after)
+{
+    int n_below_anchor = sk_X509_num(path) > 1 ? sk_X509_num(path) - 1 : 1;
+    int64_t earliest = INT64_MAX;
+    for (int i = 0; i < n_below_anchor; i++) {
+        int64_t not_after;
+        if (!mm_x509_not_after(sk_X509_value(path, i), &not_after))
+            return false;
+        if (not_after < earliest)
+            earliest = not_after;
+    }
+    *ret_not_after = earliest;
+    return true;
+}
+
+bool mm_trust_verify(const struct mm_trust *trust, const struct mm_certificate *certificate, int64_t now,
+                     int64_t *ret_not_after, struct mm_error *err)
+{
+    mm_cleanup(X509_STORE_CTX_free) X509_STORE_CTX *context =
+        start_verification(trust, certificate, now, VALIDITY_CHECKED);
+    if (!context)
+        return out_of_memory(err);
+    if (X509_verify_cert(context) != 1)
+        return refuse(trust, certificate, X509_STORE_CTX_get_error(context), err);
+    STACK_OF(X509) *path = X509_STORE_CTX_get0_chain(context);
+    if (!check_issuers(path, err) || !check_leaf(sk_X509_value(path, 0), err))
+        return false;
+    return earliest_not_after(path, ret_not_after) || invalid(err, "an end of validity that isn't a time");
+}
