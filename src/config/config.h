@@ -39,22 +39,23 @@ enum mm_signing_path { MM_SIGNING_ENGINE, MM_SIGNING_DIRECT };
 
 struct mm_hsm_token_config {
     char *name;
-    char *module; /* path of the PKCS#11 module */
-    struct mm_strings environment; /* NAME=value; paths already resolved for values that begin with `./` … see docs */
-    char *label;  /* the PKCS#11 token's label; NULL if `serial` is given alone */
-    char *serial; /* NULL unless given */
+    char *module;                  /* path of the PKCS#11 module */
+    struct mm_strings environment; /* NAME=value; values of names such as SOFTHSM2_CONF are paths, already resolved */
+    char *label;                   /* the PKCS#11 token's label; NULL if `serial` is given alone */
+    char *serial;                  /* NULL unless given */
     enum mm_pin_source pin_source;
-    char *pin_path; /* MM_PIN_FILE: the file; MM_PIN_CREDENTIAL: $CREDENTIALS_DIRECTORY/name, resolved */
+    char *pin_path; /* MM_PIN_FILE: the file; MM_PIN_CREDENTIAL: $CREDENTIALS_DIRECTORY/name, NULL if that isn't set */
     int pin_fd;     /* MM_PIN_FD: a seekable descriptor; -1 otherwise */
     enum mm_signing_path signing;
     int64_t workers;         /* processes */
     int64_t threads;         /* signatures at once in each: at most 16 */
     int64_t sign_timeout_ms; /* a signature that takes longer means a hung HSM: its worker is killed */
-    int64_t start_timeout;   /* seconds from a worker's start to ready; long, since killing a login can destroy a token */
+    int64_t start_timeout; /* seconds from a worker's start to ready; long, since killing a login can destroy a token */
     int line;
 };
 
 struct mm_config {
+    _Atomic size_t references; /* mm_config_ref(), mm_config_unref() */
     char *file;
     char *issuer;
     struct mm_listen *listen;
@@ -63,7 +64,7 @@ struct mm_config {
     struct mm_hsm_token_config *hsm_tokens;
     size_t n_hsm_tokens;
     enum mm_algorithm algorithm;
-    int64_t max_ttl; /* seconds: no token lives longer; the HSM's worker enforces it too */
+    int64_t max_ttl;  /* seconds: no token lives longer; the HSM's worker enforces it too */
     char *store_file; /* SQLite */
     struct mm_policy policy;
     char digest[MM_SHA256_HEX_LENGTH + 1]; /* of mintmark.yaml's bytes */
@@ -96,7 +97,10 @@ MM_MUST_USE const struct mm_hsm_token_config *mm_config_hsm_token(const struct m
 MM_MUST_USE bool mm_config_can_replace(const struct mm_config *before, const struct mm_config *after,
                                        struct mm_error *err);
 
-/* Read the PIN from where the configuration says. The file must not be readable by others. */
+/*
+ * Read the PIN from where the configuration says. A file that group or others can read (a credential: that others can read), or
+ * a descriptor that a restarted worker couldn't read again: MM_CONFIG_INVALID. Messages never hold what was read.
+ */
 MM_MUST_USE struct mm_secret *mm_config_read_pin(const struct mm_hsm_token_config *token, struct mm_error *err);
 
 #endif

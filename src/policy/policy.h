@@ -18,10 +18,10 @@ struct mm_strings {
 /* What the operator lets a tenant's file grant at most (mintmark.yaml, tenants.<id>). */
 struct mm_envelope {
     struct mm_strings audiences;
-    struct mm_strings resources; /* literals, or a prefix that ends in `*` */
-    struct mm_strings issuers;   /* https URLs of OIDC issuers */
-    struct mm_strings actions;   /* default: read */
-    struct mm_strings kinds;     /* default: repo, blob; a scope is action:kind */
+    struct mm_strings resources;   /* literals, or a prefix that ends in `*` */
+    struct mm_strings issuers;     /* https URLs of OIDC issuers */
+    struct mm_strings actions;     /* default: read */
+    struct mm_strings kinds;       /* default: repo, blob; a scope is action:kind */
     struct mm_strings shared_with; /* tenants whose envelopes may overlap this one */
 };
 
@@ -60,21 +60,26 @@ struct mm_tenant {
     struct mm_account *accounts;
     size_t n_accounts;
     struct mm_envelope envelope;
-    struct mm_trust *client_ca; /* owned */
-    char digest[MM_SHA256_HEX_LENGTH + 1]; /* of the tenant's file */
+    struct mm_trust *client_ca;                      /* owned */
+    char digest[MM_SHA256_HEX_LENGTH + 1];           /* of the tenant's file */
+    char client_ca_digest[MM_SHA256_HEX_LENGTH + 1]; /* of the CA file that client_ca was read from; "" if none */
 };
 
 struct mm_policy {
     struct mm_tenant *tenants; /* sorted by id */
     size_t n_tenants;
-    char digest[MM_SHA256_HEX_LENGTH + 1]; /* over the tenants' ids, envelopes and file digests: what ledger entries name */
+    char digest[MM_SHA256_HEX_LENGTH +
+                1]; /* over the tenants' ids, envelopes, file and CA digests: what ledger entries name */
 };
 
 /* The schemas of a tenant's file and of an envelope. */
 extern const struct mm_schema MM_TENANT_FILE_SCHEMA;
 extern const struct mm_schema MM_ENVELOPE_SCHEMA;
 
-/* Build an envelope from its validated JSON. False: MM_NO_MEMORY. */
+/*
+ * Build an envelope from its JSON, filling in the default actions and kinds; members that the schema refused count as empty.
+ * False: MM_NO_MEMORY.
+ */
 MM_MUST_USE bool mm_envelope_build(const json_t *json, struct mm_envelope *ret_envelope, struct mm_error *err);
 void mm_envelope_clear(struct mm_envelope *envelope);
 
@@ -89,6 +94,13 @@ MM_MUST_USE bool mm_tenant_build(const char *id, struct mm_document *document, i
 void mm_tenant_clear(struct mm_tenant *tenant);
 
 /*
+ * The checks of mm_tenant_build() alone, on a document that the schema may have refused: what can't be read is passed over, so
+ * that one mistake doesn't hide the others. What was found shows in `problems`.
+ */
+void mm_tenant_check(const char *id, const struct mm_document *document, const struct mm_envelope *envelope,
+                     int64_t max_ttl, struct mm_problems *problems);
+
+/*
  * Whether two envelopes overlap: a common audience together with resources that some string matches in both. Set
  * `ret_audience` (borrowed) to the common one.
  */
@@ -101,6 +113,15 @@ bool mm_resource_is_covered(const struct mm_strings *patterns, const char *resou
 bool mm_pattern_is_covered(const struct mm_strings *patterns, const char *pattern);
 
 bool mm_strings_have(const struct mm_strings *strings, const char *string);
+
+/* Copy the strings of a JSON array (anything else in it is passed over) into `ret_strings`. False: MM_NO_MEMORY. */
+MM_MUST_USE bool mm_strings_build(const json_t *array, struct mm_strings *ret_strings, struct mm_error *err);
+
+void mm_strings_clear(struct mm_strings *strings);
+static inline void mm_strings_clear_cleanup(struct mm_strings *strings)
+{
+    mm_strings_clear(strings);
+}
 
 /* The tenant called `id`, or NULL. */
 const struct mm_tenant *mm_policy_tenant(const struct mm_policy *policy, const char *id);

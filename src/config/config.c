@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/config.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/loader.h"
+#include "config/schema.h"
+#include "util/file.h"
+
+enum extent { SERVICE_ONLY, WITH_TENANTS };
+
+void mm_loader_report(const struct loader *loader, const char *path, const char *format, ...)
+{
+    char reason[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    mm_problems_add(loader->problems, loader->document.file, mm_document_line(&loader->document, path), path, "%s",
+                    reason);
+}
+
+void mm_loader_no_memory(const struct loader *loader)
+{
+    mm_problems_add(loader->problems, loader->document.file, 0, "", "out of memory");
+}
+
+char *mm_loader_resolve(const struct loader *loader, const char *path)
+{
+    if (!path)
+        return NULL;
+    char *resolved = mm_path_beside(loader->document.file, path, NULL);
+    if (!resolved)
+        mm_loader_no_memory(loader);
+    return resolved;
+}
+
+static bool build(struct loader *loader, enum extent extent)
+{
+    mm_loader_check_pins(loader);
+    bool is_valid = mm_schema_validate(&MM_CONFIG_SCHEMA, &loader->document, loader->problems);
+    mm_loader_build_service(loader);
+    mm_loader_check_envelopes(loader);
+    if (extent == WITH_TENANTS) {
+        mm_loader_check_files(loader);
+        mm_loader_build_tenants(loader);
+    }
+    return is_valid;
+}
+
+static struct mm_config *load(const char *file, enum extent extent, struct mm_problems *problems)
+{
+    size_t n_errors = problems->n_errors;
+    mm_cleanup(mm_document_clear) struct mm_document document = {0};
+    mm_loader_read_document(file, &document, problems);
+    if (!document.root)
+        return NULL;
+    mm_cleanup(mm_config_unref) struct mm_config *config = calloc(1, sizeof *config);
+    if (!config) {
+        mm_problems_add(problems, file, 0, "", "out of memory");
+        return NULL;
+    }
+    atomic_init(&config->references, 1);
+    struct loader loader = {.document = document, .config = config, .problems = problems};
+    return build(&loader, extent) && problems->n_errors == n_errors ? MM_TAKE(config) : NULL;
+}
+
+struct mm_config *mm_config_load(const char *file, struct mm_problems *problems)
+{
+    return load(file, WITH_TENANTS, problems);
+}
+
+struct mm_config *mm_config_load_service(const char *file, struct mm_problems *problems)
+{
+    return load(file, SERVICE_ONLY, problems);
+}
+
+static void clear_hsm_token(struct mm_hsm_token_config *token)
+{
+    free(token->name);
+    free(token->module);
+    mm_strings_clear(&token->environment);
+    free(token->label);
+    free(token->serial);
+    free(token->pin_path);
+}
+
+static void config_free(struct mm_config *config)
+{
+    for (size_t i = 0; i < config->n_listen; i++) {
+        free(config->listen[i].address);
+        free(config->listen[i].certificate_file);
+        free(config->listen[i].key_file);
+    }
+    free(config->listen);
+    for (size_t i = 0; i < config->n_hsm_tokens; i++)
+        clear_hsm_token(&config->hsm_tokens[i]);
+    free(config->hsm_tokens);
+    free(config->file);
+    free(config->issuer);
+    free(config->store_file);
+    mm_policy_clear(&config->policy);
+    free(config);
+}
+
+struct mm_config *mm_config_ref(struct mm_config *config)
+{
+    size_t before = atomic_fetch_add_explicit(&config->references, 1, memory_order_relaxed);
+    assert(before > 0);
+    (void)before;
+    return config;
+}
+
+void mm_config_unref(struct mm_config *config)
+{
+    /* Whoever drops the last reference must see what the others did with theirs. */
+    if (config && atomic_fetch_sub_explicit(&config->references, 1, memory_order_acq_rel) == 1)
+        config_free(config);
+}
+
+const struct mm_hsm_token_config *mm_config_hsm_token(const struct mm_config *config, const char *name,
+                                                      struct mm_error *err)
+{
+    if (!name && config->n_hsm_tokens == 1)
+        return &config->hsm_tokens[0];
+    for (size_t i = 0; name && i < config->n_hsm_tokens; i++)
+        if (strcmp(config->hsm_tokens[i].name, name) == 0)
+            return &config->hsm_tokens[i];
+    (void)(name ? mm_fail(err, MM_CONFIG_INVALID, "%s: there is no HSM token called %s", config->file, name)
+                : mm_fail(err, MM_CONFIG_INVALID, "%s: name one of its %zu HSM tokens", config->file,
+                          config->n_hsm_tokens));
+    return NULL;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of loading a configuration, for the files of this folder. Each part reads what it can of a document that the schema
+ * may have refused, adds what is wrong to the problems, and leaves the verdict to mm_config_load().
+ */
+#ifndef MM_CONFIG_LOADER_H
+#define MM_CONFIG_LOADER_H
+
+#include "config/config.h"
+
+struct loader {
+    struct mm_document document; /* mintmark.yaml */
+    struct mm_config *config;    /* being built */
+    struct mm_problems *problems;
+};
+
+/* Add a problem of mintmark.yaml, at the line of `path`. */
+void mm_loader_report(const struct loader *loader, const char *path, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* mm_loader_report() of running out of memory. */
+void mm_loader_no_memory(const struct loader *loader);
+
+/* `path` resolved beside mintmark.yaml, for the caller to free; NULL if `path` is NULL. */
+char *mm_loader_resolve(const struct loader *loader, const char *path);
+
+/* service.c: everything but the tenants, from the document alone. */
+void mm_loader_check_pins(
+    const struct loader *loader); /* before the schema: a PIN in the file deserves its own words */
+void mm_loader_build_service(const struct loader *loader);
+
+/*
+ * files.c: reading a document (its root stays NULL if it can't be read), and the files that mintmark.yaml names but that others
+ * open.
+ */
+void mm_loader_read_document(const char *file, struct mm_document *ret_document, struct mm_problems *problems);
+void mm_loader_check_files(const struct loader *loader);
+
+/* tenants.c: the tenants' envelopes, files and CAs. */
+void mm_loader_build_tenants(const struct loader *loader);
+void mm_loader_check_envelopes(const struct loader *loader);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a running service can take over from a new configuration, and what needs a restart.
+ */
+#include "config/config.h"
+
+#include <string.h>
+
+static bool is_same(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool are_same_strings(const struct mm_strings *a, const struct mm_strings *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return true;
+}
+
+/* Certificates and keys may change; sockets stay. */
+static bool are_same_sockets(const struct mm_config *a, const struct mm_config *b)
+{
+    if (a->n_listen != b->n_listen)
+        return false;
+    for (size_t i = 0; i < a->n_listen; i++)
+        if (a->listen[i].port != b->listen[i].port || !is_same(a->listen[i].address, b->listen[i].address))
+            return false;
+    return true;
+}
+
+static bool is_same_hsm_token(const struct mm_hsm_token_config *a, const struct mm_hsm_token_config *b)
+{
+    return is_same(a->name, b->name) && is_same(a->module, b->module) &&
+           are_same_strings(&a->environment, &b->environment) && is_same(a->label, b->label) &&
+           is_same(a->serial, b->serial) && a->pin_source == b->pin_source && is_same(a->pin_path, b->pin_path) &&
+           a->pin_fd == b->pin_fd && a->signing == b->signing && a->workers == b->workers && a->threads == b->threads &&
+           a->sign_timeout_ms == b->sign_timeout_ms && a->start_timeout == b->start_timeout;
+}
+
+static bool are_same_hsm_tokens(const struct mm_config *a, const struct mm_config *b)
+{
+    if (a->n_hsm_tokens != b->n_hsm_tokens)
+        return false;
+    for (size_t i = 0; i < a->n_hsm_tokens; i++)
+        if (!is_same_hsm_token(&a->hsm_tokens[i], &b->hsm_tokens[i]))
+            return false;
+    return true;
+}
+
+bool mm_config_can_replace(const struct mm_config *before, const struct mm_config *after, struct mm_error *err)
+{
+    const struct {
+        bool is_kept;
+        const char *name;
+    } parts[] = {
+        {is_same(before->issuer, after->issuer), "issuer"},
+        {are_same_sockets(before, after), "listen addresses"},
+        {are_same_hsm_tokens(before, after), "hsm"},
+        {before->algorithm == after->algorithm, "keys.algorithm"},
+        {before->max_ttl == after->max_ttl, "keys.max_ttl"},
+        {is_same(before->store_file, after->store_file), "store"},
+        {before->limits.threads == after->limits.threads, "limits.threads"},
+        {before->limits.queue == after->limits.queue, "limits.queue"},
+    };
+    char names[256] = "";
+    for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
+        if (parts[i].is_kept)
+            continue;
+        if (names[0])
+            strcat(names, ", ");
+        strcat(names, parts[i].name);
+    }
+    return !names[0] || mm_fail(err, MM_CONFIG_INVALID, "%s: a restart is needed for %s", after->file, names);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tenants of a configuration: their envelopes against each other, then each one's file and CA. A mistake in one doesn't
+ * keep the others from being checked.
+ */
+#include "config/loader.h"
+
+#include <string.h>
+
+#include "crypto/certificate.h"
+#include "util/file.h"
+
+enum { CA_FILE_MAX = 256 * 1024 };
+
+static json_t *tenants_of(const struct loader *loader)
+{
+    return json_object_get(loader->document.root, "tenants");
+}
+
+/* The pointer of tenants/‹id›/‹member›; "" if there is no memory for it. */
+static char *envelope_path(const char *id, const char *member)
+{
+    mm_cleanup(free) char *path = mm_pointer_child("/tenants", id);
+    return path ? mm_pointer_child(path, member) : NULL;
+}
+
+static void report_envelope(const struct loader *loader, const char *id, const char *member, const char *reason)
+{
+    mm_cleanup(free) char *path = envelope_path(id, member);
+    mm_loader_report(loader, path ? path : "/tenants", "%s", reason);
+}
+
+static void check_overlap(const struct loader *loader, const char *id, const struct mm_envelope *envelope,
+                          const char *other_id, const struct mm_envelope *other)
+{
+    const char *audience = NULL;
+    if (mm_strings_have(&envelope->shared_with, other_id) || mm_strings_have(&other->shared_with, id) ||
+        !mm_envelopes_overlap(envelope, other, &audience))
+        return;
+    mm_cleanup(free) char *path = envelope_path(id, "resources");
+    mm_loader_report(loader, path ? path : "/tenants",
+                     "the envelopes of ‹%s› and ‹%s› overlap at audience ‹%s›: if that is meant, name one in the "
+                     "other's shared_with",
+                     other_id, id, audience);
+}
+
+static void check_shared_with(const struct loader *loader, const char *id, const struct mm_envelope *envelope)
+{
+    for (size_t i = 0; i < envelope->shared_with.n; i++) {
+        const char *other = envelope->shared_with.items[i];
+        if (strcmp(other, id) == 0)
+            report_envelope(loader, id, "shared_with", "‹shared_with› names the tenant itself");
+        else if (!json_object_get(tenants_of(loader), other))
+            report_envelope(loader, id, "shared_with", "‹shared_with› names a tenant that there isn't");
+    }
+}
+
+void mm_loader_check_envelopes(const struct loader *loader)
+{
+    json_t *tenants = tenants_of(loader);
+    size_t n = json_object_size(tenants);
+    size_t i = 0;
+    mm_cleanup(free) struct mm_envelope *envelopes = calloc(n + 1, sizeof *envelopes);
+    mm_cleanup(free) const char **ids = calloc(n + 1, sizeof *ids);
+    const char *id;
+    json_t *json;
+    json_object_foreach(tenants, id, json)
+    {
+        if (!envelopes || !ids || !mm_envelope_build(json, &envelopes[i], NULL)) {
+            mm_loader_no_memory(loader);
+            break;
+        }
+        ids[i] = id;
+        check_shared_with(loader, id, &envelopes[i]);
+        for (size_t j = 0; j < i; j++)
+            check_overlap(loader, id, &envelopes[i], ids[j], &envelopes[j]);
+        i++;
+    }
+    for (size_t j = 0; envelopes && j < i; j++)
+        mm_envelope_clear(&envelopes[j]);
+}
+
+static void build_client_ca(const struct loader *loader, const char *id, const char *file, struct mm_tenant *tenant)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_buffer_clear) struct mm_buffer pem = mm_buffer_make(CA_FILE_MAX);
+    mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
+    if (!resolved)
+        return;
+    if (!mm_file_read_trusted(resolved, &pem, &err)) {
+        report_envelope(loader, id, "client_ca", err.message);
+        return;
+    }
+    mm_cleanup(free) char *path = envelope_path(id, "client_ca");
+    tenant->client_ca = mm_trust_parse(pem.data, pem.length, &err);
+    mm_sha256_hex(pem.data, pem.length, tenant->client_ca_digest);
+    if (!tenant->client_ca)
+        mm_loader_report(loader, path ? path : "/tenants", "%s: %s", resolved, err.message);
+}
+
+/* What the file says, into `tenant`, whose envelope is in place. False if it isn't whole. */
+static bool build_from_file(const struct loader *loader, const char *id, const char *file, struct mm_tenant *tenant)
+{
+    size_t n_errors = loader->problems->n_errors;
+    mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
+    mm_cleanup(mm_document_clear) struct mm_document document = {0};
+    if (resolved)
+        mm_loader_read_document(resolved, &document, loader->problems);
+    if (!document.root)
+        return false;
+    int64_t max_ttl = loader->config->max_ttl;
+    if (mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, loader->problems) &&
+        loader->problems->n_errors == n_errors)
+        return mm_tenant_build(id, &document, max_ttl, tenant, loader->problems);
+    mm_tenant_check(id, &document, &tenant->envelope, max_ttl, loader->problems);
+    return false;
+}
+
+static int compare_tenants(const void *a, const void *b)
+{
+    return strcmp(((const struct mm_tenant *)a)->id, ((const struct mm_tenant *)b)->id);
+}
+
+void mm_loader_build_tenants(const struct loader *loader)
+{
+    json_t *tenants = tenants_of(loader);
+    struct mm_policy *policy = &loader->config->policy;
+    bool are_whole = true;
+    policy->tenants = calloc(json_object_size(tenants) + 1, sizeof *policy->tenants);
+    const char *id;
+    json_t *json;
+    json_object_foreach(tenants, id, json)
+    {
+        struct mm_tenant *tenant = policy->tenants ? &policy->tenants[policy->n_tenants] : NULL;
+        if (!tenant || !mm_envelope_build(json, &tenant->envelope, NULL)) {
+            mm_loader_no_memory(loader);
+            return;
+        }
+        policy->n_tenants++;
+        are_whole &= build_from_file(loader, id, mm_json_string(json, "file"), tenant);
+        build_client_ca(loader, id, mm_json_string(json, "client_ca"), tenant);
+    }
+    if (!are_whole || !policy->tenants)
+        return;
+    qsort(policy->tenants, policy->n_tenants, sizeof *policy->tenants, compare_tenants);
+    if (!mm_policy_seal(policy, NULL))
+        mm_loader_no_memory(loader);
+}

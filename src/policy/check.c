@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a schema can't say about a tenant's file: that it stays inside its envelope and doesn't contradict itself. Reads the
+ * document rather than what is built from it, so that every mistake is found even in a file that the schema refused.
+ */
+#include "policy/policy.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/rule.h"
+#include "policy/syntax.h"
+
+enum {
+    POINTER_MAX = 160,
+    /* A token without resource_id carries all of a grant's resources: it must fit into what the HSM's worker signs. */
+    GRANT_RESOURCES_BYTES_MAX = 8192,
+};
+
+struct check {
+    const char *id;
+    const struct mm_document *document;
+    const struct mm_envelope *envelope;
+    int64_t max_ttl; /* what the tenant's grants may reach */
+    struct mm_problems *problems;
+};
+
+/* A rule with the account it belongs to. */
+struct claim {
+    struct mm_mtls_rule rule;
+    const char *account; /* borrowed from the document */
+    size_t account_index;
+    char path[POINTER_MAX];
+};
+
+__attribute__((format(printf, 3, 4))) static void report(const struct check *check, const char *path,
+                                                         const char *format, ...)
+{
+    char reason[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    mm_problems_add(check->problems, check->document->file, mm_document_line(check->document, path), path, "%s",
+                    reason);
+}
+
+static void check_scope(const struct check *check, const char *scope, const char *path)
+{
+    if (mm_check_scope(scope))
+        return;
+    const char *kind = strchr(scope, ':') + 1;
+    mm_cleanup(free) char *action = strndup(scope, (size_t)(kind - 1 - scope));
+    if (!action)
+        report(check, path, "out of memory");
+    else if (!mm_strings_have(&check->envelope->actions, action))
+        report(check, path, "scope ‹%s› lies outside the tenant's envelope: its actions don't have ‹%s›", scope,
+               action);
+    else if (!mm_strings_have(&check->envelope->kinds, kind))
+        report(check, path, "unknown scope ‹%s›: the envelope's kinds don't have ‹%s›", scope, kind);
+}
+
+static void check_scopes(const struct check *check, const json_t *grant, const char *grant_path)
+{
+    const json_t *scopes = json_object_get(grant, "scopes");
+    for (size_t i = 0; i < json_array_size(scopes); i++) {
+        char path[POINTER_MAX];
+        (void)snprintf(path, sizeof path, "%s/scopes/%zu", grant_path, i);
+        const char *scope = json_string_value(json_array_get(scopes, i));
+        if (scope)
+            check_scope(check, scope, path);
+    }
+}
+
+static void check_resources(const struct check *check, const json_t *grant, const char *grant_path)
+{
+    const json_t *resources = json_object_get(grant, "resources");
+    char path[POINTER_MAX];
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < json_array_size(resources); i++) {
+        (void)snprintf(path, sizeof path, "%s/resources/%zu", grant_path, i);
+        const char *pattern = json_string_value(json_array_get(resources, i));
+        if (!pattern || mm_check_resource_pattern(pattern))
+            continue;
+        n_bytes += strlen(pattern);
+        if (!mm_pattern_is_covered(&check->envelope->resources, pattern))
+            report(check, path, "resource ‹%s› lies outside the tenant's envelope", pattern);
+    }
+    (void)snprintf(path, sizeof path, "%s/resources", grant_path);
+    if (n_bytes > GRANT_RESOURCES_BYTES_MAX)
+        report(check, path, "‹resources› must have at most %d bytes in all", GRANT_RESOURCES_BYTES_MAX);
+}
+
+static void check_ttl(const struct check *check, const json_t *grant, const char *grant_path)
+{
+    const json_t *ttl = json_object_get(grant, "ttl");
+    int64_t most = mm_json_integer(ttl, "max", 0);
+    char path[POINTER_MAX];
+    (void)snprintf(path, sizeof path, "%s/ttl/default", grant_path);
+    if (most && mm_json_integer(ttl, "default", 0) > most)
+        report(check, path, "the default TTL is longer than the grant's max");
+    (void)snprintf(path, sizeof path, "%s/ttl/max", grant_path);
+    if (most > check->max_ttl)
+        report(check, path, "the TTL is longer than the tenant's max_ttl");
+}
+
+static void check_grants(const struct check *check, const json_t *account, size_t account_index)
+{
+    const json_t *grants = json_object_get(account, "grants");
+    for (size_t i = 0; i < json_array_size(grants); i++) {
+        char path[POINTER_MAX];
+        (void)snprintf(path, sizeof path, "/accounts/%zu/grants/%zu", account_index, i);
+        const json_t *grant = json_array_get(grants, i);
+        check_scopes(check, grant, path);
+        check_resources(check, grant, path);
+        check_ttl(check, grant, path);
+    }
+}
+
+static void check_accounts(const struct check *check, const json_t *accounts)
+{
+    mm_cleanup(json_decref) json_t *lines = json_object();
+    for (size_t i = 0; i < json_array_size(accounts); i++) {
+        const json_t *account = json_array_get(accounts, i);
+        check_grants(check, account, i);
+        const char *id = mm_json_string(account, "id");
+        if (!id)
+            continue;
+        char path[POINTER_MAX];
+        (void)snprintf(path, sizeof path, "/accounts/%zu/id", i);
+        const json_t *first = json_object_get(lines, id);
+        if (first)
+            report(check, path, "duplicate account ‹%s›, first on line %lld", id, (long long)json_integer_value(first));
+        else if (json_object_set_new(lines, id, json_integer(mm_document_line(check->document, path))) != 0)
+            report(check, path, "out of memory");
+    }
+}
+
+static size_t count_rules(const json_t *accounts)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(accounts); i++)
+        n += json_array_size(json_object_get(json_array_get(accounts, i), "authenticate"));
+    return n;
+}
+
+static bool is_empty(const struct mm_mtls_rule *rule)
+{
+    for (size_t i = 0; i < MM_MTLS_NAMES; i++)
+        if (rule->names[i])
+            return false;
+    return true;
+}
+
+static bool collect_claims(const struct check *check, const json_t *accounts, struct claim *claims, size_t *ret_n)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(accounts); i++) {
+        const json_t *account = json_array_get(accounts, i);
+        const char *id = mm_json_string(account, "id");
+        const json_t *rules = json_object_get(account, "authenticate");
+        for (size_t j = 0; j < json_array_size(rules); j++) {
+            struct claim *claim = &claims[n];
+            *claim = (struct claim){.account = id ? id : "", .account_index = i};
+            (void)snprintf(claim->path, sizeof claim->path, "/accounts/%zu/authenticate/%zu/mtls", i, j);
+            const json_t *rule = json_object_get(json_array_get(rules, j), "mtls");
+            if (!mm_mtls_rule_build(rule, &claim->rule, NULL))
+                return false;
+            if (json_is_object(rule) && json_object_size(rule) == 0)
+                report(check, claim->path, "‹mtls› must name a san_uri, san_dns, subject_dn or fingerprint");
+            if (!is_empty(&claim->rule))
+                *ret_n = ++n;
+        }
+    }
+    return true;
+}
+
+static void compare_claims(const struct check *check, const struct claim *claims, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++) {
+            if (claims[i].account_index == claims[j].account_index ||
+                (!mm_mtls_rule_covers(&claims[i].rule, &claims[j].rule) &&
+                 !mm_mtls_rule_covers(&claims[j].rule, &claims[i].rule)))
+                continue;
+            report(check, claims[i].path, "one certificate would match two accounts: see account ‹%s› on line %d",
+                   claims[j].account, mm_document_line(check->document, claims[j].path));
+        }
+}
+
+static void check_rules(const struct check *check, const json_t *accounts)
+{
+    size_t n = 0;
+    mm_cleanup(free) struct claim *claims = calloc(count_rules(accounts) + 1, sizeof *claims);
+    if (!claims || !collect_claims(check, accounts, claims, &n))
+        report(check, "/accounts", "out of memory");
+    else
+        compare_claims(check, claims, n);
+    for (size_t i = 0; i < n; i++)
+        mm_mtls_rule_clear(&claims[i].rule);
+}
+
+static void check_audience(const struct check *check, const json_t *audience)
+{
+    for (size_t i = 0; i < json_array_size(audience); i++) {
+        char path[POINTER_MAX];
+        (void)snprintf(path, sizeof path, "/audience/%zu", i);
+        const char *item = json_string_value(json_array_get(audience, i));
+        if (item && !mm_strings_have(&check->envelope->audiences, item))
+            report(check, path, "audience ‹%s› lies outside the tenant's envelope", item);
+    }
+}
+
+void mm_tenant_check(const char *id, const struct mm_document *document, const struct mm_envelope *envelope,
+                     int64_t max_ttl, struct mm_problems *problems)
+{
+    struct check check = {.id = id, .document = document, .envelope = envelope, .problems = problems};
+    const json_t *root = document->root;
+    const char *tenant = mm_json_string(root, "tenant");
+    if (tenant && strcmp(tenant, id) != 0)
+        report(&check, "/tenant", "the file is for tenant ‹%s›, the configuration names it for ‹%s›", tenant, id);
+    check.max_ttl = mm_json_integer(root, "max_ttl", max_ttl);
+    if (check.max_ttl > max_ttl)
+        report(&check, "/max_ttl", "‹max_ttl› is longer than the service's keys.max_ttl");
+    check_audience(&check, json_object_get(root, "audience"));
+    check_accounts(&check, json_object_get(root, "accounts"));
+    check_rules(&check, json_object_get(root, "accounts"));
+}

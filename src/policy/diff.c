@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/diff.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/rule.h"
+#include "util/buffer.h"
+
+/* The list that differences go to, and whose they are. */
+struct diff {
+    json_t *changes;
+    const char *tenant;
+    const char *account; /* NULL: the tenant as a whole */
+    bool is_out_of_memory;
+};
+
+/*
+ * Most comparisons run twice, once each way: what `there` has and `here` lacks is gained when `here` is the policy before, and
+ * lost when it is the one after.
+ */
+enum direction { GAINS, LOSES };
+
+static const char *const CHANGES[] = {[GAINS] = "gains", [LOSES] = "loses"};
+
+enum { LIST_TEXT_MAX = 65536 };
+
+static void add_text(struct diff *diff, const char *change, const char *text)
+{
+    json_t *entry = json_pack("{s:s, s:s, s:s?, s:s}", "change", change, "tenant", diff->tenant, "account",
+                              diff->account, "what", text);
+    if (json_array_append_new(diff->changes, entry) != 0)
+        diff->is_out_of_memory = true;
+}
+
+__attribute__((format(printf, 3, 4))) static void add(struct diff *diff, const char *change, const char *format, ...)
+{
+    mm_cleanup(free) char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0) {
+        text = NULL;
+        diff->is_out_of_memory = true;
+    }
+    va_end(args);
+    if (text)
+        add_text(diff, change, text);
+}
+
+static void diff_value(struct diff *diff, const char *what, const char *before, const char *after)
+{
+    if (strcmp(before, after) != 0)
+        add(diff, "changes", "%s: %s, was %s", what, after, before);
+}
+
+static void diff_strings(struct diff *diff, enum direction direction, const char *what, const struct mm_strings *here,
+                         const struct mm_strings *there)
+{
+    for (size_t i = 0; i < there->n; i++)
+        if (!mm_strings_have(here, there->items[i]))
+            add(diff, CHANGES[direction], "%s %s", what, there->items[i]);
+}
+
+struct duration_text {
+    char text[32];
+};
+
+/* `90s`, `15m`, `1h`. */
+static struct duration_text duration(int64_t seconds)
+{
+    struct duration_text out;
+    int64_t unit = seconds % 3600 == 0 ? 3600 : seconds % 60 == 0 ? 60 : 1;
+    (void)snprintf(out.text, sizeof out.text, "%lld%c", (long long)(seconds / unit),
+                   unit == 3600 ? 'h'
+                   : unit == 60 ? 'm'
+                                : 's');
+    return out;
+}
+
+/* The longest TTL that `account` may ask for with `scope` on `resource`; 0 for none. */
+static int64_t longest_ttl(const struct mm_account *account, const char *scope, const char *resource)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < account->n_grants; i++) {
+        const struct mm_grant *grant = &account->grants[i];
+        if (grant->ttl_max > longest && mm_strings_have(&grant->scopes, scope) &&
+            mm_pattern_is_covered(&grant->resources, resource))
+            longest = grant->ttl_max;
+    }
+    return longest;
+}
+
+static void diff_right(struct diff *diff, enum direction direction, const struct mm_account *here,
+                       const struct mm_account *there, const char *scope, const char *resource)
+{
+    int64_t ttl_here = longest_ttl(here, scope, resource);
+    int64_t ttl_there = longest_ttl(there, scope, resource);
+    if (ttl_here == 0)
+        add(diff, CHANGES[direction], "%s on %s for up to %s", scope, resource, duration(ttl_there).text);
+    else if (ttl_there > ttl_here)
+        add(diff, "changes", "%s on %s for up to %s, was %s", scope, resource,
+            duration(direction == GAINS ? ttl_there : ttl_here).text,
+            duration(direction == GAINS ? ttl_here : ttl_there).text);
+}
+
+static bool is_in_earlier_grant(const struct mm_account *account, size_t n, const char *scope, const char *resource)
+{
+    for (size_t i = 0; i < n; i++)
+        if (mm_strings_have(&account->grants[i].scopes, scope) &&
+            mm_strings_have(&account->grants[i].resources, resource))
+            return true;
+    return false;
+}
+
+static void diff_rights(struct diff *diff, enum direction direction, const struct mm_account *here,
+                        const struct mm_account *there)
+{
+    for (size_t i = 0; i < there->n_grants; i++) {
+        const struct mm_grant *grant = &there->grants[i];
+        for (size_t s = 0; s < grant->scopes.n; s++)
+            for (size_t r = 0; r < grant->resources.n; r++)
+                if (!is_in_earlier_grant(there, i, grant->scopes.items[s], grant->resources.items[r]))
+                    diff_right(diff, direction, here, there, grant->scopes.items[s], grant->resources.items[r]);
+    }
+}
+
+static bool grant_covers(const struct mm_grant *outer, const struct mm_grant *inner)
+{
+    for (size_t i = 0; i < inner->scopes.n; i++)
+        if (!mm_strings_have(&outer->scopes, inner->scopes.items[i]))
+            return false;
+    for (size_t i = 0; i < inner->resources.n; i++)
+        if (!mm_pattern_is_covered(&outer->resources, inner->resources.items[i]))
+            return false;
+    return inner->ttl_max <= outer->ttl_max;
+}
+
+static bool account_covers(const struct mm_account *account, const struct mm_grant *grant)
+{
+    for (size_t i = 0; i < account->n_grants; i++)
+        if (grant_covers(&account->grants[i], grant))
+            return true;
+    return false;
+}
+
+/* Whether `account` has each of the grant's rights, if only in tokens of their own. */
+static bool has_rights_apart(const struct mm_account *account, const struct mm_grant *grant)
+{
+    for (size_t s = 0; s < grant->scopes.n; s++)
+        for (size_t r = 0; r < grant->resources.n; r++)
+            if (longest_ttl(account, grant->scopes.items[s], grant->resources.items[r]) < grant->ttl_max)
+                return false;
+    return true;
+}
+
+static char *join(const struct mm_strings *strings)
+{
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(LIST_TEXT_MAX);
+    for (size_t i = 0; i < strings->n; i++)
+        if (!mm_buffer_append_string(&text, i ? ", " : "", NULL) ||
+            !mm_buffer_append_string(&text, strings->items[i], NULL))
+            return NULL;
+    return (char *)MM_TAKE(text.data);
+}
+
+/* Grants are never joined: what one grant puts into one token may be more than two grants allow. */
+static void diff_joined_rights(struct diff *diff, enum direction direction, const struct mm_account *here,
+                               const struct mm_account *there)
+{
+    for (size_t i = 0; i < there->n_grants; i++) {
+        const struct mm_grant *grant = &there->grants[i];
+        if (account_covers(here, grant) || !has_rights_apart(here, grant))
+            continue;
+        mm_cleanup(free) char *scopes = join(&grant->scopes);
+        mm_cleanup(free) char *resources = join(&grant->resources);
+        if (scopes && resources)
+            add(diff, CHANGES[direction], "in one token: %s on %s for up to %s", scopes, resources,
+                duration(grant->ttl_max).text);
+        else
+            diff->is_out_of_memory = true;
+    }
+}
+
+static bool any_rule_covers(const struct mm_account *account, const struct mm_mtls_rule *rule)
+{
+    for (size_t i = 0; i < account->n_mtls; i++)
+        if (mm_mtls_rule_covers(&account->mtls[i], rule))
+            return true;
+    return false;
+}
+
+static char *describe_rule(const struct mm_mtls_rule *rule)
+{
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(LIST_TEXT_MAX);
+    for (size_t i = 0; i < MM_MTLS_NAMES; i++)
+        if (rule->names[i] &&
+            (!mm_buffer_append_string(&text, text.length ? " and " : "", NULL) ||
+             !mm_buffer_append_string(&text, mm_mtls_title((enum mm_mtls_name)i), NULL) ||
+             !mm_buffer_append_string(&text, " ", NULL) || !mm_buffer_append_string(&text, rule->names[i], NULL)))
+            return NULL;
+    return (char *)MM_TAKE(text.data);
+}
+
+static void diff_credentials(struct diff *diff, enum direction direction, const struct mm_account *here,
+                             const struct mm_account *there)
+{
+    for (size_t i = 0; i < there->n_mtls; i++) {
+        if (any_rule_covers(here, &there->mtls[i]))
+            continue;
+        mm_cleanup(free) char *rule = describe_rule(&there->mtls[i]);
+        if (rule)
+            add(diff, CHANGES[direction], "certificates with %s", rule);
+        else
+            diff->is_out_of_memory = true;
+    }
+}
+
+static void diff_account_one_way(struct diff *diff, enum direction direction, const struct mm_account *here,
+                                 const struct mm_account *there)
+{
+    diff_credentials(diff, direction, here, there);
+    diff_rights(diff, direction, here, there);
+    diff_joined_rights(diff, direction, here, there);
+    if (there->is_service_account && !here->is_service_account)
+        add(diff, CHANGES[direction], "the is_service_account claim");
+}
+
+static void diff_account(struct diff *diff, const struct mm_account *before, const struct mm_account *after)
+{
+    static const struct mm_account NOBODY = {0};
+    diff->account = after ? after->id : before->id;
+    if (before && after)
+        diff_value(diff, "name", before->name, after->name);
+    diff_account_one_way(diff, GAINS, before ? before : &NOBODY, after ? after : &NOBODY);
+    diff_account_one_way(diff, LOSES, after ? after : &NOBODY, before ? before : &NOBODY);
+    diff->account = NULL;
+}
+
+static const struct mm_account *find_account(const struct mm_tenant *tenant, const char *id)
+{
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        if (strcmp(tenant->accounts[i].id, id) == 0)
+            return &tenant->accounts[i];
+    return NULL;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The ids of both, in order; one that is in both comes twice. The caller frees the array. */
+static const char **account_ids(const struct mm_tenant *before, const struct mm_tenant *after, size_t *ret_n)
+{
+    size_t n = 0;
+    const char **ids = calloc(before->n_accounts + after->n_accounts + 1, sizeof *ids);
+    if (!ids)
+        return NULL;
+    for (size_t i = 0; i < before->n_accounts; i++)
+        ids[n++] = before->accounts[i].id;
+    for (size_t i = 0; i < after->n_accounts; i++)
+        ids[n++] = after->accounts[i].id;
+    qsort(ids, n, sizeof *ids, compare_ids);
+    *ret_n = n;
+    return ids;
+}
+
+static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const struct mm_tenant *after)
+{
+    static const struct mm_tenant NOBODY = {0};
+    diff->tenant = after ? after->id : before->id;
+    if (before && after) {
+        diff_value(diff, "env", before->env, after->env);
+        if (strcmp(before->client_ca_digest, after->client_ca_digest) != 0)
+            add(diff, "changes", "the CA whose client certificates are believed");
+    }
+    before = before ? before : &NOBODY;
+    after = after ? after : &NOBODY;
+    diff_strings(diff, GAINS, "audience", &before->audience, &after->audience);
+    diff_strings(diff, LOSES, "audience", &after->audience, &before->audience);
+    size_t n = 0;
+    mm_cleanup(free) const char **ids = account_ids(before, after, &n);
+    diff->is_out_of_memory |= !ids;
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(ids[i - 1], ids[i]) != 0)
+            diff_account(diff, find_account(before, ids[i]), find_account(after, ids[i]));
+}
+
+json_t *mm_policy_diff(const struct mm_policy *before, const struct mm_policy *after, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *changes = json_array();
+    struct diff diff = {.changes = changes};
+    size_t b = 0;
+    size_t a = 0;
+    while (b < before->n_tenants || a < after->n_tenants) {
+        const struct mm_tenant *old = b < before->n_tenants ? &before->tenants[b] : NULL;
+        const struct mm_tenant *new = a < after->n_tenants ? &after->tenants[a] : NULL;
+        int order = !old ? 1 : !new ? -1 : strcmp(old->id, new->id);
+        diff_tenant(&diff, order <= 0 ? old : NULL, order >= 0 ? new : NULL);
+        b += order <= 0;
+        a += order >= 0;
+    }
+    if (!changes || diff.is_out_of_memory) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    return MM_TAKE(changes);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Envelopes: what the operator lets a tenant's file grant at most.
+ */
+#include "policy/policy.h"
+
+#include "policy/syntax.h"
+
+enum { LIST_MAX = 100 };
+
+static const struct mm_schema AUDIENCE = {.type = MM_SCHEMA_STRING, .min = 1, .max = 256, .check = mm_check_visible};
+static const struct mm_schema PATTERN = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_resource_pattern};
+static const struct mm_schema ISSUER = {.type = MM_SCHEMA_STRING, .min = 1, .max = 512, .check = mm_check_https_url};
+static const struct mm_schema WORD = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_word};
+static const struct mm_schema TENANT_ID = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_id};
+
+#define LIST_OF(member, is_required, item) \
+    { \
+        .name = (member), .type = MM_SCHEMA_ARRAY, .presence = (is_required), .min = 1, .max = LIST_MAX, \
+        .element = &(item), .repeats = MM_REPEATS_REFUSED \
+    }
+
+static const struct mm_schema MEMBERS[] = {
+    {.name = "file", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
+    {.name = "client_ca", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
+    LIST_OF("audiences", MM_REQUIRED, AUDIENCE),
+    LIST_OF("resources", MM_REQUIRED, PATTERN),
+    LIST_OF("issuers", MM_OPTIONAL, ISSUER),
+    LIST_OF("actions", MM_OPTIONAL, WORD),
+    LIST_OF("kinds", MM_OPTIONAL, WORD),
+    LIST_OF("shared_with", MM_OPTIONAL, TENANT_ID),
+    {0},
+};
+
+const struct mm_schema MM_ENVELOPE_SCHEMA = {.type = MM_SCHEMA_OBJECT, .members = MEMBERS};
+
+static bool build_lists(const json_t *json, const json_t *defaults, struct mm_envelope *envelope, struct mm_error *err)
+{
+    const struct {
+        const char *member;
+        struct mm_strings *list;
+    } lists[] = {
+        {"audiences", &envelope->audiences}, {"resources", &envelope->resources},
+        {"issuers", &envelope->issuers},     {"actions", &envelope->actions},
+        {"kinds", &envelope->kinds},         {"shared_with", &envelope->shared_with},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(lists); i++) {
+        const json_t *list = json_object_get(json, lists[i].member);
+        if (!mm_strings_build(list ? list : json_object_get(defaults, lists[i].member), lists[i].list, err))
+            return false;
+    }
+    return true;
+}
+
+bool mm_envelope_build(const json_t *json, struct mm_envelope *ret_envelope, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *defaults =
+        json_pack("{s:[s], s:[s, s]}", "actions", "read", "kinds", "repo", "blob");
+    if (!defaults)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    struct mm_envelope envelope = {0};
+    if (!build_lists(json, defaults, &envelope, err)) {
+        mm_envelope_clear(&envelope);
+        return false;
+    }
+    *ret_envelope = envelope;
+    return true;
+}
+
+void mm_envelope_clear(struct mm_envelope *envelope)
+{
+    mm_strings_clear(&envelope->audiences);
+    mm_strings_clear(&envelope->resources);
+    mm_strings_clear(&envelope->issuers);
+    mm_strings_clear(&envelope->actions);
+    mm_strings_clear(&envelope->kinds);
+    mm_strings_clear(&envelope->shared_with);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/policy.h"
+
+#include <string.h>
+
+static int compare_id(const void *id, const void *tenant)
+{
+    return strcmp(id, ((const struct mm_tenant *)tenant)->id);
+}
+
+const struct mm_tenant *mm_policy_tenant(const struct mm_policy *policy, const char *id)
+{
+    if (policy->n_tenants == 0)
+        return NULL;
+    return bsearch(id, policy->tenants, policy->n_tenants, sizeof *policy->tenants, compare_id);
+}
+
+static json_t *strings_to_json(const struct mm_strings *strings)
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; i < strings->n; i++)
+        if (json_array_append_new(array, json_string(strings->items[i])) != 0)
+            return NULL;
+    return MM_TAKE(array);
+}
+
+/* json_pack() steals the lists even when it fails, and fails on a NULL one. */
+static json_t *tenant_to_json(const struct mm_tenant *tenant)
+{
+    const struct mm_envelope *envelope = &tenant->envelope;
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id, "file", tenant->digest,
+                     "client_ca", tenant->client_ca_digest, "audiences", strings_to_json(&envelope->audiences),
+                     "resources", strings_to_json(&envelope->resources), "issuers", strings_to_json(&envelope->issuers),
+                     "actions", strings_to_json(&envelope->actions), "kinds", strings_to_json(&envelope->kinds),
+                     "shared_with", strings_to_json(&envelope->shared_with));
+}
+
+bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *tenants = json_array();
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        if (json_array_append_new(tenants, tenant_to_json(&policy->tenants[i])) != 0)
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    mm_cleanup(free) char *text = mm_json_compact(tenants, err);
+    if (!text)
+        return false;
+    mm_sha256_hex(text, strlen(text), policy->digest);
+    return true;
+}
+
+void mm_policy_clear(struct mm_policy *policy)
+{
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        mm_tenant_clear(&policy->tenants[i]);
+    free(policy->tenants);
+    *policy = (struct mm_policy){0};
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/rule.h"
+
+#include <string.h>
+
+static const struct {
+    const char *member;
+    const char *title;
+} NAMES[MM_MTLS_NAMES] = {
+    [MM_MTLS_SAN_URI] = {"san_uri", "SAN URI"},
+    [MM_MTLS_SAN_DNS] = {"san_dns", "SAN DNS name"},
+    [MM_MTLS_SUBJECT_DN] = {"subject_dn", "subject"},
+    [MM_MTLS_FINGERPRINT] = {"fingerprint", "SHA-256 fingerprint"},
+};
+
+const char *mm_mtls_member(enum mm_mtls_name name)
+{
+    return NAMES[name].member;
+}
+
+const char *mm_mtls_title(enum mm_mtls_name name)
+{
+    return NAMES[name].title;
+}
+
+static void make_lower(char *string)
+{
+    for (; *string; string++)
+        if (*string >= 'A' && *string <= 'Z')
+            *string = (char)(*string - 'A' + 'a');
+}
+
+static void remove_colons(char *string)
+{
+    char *out = string;
+    for (; *string; string++)
+        if (*string != ':')
+            *out++ = *string;
+    *out = '\0';
+}
+
+bool mm_mtls_rule_build(const json_t *json, struct mm_mtls_rule *ret_rule, struct mm_error *err)
+{
+    struct mm_mtls_rule rule = {0};
+    for (size_t i = 0; i < MM_MTLS_NAMES; i++) {
+        const char *name = mm_json_string(json, NAMES[i].member);
+        if (!name)
+            continue;
+        rule.names[i] = strdup(name);
+        if (!rule.names[i]) {
+            mm_mtls_rule_clear(&rule);
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+        }
+        if (i == MM_MTLS_SAN_DNS || i == MM_MTLS_FINGERPRINT)
+            make_lower(rule.names[i]);
+        if (i == MM_MTLS_FINGERPRINT)
+            remove_colons(rule.names[i]);
+    }
+    *ret_rule = rule;
+    return true;
+}
+
+void mm_mtls_rule_clear(struct mm_mtls_rule *rule)
+{
+    for (size_t i = 0; i < MM_MTLS_NAMES; i++)
+        free(rule->names[i]);
+    *rule = (struct mm_mtls_rule){0};
+}
+
+bool mm_mtls_rule_covers(const struct mm_mtls_rule *wide, const struct mm_mtls_rule *narrow)
+{
+    bool has_name = false;
+    for (size_t i = 0; i < MM_MTLS_NAMES; i++) {
+        if (!wide->names[i])
+            continue;
+        has_name = true;
+        if (!narrow->names[i] || strcmp(wide->names[i], narrow->names[i]) != 0)
+            return false;
+    }
+    return has_name;
+}

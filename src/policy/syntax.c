@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/syntax.h"
+
+#include <string.h>
+
+#define LOWER  "abcdefghijklmnopqrstuvwxyz"
+#define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
+
+enum {
+    ID_MAX = 63,
+    WORD_MAX = 31,
+    RESOURCE_MAX = 256,
+    DNS_NAME_MAX = 253,
+    DNS_LABEL_MAX = 63,
+    TRUST_DOMAIN_MAX = 255,
+    PORT_DIGITS_MAX = 5,
+};
+
+static const char HTTPS[] = "https://";
+static const char SPIFFE[] = "spiffe://";
+
+const char *mm_check_id(const char *string)
+{
+    size_t length = strlen(string);
+    if (length == 0 || length > ID_MAX || string[0] == '-' || strspn(string, LOWER DIGITS "-") != length)
+        return "must be 1 to 63 lower-case letters, digits and hyphens, and not start with a hyphen";
+    return NULL;
+}
+
+static bool is_word(const char *string, size_t length)
+{
+    return length > 0 && length <= WORD_MAX && strchr(LOWER, string[0]) && strspn(string, LOWER DIGITS "_-") >= length;
+}
+
+const char *mm_check_word(const char *string)
+{
+    if (!is_word(string, strlen(string)))
+        return "must be 1 to 31 lower-case letters, digits, hyphens and underscores, and start with a letter";
+    return NULL;
+}
+
+const char *mm_check_scope(const char *string)
+{
+    const char *colon = strchr(string, ':');
+    if (!colon || !is_word(string, (size_t)(colon - string)) || !is_word(colon + 1, strlen(colon + 1)))
+        return "must be action:kind in lower-case letters, such as read:repo";
+    return NULL;
+}
+
+static size_t resource_span(const char *string)
+{
+    return strspn(string, LOWER UPPER DIGITS "._:/-");
+}
+
+const char *mm_check_resource(const char *string)
+{
+    size_t length = strlen(string);
+    if (length == 0 || length > RESOURCE_MAX || resource_span(string) != length)
+        return "must be 1 to 256 letters, digits and . _ : / -";
+    return NULL;
+}
+
+const char *mm_check_resource_pattern(const char *string)
+{
+    size_t length = resource_span(string);
+    if (length == 0 || length > RESOURCE_MAX || (string[length] && strcmp(string + length, "*") != 0))
+        return "must be 1 to 256 letters, digits and . _ : / -, then at most one *";
+    return NULL;
+}
+
+const char *mm_check_visible(const char *string)
+{
+    for (const char *c = string; *c; c++)
+        if (*c <= ' ' || *c > '~')
+            return "must be printable ASCII without spaces";
+    return NULL;
+}
+
+const char *mm_check_line(const char *string)
+{
+    for (const unsigned char *c = (const unsigned char *)string; *c; c++)
+        if (*c < 0x20 || *c == 0x7f || (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f))
+            return "must not hold control characters";
+    return NULL;
+}
+
+static bool is_dns_name(const char *string, size_t length)
+{
+    if (length == 0 || length > DNS_NAME_MAX)
+        return false;
+    for (size_t start = 0; start <= length;) {
+        size_t label = 0;
+        while (start + label < length && string[start + label] != '.')
+            label++;
+        if (label == 0 || label > DNS_LABEL_MAX || string[start] == '-' || string[start + label - 1] == '-' ||
+            strspn(string + start, LOWER UPPER DIGITS "-") < label)
+            return false;
+        start += label + 1;
+    }
+    return true;
+}
+
+const char *mm_check_dns_name(const char *string)
+{
+    if (!is_dns_name(string, strlen(string)))
+        return "must be a DNS name without wildcards";
+    return NULL;
+}
+
+/* Bytes of `host[:port]` at the start of `string`; 0 if there is no well-formed one. */
+static size_t authority_length(const char *string)
+{
+    size_t host = strcspn(string, "/:?#@[]\\");
+    if (string[0] == '[') {
+        host = 1 + strspn(string + 1, "abcdef" DIGITS ":.");
+        if (host < 3 || string[host++] != ']')
+            return 0;
+    } else if (!is_dns_name(string, host) || strspn(string, LOWER DIGITS ".-") < host) {
+        return 0;
+    }
+    if (string[host] != ':')
+        return host;
+    size_t digits = strspn(string + host + 1, DIGITS);
+    if (digits == 0 || digits > PORT_DIGITS_MAX || string[host + 1] == '0' ||
+        strtol(string + host + 1, NULL, 10) > UINT16_MAX)
+        return 0;
+    return host + 1 + digits;
+}
+
+static const char *check_https_authority(const char *string, const char **ret_rest)
+{
+    if (strncmp(string, HTTPS, strlen(HTTPS)) != 0)
+        return "must start with https://";
+    const char *authority = string + strlen(HTTPS);
+    size_t length = authority_length(authority);
+    if (length == 0)
+        return "must name a host in lower case, with an optional port, and no user";
+    *ret_rest = authority + length;
+    return NULL;
+}
+
+const char *mm_check_https_origin(const char *string)
+{
+    const char *rest = "";
+    const char *reason = check_https_authority(string, &rest);
+    if (!reason && *rest)
+        reason = "must end after the host and port: no path, no trailing slash, no query, no fragment";
+    return reason;
+}
+
+const char *mm_check_https_url(const char *string)
+{
+    const char *rest = "";
+    const char *reason = check_https_authority(string, &rest);
+    if (!reason && *rest && (*rest != '/' || strpbrk(rest, "?#\\") || mm_check_visible(rest)))
+        reason = "must be https://host[:port][/path] without a query or a fragment";
+    return reason;
+}
+
+static const char *check_spiffe_path(const char *path)
+{
+    while (*path) {
+        path++;
+        size_t length = strcspn(path, "/");
+        if (length == 0 || strspn(path, LOWER UPPER DIGITS "._-") < length)
+            return "must be a SPIFFE ID: path segments of letters, digits and . _ -, none empty";
+        if ((length == 1 && path[0] == '.') || (length == 2 && path[0] == '.' && path[1] == '.'))
+            return "must be a SPIFFE ID: no . or .. in its path";
+        path += length;
+    }
+    return NULL;
+}
+
+const char *mm_check_san_uri(const char *string)
+{
+    size_t scheme = strspn(string, LOWER UPPER DIGITS "+.-");
+    if (scheme == 0 || !strchr(LOWER UPPER, string[0]) || string[scheme] != ':' || !string[scheme + 1] ||
+        mm_check_visible(string))
+        return "must be a URI such as spiffe://example.com/ci/build";
+    if (strncasecmp(string, "spiffe:", strlen("spiffe:")) != 0)
+        return NULL;
+    if (strncmp(string, SPIFFE, strlen(SPIFFE)) != 0)
+        return "must be a SPIFFE ID, which starts with spiffe://";
+    const char *domain = string + strlen(SPIFFE);
+    size_t length = strspn(domain, LOWER DIGITS "._-");
+    if (length == 0 || length > TRUST_DOMAIN_MAX || (domain[length] && domain[length] != '/'))
+        return "must be a SPIFFE ID: a trust domain of lower-case letters, digits and . _ -";
+    return check_spiffe_path(domain + length);
+}
+
+const char *mm_check_fingerprint(const char *string)
+{
+    static const char REASON[] = "must be a SHA-256 fingerprint: 64 hex digits, with or without colons";
+    bool has_colons = strlen(string) == 32 * 3 - 1;
+    if (!has_colons && strlen(string) != 32 * 2)
+        return REASON;
+    for (size_t i = 0; string[i]; i++) {
+        bool is_colon = has_colons && i % 3 == 2;
+        if (is_colon ? string[i] != ':' : !strchr(DIGITS "abcdefABCDEF", string[i]))
+            return REASON;
+    }
+    return NULL;
+}

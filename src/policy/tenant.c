@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tenants' files: their schema, and the tenant that is built from one.
+ */
+#include "policy/policy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/decide.h"
+#include "policy/rule.h"
+#include "policy/syntax.h"
+
+enum {
+    TTL_MAX = 86400,
+    ACCOUNTS_MAX = 1000,
+    RULES_MAX = 8,
+    GRANTS_MAX = 32,
+    RESOURCES_MAX = 100,
+    AUDIENCES_MAX = 16,
+};
+
+static const struct mm_schema SCOPE = {.type = MM_SCHEMA_STRING,
+                                       .min = 1,
+                                       .max = MM_SCOPE_LENGTH_MAX,
+                                       .check = mm_check_scope};
+static const struct mm_schema RESOURCE = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_resource_pattern};
+static const struct mm_schema AUDIENCE = {.type = MM_SCHEMA_STRING,
+                                          .min = 1,
+                                          .max = MM_AUDIENCE_LENGTH_MAX,
+                                          .check = mm_check_visible};
+
+static const struct mm_schema TTL_MEMBERS[] = {
+    {.name = "default", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
+    {.name = "max", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
+    {0},
+};
+
+static const struct mm_schema GRANT_MEMBERS[] = {
+    {.name = "scopes",
+     .type = MM_SCHEMA_ARRAY,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = MM_SCOPES_MAX,
+     .element = &SCOPE,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "resources",
+     .type = MM_SCHEMA_ARRAY,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = RESOURCES_MAX,
+     .element = &RESOURCE,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "ttl", .type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = TTL_MEMBERS},
+    {0},
+};
+
+static const struct mm_schema GRANT = {.type = MM_SCHEMA_OBJECT, .members = GRANT_MEMBERS};
+
+static const struct mm_schema MTLS_MEMBERS[] = {
+    {.name = "san_uri", .type = MM_SCHEMA_STRING, .min = 1, .max = 2048, .check = mm_check_san_uri},
+    {.name = "san_dns", .type = MM_SCHEMA_STRING, .min = 1, .max = 253, .check = mm_check_dns_name},
+    {.name = "subject_dn", .type = MM_SCHEMA_STRING, .min = 1, .max = 1024, .check = mm_check_line},
+    {.name = "fingerprint", .type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_fingerprint},
+    {0},
+};
+
+static const struct mm_schema RULE_MEMBERS[] = {
+    {.name = "mtls", .type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = MTLS_MEMBERS},
+    {0},
+};
+
+static const struct mm_schema RULE = {.type = MM_SCHEMA_OBJECT, .members = RULE_MEMBERS};
+
+static const struct mm_schema ACCOUNT_MEMBERS[] = {
+    {.name = "id", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_id},
+    {.name = "name", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 128, .check = mm_check_line},
+    {.name = "is_service_account", .type = MM_SCHEMA_BOOLEAN},
+    {.name = "authenticate",
+     .type = MM_SCHEMA_ARRAY,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = RULES_MAX,
+     .element = &RULE},
+    {.name = "grants",
+     .type = MM_SCHEMA_ARRAY,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = GRANTS_MAX,
+     .element = &GRANT},
+    {0},
+};
+
+static const struct mm_schema ACCOUNT = {.type = MM_SCHEMA_OBJECT, .members = ACCOUNT_MEMBERS};
+
+static const struct mm_schema TENANT_MEMBERS[] = {
+    {.name = "tenant", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_id},
+    {.name = "env", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 64, .check = mm_check_visible},
+    {.name = "audience",
+     .type = MM_SCHEMA_ARRAY,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = AUDIENCES_MAX,
+     .element = &AUDIENCE,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
+    {.name = "accounts", .type = MM_SCHEMA_ARRAY, .presence = MM_REQUIRED, .max = ACCOUNTS_MAX, .element = &ACCOUNT},
+    {0},
+};
+
+const struct mm_schema MM_TENANT_FILE_SCHEMA = {.type = MM_SCHEMA_OBJECT, .members = TENANT_MEMBERS};
+
+static bool copy_string(const json_t *json, const char *member, char **ret_string)
+{
+    *ret_string = strdup(mm_json_string(json, member));
+    return *ret_string != NULL;
+}
+
+static bool build_grant(const json_t *json, struct mm_grant *grant)
+{
+    const json_t *ttl = json_object_get(json, "ttl");
+    grant->ttl_default = mm_json_integer(ttl, "default", 0);
+    grant->ttl_max = mm_json_integer(ttl, "max", 0);
+    return mm_strings_build(json_object_get(json, "scopes"), &grant->scopes, NULL) &&
+           mm_strings_build(json_object_get(json, "resources"), &grant->resources, NULL);
+}
+
+static bool build_grants(const struct mm_document *document, size_t account_index, const json_t *json,
+                         struct mm_account *account)
+{
+    account->grants = calloc(json_array_size(json) + 1, sizeof *account->grants);
+    if (!account->grants)
+        return false;
+    for (size_t i = 0; i < json_array_size(json); i++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "/accounts/%zu/grants/%zu", account_index, i);
+        struct mm_grant *grant = &account->grants[account->n_grants++];
+        grant->line = mm_document_line(document, path);
+        if (!build_grant(json_array_get(json, i), grant))
+            return false;
+    }
+    return true;
+}
+
+static bool build_rules(const json_t *json, struct mm_account *account)
+{
+    account->mtls = calloc(json_array_size(json) + 1, sizeof *account->mtls);
+    if (!account->mtls)
+        return false;
+    for (size_t i = 0; i < json_array_size(json); i++)
+        if (!mm_mtls_rule_build(json_object_get(json_array_get(json, i), "mtls"), &account->mtls[account->n_mtls++],
+                                NULL))
+            return false;
+    return true;
+}
+
+static bool build_account(const struct mm_document *document, size_t index, const json_t *json, const char *tenant,
+                          struct mm_account *account)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/accounts/%zu", index);
+    account->line = mm_document_line(document, path);
+    account->is_service_account = json_is_true(json_object_get(json, "is_service_account"));
+    if (!copy_string(json, "id", &account->id) || !copy_string(json, "name", &account->name))
+        return false;
+    if (asprintf(&account->identity, "%s/%s", tenant, account->id) < 0) {
+        account->identity = NULL;
+        return false;
+    }
+    return build_rules(json_object_get(json, "authenticate"), account) &&
+           build_grants(document, index, json_object_get(json, "grants"), account);
+}
+
+static bool build_tenant(const struct mm_document *document, struct mm_tenant *tenant)
+{
+    const json_t *root = document->root;
+    const json_t *accounts = json_object_get(root, "accounts");
+    memcpy(tenant->digest, document->digest, sizeof tenant->digest);
+    tenant->max_ttl = mm_json_integer(root, "max_ttl", 0);
+    tenant->accounts = calloc(json_array_size(accounts) + 1, sizeof *tenant->accounts);
+    if (!tenant->accounts || !copy_string(root, "tenant", &tenant->id) || !copy_string(root, "env", &tenant->env) ||
+        !mm_strings_build(json_object_get(root, "audience"), &tenant->audience, NULL))
+        return false;
+    for (size_t i = 0; i < json_array_size(accounts); i++)
+        if (!build_account(document, i, json_array_get(accounts, i), tenant->id,
+                           &tenant->accounts[tenant->n_accounts++]))
+            return false;
+    return true;
+}
+
+bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_ttl, struct mm_tenant *ret_tenant,
+                     struct mm_problems *problems)
+{
+    size_t n_errors = problems->n_errors;
+    mm_tenant_check(id, document, &ret_tenant->envelope, max_ttl, problems);
+    if (problems->n_errors > n_errors)
+        return false;
+    struct mm_tenant tenant = {0};
+    if (!build_tenant(document, &tenant)) {
+        mm_tenant_clear(&tenant);
+        mm_problems_add(problems, document->file, 0, "", "out of memory");
+        return false;
+    }
+    tenant.envelope = ret_tenant->envelope;
+    *ret_tenant = tenant;
+    return true;
+}
+
+static void clear_account(struct mm_account *account)
+{
+    for (size_t i = 0; i < account->n_mtls; i++)
+        mm_mtls_rule_clear(&account->mtls[i]);
+    for (size_t i = 0; i < account->n_grants; i++) {
+        mm_strings_clear(&account->grants[i].scopes);
+        mm_strings_clear(&account->grants[i].resources);
+    }
+    free(account->mtls);
+    free(account->grants);
+    free(account->id);
+    free(account->identity);
+    free(account->name);
+}
+
+void mm_tenant_clear(struct mm_tenant *tenant)
+{
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        clear_account(&tenant->accounts[i]);
+    free(tenant->accounts);
+    free(tenant->id);
+    free(tenant->env);
+    mm_strings_clear(&tenant->audience);
+    mm_envelope_clear(&tenant->envelope);
+    mm_trust_free(tenant->client_ca);
+    *tenant = (struct mm_tenant){0};
+}
