@@ -41,7 +41,10 @@ struct mm_receipt {
     uint8_t hash[MM_SHA256_LENGTH];
 };
 
-/* Make an empty ledger at `file` (mode 0600). MM_STORE_EXISTS if something is there already. Only `mintmark init` calls it. */
+/*
+ * Make an empty ledger at `file` (mode 0600), complete or not at all. MM_STORE_EXISTS if something is there already, or the
+ * log of a ledger that was. Only `mintmark init` calls it.
+ */
 MM_MUST_USE bool mm_ledger_create(const char *file, struct mm_error *err);
 
 /*
@@ -53,14 +56,16 @@ MM_MUST_USE struct mm_ledger *mm_ledger_open(const char *file, const struct mm_c
                                              struct mm_error *err);
 
 /*
- * Called on the writer thread, once: `receipt` when the entry is durable, else `err` (MM_LEDGER_UNAVAILABLE, …) and the entry
- * is surely not in the ledger. Must not block and must not call into the ledger except mm_ledger_submit().
+ * Called on the writer thread, once: `receipt` when the entry is durable, else `err` (MM_LEDGER_UNAVAILABLE; MM_LEDGER_CORRUPT
+ * if someone else wrote) and the entry isn't in the ledger. (Only where the last sync of a commit failed and the machine then
+ * did may it be found there: recorded, though never reported so.) Must not block and must not call into the ledger except mm_ledger_submit().
  */
 typedef void (*mm_ledger_done)(void *context, const struct mm_receipt *receipt, const struct mm_error *err);
 
 /*
  * Queue an entry: `type`, the time now, and the members of `fields` (borrowed; an object) as one JSON object. `account` and
- * `jti` members of `fields` are indexed. False (MM_OVERLOADED when the queue is full, MM_LEDGER_UNAVAILABLE after close) means
+ * `jti` members of `fields` are indexed. False (MM_OVERLOADED when the queue is full, MM_LEDGER_UNAVAILABLE while closing,
+ * MM_INTERNAL for fields that hold `type` or `time`, can't be read back as JSON, or exceed MM_ENTRY_BYTES_MAX) means that
  * `done` will not be called. `done` may be NULL.
  */
 MM_MUST_USE bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields,
@@ -73,7 +78,10 @@ MM_MUST_USE bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type t
 MM_MUST_USE bool mm_ledger_append(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields,
                                   int64_t deadline_ns, struct mm_receipt *ret_receipt, struct mm_error *err);
 
-/* Whether the last commit worked (true before the first); readiness asks this. */
+/*
+ * Whether the last commit worked (true before the first); readiness asks this. While it isn't, the writer tries each second
+ * whether it can write again, so that readiness comes back without traffic.
+ */
 bool mm_ledger_is_healthy(struct mm_ledger *ledger);
 
 /* Commit what is queued, stop the writer, close. NULL is allowed. */

@@ -9,7 +9,10 @@
 
 struct mm_ledger_reader; /* opaque */
 
-/* MM_STORE_MISSING if there is no ledger at `file`. */
+/*
+ * Open the ledger at `file`, a copy of one, or one on read-only media. MM_STORE_MISSING if there is none. (Beside a ledger that
+ * nobody writes, SQLite may leave an empty log and its index, as it does beside one in use.)
+ */
 MM_MUST_USE struct mm_ledger_reader *mm_ledger_reader_open(const char *file, struct mm_error *err);
 void mm_ledger_reader_close(struct mm_ledger_reader *reader);
 MM_DEFINE_CLEANUP(struct mm_ledger_reader, mm_ledger_reader_close);
@@ -33,7 +36,10 @@ struct mm_ledger_record {
 /* Return false (with `err` filled) to stop. */
 typedef bool (*mm_ledger_visit)(void *context, const struct mm_ledger_record *record, struct mm_error *err);
 
-/* Visit the entries that match, oldest first. */
+/*
+ * Visit the entries that match, oldest first, up to the last one at the time of the call. MM_LEDGER_CORRUPT at an entry whose
+ * index columns differ from its bytes. Hashes aren't checked: mm_ledger_verify() does that.
+ */
 MM_MUST_USE bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm_ledger_filter *filter,
                                 mm_ledger_visit visit, void *context, struct mm_error *err);
 
@@ -43,8 +49,11 @@ struct mm_ledger_report {
 };
 
 /*
- * Recompute the whole chain and check each index column against its entry. MM_LEDGER_CORRUPT names the first sequence that
- * doesn't fit.
+ * Recompute the whole chain, check each index column against its entry, and the database's own structure. MM_LEDGER_CORRUPT
+ * names the first sequence that doesn't fit.
+ *
+ * A chain can't show that its newest entries were cut off, nor that all of it was written anew: compare the report with an
+ * earlier one kept elsewhere (that many entries must still be there, and the hash of the last of them must be the one noted).
  */
 MM_MUST_USE bool mm_ledger_verify(struct mm_ledger_reader *reader, struct mm_ledger_report *ret_report,
                                   struct mm_error *err);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading the ledger. What is shown is what the entry's bytes say: an entry whose index columns claim otherwise is never
+ * passed off under them.
+ */
+#include "ledger/reader.h"
+
+#include <string.h>
+
+#include "ledger/chain.h"
+
+struct mm_ledger_reader {
+    struct mm_store *store;
+};
+
+struct mm_ledger_reader *mm_ledger_reader_open(const char *file, struct mm_error *err)
+{
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = calloc(1, sizeof *reader);
+    if (!reader) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    reader->store = mm_store_open(file, MM_STORE_READ, err);
+    return reader->store ? MM_TAKE(reader) : NULL;
+}
+
+void mm_ledger_reader_close(struct mm_ledger_reader *reader)
+{
+    if (!reader)
+        return;
+    mm_store_close(reader->store);
+    free(reader);
+}
+
+struct listing {
+    mm_ledger_visit visit;
+    void *context;
+};
+
+static bool show_row(void *context, const struct mm_store_row *row, struct mm_error *err)
+{
+    const struct listing *listing = context;
+    if (!mm_chain_check_columns(row, err))
+        return false;
+    struct mm_ledger_record record = {.sequence = row->sequence, .bytes = row->bytes.data, .length = row->bytes.length};
+    memcpy(record.hash, row->hash, sizeof record.hash);
+    return listing->visit(listing->context, &record, err);
+}
+
+bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm_ledger_filter *filter, mm_ledger_visit visit,
+                    void *context, struct mm_error *err)
+{
+    struct mm_store_filter rows = {.account = filter->account,
+                                   .jti = filter->jti,
+                                   .since = filter->since,
+                                   .until = filter->until,
+                                   .newest = filter->limit};
+    size_t length = filter->type ? strlen(filter->type) : 0;
+    if (length > 0 && filter->type[length - 1] == '.')
+        rows.type_prefix = filter->type;
+    else
+        rows.type = filter->type;
+    struct listing listing = {visit, context};
+    return mm_store_visit(reader->store, &rows, show_row, &listing, err);
+}
+
+static bool verify_row(void *context, const struct mm_store_row *row, struct mm_error *err)
+{
+    return mm_chain_follow(context, row, err) && mm_chain_check_columns(row, err);
+}
+
+bool mm_ledger_verify(struct mm_ledger_reader *reader, struct mm_ledger_report *ret_report, struct mm_error *err)
+{
+    struct mm_store_head head = {0};
+    if (!mm_store_visit(reader->store, &(struct mm_store_filter){0}, verify_row, &head, err) ||
+        !mm_store_check(reader->store, err))
+        return false;
+    ret_report->entries = head.sequence;
+    memcpy(ret_report->head, head.hash, sizeof head.hash);
+    return true;
+}
