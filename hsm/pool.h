@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "crypto/pubkey.h"
+#include "hsm/latch.h"
 #include "hsm/protocol.h"
 
 struct mm_pool; /* opaque */
@@ -29,7 +30,7 @@ struct mm_pool_options {
     const struct mm_config *config; /* holds the HSM token's settings; outlives the pool */
     const char *worker_program;     /* path of mintmark-hsm */
     struct mm_pool_key key;
-    size_t queue; /* requests waiting or in flight at most */
+    size_t queue;              /* requests waiting or in flight at most */
     mm_pool_observer observer; /* may be NULL */
     void *observer_context;
 };
@@ -64,11 +65,5 @@ struct mm_pool_state mm_pool_state(struct mm_pool *pool);
 /* Answer everything still queued with MM_SHUTTING_DOWN, end the workers, free. NULL is allowed. */
 void mm_pool_stop(struct mm_pool *pool);
 MM_DEFINE_CLEANUP(struct mm_pool, mm_pool_stop);
-
-/*
- * The PIN latch of one HSM token: a file beside the store that says a PIN was refused. Holds the time and the reason, nothing
- * derived from the PIN.
- */
-MM_MUST_USE char *mm_latch_path(const struct mm_config *config, const char *hsm_token, struct mm_error *err);
 
 #endif

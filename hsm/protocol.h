@@ -32,15 +32,18 @@ enum mm_message_kind { MM_MESSAGE_START = 1, MM_MESSAGE_READY, MM_MESSAGE_SIGN, 
 /* A message as taken from a packet; `data` points into the packet. */
 struct mm_message {
     enum mm_message_kind kind;
-    uint64_t id;                /* SIGN, SIGNED: which request */
-    enum mm_sentence sentence;  /* SIGN */
-    enum mm_code code;          /* READY, SIGNED: MM_OK, or what went wrong */
-    int64_t timeout_ms;         /* SIGN: not worth signing after so long; from the packet's arrival */
-    const uint8_t *data;        /* START, READY: JSON; SIGN: payload; SIGNED: signature, or a reason as text */
+    uint64_t id;               /* SIGN, SIGNED: which request */
+    enum mm_sentence sentence; /* SIGN */
+    enum mm_code code;         /* READY, SIGNED: MM_OK, or what went wrong */
+    int64_t timeout_ms;        /* SIGN: not worth signing after so long; from the packet's arrival */
+    const uint8_t *data;       /* START, READY: JSON; SIGN: payload; SIGNED: signature, or a reason as text */
     size_t length;
 };
 
-/* Write `message` as a packet into `packet` of MM_PACKET_MAX bytes. MM_BODY_TOO_LARGE if it doesn't fit. */
+/*
+ * Write `message` as a packet into `packet` of MM_PACKET_MAX bytes. MM_BODY_TOO_LARGE if it doesn't fit; MM_INTERNAL for fields that
+ * its kind doesn't have (they must be zero), for no data, or for a reason of MM_ERROR_MESSAGE_MAX bytes or more.
+ */
 MM_MUST_USE bool mm_message_encode(const struct mm_message *message, uint8_t *packet, size_t *ret_length,
                                    struct mm_error *err);
 

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One PKCS#11 module, loaded and logged in to one HSM token. Exactly one token matches the configuration, the PIN is
+ * sent exactly once, and one session stays open for as long as the module does (closing the last one would log out).
+ *
+ * A process opens one module in its life: loading sets the environment and a PKCS#11 module's state belongs to the
+ * process. Not safe for several threads, but for what direct.h says.
+ */
+#ifndef MM_HSM_MODULE_H
+#define MM_HSM_MODULE_H
+
+#include "config/config.h"
+#include "util/base.h"
+#include "util/secret.h"
+
+struct mm_module; /* opaque */
+
+enum mm_module_purpose {
+    MM_MODULE_SIGN,    /* a read-only session */
+    MM_MODULE_CUSTODY, /* a read-write session: keys can be generated and destroyed */
+    MM_MODULE_UNLOCK, /* as MM_MODULE_SIGN, when an operator vouches for the PIN: log in though tries are running out */
+};
+
+/*
+ * Clear PKCS11_* from the environment, set what `token` says, load its module, find its HSM token and log in as the
+ * user with `pin`. Call before other threads start, except ones that don't touch the environment. Failures:
+ *     MM_HSM_UNAVAILABLE      the module can't be loaded or initialised, or says something unexpected
+ *     MM_CONFIG_INVALID       an environment entry that isn't NAME=value
+ *     MM_HSM_TOKEN_NOT_FOUND  no token has that label and serial, or several have; the message says which
+ *     MM_PIN_REFUSED          the PIN was refused, or wasn't sent because the token's flags say that tries are running
+ * out `token` and `pin` are borrowed for the call only.
+ */
+MM_MUST_USE struct mm_module *mm_module_open(const struct mm_hsm_token_config *token, const struct mm_secret *pin,
+                                             enum mm_module_purpose purpose, struct mm_error *err);
+
+/*
+ * Log out, close all sessions and finalise. Only with no call in flight: a worker never calls this, it ends its
+ * process. NULL is allowed. The shared object stays loaded.
+ */
+void mm_module_close(struct mm_module *module);
+MM_DEFINE_CLEANUP(struct mm_module, mm_module_close);
+
+/* How many sessions can be had beside the one that stays open: `wanted`, or fewer where the token says so; at least 1. */
+size_t mm_module_sessions(const struct mm_module *module, size_t wanted);
+
+/* What the HSM token says of itself, borrowed; trailing blanks removed. */
+const char *mm_module_token_label(const struct mm_module *module);
+const char *mm_module_token_serial(const struct mm_module *module);
+const char *mm_module_token_model(const struct mm_module *module);
+
+#endif

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool's API and the hand-out of requests to workers: who may wait, who is next, who is refused at once.
+ */
+#include "hsm/pool.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+
+#include "hsm/pool_internal.h"
+#include "util/clock.h"
+
+enum {
+    ATTEMPTS_MAX = 2,
+    WORKERS_MAX = 256,
+    START_MARGIN_MS = 5000, /* past the first worker's deadline, for its end to be noticed */
+};
+
+static struct mm_pool_worker *worker_with_room(struct mm_pool *pool)
+{
+    struct mm_pool_worker *best = NULL;
+    for (size_t i = 0; i < pool->n_workers; i++) {
+        struct mm_pool_worker *worker = &pool->workers[i];
+        if (worker->state == MM_POOL_READY && worker->n_in_flight < worker->n_slots &&
+            (!best || worker->n_in_flight < best->n_in_flight))
+            best = worker;
+    }
+    return best;
+}
+
+void mm_pool_give_up_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code,
+                            const char *reason)
+{
+    request->code = code;
+    request->reason = reason;
+    TAILQ_INSERT_TAIL(&pool->failed, request, link);
+    pool->n_requests--;
+    (void)pthread_cond_signal(&pool->wake);
+}
+
+static void queue_first_locked(struct mm_pool *pool, struct mm_pool_request *request)
+{
+    if (!mm_pool_queue_push(pool->queue, request, MM_POOL_QUEUE_FIRST, NULL))
+        mm_pool_give_up_locked(pool, request, MM_NO_MEMORY, "out of memory");
+}
+
+/* Returns whether handing out may go on. */
+static bool hand_out_locked(struct mm_pool *pool, struct mm_pool_worker *worker, struct mm_pool_request *request)
+{
+    int64_t now = mm_monotonic_ns();
+    int64_t timeout_ms = (request->deadline_ns - now) / 1000000;
+    if (timeout_ms <= 0) {
+        mm_pool_give_up_locked(pool, request, MM_DEADLINE_EXCEEDED, "the deadline passed before its turn came");
+        return true;
+    }
+    struct mm_message message = {
+        .kind = MM_MESSAGE_SIGN,
+        .id = pool->last_id + 1,
+        .sentence = request->sentence,
+        .timeout_ms = timeout_ms,
+        .data = (const uint8_t *)request->payload,
+        .length = request->length,
+    };
+    enum mm_pool_sent sent = mm_pool_worker_send(worker->fd, &message, pool->packet);
+    if (sent != MM_POOL_SENT) {
+        queue_first_locked(pool, request);
+        /* Full with nothing in flight: it doesn't read. Otherwise its next answer makes room. */
+        if (sent == MM_POOL_FULL && worker->n_in_flight > 0)
+            return false;
+        mm_pool_worker_end(worker);
+        return true;
+    }
+    pool->last_id++;
+    request->n_attempts++;
+    *mm_pool_worker_slot(worker, 0) = (struct mm_pool_slot){.id = message.id, .sent_ns = now, .request = request};
+    worker->n_in_flight++;
+    return true;
+}
+
+void mm_pool_dispatch_locked(struct mm_pool *pool)
+{
+    for (struct mm_pool_worker *worker; mm_pool_queue_n(pool->queue) > 0 && (worker = worker_with_room(pool));)
+        if (!hand_out_locked(pool, worker, mm_pool_queue_pop(pool->queue)))
+            return;
+}
+
+void mm_pool_retry_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code, const char *reason)
+{
+    if (pool->phase == MM_POOL_STOPPING)
+        mm_pool_give_up_locked(pool, request, MM_SHUTTING_DOWN, "the service is shutting down");
+    else if (request->n_attempts >= ATTEMPTS_MAX)
+        mm_pool_give_up_locked(pool, request, code, reason);
+    else
+        queue_first_locked(pool, request);
+}
+
+void mm_pool_answer_failed_locked(struct mm_pool *pool)
+{
+    if (TAILQ_EMPTY(&pool->failed))
+        return;
+    struct mm_pool_requests failed = TAILQ_HEAD_INITIALIZER(failed);
+    TAILQ_CONCAT(&failed, &pool->failed, link);
+    (void)pthread_mutex_unlock(&pool->lock);
+    for (struct mm_pool_request *request; (request = TAILQ_FIRST(&failed));) {
+        TAILQ_REMOVE(&failed, request, link);
+        struct mm_error err = {0};
+        (void)mm_fail(&err, request->code, "%s", request->reason);
+        request->done(request->context, NULL, &err);
+        mm_pool_request_free(request);
+    }
+    (void)pthread_mutex_lock(&pool->lock);
+}
+
+int64_t mm_pool_serves_from_ns_locked(const struct mm_pool *pool)
+{
+    int64_t from = INT64_MAX;
+    for (size_t i = 0; i < pool->n_workers; i++) {
+        const struct mm_pool_worker *worker = &pool->workers[i];
+        if (worker->state == MM_POOL_READY || worker->state == MM_POOL_STARTING)
+            return 0;
+        /* One that ends is followed by another soon; how soon is known once it is gone. */
+        int64_t again = worker->state == MM_POOL_ENDING ? 0 : worker->until_ns;
+        if (pool->latch == MM_POOL_UNLATCHED && again < from)
+            from = again;
+    }
+    return from;
+}
+
+/* When a new request of `tenant` can be expected to be signed, by the time that signatures take at present. */
+static int64_t signed_by_ns_locked(const struct mm_pool *pool, const char *tenant, int64_t now)
+{
+    size_t n_slots = 0;
+    for (size_t i = 0; i < pool->n_workers; i++) {
+        const struct mm_pool_worker *worker = &pool->workers[i];
+        if (worker->state != MM_POOL_READY)
+            continue;
+        /* Room: send it whatever the estimate says, or an old estimate could refuse everything for ever. */
+        if (worker->n_in_flight < worker->n_slots)
+            return now;
+        n_slots += worker->n_slots;
+    }
+    if (n_slots == 0)
+        return now;
+    int64_t n_ahead = (int64_t)mm_pool_queue_n_ahead(pool->queue, tenant);
+    return now + pool->service_ns * (n_ahead + 1) / (int64_t)n_slots + pool->service_ns;
+}
+
+static bool admit_locked(const struct mm_pool *pool, const char *tenant, int64_t deadline_ns, struct mm_error *err)
+{
+    if (pool->phase == MM_POOL_STOPPING)
+        return mm_fail(err, MM_SHUTTING_DOWN, "the service is shutting down");
+    if (pool->n_requests >= pool->bound)
+        return mm_fail(err, MM_OVERLOADED, "%zu signatures are waiting already", pool->n_requests);
+    int64_t now = mm_monotonic_ns();
+    if (deadline_ns <= now)
+        return mm_fail(err, MM_DEADLINE_EXCEEDED, "the deadline has passed");
+    if (mm_pool_serves_from_ns_locked(pool) >= deadline_ns)
+        return mm_fail(err, MM_HSM_UNAVAILABLE, "no HSM worker is ready%s",
+                       pool->latch == MM_POOL_UNLATCHED ? "" : ": the PIN was refused");
+    if (signed_by_ns_locked(pool, tenant, now) > deadline_ns)
+        return mm_fail(err, MM_DEADLINE_EXCEEDED, "the deadline can't be met: %zu signatures are waiting",
+                       mm_pool_queue_n(pool->queue));
+    return true;
+}
+
+bool mm_pool_sign(struct mm_pool *pool, enum mm_sentence sentence, const char *tenant, const char *payload,
+                  size_t length, int64_t deadline_ns, mm_pool_done done, void *context, struct mm_error *err)
+{
+    if (sentence != MM_SENTENCE_ACCESS_TOKEN || length == 0)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "no such sentence can be signed");
+    if (length > MM_PAYLOAD_MAX)
+        return mm_fail(err, MM_BODY_TOO_LARGE, "a payload of %zu bytes is too long to sign", length);
+    struct mm_pool_request *request = mm_pool_request_new(sentence, tenant, payload, length, err);
+    if (!request)
+        return false;
+    request->deadline_ns = deadline_ns;
+    request->done = done;
+    request->context = context;
+    (void)pthread_mutex_lock(&pool->lock);
+    bool is_taken = admit_locked(pool, tenant, deadline_ns, err) &&
+                    mm_pool_queue_push(pool->queue, request, MM_POOL_QUEUE_LAST, err);
+    if (is_taken) {
+        pool->n_requests++;
+        mm_pool_dispatch_locked(pool);
+        if (pool->supervision == MM_POOL_DOZING)
+            (void)pthread_cond_signal(&pool->wake);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (!is_taken)
+        mm_pool_request_free(request);
+    return is_taken;
+}
+
+struct mm_pool_state mm_pool_state(struct mm_pool *pool)
+{
+    struct mm_pool_state state = {.n_workers = pool->n_workers};
+    (void)pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < pool->n_workers; i++)
+        state.n_ready += pool->workers[i].state == MM_POOL_READY;
+    state.is_latched = pool->latch != MM_POOL_UNLATCHED;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return state;
+}
+
+/* START's data. */
+static char *describe_key(const struct mm_pool_key *key, struct mm_error *err)
+{
+    json_t *jwk = mm_pubkey_to_jwk(key->pubkey, key->algorithm, err);
+    if (!jwk)
+        return NULL;
+    mm_cleanup(json_decref) json_t *start =
+        json_pack("{s:s, s:s, s:s, s:s, s:o}", "kid", mm_pubkey_thumbprint(key->pubkey), "alg",
+                  mm_algorithm_name(key->algorithm), "id", key->hsm_id, "label", key->hsm_label, "jwk", jwk);
+    return mm_json_compact(start, err);
+}
+
+/* For a pool without threads. */
+static void pool_free(struct mm_pool *pool)
+{
+    if (!pool)
+        return;
+    mm_pool_queue_free(pool->queue);
+    free(pool->start_json);
+    free(pool->latch_path);
+    (void)pthread_cond_destroy(&pool->started);
+    (void)pthread_cond_destroy(&pool->wake);
+    (void)pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+MM_DEFINE_CLEANUP(struct mm_pool, pool_free);
+
+static struct mm_pool *pool_new(const struct mm_pool_options *options, const struct mm_hsm_token_config *settings,
+                                struct mm_error *err)
+{
+    size_t n = settings->workers < 1 ? 1 : settings->workers > WORKERS_MAX ? WORKERS_MAX : (size_t)settings->workers;
+    mm_cleanup(pool_free) struct mm_pool *pool = calloc(1, sizeof *pool + n * sizeof pool->workers[0]);
+    if (!pool) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    (void)pthread_mutex_init(&pool->lock, NULL);
+    (void)pthread_cond_init(&pool->wake, NULL);
+    (void)pthread_cond_init(&pool->started, NULL);
+    TAILQ_INIT(&pool->failed);
+    pool->settings = settings;
+    pool->spec = (struct mm_pool_worker_spec){
+        .program = options->worker_program,
+        .config_file = options->config->file,
+        .hsm_token = settings->name,
+        .pin_fd = settings->pin_source == MM_PIN_FD ? settings->pin_fd : -1,
+    };
+    pool->key = options->key;
+    pool->bound = options->queue;
+    pool->observer = options->observer;
+    pool->observer_context = options->observer_context;
+    pool->n_workers = n;
+    size_t n_slots = settings->threads < 1 ? 1 : (size_t)settings->threads;
+    for (size_t i = 0; i < n; i++) {
+        pool->workers[i].pool = pool;
+        pool->workers[i].fd = -1;
+        pool->workers[i].n_slots = n_slots < MM_POOL_SLOTS_MAX ? n_slots : MM_POOL_SLOTS_MAX;
+    }
+    pool->queue = mm_pool_queue_new(err);
+    pool->start_json = describe_key(&options->key, err);
+    pool->latch_path = mm_latch_path(options->config, settings->name, err);
+    return pool->queue && pool->start_json && pool->latch_path ? MM_TAKE(pool) : NULL;
+}
+
+/* The pool's threads take no signals: those are for the program's own. */
+static bool start_supervisor(struct mm_pool *pool, struct mm_error *err)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&pool->supervisor, NULL, mm_pool_supervisor, pool);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed == 0 || mm_fail(err, MM_NO_MEMORY, "no thread: %s", strerror(failed));
+}
+
+static bool wait_for_first(struct mm_pool *pool, struct mm_error *err)
+{
+    struct timespec until = mm_deadline_timespec(pool->start_deadline_ns + START_MARGIN_MS * 1000000LL);
+    (void)pthread_mutex_lock(&pool->lock);
+    while (pool->start_result == MM_POOL_START_PENDING &&
+           pthread_cond_clockwait(&pool->started, &pool->lock, CLOCK_MONOTONIC, &until) == 0)
+        ;
+    bool is_ready = pool->start_result == MM_POOL_START_READY;
+    struct mm_error why = pool->start_error;
+    (void)pthread_mutex_unlock(&pool->lock);
+    if (is_ready)
+        return true;
+    return why.code != MM_OK ? mm_fail(err, why.code, "%s", why.message)
+                             : mm_fail(err, MM_HSM_UNAVAILABLE, "HSM token %s: no worker became ready within %lld s",
+                                       pool->spec.hsm_token, (long long)pool->settings->start_timeout);
+}
+
+struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_error *err)
+{
+    const struct mm_hsm_token_config *settings = mm_config_hsm_token(options->config, options->key.hsm_token, err);
+    if (!settings)
+        return NULL;
+    if (settings->pin_source == MM_PIN_FD && settings->pin_fd <= MM_WORKER_FD) {
+        (void)mm_fail(err, MM_CONFIG_INVALID, "HSM token %s: pin_fd can't be %d: descriptors 0 to %d have other uses",
+                      settings->name, settings->pin_fd, MM_WORKER_FD);
+        return NULL;
+    }
+    mm_cleanup(pool_free) struct mm_pool *pool = pool_new(options, settings, err);
+    if (!pool || !mm_latch_check(pool->latch_path, settings->name, err))
+        return NULL;
+    pool->start_deadline_ns = mm_deadline_after_ms(settings->start_timeout * 1000);
+    if (!start_supervisor(pool, err))
+        return NULL;
+    mm_cleanup(mm_pool_stop) struct mm_pool *running = MM_TAKE(pool);
+    return wait_for_first(running, err) ? MM_TAKE(running) : NULL;
+}
+
+void mm_pool_stop(struct mm_pool *pool)
+{
+    if (!pool)
+        return;
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->phase = MM_POOL_STOPPING;
+    (void)pthread_cond_signal(&pool->wake);
+    (void)pthread_mutex_unlock(&pool->lock);
+    (void)pthread_join(pool->supervisor, NULL);
+    assert(pool->n_requests == 0 && TAILQ_EMPTY(&pool->failed));
+    pool_free(pool);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool's own state, shared by its three parts: pool.c (the API and the hand-out of requests), pool_reader.c (one thread a
+ * worker process: what it says) and pool_supervisor.c (one thread: processes and time). One lock guards it all; nobody
+ * calls out (`done`, the observer) or waits for a process with it held.
+ */
+#ifndef MM_HSM_POOL_INTERNAL_H
+#define MM_HSM_POOL_INTERNAL_H
+
+#include "hsm/pool_worker.h"
+
+enum mm_pool_start_result { MM_POOL_START_PENDING, MM_POOL_START_READY, MM_POOL_START_FAILED };
+
+struct mm_pool {
+    /* immutable after mm_pool_start() */
+    const struct mm_hsm_token_config *settings;
+    struct mm_pool_worker_spec spec;
+    struct mm_pool_key key;
+    size_t bound; /* for n_requests */
+    mm_pool_observer observer;
+    void *observer_context;
+    char *start_json; /* START's data */
+    char *latch_path;
+    int64_t start_deadline_ns; /* for the first worker to be ready */
+    size_t n_workers;
+    pthread_t supervisor;
+
+    pthread_mutex_t lock;
+    pthread_cond_t wake;    /* the supervisor's */
+    pthread_cond_t started; /* start_result is no longer pending */
+
+    /* guarded by lock */
+    enum mm_pool_start_result start_result;
+    struct mm_error start_error;
+    enum { MM_POOL_RUNNING, MM_POOL_STOPPING } phase;
+    enum { MM_POOL_AWAKE, MM_POOL_DOZING } supervision; /* dozing: nothing in flight, wakes once a second */
+    enum {
+        MM_POOL_UNLATCHED,
+        MM_POOL_LATCH_FILE,
+        MM_POOL_LATCH_UNSAVED
+    } latch; /* unsaved: the file can't be written */
+    struct mm_pool_queue *queue;
+    struct mm_pool_requests failed; /* to be answered by mm_pool_answer_failed_locked() */
+    size_t n_requests;              /* waiting or in flight, not yet answered */
+    uint64_t last_id;
+    int64_t service_ns;            /* from sent to signed, a moving average */
+    uint8_t packet[MM_PACKET_MAX]; /* for sending */
+
+    struct mm_pool_worker workers[];
+};
+
+/* pool.c; the caller holds the lock */
+
+/* Hand waiting requests to workers with room. */
+void mm_pool_dispatch_locked(struct mm_pool *pool);
+
+/* End `request` with a failure; `reason` is a literal. */
+void mm_pool_give_up_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code,
+                            const char *reason);
+
+/* Queue a request that a worker failed once more, or end it with the failure. */
+void mm_pool_retry_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code, const char *reason);
+
+/* Call `done` for what has failed; lets go of the lock meanwhile. For pool threads only. */
+void mm_pool_answer_failed_locked(struct mm_pool *pool);
+
+/* When a worker can be expected to serve: 0 if one is ready or starting, INT64_MAX if none will be. */
+int64_t mm_pool_serves_from_ns_locked(const struct mm_pool *pool);
+
+/* Threads: the argument is a struct mm_pool_worker, a struct mm_pool. */
+void *mm_pool_reader(void *argument);
+void *mm_pool_supervisor(void *argument);
+
+#endif

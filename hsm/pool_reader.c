@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One thread a worker process: receives what it says and believes none of it. A signature leaves only once it has been
+ * verified with the pinned public key; anything out of order ends the process.
+ */
+#include <string.h>
+
+#include "hsm/pool_internal.h"
+#include "token/jws.h"
+#include "util/base64url.h"
+#include "util/clock.h"
+
+struct header {
+    char text[MM_HEADER_MAX]; /* decoded */
+    size_t length;
+};
+
+struct reader {
+    struct mm_pool *pool;
+    struct mm_pool_worker *worker;
+    int fd;
+    struct header access_token;
+    uint64_t n_verified;
+};
+
+/* The protected header of access tokens may say nothing but this (RFC 9068 section 2.1, RFC 7515 section 4.1). */
+static bool header_is_right(const struct mm_pool_key *key, const json_t *header)
+{
+    const char *typ = mm_json_string(header, "typ");
+    const char *alg = mm_json_string(header, "alg");
+    const char *kid = mm_json_string(header, "kid");
+    return json_object_size(header) == 3 && typ && strcmp(typ, "at+jwt") == 0 && alg &&
+           strcmp(alg, mm_algorithm_name(key->algorithm)) == 0 && kid &&
+           strcmp(kid, mm_pubkey_thumbprint(key->pubkey)) == 0;
+}
+
+static bool take_header(struct reader *reader, const char *encoded, struct mm_error *err)
+{
+    struct header *header = &reader->access_token;
+    size_t length = encoded ? strlen(encoded) : 0;
+    if (length == 0 || length > MM_HEADER_MAX ||
+        !mm_base64url_decode(encoded, length, (uint8_t *)header->text, &header->length))
+        return mm_fail(err, MM_INTERNAL, "the worker sent no protected header");
+    mm_cleanup(json_decref) json_t *parsed = mm_json_parse(header->text, header->length, NULL);
+    return header_is_right(&reader->pool->key, parsed) ||
+           mm_fail(err, MM_INTERNAL, "the worker sent a protected header of another key or type");
+}
+
+static bool take_ready(struct reader *reader, const struct mm_message *message, struct mm_error *err)
+{
+    if (message->kind != MM_MESSAGE_READY)
+        return mm_fail(err, MM_INTERNAL, "the worker's first message wasn't READY");
+    if (message->code != MM_OK) {
+        char reason[MM_ERROR_MESSAGE_MAX];
+        mm_pool_worker_reason(message, reason, sizeof reason);
+        return mm_fail(err, message->code, "%s", reason);
+    }
+    mm_cleanup(json_decref) json_t *ready = mm_json_parse(message->data, message->length, NULL);
+    const char *kid = mm_json_string(ready, "kid");
+    if (!kid || strcmp(kid, mm_pubkey_thumbprint(reader->pool->key.pubkey)) != 0)
+        return mm_fail(err, MM_KEY_MISMATCH, "the worker loaded another key than the pinned one");
+    return take_header(reader, mm_json_string(json_object_get(ready, "headers"), "access_token"), err);
+}
+
+static void announce_ready(struct reader *reader)
+{
+    struct mm_pool *pool = reader->pool;
+    (void)pthread_mutex_lock(&pool->lock);
+    if (reader->worker->state == MM_POOL_STARTING) {
+        reader->worker->state = MM_POOL_READY;
+        reader->worker->history = MM_POOL_BECAME_READY;
+        pool->start_result = MM_POOL_START_READY;
+        (void)pthread_cond_signal(&pool->started);
+        (void)pthread_cond_signal(&pool->wake);
+        mm_pool_dispatch_locked(pool);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+static void measure_locked(struct mm_pool *pool, int64_t took_ns)
+{
+    pool->service_ns += (took_ns - pool->service_ns) / (pool->service_ns == 0 ? 1 : 8);
+}
+
+/* The request that a SIGNED answers, and the worker's next one on its way. `ret_request` is NULL if nobody waits for it. */
+static bool take_request(struct reader *reader, const struct mm_message *message, struct mm_pool_request **ret_request,
+                         struct mm_error *err)
+{
+    struct mm_pool *pool = reader->pool;
+    struct mm_pool_worker *worker = reader->worker;
+    if (message->kind != MM_MESSAGE_SIGNED || message->id == 0)
+        return mm_fail(err, MM_INTERNAL, "the worker sent something else than signatures");
+    (void)pthread_mutex_lock(&pool->lock);
+    struct mm_pool_slot *slot = mm_pool_worker_slot(worker, message->id);
+    if (slot) {
+        *ret_request = slot->request;
+        if (slot->request)
+            pool->n_requests--;
+        if (message->code == MM_OK)
+            measure_locked(pool, mm_monotonic_ns() - slot->sent_ns);
+        *slot = (struct mm_pool_slot){0};
+        worker->n_in_flight--;
+        mm_pool_dispatch_locked(pool);
+        mm_pool_answer_failed_locked(pool);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return slot || mm_fail(err, MM_INTERNAL, "the worker answered a request that it doesn't have");
+}
+
+static void retry(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code, const char *reason)
+{
+    (void)pthread_mutex_lock(&pool->lock);
+    pool->n_requests++;
+    mm_pool_retry_locked(pool, request, code, reason);
+    mm_pool_dispatch_locked(pool);
+    mm_pool_answer_failed_locked(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+/* The compact JWS of a signature that verifies; NULL otherwise. */
+static char *compose(const struct reader *reader, const struct mm_pool_request *request,
+                     const struct mm_message *message, struct mm_error *err)
+{
+    const struct mm_pool_key *key = &reader->pool->key;
+    struct mm_bytes signature = {message->data, message->length};
+    mm_cleanup(free) char *input = mm_jws_signing_input(reader->access_token.text, reader->access_token.length,
+                                                        request->payload, request->length, err);
+    if (!input)
+        return NULL;
+    struct mm_bytes data = {input, strlen(input)};
+    if (!mm_pubkey_verify(key->pubkey, key->algorithm, data, signature, err))
+        return NULL;
+    return mm_jws_compact(input, signature, err);
+}
+
+static void kill_worker(struct reader *reader, const struct mm_error *why)
+{
+    (void)pthread_mutex_lock(&reader->pool->lock);
+    (void)mm_fail(&reader->worker->why, why->code, "%s", why->message);
+    mm_pool_worker_kill(reader->worker);
+    (void)pthread_mutex_unlock(&reader->pool->lock);
+}
+
+static void refuse(struct reader *reader, struct mm_pool_request *request, const struct mm_message *message)
+{
+    if (message->code == MM_HSM_UNAVAILABLE) {
+        retry(reader->pool, request, MM_HSM_UNAVAILABLE, "the HSM can't sign at present");
+        return;
+    }
+    char reason[MM_ERROR_MESSAGE_MAX];
+    mm_pool_worker_reason(message, reason, sizeof reason);
+    struct mm_error err = {0};
+    (void)mm_fail(&err, message->code, "%s", reason);
+    request->done(request->context, NULL, &err);
+    mm_pool_request_free(request);
+}
+
+/* False: the worker must not be listened to any longer, and `err` says why. */
+static bool take_signed(struct reader *reader, const struct mm_message *message, struct mm_error *err)
+{
+    struct mm_pool_request *request = NULL;
+    if (!take_request(reader, message, &request, err))
+        return false;
+    if (!request)
+        return true;
+    if (message->code != MM_OK) {
+        refuse(reader, request, message);
+        return true;
+    }
+    struct mm_error why = {0};
+    mm_cleanup(free) char *jws = compose(reader, request, message, &why);
+    if (!jws && why.code == MM_SIGNATURE_INVALID) {
+        /* First the worker, so that the second try goes to another. */
+        (void)mm_fail(err, MM_SIGNATURE_INVALID, "a signature doesn't verify with the pinned key");
+        kill_worker(reader, err);
+        retry(reader->pool, request, MM_SIGNATURE_INVALID, "the HSM's signatures don't verify with the pinned key");
+        return false;
+    }
+    if (jws)
+        reader->n_verified++;
+    request->done(request->context, jws, jws ? NULL : &why);
+    mm_pool_request_free(request);
+    return true;
+}
+
+/* What a worker leaves behind goes to another; one that broke the rules is killed, but not while it may be logging in. */
+static void leave(struct reader *reader, const struct mm_error *why)
+{
+    struct mm_pool *pool = reader->pool;
+    struct mm_pool_worker *worker = reader->worker;
+    (void)pthread_mutex_lock(&pool->lock);
+    if (why->code != MM_OK)
+        (void)mm_fail(&worker->why, why->code, "%s", why->message);
+    if (why->code != MM_OK && worker->history != MM_POOL_NEVER_READY)
+        mm_pool_worker_kill(worker);
+    else
+        mm_pool_worker_end(worker);
+    worker->n_signed = reader->n_verified;
+    for (size_t i = 0; i < worker->n_slots; i++)
+        if (worker->slots[i].request)
+            mm_pool_retry_locked(pool, worker->slots[i].request, MM_HSM_UNAVAILABLE, "the HSM's worker was lost");
+    memset(worker->slots, 0, sizeof worker->slots);
+    worker->n_in_flight = 0;
+    mm_pool_dispatch_locked(pool);
+    (void)pthread_cond_signal(&pool->wake);
+    mm_pool_answer_failed_locked(pool);
+    (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void *mm_pool_reader(void *argument)
+{
+    struct mm_pool_worker *worker = argument;
+    struct reader reader = {.pool = worker->pool, .worker = worker, .fd = worker->fd};
+    uint8_t packet[MM_PACKET_MAX];
+    struct mm_message message;
+    struct mm_error err = {0};
+    if (mm_pool_worker_receive(reader.fd, packet, &message, &err) == MM_POOL_MESSAGE &&
+        take_ready(&reader, &message, &err)) {
+        announce_ready(&reader);
+        while (mm_pool_worker_receive(reader.fd, packet, &message, &err) == MM_POOL_MESSAGE &&
+               take_signed(&reader, &message, &err))
+            ;
+    }
+    leave(&reader, &err);
+    return NULL;
+}

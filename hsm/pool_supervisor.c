@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The thread that minds processes and time: starts workers one after another, ends those that hang, reaps, backs off, keeps
+ * the PIN latch, answers requests whose deadline has passed. At most one worker may be logging in at any time, and nobody
+ * logs in while the latch is set.
+ */
+#include <assert.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "hsm/pool_internal.h"
+#include "util/clock.h"
+
+enum {
+    TICK_MS = 10,   /* while requests or processes are on their way */
+    DOZE_MS = 1000, /* otherwise; also how often the latch is looked at */
+    BACKOFF_MIN_MS = 100,
+    BACKOFF_MAX_MS = 30000,
+    START_CRASHES_MAX = 3, /* of the very first worker: more than bad luck */
+    LOST_MS = 5000,        /* for the kernel to end a killed process when the pool stops */
+};
+
+static void notify_locked(struct mm_pool *pool, enum mm_pool_event event, const char *detail)
+{
+    if (!pool->observer)
+        return;
+    (void)pthread_mutex_unlock(&pool->lock);
+    pool->observer(pool->observer_context, event, pool->spec.hsm_token, detail);
+    (void)pthread_mutex_lock(&pool->lock);
+}
+
+/* Between half and all of 100 ms, 200 ms, … 30 s: workers of many machines must not come back in step. */
+static int64_t backoff_ns(unsigned n_failures)
+{
+    int64_t ms = BACKOFF_MAX_MS;
+    if (n_failures < 9 && (int64_t)BACKOFF_MIN_MS << n_failures < BACKOFF_MAX_MS)
+        ms = (int64_t)BACKOFF_MIN_MS << n_failures;
+    return (ms / 2 + arc4random_uniform((uint32_t)(ms / 2 + 1))) * 1000000;
+}
+
+/* How a process ended: by its own decision, or by a signal without having said why. */
+enum end { ENDED, CRASHED };
+
+static bool is_pin_failure(enum mm_code code)
+{
+    return code == MM_PIN_REFUSED || code == MM_PIN_LATCHED;
+}
+
+/* Set the latch. If the file can't be written the pool stays latched all the same, and tries again to write it. */
+static void latch_locked(struct mm_pool *pool, const char *reason)
+{
+    (void)pthread_mutex_unlock(&pool->lock);
+    struct mm_error err = {0};
+    bool is_saved = mm_latch_set(pool->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK), reason, &err);
+    (void)pthread_mutex_lock(&pool->lock);
+    bool is_news = pool->latch == MM_POOL_UNLATCHED;
+    pool->latch = is_saved ? MM_POOL_LATCH_FILE : MM_POOL_LATCH_UNSAVED;
+    if (is_news)
+        notify_locked(pool, MM_POOL_PIN_LATCHED, is_saved ? reason : err.message);
+}
+
+/* Follow what others did to the latch's file: an operator who cleared it, a command that set it. */
+static void look_at_latch_locked(struct mm_pool *pool)
+{
+    if (pool->latch == MM_POOL_LATCH_UNSAVED) {
+        latch_locked(pool, "PIN refused");
+        return;
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    struct mm_error err = {0};
+    bool is_clear = mm_latch_check(pool->latch_path, pool->spec.hsm_token, &err);
+    (void)pthread_mutex_lock(&pool->lock);
+    bool was_clear = pool->latch == MM_POOL_UNLATCHED;
+    pool->latch = is_clear ? MM_POOL_UNLATCHED : MM_POOL_LATCH_FILE;
+    if (was_clear && !is_clear)
+        notify_locked(pool, MM_POOL_PIN_LATCHED, err.message);
+    for (size_t i = 0; is_clear && !was_clear && i < pool->n_workers; i++) {
+        struct mm_pool_worker *worker = &pool->workers[i];
+        worker->n_failures = 0;
+        if (worker->state == MM_POOL_DOWN)
+            worker->until_ns = 0;
+    }
+}
+
+/* The first worker's failure is what mm_pool_start() reports; only a crash may be bad luck. */
+static void judge_start_locked(struct mm_pool *pool, const struct mm_pool_worker *worker, enum end end)
+{
+    if (pool->start_result != MM_POOL_START_PENDING)
+        return;
+    pool->start_error = (struct mm_error){0};
+    (void)mm_fail(&pool->start_error, worker->why.code, "HSM token %s: %s%s", pool->spec.hsm_token, worker->why.message,
+                  is_pin_failure(worker->why.code) ? "; no further try before `mintmark token unlock`" : "");
+    if (end == CRASHED && worker->n_failures < START_CRASHES_MAX && mm_monotonic_ns() < pool->start_deadline_ns)
+        return;
+    pool->start_result = MM_POOL_START_FAILED;
+    (void)pthread_cond_signal(&pool->started);
+}
+
+/* The worker has no process any more (or got none); `why` is set. */
+static void go_down_locked(struct mm_pool *pool, struct mm_pool_worker *worker, enum end end)
+{
+    if (worker->n_signed > 0)
+        worker->n_failures = 0;
+    worker->state = MM_POOL_DOWN;
+    worker->until_ns = mm_monotonic_ns() + backoff_ns(worker->n_failures++);
+    struct mm_error why = worker->why;
+    if (is_pin_failure(why.code))
+        latch_locked(pool, why.message);
+    judge_start_locked(pool, worker, end);
+    if (pool->phase == MM_POOL_RUNNING)
+        notify_locked(pool, worker->fate == MM_POOL_KILLED ? MM_POOL_WORKER_KILLED : MM_POOL_WORKER_LOST, why.message);
+}
+
+static void explain_status(struct mm_error *why, int status)
+{
+    bool has_exited = WIFEXITED(status);
+    if (has_exited && WEXITSTATUS(status) == MM_EXIT_PIN && !is_pin_failure(why->code)) {
+        *why = (struct mm_error){0};
+        (void)mm_fail(why, MM_PIN_REFUSED, "the worker exited with status %d: PIN refused", MM_EXIT_PIN);
+    } else if (has_exited) {
+        (void)mm_fail(why, MM_HSM_UNAVAILABLE, "the worker exited with status %d", WEXITSTATUS(status));
+    } else {
+        (void)mm_fail(why, MM_HSM_UNAVAILABLE, "the worker was ended by signal %d (%s)", WTERMSIG(status),
+                      strsignal(WTERMSIG(status)));
+    }
+}
+
+static void bury_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int status)
+{
+    (void)pthread_mutex_unlock(&pool->lock);
+    (void)pthread_join(worker->reader, NULL);
+    (void)pthread_mutex_lock(&pool->lock);
+    (void)close(worker->fd);
+    worker->fd = -1;
+    enum end end = WIFSIGNALED(status) && worker->why.code == MM_OK ? CRASHED : ENDED;
+    explain_status(&worker->why, status);
+    go_down_locked(pool, worker, end);
+}
+
+static bool launch(struct mm_pool *pool, struct mm_pool_worker *worker, struct mm_error *err)
+{
+    if (!mm_latch_check(pool->latch_path, pool->spec.hsm_token, err) ||
+        !mm_pool_worker_spawn(&pool->spec, &worker->pid, &worker->fd, err))
+        return false;
+    int failed = pthread_create(&worker->reader, NULL, mm_pool_reader, worker);
+    if (failed == 0)
+        return true;
+    /* It hasn't been told its key yet and so isn't logging in. */
+    (void)kill(worker->pid, SIGKILL);
+    (void)waitpid(worker->pid, NULL, 0);
+    (void)close(worker->fd);
+    worker->pid = 0;
+    worker->fd = -1;
+    return mm_fail(err, MM_HSM_UNAVAILABLE, "no thread for a worker: %s", strerror(failed));
+}
+
+static void start_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
+{
+    worker->history = MM_POOL_NEVER_READY;
+    worker->fate = MM_POOL_NOT_KILLED;
+    worker->why = (struct mm_error){0};
+    worker->n_signed = 0;
+    worker->until_ns = pool->start_result == MM_POOL_START_PENDING
+                           ? pool->start_deadline_ns
+                           : mm_deadline_after_ms(pool->settings->start_timeout * 1000);
+    worker->state = MM_POOL_STARTING;
+    if (!launch(pool, worker, &worker->why)) {
+        go_down_locked(pool, worker, ENDED);
+        return;
+    }
+    struct mm_message start = {
+        .kind = MM_MESSAGE_START,
+        .data = (const uint8_t *)pool->start_json,
+        .length = strlen(pool->start_json),
+    };
+    if (mm_pool_worker_send(worker->fd, &start, pool->packet) != MM_POOL_SENT)
+        mm_pool_worker_end(worker);
+}
+
+static bool may_start_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker, int64_t now)
+{
+    if (pool->phase == MM_POOL_STOPPING || pool->latch != MM_POOL_UNLATCHED || now < worker->until_ns ||
+        pool->start_result == MM_POOL_START_FAILED)
+        return false;
+    /* Until the first is ready the others would only repeat its failure. */
+    if (pool->start_result == MM_POOL_START_PENDING && worker != &pool->workers[0])
+        return false;
+    for (size_t i = 0; i < pool->n_workers; i++)
+        if (pool->workers[i].state != MM_POOL_DOWN && pool->workers[i].history == MM_POOL_NEVER_READY)
+            return false;
+    return true;
+}
+
+static void kill_for_time_locked(struct mm_pool_worker *worker, const char *what, int64_t limit, const char *unit)
+{
+    (void)mm_fail(&worker->why, MM_HSM_UNAVAILABLE, "%s within %lld %s", what, (long long)limit, unit);
+    mm_pool_worker_kill(worker);
+}
+
+static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int64_t now)
+{
+    int64_t sign_timeout_ms = pool->settings->sign_timeout_ms;
+    int status;
+    if (worker->history == MM_POOL_BECAME_READY) {
+        worker->history = MM_POOL_WAS_READY;
+        notify_locked(pool, MM_POOL_WORKER_READY, "ready");
+    }
+    if (pool->phase == MM_POOL_STOPPING)
+        mm_pool_worker_end(worker);
+    switch (worker->state) {
+    case MM_POOL_DOWN:
+        if (may_start_locked(pool, worker, now))
+            start_locked(pool, worker);
+        break;
+    case MM_POOL_STARTING:
+        if (now >= worker->until_ns)
+            kill_for_time_locked(worker, "the worker wasn't ready", pool->settings->start_timeout, "s");
+        break;
+    case MM_POOL_READY:
+        if (worker->n_in_flight > 0 && now - mm_pool_worker_oldest_ns(worker) > sign_timeout_ms * 1000000)
+            kill_for_time_locked(worker, "the HSM gave no signature", sign_timeout_ms, "ms");
+        break;
+    case MM_POOL_ENDING:
+        if (mm_pool_worker_reap(worker, &status))
+            bury_locked(pool, worker, status);
+        else if (now >= worker->until_ns && worker->fate != MM_POOL_KILLED)
+            kill_for_time_locked(worker, "the worker didn't exit", MM_POOL_END_MS, "ms");
+        break;
+    }
+}
+
+static void give_up_expired_locked(struct mm_pool *pool, int64_t horizon_ns, enum mm_code code, const char *reason)
+{
+    struct mm_pool_requests expired = TAILQ_HEAD_INITIALIZER(expired);
+    mm_pool_queue_take_expired(pool->queue, horizon_ns, &expired);
+    for (struct mm_pool_request *request; (request = TAILQ_FIRST(&expired));) {
+        TAILQ_REMOVE(&expired, request, link);
+        mm_pool_give_up_locked(pool, request, code, reason);
+    }
+}
+
+/* Nobody waits past a deadline, nor for a worker that won't be there before it. */
+static void expire_locked(struct mm_pool *pool, int64_t now)
+{
+    give_up_expired_locked(pool, now, MM_DEADLINE_EXCEEDED, "no HSM worker was free before the deadline");
+    if (pool->phase == MM_POOL_STOPPING)
+        give_up_expired_locked(pool, INT64_MAX, MM_SHUTTING_DOWN, "the service is shutting down");
+    int64_t from = mm_pool_serves_from_ns_locked(pool);
+    if (from > now)
+        give_up_expired_locked(pool, from, MM_HSM_UNAVAILABLE, "no HSM worker is ready");
+    for (size_t i = 0; i < pool->n_workers; i++) {
+        struct mm_pool_worker *worker = &pool->workers[i];
+        for (size_t j = 0; j < worker->n_slots; j++) {
+            struct mm_pool_request *request = worker->slots[j].request;
+            if (!request || request->deadline_ns > now)
+                continue;
+            worker->slots[j].request = NULL;
+            mm_pool_give_up_locked(pool, request, MM_DEADLINE_EXCEEDED, "the HSM didn't sign before the deadline");
+        }
+    }
+    mm_pool_answer_failed_locked(pool);
+}
+
+static bool is_idle_locked(const struct mm_pool *pool)
+{
+    for (size_t i = 0; i < pool->n_workers; i++) {
+        const struct mm_pool_worker *worker = &pool->workers[i];
+        if (worker->state == MM_POOL_STARTING || worker->state == MM_POOL_ENDING || worker->n_in_flight > 0)
+            return false;
+    }
+    return pool->n_requests == 0 && TAILQ_EMPTY(&pool->failed);
+}
+
+/* Sleep until woken, or until something is due. */
+static void sleep_locked(struct mm_pool *pool, int64_t now, uint64_t *last_id)
+{
+    /* Awake for one tick past the last request: under load nobody needs to be woken. */
+    bool may_doze = is_idle_locked(pool) && *last_id == pool->last_id;
+    int64_t until_ns = mm_deadline_after_ms(may_doze ? DOZE_MS : TICK_MS);
+    *last_id = pool->last_id;
+    for (size_t i = 0; i < pool->n_workers; i++) {
+        const struct mm_pool_worker *worker = &pool->workers[i];
+        /* One whose time had come at `now` waits for something else than time. */
+        if (worker->state == MM_POOL_DOWN && worker->until_ns > now && worker->until_ns < until_ns)
+            until_ns = worker->until_ns;
+    }
+    struct timespec until = mm_deadline_timespec(until_ns);
+    pool->supervision = may_doze ? MM_POOL_DOZING : MM_POOL_AWAKE;
+    (void)pthread_cond_clockwait(&pool->wake, &pool->lock, CLOCK_MONOTONIC, &until);
+    pool->supervision = MM_POOL_AWAKE;
+}
+
+/* Whether every process is gone; one that the kernel can't end is left behind once it was given LOST_MS. */
+static bool has_ended_locked(struct mm_pool *pool, int64_t now)
+{
+    for (size_t i = 0; i < pool->n_workers; i++) {
+        struct mm_pool_worker *worker = &pool->workers[i];
+        if (worker->state == MM_POOL_DOWN)
+            continue;
+        if (worker->fate != MM_POOL_KILLED || now < worker->until_ns + LOST_MS * 1000000LL)
+            return false;
+        bury_locked(pool, worker, SIGKILL);
+    }
+    return true;
+}
+
+void *mm_pool_supervisor(void *argument)
+{
+    struct mm_pool *pool = argument;
+    uint64_t last_id = 0;
+    int64_t latch_ns = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    for (;;) {
+        int64_t now = mm_monotonic_ns();
+        if (now - latch_ns >= DOZE_MS * 1000000LL) {
+            latch_ns = now;
+            look_at_latch_locked(pool);
+        }
+        for (size_t i = 0; i < pool->n_workers; i++)
+            mind_locked(pool, &pool->workers[i], now);
+        mm_pool_dispatch_locked(pool);
+        expire_locked(pool, now);
+        if (pool->phase == MM_POOL_STOPPING && has_ended_locked(pool, now))
+            break;
+        sleep_locked(pool, now, &last_id);
+    }
+    expire_locked(pool, mm_monotonic_ns());
+    (void)pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker process as the pool holds it: how it is started, what goes over its socket, what it has in flight, how it ends.
+ * Its socket carries outside input: whatever it sends is bounded and checked here or in the reader before anyone believes it.
+ *
+ *     DOWN -> STARTING -> READY -> ENDING -> DOWN        (a start that fails goes from STARTING to ENDING)
+ */
+#ifndef MM_HSM_POOL_WORKER_H
+#define MM_HSM_POOL_WORKER_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "hsm/pool_queue.h"
+
+enum {
+    MM_POOL_SLOTS_MAX = 16,       /* in flight in one worker */
+    MM_POOL_END_MS = 2000,        /* for a worker to exit by itself once it is told to */
+    MM_POOL_END_START_MS = 10000, /* the same while it may be logging in: killing that can destroy an HSM token */
+};
+
+/* How worker processes are started; immutable. */
+struct mm_pool_worker_spec {
+    const char *program;
+    const char *config_file;
+    const char *hsm_token;
+    int pin_fd; /* stays open in the worker; -1: none */
+};
+
+enum mm_pool_worker_state {
+    MM_POOL_DOWN,     /* no process; may be started from until_ns on */
+    MM_POOL_STARTING, /* must be ready by until_ns */
+    MM_POOL_READY,
+    MM_POOL_ENDING, /* gets nothing more; is killed at until_ns unless it was already */
+};
+
+/* One request that a worker is signing. */
+struct mm_pool_slot {
+    uint64_t id; /* 0: free */
+    int64_t sent_ns;
+    struct mm_pool_request *request; /* NULL once its caller was answered without the worker */
+};
+
+struct mm_pool_worker {
+    /* immutable after mm_pool_start() */
+    struct mm_pool *pool;
+    size_t n_slots;
+
+    /* guarded by the pool's lock */
+    enum mm_pool_worker_state state;
+    int64_t until_ns;
+    pid_t pid; /* 0: none, or reaped */
+    int fd;    /* our end; closed by the supervisor alone, after `reader` has ended */
+    pthread_t reader;
+    enum { MM_POOL_NEVER_READY, MM_POOL_BECAME_READY, MM_POOL_WAS_READY } history; /* became: not yet announced */
+    enum { MM_POOL_NOT_KILLED, MM_POOL_KILLED } fate;
+    struct mm_error why; /* the first reason known for its end */
+    uint64_t n_signed;   /* verified signatures of a process that has ended */
+    unsigned n_failures; /* ends in a row without a signature: the backoff's exponent */
+    size_t n_in_flight;  /* slots taken */
+    struct mm_pool_slot slots[MM_POOL_SLOTS_MAX];
+};
+
+/*
+ * Start a process with its end of a new socketpair as MM_WORKER_FD, a clean environment, default signals, and no other
+ * descriptor than standard output and error and the PIN's. MM_HSM_UNAVAILABLE if that can't be done.
+ */
+MM_MUST_USE bool mm_pool_worker_spawn(const struct mm_pool_worker_spec *spec, pid_t *ret_pid, int *ret_fd,
+                                      struct mm_error *err);
+
+enum mm_pool_sent { MM_POOL_SENT, MM_POOL_FULL, MM_POOL_GONE };
+
+/* Send without blocking. `packet` is MM_PACKET_MAX bytes of scratch. GONE also for a message that can't be encoded. */
+MM_MUST_USE enum mm_pool_sent mm_pool_worker_send(int fd, const struct mm_message *message, uint8_t *packet);
+
+enum mm_pool_received { MM_POOL_MESSAGE, MM_POOL_HUNG_UP, MM_POOL_GARBAGE };
+
+/* Wait for the next packet; `packet` of MM_PACKET_MAX bytes holds what `ret_message` points to. */
+MM_MUST_USE enum mm_pool_received mm_pool_worker_receive(int fd, uint8_t *packet, struct mm_message *ret_message,
+                                                         struct mm_error *err);
+
+/* A message's reason as one printable line. */
+void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t size);
+
+/* The functions below: the caller holds the pool's lock. */
+
+/* The slot of request `id`; NULL if the worker has no such request. */
+struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t id);
+
+/* When the oldest request in flight was sent; INT64_MAX if there is none. */
+int64_t mm_pool_worker_oldest_ns(const struct mm_pool_worker *worker);
+
+/* Ask the process to end: it sees the end of its input; what it still sends is received. Killed if it doesn't in time. */
+void mm_pool_worker_end(struct mm_pool_worker *worker);
+
+/* End the process with SIGKILL. */
+void mm_pool_worker_kill(struct mm_pool_worker *worker);
+
+/* Whether the process is gone; then it has been reaped and `ret_status` is its wait status. Doesn't block. */
+MM_MUST_USE bool mm_pool_worker_reap(struct mm_pool_worker *worker, int *ret_status);
+
+#endif

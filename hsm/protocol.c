@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hsm/protocol.h"
+
+#include <string.h>
+
+enum { VERSION = 1 };
+
+/* How a packet begins; `length` bytes of data follow and nothing else. */
+struct packet_header {
+    uint8_t version;
+    uint8_t kind;
+    uint16_t sentence;
+    uint32_t code;
+    uint64_t id;
+    int64_t timeout_ms;
+    uint32_t length;
+    uint32_t zero;
+};
+
+_Static_assert(sizeof(struct packet_header) == 32, "the header has no padding");
+
+/* What each kind of message may carry; all else must be zero. */
+static bool is_valid(const struct mm_message *message)
+{
+    bool is_failure = message->code != MM_OK;
+    bool has_sentence = message->sentence != 0;
+    switch (message->kind) {
+    case MM_MESSAGE_START:
+        return !is_failure && !has_sentence && !message->id && !message->timeout_ms && message->length;
+    case MM_MESSAGE_READY:
+        return !has_sentence && !message->id && !message->timeout_ms && message->length &&
+               (!is_failure || message->length < MM_ERROR_MESSAGE_MAX);
+    case MM_MESSAGE_SIGN:
+        return !is_failure && message->length && message->length <= MM_PAYLOAD_MAX;
+    case MM_MESSAGE_SIGNED:
+        return !has_sentence && !message->timeout_ms && message->length &&
+               message->length <= (is_failure ? (size_t)MM_ERROR_MESSAGE_MAX - 1 : (size_t)MM_SIGNATURE_MAX);
+    }
+    return false;
+}
+
+bool mm_message_encode(const struct mm_message *message, uint8_t *packet, size_t *ret_length, struct mm_error *err)
+{
+    if (message->length > MM_PACKET_MAX - sizeof(struct packet_header) ||
+        (message->kind == MM_MESSAGE_SIGN && message->length > MM_PAYLOAD_MAX))
+        return mm_fail(err, MM_BODY_TOO_LARGE, "%zu bytes don't fit into a packet", message->length);
+    if (!is_valid(message) || message->sentence > UINT16_MAX || !mm_code_is_known((int)message->code))
+        return mm_fail(err, MM_INTERNAL, "a message of kind %d can't hold that", (int)message->kind);
+    struct packet_header header = {
+        .version = VERSION,
+        .kind = (uint8_t)message->kind,
+        .sentence = (uint16_t)message->sentence,
+        .code = (uint32_t)message->code,
+        .id = message->id,
+        .timeout_ms = message->timeout_ms,
+        .length = (uint32_t)message->length,
+    };
+    memcpy(packet, &header, sizeof header);
+    memcpy(packet + sizeof header, message->data, message->length);
+    *ret_length = sizeof header + message->length;
+    return true;
+}
+
+bool mm_message_decode(const uint8_t *packet, size_t length, struct mm_message *ret_message, struct mm_error *err)
+{
+    struct packet_header header;
+    if (length < sizeof header || length > MM_PACKET_MAX)
+        return mm_fail(err, MM_INTERNAL, "a packet of %zu bytes", length);
+    memcpy(&header, packet, sizeof header);
+    if (header.version != VERSION || header.zero || header.length != length - sizeof header ||
+        header.code > INT32_MAX || !mm_code_is_known((int)header.code))
+        return mm_fail(err, MM_INTERNAL, "a packet with a malformed header");
+    struct mm_message message = {
+        .kind = (enum mm_message_kind)header.kind,
+        .id = header.id,
+        .sentence = (enum mm_sentence)header.sentence,
+        .code = (enum mm_code)header.code,
+        .timeout_ms = header.timeout_ms,
+        .data = packet + sizeof header,
+        .length = header.length,
+    };
+    if (!is_valid(&message))
+        return mm_fail(err, MM_INTERNAL, "a packet that no message of kind %d has", (int)message.kind);
+    *ret_message = message;
+    return true;
+}

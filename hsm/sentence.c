@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hsm/sentence.h"
+
+#include <string.h>
+
+#include "crypto/pubkey.h"
+#include "util/base64url.h"
+
+/* The `typ` of each sentence; types without one are refused. */
+static const char *type_of(enum mm_sentence sentence)
+{
+    switch (sentence) {
+    case MM_SENTENCE_ACCESS_TOKEN:
+        return "at+jwt"; /* RFC 9068 section 2.1 */
+    }
+    return NULL;
+}
+
+static bool is_thumbprint(const char *kid)
+{
+    uint8_t digest[MM_SHA256_LENGTH + 1];
+    size_t length = 0;
+    return strlen(kid) == MM_THUMBPRINT_LENGTH && mm_base64url_decode(kid, MM_THUMBPRINT_LENGTH, digest, &length);
+}
+
+char *mm_sentence_header(enum mm_sentence sentence, const char *kid, enum mm_algorithm algorithm, struct mm_error *err)
+{
+    const char *type = type_of(sentence);
+    if (!type || !is_thumbprint(kid)) {
+        (void)mm_fail(err, MM_SENTENCE_REFUSED, "%s", type ? "kid isn't a thumbprint" : "unknown sentence type");
+        return NULL;
+    }
+    mm_cleanup(json_decref) json_t *header =
+        json_pack("{s:s, s:s, s:s}", "alg", mm_algorithm_name(algorithm), "kid", kid, "typ", type);
+    mm_cleanup(free) char *text = header ? mm_json_compact(header, err) : NULL;
+    char *encoded = text ? malloc(mm_base64url_length(strlen(text)) + 1) : NULL;
+    if (!encoded) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    mm_base64url_encode(text, strlen(text), encoded);
+    return encoded;
+}
+
+/*
+ * Some JSON parsers match names without regard to case (Go's, with Unicode folding): to them an "EXP" beside a harmless "exp" would
+ * be the one that counts.
+ */
+static bool is_plain_name(const char *name)
+{
+    for (const char *c = name; *c; c++) {
+        if (*c <= ' ' || *c > '~' || (*c >= 'A' && *c <= 'Z'))
+            return false;
+    }
+    return true;
+}
+
+static bool check_names(json_t *claims, struct mm_error *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(claims, name, value)
+    {
+        if (!is_plain_name(name))
+            return mm_fail(err, MM_SENTENCE_REFUSED, "a claim's name isn't lower-case ASCII");
+    }
+    return true;
+}
+
+static bool check_lifetime(const json_t *claims, int64_t max_ttl, int64_t now, struct mm_error *err)
+{
+    const json_t *iat = json_object_get(claims, "iat");
+    const json_t *exp = json_object_get(claims, "exp");
+    if (!json_is_integer(iat) || !json_is_integer(exp))
+        return mm_fail(err, MM_SENTENCE_REFUSED, "iat and exp must be integers");
+    int64_t issued = json_integer_value(iat);
+    int64_t expires = json_integer_value(exp);
+    if (issued < now - MM_SENTENCE_SKEW || issued > now + MM_SENTENCE_SKEW)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "iat is more than %d s off", MM_SENTENCE_SKEW);
+    /* iat is near now from here on, so neither side overflows. */
+    if (expires <= issued)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "exp isn't after iat");
+    if (expires - issued > max_ttl)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "exp is more than %lld s after iat", (long long)max_ttl);
+    return true;
+}
+
+static bool check_access_token(const struct mm_sentence_limits *limits, struct mm_bytes payload, int64_t now,
+                               struct mm_error *err)
+{
+    struct mm_error why = {0};
+    mm_cleanup(json_decref) json_t *claims = mm_json_parse(payload.data, payload.length, &why);
+    if (!claims)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "payload: %s", why.message);
+    if (!json_is_object(claims))
+        return mm_fail(err, MM_SENTENCE_REFUSED, "payload isn't a JSON object");
+    const char *issuer = mm_json_string(claims, "iss");
+    if (!issuer || strcmp(issuer, limits->issuer) != 0)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "iss isn't the configured issuer");
+    return check_names(claims, err) && check_lifetime(claims, limits->max_ttl, now, err);
+}
+
+bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limits *limits, struct mm_bytes payload,
+                       int64_t now, struct mm_error *err)
+{
+    if (payload.length > MM_PAYLOAD_MAX)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "payload is longer than %d bytes", MM_PAYLOAD_MAX);
+    switch (sentence) {
+    case MM_SENTENCE_ACCESS_TOKEN:
+        return check_access_token(limits, payload, now, err);
+    }
+    return mm_fail(err, MM_SENTENCE_REFUSED, "unknown sentence type");
+}
+
+bool mm_sentence_signing_input(const char *header, struct mm_bytes payload, struct mm_buffer *input,
+                               struct mm_error *err)
+{
+    mm_cleanup(free) char *encoded = malloc(mm_base64url_length(payload.length) + 1);
+    if (!encoded)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    mm_base64url_encode(payload.data, payload.length, encoded);
+    return mm_buffer_append_string(input, header, err) && mm_buffer_append_string(input, ".", err) &&
+           mm_buffer_append_string(input, encoded, err);
+}

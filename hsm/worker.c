@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mintmark-hsm: the process that holds the vendor's module, the PIN and the keys of one HSM token, and signs sentences for
+ * mintmarkd over a socketpair. It reads its limits from mintmark.yaml itself and trusts nothing that mintmarkd says but which key
+ * to use. Crash-only: whatever goes wrong with the HSM, it says so if it can and ends; mintmarkd starts another.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <openssl/crypto.h>
+
+#include "config/config.h"
+#include "hsm/direct.h"
+#include "hsm/engine.h"
+#include "hsm/key.h"
+#include "hsm/module.h"
+#include "hsm/protocol.h"
+#include "hsm/sentence.h"
+#include "util/clock.h"
+
+enum {
+    THREADS_MAX = 16,
+    START_TIMEOUT_MS = 30000, /* from the program's start to START */
+    SEND_TIMEOUT_S = 30,      /* mintmarkd doesn't read: it hangs */
+    LOGIN_GRACE_MS = 120000,  /* how long a login may outlive mintmarkd */
+    SELF_TEST_RANDOM = 32,
+};
+
+struct worker {
+    /* immutable once the signer threads run */
+    const char *config_file;
+    const char *token_name;
+    struct mm_config *config;
+    const struct mm_hsm_token_config *token;
+    struct mm_sentence_limits limits;
+    enum mm_algorithm algorithm;
+    struct mm_pubkey *pinned;
+    struct mm_module *module;
+    struct mm_key *key;
+    struct mm_engine *engine; /* NULL: the direct signers sign */
+    struct mm_direct *direct[THREADS_MAX];
+    size_t n_threads;
+    char *header; /* of access tokens, base64url */
+
+    /* Held while a login may be going on: the process must not end in the middle of one. Guards no field. */
+    pthread_mutex_t login;
+};
+
+struct signer {
+    const struct worker *worker;
+    struct mm_direct *direct; /* this thread's own; NULL with the engine */
+};
+
+static void send_message(const struct mm_message *message)
+{
+    uint8_t packet[MM_PACKET_MAX];
+    size_t length = 0;
+    struct mm_error err = {0};
+    if (!mm_message_encode(message, packet, &length, &err) ||
+        send(MM_WORKER_FD, packet, length, MSG_NOSIGNAL) != (ssize_t)length)
+        _exit(MM_EXIT_FAILURE); /* nobody to tell */
+}
+
+static void send_failure(enum mm_message_kind kind, uint64_t id, const struct mm_error *err)
+{
+    struct mm_message message = {.kind = kind,
+                                 .id = id,
+                                 .code = err->code,
+                                 .data = (const uint8_t *)err->message,
+                                 .length = strlen(err->message)};
+    send_message(&message);
+}
+
+/* Wait for a packet and take it apart. Ends the process when mintmarkd is gone or talks nonsense. */
+static struct mm_message receive(uint8_t packet[MM_PACKET_MAX])
+{
+    ssize_t length;
+    do {
+        length = recv(MM_WORKER_FD, packet, MM_PACKET_MAX, MSG_TRUNC);
+    } while (length < 0 && errno == EINTR);
+    if (length == 0)
+        _exit(MM_EXIT_OK);
+    struct mm_message message;
+    struct mm_error err = {0};
+    if (length < 0 || !mm_message_decode(packet, (size_t)length, &message, &err))
+        _exit(MM_EXIT_FAILURE);
+    return message;
+}
+
+/* Ends the process when mintmarkd is gone, whatever the HSM is doing, except that a login is given time to end. */
+static void *watch(void *context)
+{
+    struct worker *worker = context;
+    struct pollfd hang_up = {.fd = MM_WORKER_FD, .events = POLLRDHUP};
+    while (poll(&hang_up, 1, -1) <= 0)
+        ;
+    struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(LOGIN_GRACE_MS));
+    (void)pthread_mutex_clocklock(&worker->login, CLOCK_MONOTONIC, &until);
+    _exit(MM_EXIT_OK);
+}
+
+static bool read_config(struct worker *worker, struct mm_error *err)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    worker->config = mm_config_load_service(worker->config_file, &problems);
+    for (size_t i = 0; !worker->config && i < problems.n; i++) {
+        char text[MM_ERROR_MESSAGE_MAX];
+        if (problems.items[i].severity == MM_PROBLEM_ERROR)
+            return mm_fail(err, MM_CONFIG_INVALID, "%s", mm_problem_format(&problems.items[i], text, sizeof text));
+    }
+    if (!worker->config)
+        return mm_fail(err, MM_CONFIG_INVALID, "%s can't be loaded", worker->config_file);
+    worker->limits = (struct mm_sentence_limits){worker->config->issuer, worker->config->max_ttl};
+    worker->token = mm_config_hsm_token(worker->config, worker->token_name, err);
+    return worker->token != NULL;
+}
+
+static bool read_start(struct worker *worker, const json_t *start, struct mm_error *err)
+{
+    const char *algorithm = mm_json_string(start, "alg");
+    const char *kid = mm_json_string(start, "kid");
+    if (!algorithm || !kid || !mm_json_string(start, "id") || !mm_json_string(start, "label") ||
+        !mm_algorithm_parse(algorithm, &worker->algorithm))
+        return mm_fail(err, MM_INTERNAL, "START lacks kid, alg, id or label");
+    worker->pinned = mm_pubkey_from_jwk(json_object_get(start, "jwk"), err);
+    if (!worker->pinned)
+        return false;
+    if (strcmp(mm_pubkey_thumbprint(worker->pinned), kid) != 0)
+        return mm_fail(err, MM_KEY_MISMATCH, "kid %s isn't the thumbprint of the pinned key", kid);
+    worker->header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, kid, worker->algorithm, err);
+    return worker->header != NULL;
+}
+
+static bool open_direct(struct worker *worker, struct mm_error *err)
+{
+    size_t n = 0;
+    struct mm_error why = {0};
+    while (n < worker->n_threads &&
+           (worker->direct[n] = mm_direct_open(worker->module, worker->key, worker->algorithm, &why)))
+        n++;
+    /* Out of sessions: go on with those there are. */
+    if (n < worker->n_threads && (n == 0 || why.code != MM_OVERLOADED))
+        return mm_fail(err, why.code == MM_OVERLOADED ? MM_HSM_UNAVAILABLE : why.code, "%s", why.message);
+    worker->n_threads = n;
+    return true;
+}
+
+static bool open_signers(struct worker *worker, const struct mm_secret *pin, struct mm_error *err)
+{
+    size_t threads = worker->token->threads > 0 ? (size_t)worker->token->threads : 1;
+    worker->n_threads = mm_module_sessions(worker->module, threads < THREADS_MAX ? threads : THREADS_MAX);
+    bool use_engine = worker->token->signing == MM_SIGNING_ENGINE && worker->algorithm != MM_EDDSA;
+    if (use_engine && !mm_engine_can_serve(worker->module, worker->key, &use_engine, err))
+        return false;
+    if (!use_engine)
+        return open_direct(worker, err);
+    worker->engine = mm_engine_open(worker->token->module, worker->module, worker->key, worker->algorithm, pin, err);
+    return worker->engine != NULL;
+}
+
+/* Log in, find the key, check it, get ready to sign. The PIN is gone when this returns, but for the engine's copy. */
+static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error *err)
+{
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_config_read_pin(worker->token, err);
+    if (!pin)
+        return false;
+    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, err);
+    if (!worker->module)
+        return false;
+    worker->key = mm_key_find(worker->module, mm_json_string(start, "id"), mm_json_string(start, "label"), err);
+    return worker->key && mm_key_check_custody(worker->key, err) &&
+           mm_key_check_pinned(worker->key, worker->pinned, err) && open_signers(worker, pin, err);
+}
+
+static bool open_hsm_undisturbed(struct worker *worker, const json_t *start, struct mm_error *err)
+{
+    (void)pthread_mutex_lock(&worker->login);
+    bool ok = open_hsm(worker, start, err);
+    (void)pthread_mutex_unlock(&worker->login);
+    return ok;
+}
+
+static bool sign(const struct signer *signer, struct mm_bytes data, uint8_t *signature, size_t *ret_length,
+                 struct mm_error *err)
+{
+    return signer->direct ? mm_direct_sign(signer->direct, data, signature, ret_length, err)
+                          : mm_engine_sign(signer->worker->engine, data, signature, ret_length, err);
+}
+
+/* A signature that the pinned key verifies, over bytes that can't be taken for a JWS: it starts with a NUL. */
+static bool self_test(const struct worker *worker, struct mm_error *err)
+{
+    static const char PREFIX[] = "\0mintmark-hsm self-test";
+    uint8_t bytes[sizeof PREFIX + SELF_TEST_RANDOM];
+    memcpy(bytes, PREFIX, sizeof PREFIX);
+    if (!MM_SYSTEM_RANDOM.fill(MM_SYSTEM_RANDOM.context, bytes + sizeof PREFIX, SELF_TEST_RANDOM))
+        return mm_fail(err, MM_INTERNAL, "no random bytes");
+    struct mm_bytes message = {bytes, sizeof bytes};
+    struct signer signer = {worker, worker->direct[0]};
+    uint8_t signature[MM_SIGNATURE_MAX];
+    size_t length = 0;
+    struct mm_error why = {0};
+    if (!sign(&signer, message, signature, &length, &why))
+        return mm_fail(err, why.code == MM_OVERLOADED ? MM_HSM_UNAVAILABLE : why.code, "self-test: %s", why.message);
+    if (!mm_pubkey_verify(worker->pinned, worker->algorithm, message, (struct mm_bytes){signature, length}, &why))
+        return mm_fail(err, why.code, "self-test: the HSM's signature doesn't verify");
+    return true;
+}
+
+static bool send_ready(const struct worker *worker, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *ready =
+        json_pack("{s:s, s:s, s:{s:s}}", "kid", mm_pubkey_thumbprint(worker->pinned), "signing",
+                  worker->engine ? "engine" : "direct", "headers", "access_token", worker->header);
+    mm_cleanup(free) char *text = ready ? mm_json_compact(ready, err) : NULL;
+    if (!text)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    struct mm_message message = {.kind = MM_MESSAGE_READY, .data = (const uint8_t *)text, .length = strlen(text)};
+    send_message(&message);
+    return true;
+}
+
+/* Everything from START to READY. */
+static bool start(struct worker *worker, struct mm_error *err)
+{
+    struct pollfd readable = {.fd = MM_WORKER_FD, .events = POLLIN};
+    if (poll(&readable, 1, START_TIMEOUT_MS) != 1)
+        return mm_fail(err, MM_INTERNAL, "no START within %d s", START_TIMEOUT_MS / 1000);
+    uint8_t packet[MM_PACKET_MAX];
+    struct mm_message message = receive(packet);
+    if (message.kind != MM_MESSAGE_START)
+        _exit(MM_EXIT_FAILURE);
+    mm_cleanup(json_decref) json_t *json = mm_json_parse(message.data, message.length, NULL);
+    if (!json)
+        return mm_fail(err, MM_INTERNAL, "START isn't JSON");
+    return read_config(worker, err) && read_start(worker, json, err) && open_hsm_undisturbed(worker, json, err) &&
+           self_test(worker, err) && send_ready(worker, err);
+}
+
+static bool sign_sentence(const struct signer *signer, const struct mm_message *request, uint8_t *signature,
+                          size_t *ret_length, struct mm_error *err)
+{
+    const struct worker *worker = signer->worker;
+    struct mm_bytes payload = {request->data, request->length};
+    if (request->timeout_ms <= 0)
+        return mm_fail(err, MM_DEADLINE_EXCEEDED, "expired before it was signed");
+    if (!mm_sentence_check(request->sentence, &worker->limits, payload, mm_clock_now(&MM_SYSTEM_CLOCK), err))
+        return false;
+    mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
+    return mm_sentence_signing_input(worker->header, payload, &input, err) &&
+           sign(signer, (struct mm_bytes){input.data, input.length}, signature, ret_length, err);
+}
+
+/* Whether the next signature may still work in this process. */
+static bool is_survivable(enum mm_code code)
+{
+    return code == MM_SENTENCE_REFUSED || code == MM_DEADLINE_EXCEEDED || code == MM_OVERLOADED;
+}
+
+static void answer(const struct signer *signer, const struct mm_message *request)
+{
+    uint8_t signature[MM_SIGNATURE_MAX];
+    size_t length = 0;
+    struct mm_error err = {0};
+    if (sign_sentence(signer, request, signature, &length, &err)) {
+        struct mm_message reply = {.kind = MM_MESSAGE_SIGNED, .id = request->id, .data = signature, .length = length};
+        send_message(&reply);
+        return;
+    }
+    if (is_survivable(err.code)) {
+        send_failure(MM_MESSAGE_SIGNED, request->id, &err);
+        return;
+    }
+    err.code = MM_HSM_UNAVAILABLE;
+    send_failure(MM_MESSAGE_SIGNED, request->id, &err);
+    _exit(MM_EXIT_HSM);
+}
+
+static void *serve(void *context)
+{
+    const struct signer *signer = context;
+    uint8_t packet[MM_PACKET_MAX];
+    for (;;) {
+        struct mm_message request = receive(packet);
+        if (request.kind != MM_MESSAGE_SIGN)
+            _exit(MM_EXIT_FAILURE);
+        answer(signer, &request);
+    }
+}
+
+/* The socket gives each packet to one thread; this one is the first. Never returns. */
+static void serve_all(const struct worker *worker)
+{
+    struct signer signers[THREADS_MAX];
+    for (size_t i = 0; i < worker->n_threads; i++)
+        signers[i] = (struct signer){worker, worker->direct[i]};
+    for (size_t i = 1; i < worker->n_threads; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, serve, &signers[i]) != 0)
+            _exit(MM_EXIT_FAILURE);
+    }
+    serve(&signers[0]);
+}
+
+/* Nothing may be left behind by this process or slip into it: no core, no tracer, no configuration of OpenSSL's. */
+static bool harden(void)
+{
+    const struct rlimit none = {0, 0};
+    /* mintmarkd ends its workers by closing the socket, once it has drained; a signal meant for the group must not. */
+    static const int IGNORED[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(IGNORED); i++)
+        (void)signal(IGNORED[i], SIG_IGN);
+    static const char *const VARIABLES[] = {"OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES",
+                                            "OPENSSL_CONF_INCLUDE"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(VARIABLES); i++)
+        (void)unsetenv(VARIABLES[i]);
+    return setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0 &&
+           OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
+}
+
+static bool parse_arguments(int argc, char **argv, struct worker *worker)
+{
+    static const struct option OPTIONS[] = {{"config", required_argument, NULL, 'c'},
+                                            {"hsm-token", required_argument, NULL, 't'},
+                                            {0}};
+    opterr = 0;
+    for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
+        if (option == 'c')
+            worker->config_file = optarg;
+        else if (option == 't')
+            worker->token_name = optarg;
+        else
+            return false;
+    }
+    return worker->config_file && worker->token_name && optind == argc;
+}
+
+static bool socket_is_sound(void)
+{
+    int type = 0;
+    int domain = 0;
+    socklen_t length = sizeof type;
+    const struct timeval timeout = {.tv_sec = SEND_TIMEOUT_S};
+    return getsockopt(MM_WORKER_FD, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+           getsockopt(MM_WORKER_FD, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 && type == SOCK_SEQPACKET &&
+           domain == AF_UNIX && setsockopt(MM_WORKER_FD, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct worker worker = {.login = PTHREAD_MUTEX_INITIALIZER};
+    if (!parse_arguments(argc, argv, &worker) || !socket_is_sound()) {
+        (void)fputs(
+            "mintmark-hsm: started by mintmarkd only: --config FILE --hsm-token NAME, its socket on descriptor 3\n",
+            stderr);
+        return MM_EXIT_USAGE;
+    }
+    pthread_t watcher;
+    if (!harden() || pthread_create(&watcher, NULL, watch, &worker) != 0) {
+        (void)fputs("mintmark-hsm: can't confine this process\n", stderr);
+        return MM_EXIT_FAILURE;
+    }
+    struct mm_error err = {0};
+    if (!start(&worker, &err)) {
+        send_failure(MM_MESSAGE_READY, 0, &err);
+        _exit(mm_code_exit_status(err.code));
+    }
+    serve_all(&worker);
+    return MM_EXIT_OK;
+}
