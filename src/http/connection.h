@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One client's connection, from accept to close: which credentials it uses, whom it is counted under, how long it may take,
+ * and the certificate its client proved to hold. Everything but the watch belongs to the connection's own thread.
+ */
+#ifndef MM_HTTP_CONNECTION_H
+#define MM_HTTP_CONNECTION_H
+
+#include <microhttpd.h>
+
+#include "http/service.h"
+
+struct mm_connection {
+    struct mm_service *service;
+    struct mm_address_key key;
+    char address[MM_ADDRESS_TEXT_MAX];
+    bool is_counted;
+    struct mm_watch watch;
+    struct mm_tls *tls; /* outlives the TLS session */
+    struct gnutls_session_int *session;
+
+    /* Filled by the first request that asks. */
+    enum { MM_PEER_UNKNOWN, MM_PEER_ANONYMOUS, MM_PEER_PRESENT, MM_PEER_UNREADABLE } peer_state;
+    struct mm_certificate *peer;
+    struct mm_error peer_error;
+};
+
+/* Whether a connection from `address` may begin; counts nothing. */
+bool mm_connection_is_welcome(struct mm_service *service, const struct sockaddr *address);
+
+/* Take charge of a connection that was accepted. NULL: out of memory; its handshake will fail. */
+struct mm_connection *mm_connection_open(struct mm_service *service, size_t listener, struct MHD_Connection *mhd);
+
+/* The connection is closed but its descriptor isn't yet. NULL is allowed. */
+void mm_connection_close(struct mm_connection *connection);
+
+/*
+ * The client's certificate, borrowed, parsed once; NULL in `ret_peer` if it sent none. MM_CERTIFICATE_INVALID if it can't be
+ * parsed.
+ */
+MM_MUST_USE bool mm_connection_peer(struct mm_connection *connection, const struct mm_certificate **ret_peer,
+                                    struct mm_error *err);
+
+#endif

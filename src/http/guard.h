@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a request's head must be before anything else looks at it. The HTTP library lets pass what two parties could read in
+ * two ways (request smuggling, RFC 9112 section 11.2); here it is refused, and the connection that sent it is closed.
+ * Pure checks, no I/O.
+ */
+#ifndef MM_HTTP_GUARD_H
+#define MM_HTTP_GUARD_H
+
+#include "util/base.h"
+
+/* What a head says about its framing, gathered field by field. Starts zeroed. */
+struct mm_head {
+    unsigned n_content_length;
+    unsigned n_transfer_encoding;
+    unsigned n_host;
+    unsigned n_content_type;
+    bool has_bad_name;  /* a field name that is no token, such as `Content-Length ` */
+    bool has_bad_value; /* a control character in a value */
+    bool has_bad_length;
+    bool has_unknown_encoding; /* a Transfer-Encoding other than `chunked` alone */
+    bool expects_continue;
+    uint64_t content_length;
+};
+
+/* Take one field into account. Neither string needs a NUL at its end. */
+void mm_head_add(struct mm_head *head, const char *name, size_t name_length, const char *value, size_t value_length);
+
+/*
+ * MM_INVALID_REQUEST, saying why, for Content-Length with Transfer-Encoding, either of them repeated or malformed, a repeated
+ * Host or Content-Type, a Transfer-Encoding that isn't `chunked` or comes with HTTP/1.0, a name that is no token, a control
+ * character in a value, an unknown `version`.
+ */
+MM_MUST_USE bool mm_head_check(const struct mm_head *head, const char *version, struct mm_error *err);
+
+/*
+ * MM_INVALID_REQUEST unless the request target is what one was sent: `length` is what the request line has room for, so that a
+ * NUL byte shows. Refuses %00, bytes outside visible ASCII, and `%` without two hex digits.
+ */
+MM_MUST_USE bool mm_target_check(const char *target, size_t length, struct mm_error *err);
+
+/* The path of a target in origin form or absolute form (RFC 9112 section 3.2), borrowed; its query is not stripped. */
+const char *mm_target_path(const char *target);
+
+/* Whether a Content-Type (NULL: none) is application/json, with no parameter but charset=utf-8. */
+bool mm_media_type_is_json(const char *value);
+
+/* Whether an If-None-Match value names `etag` (quoted), by weak comparison (RFC 9110 section 13.1.2). */
+bool mm_etag_is_listed(const char *if_none_match, const char *etag);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Health: alive, and able to issue. Both answer from what is known already; neither asks the HSM or the disk.
+ */
+#include "http/routes.h"
+#include "http/service.h"
+
+struct mm_reply mm_serve_healthz(struct mm_request *request)
+{
+    (void)request;
+    mm_cleanup(json_decref) json_t *body = json_pack("{ss}", "status", "alive");
+    return mm_reply_json(MHD_HTTP_OK, body);
+}
+
+struct mm_reply mm_serve_readyz(struct mm_request *request)
+{
+    const struct mm_service *service = request->service;
+    bool has_worker = mm_pool_state(service->parts.pool).n_ready > 0;
+    bool has_ledger = mm_ledger_is_healthy(service->parts.ledger);
+    bool is_ready = has_worker && has_ledger && !atomic_load(&service->is_draining);
+    mm_cleanup(json_decref) json_t *body =
+        json_pack("{ss s{ss ss}}", "status", is_ready ? "ready" : "unavailable", "checks", "hsm",
+                  has_worker ? "ok" : "unavailable", "ledger", has_ledger ? "ok" : "unavailable");
+    return mm_reply_json(is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, body);
+}

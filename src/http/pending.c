@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/pending.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "issue/issue.h"
+
+struct mm_pending_list {
+    atomic_size_t n_references;
+
+    pthread_mutex_t lock;
+    pthread_cond_t resumed;
+    /* guarded by lock */
+    bool is_closed;
+    size_t n_suspended; /* connections for which MHD_resume_connection() hasn't returned yet */
+    struct mm_pending *first;
+};
+
+struct mm_pending {
+    atomic_size_t n_references;
+    /* immutable once begun */
+    struct mm_pending_list *list; /* a reference */
+    char request_id[MM_REQUEST_ID_LENGTH + 1];
+
+    /* guarded by the list's lock */
+    struct MHD_Connection *connection; /* NULL once settled */
+    struct mm_reply reply;
+    struct mm_pending *previous;
+    struct mm_pending *next;
+};
+
+struct mm_pending_list *mm_pending_list_new(struct mm_error *err)
+{
+    struct mm_pending_list *list = calloc(1, sizeof *list);
+    if (!list) {
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for the list of waiting requests");
+        return NULL;
+    }
+    atomic_init(&list->n_references, 1);
+    (void)pthread_mutex_init(&list->lock, NULL);
+    (void)pthread_cond_init(&list->resumed, NULL);
+    return list;
+}
+
+void mm_pending_list_unref(struct mm_pending_list *list)
+{
+    if (!list || atomic_fetch_sub(&list->n_references, 1) > 1)
+        return;
+    (void)pthread_cond_destroy(&list->resumed);
+    (void)pthread_mutex_destroy(&list->lock);
+    free(list);
+}
+
+void mm_pending_unref(struct mm_pending *pending)
+{
+    if (!pending || atomic_fetch_sub(&pending->n_references, 1) > 1)
+        return;
+    mm_reply_clear(&pending->reply);
+    mm_pending_list_unref(pending->list);
+    free(pending);
+}
+
+static bool enter(struct mm_pending_list *list, struct mm_pending *pending)
+{
+    (void)pthread_mutex_lock(&list->lock);
+    bool is_in = !list->is_closed;
+    if (is_in) {
+        pending->next = list->first;
+        if (pending->next)
+            pending->next->previous = pending;
+        list->first = pending;
+        list->n_suspended++;
+        /* Inside the lock, so that the close can't resume what isn't suspended yet. */
+        MHD_suspend_connection(pending->connection);
+    }
+    (void)pthread_mutex_unlock(&list->lock);
+    return is_in;
+}
+
+struct mm_pending *mm_pending_begin(struct mm_pending_list *list, struct MHD_Connection *connection,
+                                    const char *request_id, struct mm_error *err)
+{
+    struct mm_pending *pending = calloc(1, sizeof *pending);
+    if (!pending) {
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for a waiting request");
+        return NULL;
+    }
+    atomic_init(&pending->n_references, 2);
+    pending->connection = connection;
+    (void)snprintf(pending->request_id, sizeof pending->request_id, "%s", request_id);
+    if (!enter(list, pending)) {
+        free(pending);
+        (void)mm_fail(err, MM_SHUTTING_DOWN, "the service is stopping");
+        return NULL;
+    }
+    (void)atomic_fetch_add(&list->n_references, 1);
+    pending->list = list;
+    return pending;
+}
+
+const char *mm_pending_request_id(const struct mm_pending *pending)
+{
+    return pending->request_id;
+}
+
+/* Take the connection out of a pending request that isn't settled; NULL if it is. */
+static struct MHD_Connection *leave_locked(struct mm_pending_list *list, struct mm_pending *pending)
+{
+    struct MHD_Connection *connection = MM_TAKE(pending->connection);
+    if (!connection)
+        return NULL;
+    if (pending->previous)
+        pending->previous->next = pending->next;
+    else
+        list->first = pending->next;
+    if (pending->next)
+        pending->next->previous = pending->previous;
+    return connection;
+}
+
+static void resume(struct mm_pending_list *list, struct MHD_Connection *connection)
+{
+    MHD_resume_connection(connection);
+    (void)pthread_mutex_lock(&list->lock);
+    list->n_suspended--;
+    (void)pthread_cond_broadcast(&list->resumed);
+    (void)pthread_mutex_unlock(&list->lock);
+}
+
+void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply)
+{
+    struct mm_pending_list *list = pending->list;
+    (void)pthread_mutex_lock(&list->lock);
+    struct MHD_Connection *connection = leave_locked(list, pending);
+    if (connection) {
+        pending->reply = *reply;
+        *reply = (struct mm_reply){0};
+    }
+    (void)pthread_mutex_unlock(&list->lock);
+    mm_reply_clear(reply);
+    if (connection)
+        resume(list, connection);
+    mm_pending_unref(pending);
+}
+
+struct mm_reply mm_pending_take_reply(struct mm_pending *pending)
+{
+    (void)pthread_mutex_lock(&pending->list->lock);
+    struct mm_reply reply = pending->reply;
+    pending->reply = (struct mm_reply){0};
+    (void)pthread_mutex_unlock(&pending->list->lock);
+    return reply;
+}
+
+/* The first of the list with a reference of our own, or NULL. */
+static struct mm_pending *ref_first(struct mm_pending_list *list)
+{
+    (void)pthread_mutex_lock(&list->lock);
+    list->is_closed = true;
+    struct mm_pending *pending = list->first;
+    if (pending)
+        (void)atomic_fetch_add(&pending->n_references, 1);
+    (void)pthread_mutex_unlock(&list->lock);
+    return pending;
+}
+
+void mm_pending_list_close(struct mm_pending_list *list)
+{
+    struct mm_error why = {0};
+    (void)mm_fail(&why, MM_SHUTTING_DOWN, "the service is stopping");
+    for (struct mm_pending *pending; (pending = ref_first(list));) {
+        struct mm_reply reply = mm_reply_problem(&why, pending->request_id, NULL);
+        mm_pending_settle(pending, &reply);
+    }
+    /* Others may be between taking a connection and resuming it: a few instructions, no wait for anything outside. */
+    (void)pthread_mutex_lock(&list->lock);
+    while (list->n_suspended > 0)
+        (void)pthread_cond_wait(&list->resumed, &list->lock);
+    (void)pthread_mutex_unlock(&list->lock);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests that wait for someone else, their connection suspended meanwhile. Each is settled exactly once, by whoever comes
+ * first: the answer, or the drain. A suspended connection can't go away before it is resumed, and only the settler resumes it;
+ * after that nothing here touches it again, however late a second answer comes.
+ */
+#ifndef MM_HTTP_PENDING_H
+#define MM_HTTP_PENDING_H
+
+#include "http/reply.h"
+
+struct mm_pending_list; /* opaque; lives until its last request is let go */
+struct mm_pending;      /* opaque, reference-counted */
+
+MM_MUST_USE struct mm_pending_list *mm_pending_list_new(struct mm_error *err);
+void mm_pending_list_unref(struct mm_pending_list *list);
+MM_DEFINE_CLEANUP(struct mm_pending_list, mm_pending_list_unref);
+
+/*
+ * Suspend `connection`, on its own thread, until mm_pending_settle(). The result holds two references: the caller's, and the
+ * one that mm_pending_settle() takes. MM_SHUTTING_DOWN after mm_pending_list_close().
+ */
+MM_MUST_USE struct mm_pending *mm_pending_begin(struct mm_pending_list *list, struct MHD_Connection *connection,
+                                                const char *request_id, struct mm_error *err);
+
+/* The id of the request, for its reply. */
+const char *mm_pending_request_id(const struct mm_pending *pending);
+
+/* Answer with `reply`, which is taken, and resume; without effect if it was settled before. Drops a reference. Any thread. */
+void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply);
+
+/* The reply it was settled with, for the caller to clear, on the connection's thread; status 0 if it isn't settled. */
+struct mm_reply mm_pending_take_reply(struct mm_pending *pending);
+
+void mm_pending_unref(struct mm_pending *pending);
+
+/* Let nothing wait any more: settle everything with 503 shutting_down; returns once each connection is resumed. */
+void mm_pending_list_close(struct mm_pending_list *list);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/reply.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { REASON_MAX = 200 };
+
+static const char JSON_TYPE[] = "application/json";
+static const char PROBLEM_TYPE[] = "application/problem+json";
+
+/* What callers are told, and after how many seconds a retry makes sense. Codes that aren't here stay inside. */
+static const struct sentence {
+    enum mm_code code;
+    unsigned retry_after;
+    const char *detail;
+} SENTENCES[] = {
+    {MM_INVALID_REQUEST, 0, "The request is not valid."},
+    {MM_INVALID_JSON, 0, "The body is not valid JSON."},
+    {MM_NOT_FOUND, 0, "There is nothing at this path."},
+    {MM_METHOD_NOT_ALLOWED, 0, "This path doesn't have that method."},
+    {MM_BODY_TOO_LARGE, 0, "The body is larger than this service reads."},
+    {MM_UNSUPPORTED_MEDIA_TYPE, 0, "The body must be application/json in UTF-8."},
+    {MM_HEADERS_TOO_LARGE, 0, "The header is larger than this service reads."},
+    {MM_CERTIFICATE_REQUIRED, 0, "A client certificate is required."},
+    {MM_CERTIFICATE_INVALID, 0, "The client certificate is expired, not yet valid or not fit for this use."},
+    {MM_ACCESS_DENIED, 0, "This caller has no account in that tenant."},
+    {MM_CREDENTIAL_AMBIGUOUS, 0, "The credential stands for more than one account."},
+    {MM_SCOPE_NOT_GRANTED, 0, "A scope is not granted to this account."},
+    {MM_RESOURCE_NOT_GRANTED, 0, "The resource is not granted to this account."},
+    {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of this tenant."},
+    {MM_TTL_TOO_LONG, 0, "The lifetime is longer than granted."},
+    {MM_NO_SINGLE_GRANT, 0, "No single grant covers the whole request."},
+    {MM_OVERLOADED, 1, "The service is busy."},
+    {MM_DEADLINE_EXCEEDED, 2, "The request could not be served in time."},
+    {MM_SHUTTING_DOWN, 1, "The service is shutting down."},
+    {MM_HSM_UNAVAILABLE, 5, "Tokens can't be signed at the moment."},
+    {MM_LEDGER_UNAVAILABLE, 5, "Tokens can't be recorded at the moment."},
+    {MM_INTERNAL, 0, "Something went wrong inside the service."},
+};
+
+/* Several codes share a wire name, and with it a sentence. */
+static const struct sentence *sentence_of(enum mm_code code)
+{
+    const struct sentence *last = &SENTENCES[MM_ARRAY_SIZE(SENTENCES) - 1];
+    for (const struct sentence *sentence = SENTENCES; sentence < last; sentence++) {
+        if (strcmp(mm_code_name(sentence->code), mm_code_name(code)) == 0)
+            return sentence;
+    }
+    return last;
+}
+
+void mm_reply_clear(struct mm_reply *reply)
+{
+    free(reply->owned_body);
+    *reply = (struct mm_reply){0};
+}
+
+struct mm_reply mm_reply_json(unsigned status, const json_t *body)
+{
+    char *text = body ? mm_json_compact(body, NULL) : NULL;
+    if (!text)
+        return (struct mm_reply){.status = MHD_HTTP_INTERNAL_SERVER_ERROR};
+    return (struct mm_reply){.status = status, .content_type = JSON_TYPE, .owned_body = text};
+}
+
+/* `reason`, cut at a character's start so that one problem can't fill the reply. */
+static json_t *bounded(const char *reason)
+{
+    size_t length = strnlen(reason, REASON_MAX + 1);
+    if (length > REASON_MAX) {
+        length = REASON_MAX;
+        while (length > 0 && ((unsigned char)reason[length] & 0xc0) == 0x80)
+            length--;
+    }
+    json_t *text = json_stringn(reason, length);
+    return text ? text : json_string("");
+}
+
+static json_t *list_problems(const struct mm_problems *problems)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < problems->n && json_array_size(list) < MM_REPLY_PROBLEMS_MAX; i++) {
+        const struct mm_problem *problem = &problems->items[i];
+        (void)json_array_append_new(list, json_pack("{so so}", "pointer", bounded(problem->path), "detail",
+                                                    bounded(problem->reason)));
+    }
+    return list;
+}
+
+struct mm_reply mm_reply_problem(const struct mm_error *err, const char *request_id, const struct mm_problems *problems)
+{
+    const struct sentence *sentence = sentence_of(err->code);
+    unsigned status = mm_code_http_status(sentence->code);
+    bool is_theirs = err->code == MM_INVALID_REQUEST || err->code == MM_INVALID_JSON;
+    const char *detail = is_theirs && err->message[0] ? err->message : sentence->detail;
+    mm_cleanup(json_decref) json_t *body =
+        json_pack("{ss ss si so ss ss}", "type", "about:blank", "title", MHD_get_reason_phrase_for(status), "status",
+                  (int)status, "detail", bounded(detail), "code", mm_code_name(sentence->code), "request_id",
+                  request_id);
+    if (body && problems && problems->n > 0)
+        (void)json_object_set_new(body, "errors", list_problems(problems));
+
+    struct mm_reply reply = mm_reply_json(status, body);
+    if (reply.owned_body)
+        reply.content_type = PROBLEM_TYPE;
+    reply.status = status;
+    reply.retry_after = sentence->retry_after;
+    reply.challenges = status == MHD_HTTP_UNAUTHORIZED;
+    return reply;
+}
+
+static bool add(struct MHD_Response *response, const char *name, const char *value)
+{
+    return !value || MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+static bool add_headers(struct MHD_Response *response, const struct mm_reply *reply, const char *request_id,
+                        enum mm_reply_connection afterwards)
+{
+    char cache[64] = "no-store";
+    if (reply->cache == MM_CACHE_PUBLIC)
+        (void)snprintf(cache, sizeof cache, "public, max-age=%d", MM_REPLY_MAX_AGE);
+    char retry[16] = "";
+    (void)snprintf(retry, sizeof retry, "%u", reply->retry_after);
+    return add(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type) &&
+           add(response, MHD_HTTP_HEADER_CACHE_CONTROL, cache) && add(response, MHD_HTTP_HEADER_ETAG, reply->etag) &&
+           add(response, MHD_HTTP_HEADER_ALLOW, reply->allow) &&
+           add(response, MHD_HTTP_HEADER_RETRY_AFTER, reply->retry_after > 0 ? retry : NULL) &&
+           /* RFC 9110 wants a challenge with each 401; no scheme is registered for TLS client certificates. */
+           add(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, reply->challenges ? "TLS-Client-Certificate" : NULL) &&
+           add(response, "X-Content-Type-Options", "nosniff") && add(response, "X-Request-Id", request_id) &&
+           add(response, MHD_HTTP_HEADER_CONNECTION, afterwards == MM_REPLY_CLOSE ? "close" : NULL);
+}
+
+static struct MHD_Response *make_response(struct mm_reply *reply)
+{
+    if (reply->owned_body) {
+        char *body = MM_TAKE(reply->owned_body);
+        struct MHD_Response *response = MHD_create_response_from_buffer(strlen(body), body, MHD_RESPMEM_MUST_FREE);
+        if (!response)
+            free(body);
+        return response;
+    }
+    const char *body = reply->borrowed_body ? reply->borrowed_body : "";
+    return MHD_create_response_from_buffer(strlen(body), (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+}
+
+enum MHD_Result mm_reply_send(struct mm_reply *reply, struct MHD_Connection *connection, const char *request_id,
+                              enum mm_reply_connection afterwards)
+{
+    struct MHD_Response *response = make_response(reply);
+    if (!response)
+        return MHD_NO;
+    enum MHD_Result result = MHD_NO;
+    if (add_headers(response, reply, request_id, afterwards))
+        result = MHD_queue_response(connection, reply->status, response);
+    MHD_destroy_response(response);
+    return result;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replies: what a request is answered with, as a value that any thread may build, and sending it, which only the connection's
+ * own thread does. Failures become RFC 9457 problem documents whose sentences are fixed per code: the cause is for the log.
+ */
+#ifndef MM_HTTP_REPLY_H
+#define MM_HTTP_REPLY_H
+
+#include <microhttpd.h>
+
+#include "util/json.h"
+#include "util/problems.h"
+
+enum mm_reply_cache {
+    MM_CACHE_NEVER,  /* Cache-Control: no-store */
+    MM_CACHE_PUBLIC, /* Cache-Control: public, max-age=300 */
+};
+
+enum { MM_REPLY_MAX_AGE = 300, MM_REPLY_PROBLEMS_MAX = 20 };
+
+struct mm_reply {
+    unsigned status;           /* 0: no reply yet */
+    const char *content_type;  /* constant; NULL without a body */
+    char *owned_body;          /* freed by mm_reply_clear(); or: */
+    const char *borrowed_body; /* outlives the server's connections */
+    enum mm_reply_cache cache;
+    const char *etag;     /* borrowed as borrowed_body; NULL: none */
+    const char *allow;    /* constant; NULL: none */
+    unsigned retry_after; /* seconds; 0: none */
+    bool challenges;      /* 401: WWW-Authenticate */
+};
+
+void mm_reply_clear(struct mm_reply *reply);
+static inline void mm_reply_clear_cleanup(struct mm_reply *reply)
+{
+    mm_reply_clear(reply);
+}
+
+/* A JSON reply that is never cached. Out of memory it is a bare 500. */
+struct mm_reply mm_reply_json(unsigned status, const json_t *body);
+
+/*
+ * The problem document for `err` and this request. Only for MM_INVALID_REQUEST and MM_INVALID_JSON is the message itself told;
+ * it is about what the caller sent. `problems` (NULL: none) become its `errors`, at most MM_REPLY_PROBLEMS_MAX of them.
+ */
+struct mm_reply mm_reply_problem(const struct mm_error *err, const char *request_id,
+                                 const struct mm_problems *problems);
+
+enum mm_reply_connection { MM_REPLY_KEEP_ALIVE, MM_REPLY_CLOSE };
+
+/* Queue the reply on its connection, which must not be suspended, on the connection's thread. The body is taken. */
+enum MHD_Result mm_reply_send(struct mm_reply *reply, struct MHD_Connection *connection, const char *request_id,
+                              enum mm_reply_connection afterwards);
+
+#endif

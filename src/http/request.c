@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/request.h"
+
+#include <string.h>
+
+#include "http/guard.h"
+#include "http/routes.h"
+#include "util/base64url.h"
+#include "util/log.h"
+
+/*
+ * A client that is still sending loses a reply that comes with a closed connection, so a body that is refused is read to its
+ * end, up to so much.
+ */
+enum { DISCARD_MAX = 2 * 1024 * 1024, REQUEST_ID_BYTES = 16 };
+
+static void request_free(struct mm_request *request)
+{
+    if (!request)
+        return;
+    mm_pending_unref(request->pending);
+    mm_reply_clear(&request->refusal);
+    mm_buffer_clear(&request->body);
+    mm_config_unref(request->config);
+    free(request);
+}
+
+MM_DEFINE_CLEANUP(struct mm_request, request_free);
+
+static bool make_id(const struct mm_random *random, char *out)
+{
+    uint8_t bytes[REQUEST_ID_BYTES];
+    if (!random->fill(random->context, bytes, sizeof bytes))
+        return false;
+    mm_base64url_encode(bytes, sizeof bytes, out);
+    return true;
+}
+
+void *mm_request_open(void *context, const char *target, struct MHD_Connection *mhd)
+{
+    (void)context;
+    struct mm_connection *connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    mm_cleanup(request_free) struct mm_request *request = connection ? calloc(1, sizeof *request) : NULL;
+    if (!request || !make_id(connection->service->parts.random, request->id))
+        return NULL; /* mm_request_advance() closes the connection */
+    request->connection = connection;
+    request->service = connection->service;
+    request->mhd = mhd;
+    request->started_ns = mm_monotonic_ns();
+    request->target_length = strlen(target);
+    request->config = mm_service_config(request->service);
+    request->body = mm_buffer_make((size_t)request->config->limits.body_bytes);
+    mm_service_enter(request->service);
+    return MM_TAKE(request);
+}
+
+void mm_request_close(void *context, struct MHD_Connection *mhd, void **ret_request,
+                      enum MHD_RequestTerminationCode why)
+{
+    (void)context, (void)mhd, (void)why;
+    struct mm_request *request = MM_TAKE(*ret_request);
+    if (!request)
+        return;
+    const struct mm_limits *limits = &request->config->limits;
+    mm_watch_set(&request->connection->watch,
+                 mm_deadline_after_ms((limits->idle_timeout + limits->header_timeout) * 1000));
+    mm_service_leave(request->service);
+    request_free(request);
+}
+
+const char *mm_request_header(const struct mm_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
+}
+
+struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_error *err,
+                                  const struct mm_problems *problems, const char *tenant)
+{
+    const char *path = request->route ? request->route->path : NULL;
+    if (mm_code_http_status(err->code) >= 500)
+        mm_log_error("request_failed", err, "request_id", request->id, "path", path, "tenant", tenant, "address",
+                     request->connection->address, NULL);
+    else
+        mm_log(MM_LOG_INFO, "request_refused", "request_id", request->id, "path", path, "tenant", tenant, "address",
+               request->connection->address, "code", mm_code_name(err->code), "error", err->message, NULL);
+    return mm_reply_problem(err, request->id, problems);
+}
+
+static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *reply,
+                                  enum mm_reply_connection afterwards)
+{
+    mm_cleanup(mm_reply_clear) struct mm_reply taken = *reply;
+    *reply = (struct mm_reply){0};
+    int64_t patience = request->config->limits.request_timeout;
+    mm_watch_set(&request->connection->watch, mm_deadline_after_ms(patience * 1000)); /* to write it */
+    if (atomic_load(&request->service->is_draining))
+        afterwards = MM_REPLY_CLOSE;
+    return mm_reply_send(&taken, request->mhd, request->id, afterwards);
+}
+
+static enum MHD_Result gather_field(void *context, enum MHD_ValueKind kind, const char *name, size_t name_length,
+                                    const char *value, size_t value_length)
+{
+    (void)kind;
+    mm_head_add(context, name, name_length, value ? value : "", value_length);
+    return MHD_YES;
+}
+
+/* What `target` and what follows it in the request line leave room for: the library cuts both out of the same bytes. */
+static bool check_target(const struct mm_request *request, const char *target, const char *version,
+                         struct mm_error *err)
+{
+    uintptr_t start = (uintptr_t)target;
+    uintptr_t end = (uintptr_t)version;
+    if (end <= start || end - start - 1 != request->target_length)
+        return mm_fail(err, MM_INVALID_REQUEST, "the request target holds a NUL byte");
+    return true;
+}
+
+static bool check_head(struct mm_request *request, const char *target, const char *version, struct mm_head *head,
+                       struct mm_error *err)
+{
+    (void)MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, gather_field, head);
+    size_t size = MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
+    if (!mm_head_check(head, version, err) || !check_target(request, target, version, err) ||
+        !mm_target_check(target, strlen(target), err))
+        return false;
+    if (size > (size_t)request->config->limits.header_bytes)
+        return mm_fail(err, MM_HEADERS_TOO_LARGE, "the header has %zu bytes", size);
+    return true;
+}
+
+/* Anything wrong with a well-formed head: no such route, or a body that is too large. */
+static void route(struct mm_request *request, const char *method, const char *target, const struct mm_head *head)
+{
+    struct mm_error err = {0};
+    const char *allow = NULL;
+    request->route = mm_route_find(method, mm_target_path(target), &allow, &err);
+    if (request->route && head->content_length > (uint64_t)request->config->limits.body_bytes)
+        (void)mm_fail(&err, MM_BODY_TOO_LARGE, "a body of %llu bytes is announced",
+                      (unsigned long long)head->content_length);
+    if (err.code == MM_OK)
+        return;
+    request->refusal = mm_request_refuse(request, &err, NULL, NULL);
+    request->refusal.allow = allow;
+}
+
+static enum MHD_Result take_head(struct mm_request *request, const char *target, const char *method,
+                                 const char *version)
+{
+    struct mm_error err = {0};
+    struct mm_head head = {0};
+    if (!check_head(request, target, version, &head, &err)) {
+        struct mm_reply reply = mm_request_refuse(request, &err, NULL, NULL);
+        return send_reply(request, &reply, MM_REPLY_CLOSE);
+    }
+    int64_t patience = request->config->limits.request_timeout;
+    mm_watch_set(&request->connection->watch, request->started_ns + patience * 1000000000);
+    request->state = MM_REQUEST_BODY;
+    route(request, method, target, &head);
+    /* A client that waits for 100 Continue, or announces more than is worth reading, is refused before it sends. */
+    if (request->refusal.status != 0 && (head.expects_continue || head.content_length > DISCARD_MAX))
+        return send_reply(request, &request->refusal, MM_REPLY_CLOSE);
+    return MHD_YES;
+}
+
+static enum MHD_Result take_body(struct mm_request *request, const char *data, size_t length)
+{
+    struct mm_error err = {0};
+    if (request->refusal.status == 0 && mm_buffer_append(&request->body, data, length, &err))
+        return MHD_YES;
+    if (request->refusal.status == 0) {
+        request->refusal = mm_request_refuse(request, &err, NULL, NULL);
+        mm_buffer_clear(&request->body);
+    }
+    request->n_discarded += length;
+    return request->n_discarded <= DISCARD_MAX ? MHD_YES : MHD_NO;
+}
+
+/* The request is complete: have it answered, now or later. */
+static enum MHD_Result answer(struct mm_request *request)
+{
+    if (request->refusal.status != 0)
+        return send_reply(request, &request->refusal, MM_REPLY_KEEP_ALIVE);
+    mm_watch_set(&request->connection->watch, 0); /* from here on the service takes its time, not the client */
+    struct mm_reply reply = request->route->handle(request);
+    if (reply.status != 0)
+        return send_reply(request, &reply, MM_REPLY_KEEP_ALIVE);
+    request->state = MM_REQUEST_PENDING;
+    return MHD_YES;
+}
+
+static enum MHD_Result answer_pending(struct mm_request *request)
+{
+    struct mm_reply reply = mm_pending_take_reply(request->pending);
+    /* Never called while suspended; if it were, there would be nothing to say yet. */
+    return reply.status != 0 ? send_reply(request, &reply, MM_REPLY_KEEP_ALIVE) : MHD_NO;
+}
+
+enum MHD_Result mm_request_advance(void *context, struct MHD_Connection *mhd, const char *target, const char *method,
+                                   const char *version, const char *data, size_t *length, void **ret_request)
+{
+    (void)context, (void)mhd;
+    struct mm_request *request = *ret_request;
+    if (!request)
+        return MHD_NO;
+    if (request->state == MM_REQUEST_HEAD)
+        return take_head(request, target, method, version);
+    if (request->state == MM_REQUEST_PENDING)
+        return answer_pending(request);
+    if (*length == 0)
+        return answer(request);
+    size_t taken = *length;
+    *length = 0;
+    return take_body(request, data, taken);
+}

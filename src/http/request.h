@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request, from its request line to the end of its reply: guarded, routed, its body gathered under a cap, answered once.
+ * It belongs to its connection's thread; only what it is pending on is shared.
+ */
+#ifndef MM_HTTP_REQUEST_H
+#define MM_HTTP_REQUEST_H
+
+#include <microhttpd.h>
+
+#include "http/connection.h"
+#include "util/buffer.h"
+
+struct mm_route;
+
+struct mm_request {
+    struct mm_service *service;
+    struct mm_connection *connection;
+    struct MHD_Connection *mhd;
+    char id[MM_REQUEST_ID_LENGTH + 1];
+    int64_t started_ns;
+    size_t target_length;     /* as the library first saw it; a NUL byte would have cut it */
+    struct mm_config *config; /* the snapshot this request began with */
+    const struct mm_route *route;
+    struct mm_buffer body;
+    size_t n_discarded;
+    struct mm_reply refusal; /* decided before the body was read; sent after it */
+    struct mm_pending *pending;
+    enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;
+};
+
+/* The library's callbacks (MHD_OPTION_URI_LOG_CALLBACK, the access handler, MHD_OPTION_NOTIFY_COMPLETED). */
+void *mm_request_open(void *context, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result mm_request_advance(void *context, struct MHD_Connection *mhd, const char *target, const char *method,
+                                   const char *version, const char *data, size_t *length, void **ret_request);
+void mm_request_close(void *context, struct MHD_Connection *mhd, void **ret_request,
+                      enum MHD_RequestTerminationCode why);
+
+/* A header field's value, borrowed; NULL if there is none. */
+const char *mm_request_header(const struct mm_request *request, const char *name);
+
+/* Log the failure, once, with its cause, and make its reply. `tenant` may be NULL. */
+struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_error *err,
+                                  const struct mm_problems *problems, const char *tenant);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which handler serves which method at which path. A handler runs once the whole request is there, on the connection's
+ * thread, and must not block.
+ */
+#ifndef MM_HTTP_ROUTES_H
+#define MM_HTTP_ROUTES_H
+
+#include "http/request.h"
+
+/* The reply; status 0 if request->pending was begun and will bring it. */
+typedef struct mm_reply (*mm_handler)(struct mm_request *request);
+
+struct mm_route {
+    const char *path;
+    const char *method; /* GET serves HEAD too */
+    const char *allow;  /* for 405 at this path */
+    mm_handler handle;
+};
+
+/*
+ * The route for a target's path (which ends at `?`). MM_NOT_FOUND; MM_METHOD_NOT_ALLOWED sets `ret_allow`. Methods and paths
+ * are compared byte by byte, with nothing decoded or normalised.
+ */
+MM_MUST_USE const struct mm_route *mm_route_find(const char *method, const char *path, const char **ret_allow,
+                                                 struct mm_error *err);
+
+struct mm_reply mm_serve_service_tokens(struct mm_request *request);
+struct mm_reply mm_serve_jwks(struct mm_request *request);
+struct mm_reply mm_serve_openid_configuration(struct mm_request *request);
+struct mm_reply mm_serve_oauth_authorization_server(struct mm_request *request);
+struct mm_reply mm_serve_healthz(struct mm_request *request);
+struct mm_reply mm_serve_readyz(struct mm_request *request);
+
+#endif

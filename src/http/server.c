@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "http/connection.h"
+#include "http/request.h"
+#include "http/service.h"
+#include "util/log.h"
+
+enum {
+    BACKLOG = 1024,
+    THREADS_MIN = 2,               /* the library ignores a pool of one */
+    LIBRARY_CONNECTIONS = 1 << 20, /* its own limit, which can't be changed later, must never be the one that counts */
+    MEMORY_RESERVE = 4096,  /* of a connection's memory, beyond its header: the fields' records, a reply's header */
+    QUIET_MS = 100,         /* what is on its way into the process when the drain begins arrives within that */
+    LAST_REPLIES_MS = 1000, /* for writing the replies of requests that were given up */
+};
+
+struct listener {
+    /* immutable after mm_server_start() */
+    struct mm_service *service;
+    size_t index;
+    uint16_t port;
+    struct MHD_Daemon *daemon;
+
+    _Atomic int64_t last_logged; /* second of the library's last line */
+
+    /* belongs to the thread that starts, drains and stops the server: the socket, while the library doesn't own it */
+    int fd;
+};
+
+struct mm_server {
+    struct mm_service *service;
+    enum { SERVING, DRAINED } state;
+    size_t n_listeners;
+    struct listener listeners[];
+};
+
+/* The library reports what strangers do wrong as well as what goes wrong: one line a second is enough of either. */
+static void log_library(void *context, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
+static void log_library(void *context, const char *format, va_list arguments)
+{
+    struct listener *listener = context;
+    int64_t now = mm_monotonic_ns() / 1000000000;
+    if (atomic_exchange(&listener->last_logged, now) == now)
+        return;
+    char line[256];
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    line[strcspn(line, "\r\n")] = '\0';
+    mm_log(MM_LOG_WARNING, "microhttpd", "message", line, NULL);
+}
+
+/* Paths are matched as they were sent: nothing is decoded, so %00 can't become the end of a string. */
+static size_t keep_escaped(void *context, struct MHD_Connection *mhd, char *text)
+{
+    (void)context, (void)mhd;
+    return strlen(text);
+}
+
+static enum MHD_Result on_accept(void *context, const struct sockaddr *address, socklen_t length)
+{
+    const struct listener *listener = context;
+    (void)length;
+    return mm_connection_is_welcome(listener->service, address) ? MHD_YES : MHD_NO;
+}
+
+static void on_connection(void *context, struct MHD_Connection *mhd, void **ret_connection,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    const struct listener *listener = context;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        *ret_connection = mm_connection_open(listener->service, listener->index, mhd);
+    else
+        mm_connection_close(MM_TAKE(*ret_connection));
+}
+
+static bool fill_address(const struct mm_listen *listen, struct sockaddr_storage *ret_address, socklen_t *ret_length)
+{
+    struct sockaddr_storage address = {0};
+    struct sockaddr_in *in = (struct sockaddr_in *)&address;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
+    if (inet_pton(AF_INET, listen->address, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons(listen->port);
+        *ret_length = sizeof *in;
+    } else if (inet_pton(AF_INET6, listen->address, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(listen->port);
+        *ret_length = sizeof *in6;
+    } else {
+        return false;
+    }
+    *ret_address = address;
+    return true;
+}
+
+/* Options that accepted sockets inherit are set here; without TCP_NODELAY a first reply can wait for a delayed ACK. */
+static bool set_options(int fd, int family)
+{
+    const int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+           setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+           (family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0);
+}
+
+static uint16_t bound_port(int fd)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        return 0;
+    /* The port lies at the same place in both families. */
+    return ntohs(((const struct sockaddr_in *)&address)->sin_port);
+}
+
+static bool open_socket(const struct mm_listen *listen_on, struct listener *listener, struct mm_error *err)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+    if (!fill_address(listen_on, &address, &length))
+        return mm_fail(err, MM_CANNOT_LISTEN, "%s is not a numeric IPv4 or IPv6 address", listen_on->address);
+    listener->fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->fd < 0 || !set_options(listener->fd, address.ss_family) ||
+        bind(listener->fd, (const struct sockaddr *)&address, length) < 0 || listen(listener->fd, BACKLOG) < 0)
+        return mm_fail(err, MM_CANNOT_LISTEN, "can't listen on %s port %u: %s", listen_on->address, listen_on->port,
+                       strerror(errno));
+    listener->port = bound_port(listener->fd);
+    return true;
+}
+
+static struct MHD_Daemon *start_daemon(struct listener *listener, const struct mm_limits *limits)
+{
+    unsigned threads = (unsigned)(limits->threads > THREADS_MIN ? limits->threads : THREADS_MIN);
+    /* clang-format off */
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0,
+        on_accept, listener, mm_request_advance, listener,
+        MHD_OPTION_EXTERNAL_LOGGER, log_library, listener,
+        MHD_OPTION_LISTEN_SOCKET, listener->fd,
+        MHD_OPTION_THREAD_POOL_SIZE, threads,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_CONNECTIONS,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)limits->idle_timeout,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)limits->header_bytes + MEMORY_RESERVE,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_HTTPS_PRIORITIES, MM_TLS_PRIORITIES,
+        MHD_OPTION_HTTPS_CERT_CALLBACK2, mm_tls_refuse,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
+        MHD_OPTION_URI_LOG_CALLBACK, mm_request_open, listener,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
+        MHD_OPTION_NOTIFY_COMPLETED, mm_request_close, listener,
+        MHD_OPTION_END);
+    /* clang-format on */
+}
+
+static bool start_listener(struct mm_server *server, const struct mm_config *config, size_t index, struct mm_error *err)
+{
+    struct listener *listener = &server->listeners[index];
+    listener->service = server->service;
+    listener->index = index;
+    listener->fd = -1;
+    server->n_listeners++;
+    if (!open_socket(&config->listen[index], listener, err))
+        return false;
+    listener->daemon = start_daemon(listener, &config->limits);
+    if (!listener->daemon)
+        return mm_fail(err, MM_CANNOT_LISTEN, "can't serve on %s port %u: the HTTP library doesn't start",
+                       config->listen[index].address, listener->port);
+    listener->fd = -1; /* the library's from now on */
+    return true;
+}
+
+struct mm_server *mm_server_start(const struct mm_server_parts *parts, struct mm_config *config, struct mm_error *err)
+{
+    mm_cleanup(mm_server_stop) struct mm_server *server =
+        calloc(1, sizeof *server + config->n_listen * sizeof server->listeners[0]);
+    if (!server) {
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for the server");
+        return NULL;
+    }
+    server->service = mm_service_new(parts, config, err);
+    if (!server->service)
+        return NULL;
+    for (size_t i = 0; i < config->n_listen; i++) {
+        if (!start_listener(server, config, i, err))
+            return NULL;
+    }
+    return MM_TAKE(server);
+}
+
+uint16_t mm_server_port(const struct mm_server *server, size_t listener)
+{
+    return server->listeners[listener].port;
+}
+
+bool mm_server_reload(struct mm_server *server, struct mm_config *config, struct mm_error *err)
+{
+    return mm_service_replace(server->service, config, err);
+}
+
+void mm_server_drain(struct mm_server *server, int64_t deadline_ns)
+{
+    struct mm_service *service = server->service;
+    if (server->state == DRAINED)
+        return;
+    server->state = DRAINED;
+    atomic_store(&service->is_draining, true);
+    for (size_t i = 0; i < server->n_listeners; i++) {
+        if (server->listeners[i].daemon)
+            server->listeners[i].fd = MHD_quiesce_daemon(server->listeners[i].daemon);
+    }
+    mm_service_wait_quiet(service, QUIET_MS, deadline_ns);
+    /* What still waits is given up; the library aborts the process if a connection is suspended when it stops. */
+    mm_pending_list_close(service->pending);
+    mm_service_wait_quiet(service, 0, mm_deadline_after_ms(LAST_REPLIES_MS));
+}
+
+void mm_server_stop(struct mm_server *server)
+{
+    if (!server)
+        return;
+    if (server->service)
+        mm_server_drain(server, 0);
+    for (size_t i = 0; i < server->n_listeners; i++) {
+        if (server->listeners[i].daemon)
+            MHD_stop_daemon(server->listeners[i].daemon);
+        if (server->listeners[i].fd >= 0)
+            (void)close(server->listeners[i].fd);
+    }
+    mm_service_free(server->service);
+    free(server);
+}

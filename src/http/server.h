@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The HTTPS service: its listeners, from the first accept to the last reply. What it serves comes from `parts`; what may
+ * change while it runs (policy, TLS certificates and CAs, limits) lives in one snapshot that a reload replaces as a whole.
+ */
+#ifndef MM_HTTP_SERVER_H
+#define MM_HTTP_SERVER_H
+
+#include "config/config.h"
+#include "crypto/digest.h"
+#include "hsm/pool.h"
+#include "issue/issue.h"
+#include "keyring/keyring.h"
+#include "ledger/ledger.h"
+#include "util/clock.h"
+
+struct mm_server; /* opaque */
+
+/* What a server works with; everything is borrowed and outlives mm_server_stop(). */
+struct mm_server_parts {
+    struct mm_issuer *issuer;
+    struct mm_pool *pool;
+    struct mm_ledger *ledger;
+    const struct mm_keyring *keyring;
+    const struct mm_clock *clock;
+    const struct mm_random *random;
+};
+
+/*
+ * Listen on every address of `config`, which the server takes a reference of, and serve from then on. MM_CANNOT_LISTEN names
+ * the address and the cause; MM_CONFIG_INVALID names a certificate or key file that can't be used. The caller ignores SIGPIPE.
+ */
+MM_MUST_USE struct mm_server *mm_server_start(const struct mm_server_parts *parts, struct mm_config *config,
+                                              struct mm_error *err);
+
+/* The port that the listener at this index of the configuration is bound to (of interest where it says 0). */
+uint16_t mm_server_port(const struct mm_server *server, size_t listener);
+
+/*
+ * Serve with `config` (a reference is taken) from now on: loads its TLS files, then replaces policy, TLS credentials and
+ * limits at once. New connections get the new credentials, new requests the new policy; what has begun ends with what it
+ * began with. A failure (MM_CONFIG_INVALID, …) changes nothing. The caller has asked mm_config_can_replace() before.
+ */
+MM_MUST_USE bool mm_server_reload(struct mm_server *server, struct mm_config *config, struct mm_error *err);
+
+/*
+ * Stop accepting, close each connection after the reply it waits for, and return once every request that had begun has been
+ * answered; at `deadline_ns` (monotonic) those still unanswered get 503 shutting_down. Call before the issuer drains.
+ */
+void mm_server_drain(struct mm_server *server, int64_t deadline_ns);
+
+/*
+ * Close every connection and free the server; drains first, with no patience, if that wasn't done. The issuer may still call
+ * back for jobs that were given up: such a call finds nothing to answer. NULL is allowed.
+ */
+void mm_server_stop(struct mm_server *server);
+MM_DEFINE_CLEANUP(struct mm_server, mm_server_stop);
+
+#endif

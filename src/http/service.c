@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/service.h"
+
+#include <pthread.h>
+
+struct mm_snapshot {
+    struct mm_config *config;
+    size_t n_tls;
+    struct mm_tls *tls[]; /* by listener */
+};
+
+static void snapshot_free(struct mm_snapshot *snapshot)
+{
+    if (!snapshot)
+        return;
+    for (size_t i = 0; i < snapshot->n_tls; i++)
+        mm_tls_unref(snapshot->tls[i]);
+    mm_config_unref(snapshot->config);
+    free(snapshot);
+}
+
+MM_DEFINE_CLEANUP(struct mm_snapshot, snapshot_free);
+
+static struct mm_snapshot *snapshot_new(struct mm_config *config, struct mm_error *err)
+{
+    mm_cleanup(snapshot_free) struct mm_snapshot *snapshot =
+        calloc(1, sizeof *snapshot + config->n_listen * sizeof snapshot->tls[0]);
+    if (!snapshot) {
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for the configuration in force");
+        return NULL;
+    }
+    snapshot->config = mm_config_ref(config);
+    for (size_t i = 0; i < config->n_listen; i++) {
+        snapshot->tls[i] = mm_tls_load(config->listen[i].certificate_file, config->listen[i].key_file, err);
+        if (!snapshot->tls[i])
+            return NULL;
+        snapshot->n_tls++;
+    }
+    return MM_TAKE(snapshot);
+}
+
+struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm_config *config, struct mm_error *err)
+{
+    mm_cleanup(mm_service_free) struct mm_service *service = calloc(1, sizeof *service);
+    if (!service) {
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for the server");
+        return NULL;
+    }
+    (void)pthread_mutex_init(&service->lock, NULL);
+    (void)pthread_cond_init(&service->quiet, NULL);
+    service->parts = *parts;
+    service->snapshot = snapshot_new(config, err);
+    if (!service->snapshot)
+        return NULL;
+    service->documents = mm_documents_new(config->issuer, parts->keyring, err);
+    if (!service->documents)
+        return NULL;
+    const struct mm_limits *limits = &config->limits;
+    service->admission = mm_admission_new(limits->connections, limits->connections_per_address, err);
+    if (!service->admission)
+        return NULL;
+    service->pending = mm_pending_list_new(err);
+    if (!service->pending)
+        return NULL;
+    service->watchdog = mm_watchdog_start(err);
+    if (!service->watchdog)
+        return NULL;
+    return MM_TAKE(service);
+}
+
+void mm_service_free(struct mm_service *service)
+{
+    if (!service)
+        return;
+    mm_watchdog_stop(service->watchdog);
+    mm_pending_list_unref(service->pending);
+    mm_admission_free(service->admission);
+    mm_documents_free(service->documents);
+    snapshot_free(service->snapshot);
+    (void)pthread_cond_destroy(&service->quiet);
+    (void)pthread_mutex_destroy(&service->lock);
+    free(service);
+}
+
+bool mm_service_replace(struct mm_service *service, struct mm_config *config, struct mm_error *err)
+{
+    mm_cleanup(snapshot_free) struct mm_snapshot *snapshot = snapshot_new(config, err);
+    if (!snapshot)
+        return false;
+    (void)pthread_mutex_lock(&service->lock);
+    if (snapshot->n_tls != service->snapshot->n_tls) {
+        (void)pthread_mutex_unlock(&service->lock);
+        return mm_fail(err, MM_CONFIG_INVALID, "the listeners can't change in a running service");
+    }
+    struct mm_snapshot *before = service->snapshot;
+    service->snapshot = snapshot;
+    snapshot = before; /* freed on the way out */
+    mm_admission_configure(service->admission, config->limits.connections, config->limits.connections_per_address);
+    (void)pthread_mutex_unlock(&service->lock);
+    return true;
+}
+
+struct mm_config *mm_service_config(struct mm_service *service)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    struct mm_config *config = mm_config_ref(service->snapshot->config);
+    (void)pthread_mutex_unlock(&service->lock);
+    return config;
+}
+
+struct mm_tls *mm_service_tls(struct mm_service *service, size_t listener)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    struct mm_tls *tls = mm_tls_ref(service->snapshot->tls[listener]);
+    (void)pthread_mutex_unlock(&service->lock);
+    return tls;
+}
+
+void mm_service_enter(struct mm_service *service)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    service->n_in_flight++;
+    (void)pthread_cond_broadcast(&service->quiet);
+    (void)pthread_mutex_unlock(&service->lock);
+}
+
+void mm_service_leave(struct mm_service *service)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    service->n_in_flight--;
+    (void)pthread_cond_broadcast(&service->quiet);
+    (void)pthread_mutex_unlock(&service->lock);
+}
+
+void mm_service_wait_quiet(struct mm_service *service, int64_t quiet_ms, int64_t deadline_ns)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    int64_t quiet_until = mm_deadline_after_ms(quiet_ms);
+    for (;;) {
+        int64_t now = mm_monotonic_ns();
+        if (service->n_in_flight > 0)
+            quiet_until = now + quiet_ms * 1000000;
+        else if (now >= quiet_until)
+            break;
+        if (now >= deadline_ns)
+            break;
+        int64_t wake = service->n_in_flight > 0 || deadline_ns < quiet_until ? deadline_ns : quiet_until;
+        struct timespec until = mm_deadline_timespec(wake);
+        (void)pthread_cond_clockwait(&service->quiet, &service->lock, CLOCK_MONOTONIC, &until);
+    }
+    (void)pthread_mutex_unlock(&service->lock);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What connections and handlers share: the parts they work with, the snapshot in force, and who is still being served.
+ */
+#ifndef MM_HTTP_SERVICE_H
+#define MM_HTTP_SERVICE_H
+
+#include "http/admission.h"
+#include "http/documents.h"
+#include "http/pending.h"
+#include "http/server.h"
+#include "http/tls.h"
+#include "http/watchdog.h"
+
+struct mm_snapshot; /* what a reload replaces: configuration, TLS credentials */
+
+struct mm_service {
+    /* immutable between mm_service_new() and mm_service_free() */
+    struct mm_server_parts parts;
+    struct mm_documents *documents;
+    struct mm_admission *admission;
+    struct mm_watchdog *watchdog;
+    struct mm_pending_list *pending;
+
+    atomic_bool is_draining;
+
+    pthread_mutex_t lock;
+    pthread_cond_t quiet;
+    /* guarded by lock */
+    struct mm_snapshot *snapshot;
+    size_t n_in_flight; /* requests from their request line to the end of their reply */
+};
+
+/* Load TLS credentials and build the documents for `config`, taking a reference of it. */
+MM_MUST_USE struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm_config *config,
+                                              struct mm_error *err);
+void mm_service_free(struct mm_service *service);
+MM_DEFINE_CLEANUP(struct mm_service, mm_service_free);
+
+/* Replace the snapshot and the limits; on failure nothing changes. */
+MM_MUST_USE bool mm_service_replace(struct mm_service *service, struct mm_config *config, struct mm_error *err);
+
+/* References to what is in force now; the caller drops them. */
+struct mm_config *mm_service_config(struct mm_service *service);
+struct mm_tls *mm_service_tls(struct mm_service *service, size_t listener);
+
+/* Count a request in and out. */
+void mm_service_enter(struct mm_service *service);
+void mm_service_leave(struct mm_service *service);
+
+/* Wait until no request has been in flight for `quiet_ms`, or the deadline (monotonic). */
+void mm_service_wait_quiet(struct mm_service *service, int64_t quiet_ms, int64_t deadline_ns);
+
+#endif

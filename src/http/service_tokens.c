@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST /v1/service-tokens: authenticate the caller, hand the request on, and suspend the connection until its token is there.
+ */
+#include "http/guard.h"
+#include "http/routes.h"
+#include "http/service.h"
+#include "http/token_request.h"
+#include "util/log.h"
+
+/* `aud` is a string when there is one; callers get a list either way. */
+static json_t *audience_list(const json_t *claims)
+{
+    json_t *audience = json_object_get(claims, "aud");
+    return json_is_string(audience) ? json_pack("[O]", audience) : json_incref(audience);
+}
+
+static json_t *issued_body(const struct mm_issued *issued)
+{
+    return json_pack("{ss ss sI sI ss sO sO sO sO so}", "service_token", issued->jwt, "token_type", "Bearer",
+                     "expires_at", (json_int_t)issued->expires_at, "expires_in",
+                     (json_int_t)(issued->expires_at - issued->issued_at), "token_id", issued->jti, "tenant_id",
+                     json_object_get(issued->claims, "tenant_id"), "account", json_object_get(issued->claims, "sub"),
+                     "scopes", issued->scopes, "resources", json_object_get(issued->claims, "resources"), "audience",
+                     audience_list(issued->claims));
+}
+
+/* On any thread, perhaps after the server is gone: only the pending request may be touched. */
+static void on_issued(void *context, const struct mm_issued *issued, const struct mm_error *err)
+{
+    struct mm_pending *pending = context;
+    struct mm_reply reply;
+    if (issued) {
+        mm_cleanup(json_decref) json_t *body = issued_body(issued);
+        reply = mm_reply_json(MHD_HTTP_CREATED, body);
+    } else {
+        mm_log_error("request_failed", err, "request_id", mm_pending_request_id(pending), NULL);
+        reply = mm_reply_problem(err, mm_pending_request_id(pending), NULL);
+    }
+    mm_pending_settle(pending, &reply);
+}
+
+static bool authenticate(struct mm_request *request, const char *tenant_id, struct mm_principal *ret_principal,
+                         struct mm_error *err)
+{
+    const struct mm_certificate *peer = NULL;
+    if (!mm_connection_peer(request->connection, &peer, err))
+        return false;
+    int64_t now = mm_clock_now(request->service->parts.clock);
+    return mm_mtls_authenticate(&request->config->policy, tenant_id, peer, now, ret_principal, err);
+}
+
+/* The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. */
+static struct mm_reply issue(struct mm_request *request, const struct mm_principal *principal,
+                             const struct mm_token_request *token)
+{
+    struct mm_error err = {0};
+    struct mm_service *service = request->service;
+    int64_t deadline = mm_deadline_after_ms(request->config->limits.issue_timeout * 1000);
+    request->pending = mm_pending_begin(service->pending, request->mhd, request->id, &err);
+    if (!request->pending)
+        return mm_request_refuse(request, &err, NULL, principal->tenant->id);
+    if (!mm_issue(service->parts.issuer, request->config, principal, token, request->id, deadline, on_issued,
+                  request->pending, &err)) {
+        struct mm_reply reply = mm_request_refuse(request, &err, NULL, principal->tenant->id);
+        mm_pending_settle(request->pending, &reply);
+    }
+    return (struct mm_reply){0};
+}
+
+static bool check_media_type(const struct mm_request *request, struct mm_error *err)
+{
+    const char *media_type = mm_request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+    return mm_media_type_is_json(media_type) ||
+           mm_fail(err, MM_UNSUPPORTED_MEDIA_TYPE, "%s", media_type ? "not application/json" : "no Content-Type");
+}
+
+struct mm_reply mm_serve_service_tokens(struct mm_request *request)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_service_token_request_clear) struct mm_service_token_request asked = {0};
+    if (!check_media_type(request, &err) ||
+        !mm_service_token_request_parse(request->body.data, request->body.length, &asked, &problems, &err))
+        return mm_request_refuse(request, &err, &problems, NULL);
+    struct mm_principal principal;
+    if (!authenticate(request, asked.tenant_id, &principal, &err))
+        return mm_request_refuse(request, &err, NULL, NULL);
+    return issue(request, &principal, &asked.token);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/tls.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "util/file.h"
+
+enum { PEM_MAX = 256 * 1024 };
+
+/* X25519 first: with GnuTLS it costs half of what P-256 does. */
+const char MM_TLS_PRIORITIES[] = "NONE:+VERS-TLS1.3:+VERS-TLS1.2:+ECDHE-ECDSA:+ECDHE-RSA"
+                                 ":+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD:+COMP-NULL:+CTYPE-X509"
+                                 ":+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1"
+                                 ":+SIGN-ECDSA-SHA256:+SIGN-ECDSA-SECP256R1-SHA256:+SIGN-EDDSA-ED25519"
+                                 ":+SIGN-RSA-PSS-RSAE-SHA256:+SIGN-RSA-PSS-SHA256:+SIGN-RSA-SHA256"
+                                 ":+SIGN-ECDSA-SHA384:+SIGN-ECDSA-SECP384R1-SHA384"
+                                 ":+SIGN-RSA-PSS-RSAE-SHA384:+SIGN-RSA-PSS-SHA384:+SIGN-RSA-SHA384"
+                                 ":+SIGN-RSA-PSS-RSAE-SHA512:+SIGN-RSA-PSS-SHA512:+SIGN-RSA-SHA512"
+                                 ":%SERVER_PRECEDENCE";
+
+struct mm_tls {
+    atomic_size_t n_references;
+    /* immutable after loading */
+    gnutls_certificate_credentials_t credentials;
+    gnutls_priority_t priorities;
+};
+
+static bool read_pem(const char *path, struct mm_buffer *pem, struct mm_error *err)
+{
+    struct mm_error why = {0};
+    if (!mm_file_read_trusted(path, pem, &why))
+        return mm_fail(err, MM_CONFIG_INVALID, "%s", why.message);
+    if (pem->length == 0)
+        return mm_fail(err, MM_CONFIG_INVALID, "%s is empty", path);
+    return true;
+}
+
+static bool use_key_pair(struct mm_tls *tls, const char *certificate_file, const struct mm_buffer *certificate,
+                         const char *key_file, const struct mm_buffer *key, struct mm_error *err)
+{
+    gnutls_datum_t certificate_pem = {certificate->data, (unsigned)certificate->length};
+    gnutls_datum_t key_pem = {key->data, (unsigned)key->length};
+    int result = gnutls_certificate_set_x509_key_mem2(tls->credentials, &certificate_pem, &key_pem, GNUTLS_X509_FMT_PEM,
+                                                      NULL, 0);
+    if (result < 0)
+        return mm_fail(err, MM_CONFIG_INVALID, "%s with %s can't serve TLS: %s", certificate_file, key_file,
+                       gnutls_strerror(result));
+    return true;
+}
+
+static bool load(struct mm_tls *tls, const char *certificate_file, const char *key_file, struct mm_error *err)
+{
+    mm_cleanup(mm_buffer_clear) struct mm_buffer certificate = mm_buffer_make(PEM_MAX);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer key = mm_buffer_make(PEM_MAX);
+    if (!read_pem(certificate_file, &certificate, err))
+        return false;
+    bool is_loaded =
+        read_pem(key_file, &key, err) && use_key_pair(tls, certificate_file, &certificate, key_file, &key, err);
+    if (key.data)
+        explicit_bzero(key.data, key.length);
+    return is_loaded;
+}
+
+struct mm_tls *mm_tls_load(const char *certificate_file, const char *key_file, struct mm_error *err)
+{
+    mm_cleanup(mm_tls_unref) struct mm_tls *tls = calloc(1, sizeof *tls);
+    if (!tls) {
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for TLS credentials");
+        return NULL;
+    }
+    atomic_init(&tls->n_references, 1);
+    const char *where = NULL;
+    if (gnutls_certificate_allocate_credentials(&tls->credentials) < 0 ||
+        gnutls_priority_init(&tls->priorities, MM_TLS_PRIORITIES, &where) < 0) {
+        (void)mm_fail(err, MM_INTERNAL, "GnuTLS refuses its settings%s%s", where ? " at " : "", where ? where : "");
+        return NULL;
+    }
+    if (!load(tls, certificate_file, key_file, err))
+        return NULL;
+    return MM_TAKE(tls);
+}
+
+struct mm_tls *mm_tls_ref(struct mm_tls *tls)
+{
+    (void)atomic_fetch_add(&tls->n_references, 1);
+    return tls;
+}
+
+void mm_tls_unref(struct mm_tls *tls)
+{
+    if (!tls || atomic_fetch_sub(&tls->n_references, 1) > 1)
+        return;
+    if (tls->credentials)
+        gnutls_certificate_free_credentials(tls->credentials);
+    if (tls->priorities)
+        gnutls_priority_deinit(tls->priorities);
+    free(tls);
+}
+
+bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_error *err)
+{
+    int result = gnutls_priority_set(session, tls->priorities);
+    if (result >= 0)
+        result = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->credentials);
+    if (result < 0)
+        return mm_fail(err, MM_INTERNAL, "TLS credentials can't be set: %s", gnutls_strerror(result));
+    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
+    gnutls_certificate_send_x509_rdn_sequence(session, 1); /* 1: send none */
+    return true;
+}
+
+bool mm_tls_peer(gnutls_session_t session, struct mm_certificate **ret_certificate, struct mm_error *err)
+{
+    unsigned n = 0;
+    const gnutls_datum_t *sent = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_X509
+                                     ? gnutls_certificate_get_peers(session, &n)
+                                     : NULL;
+    if (!sent || n == 0) {
+        *ret_certificate = NULL;
+        return true;
+    }
+    if (n > MM_CHAIN_MAX)
+        return mm_fail(err, MM_CERTIFICATE_INVALID, "the client sent more than %d certificates", MM_CHAIN_MAX);
+    struct mm_bytes chain[MM_CHAIN_MAX];
+    for (unsigned i = 0; i < n; i++)
+        chain[i] = (struct mm_bytes){sent[i].data, sent[i].size};
+    struct mm_certificate *certificate = mm_certificate_parse(chain, n, err);
+    if (!certificate)
+        return false;
+    *ret_certificate = certificate;
+    return true;
+}
+
+int mm_tls_refuse(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,
+                  unsigned int *n_certs, gnutls_ocsp_data_st **ocsp, unsigned int *n_ocsp, gnutls_privkey_t *key,
+                  unsigned int *flags)
+{
+    (void)session, (void)info, (void)certs, (void)n_certs, (void)ocsp, (void)n_ocsp, (void)key, (void)flags;
+    return -1;
+}
