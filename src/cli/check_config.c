@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark check-config`: every problem of the configuration and the policy files, and what a change of them means.
+ */
+#include "cli/verbs.h"
+
+#include <string.h>
+
+#include "cli/problems.h"
+#include "policy/diff.h"
+
+const char MM_CHECK_CONFIG_HELP[] =
+    "Usage: mintmark check-config [--config FILE] [--diff OTHER] [--json]\n"
+    "\n"
+    "Load mintmark.yaml and all that it names, exactly as the service would, and list every problem with its file and\n"
+    "line; of syntax errors the first of each file. The HSM isn't touched.\n"
+    "\n"
+    "  --config FILE  the configuration to check (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
+    "  --diff OTHER   also say who gains and loses what relative to the configuration OTHER (the running or the old\n"
+    "                 one), and whether taking it over needs a restart\n"
+    "  --json         the result, and errors, as JSON\n"
+    "\n"
+    "Exit status: 0 no errors (whatever --diff found), 3 errors, 2 the command line.\n"
+    "\n"
+    "Example, before a reload:\n"
+    "  mintmark check-config --config new/mintmark.yaml --diff /etc/mintmark/mintmark.yaml\n";
+
+enum { DIFF = MM_OPTION_FIRST };
+
+static const struct option OPTIONS[] = {
+    MM_COMMON_OPTIONS,
+    MM_CONFIG_OPTION,
+    {"diff", required_argument, NULL, DIFF},
+    {0},
+};
+
+/* What a change means: both may be NULL. */
+struct difference {
+    json_t *changes;
+    char *restart; /* why the running service can't take it over */
+};
+
+static void difference_clear_cleanup(struct difference *difference)
+{
+    json_decref(difference->changes);
+    free(difference->restart);
+}
+
+static bool compare(const struct mm_config *config, const char *other_file, struct mm_cli *cli,
+                    struct difference *ret_difference, struct mm_error *err)
+{
+    mm_cleanup(mm_config_unref) struct mm_config *other = mm_cli_load_config(cli, other_file, MM_LOAD_ALL, err);
+    if (!other)
+        return false;
+    struct mm_error restart = {0};
+    if (!mm_config_can_replace(other, config, &restart)) {
+        ret_difference->restart = strdup(restart.message);
+        if (!ret_difference->restart)
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    }
+    ret_difference->changes = mm_policy_diff(&other->policy, &config->policy, err);
+    return ret_difference->changes != NULL;
+}
+
+static size_t count_grants(const struct mm_tenant *tenant)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        n += tenant->accounts[i].n_grants;
+    return n;
+}
+
+static const char *plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void print_summary(const struct mm_config *config)
+{
+    (void)printf("ok: %s\n  issuer   %s\n", config->file, config->issuer);
+    for (size_t i = 0; i < config->n_listen; i++)
+        (void)printf("  listens  %s port %u\n", config->listen[i].address, (unsigned)config->listen[i].port);
+    for (size_t i = 0; i < config->n_hsm_tokens; i++) {
+        const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
+        (void)printf("  hsm      %s: %s %s, %s, %lld worker%s\n", token->name, token->label ? "label" : "serial",
+                     token->label ? token->label : token->serial, token->module, (long long)token->workers,
+                     plural((size_t)token->workers));
+    }
+    (void)printf("  keys     %s, tokens live %lld s at most\n  store    %s\n", mm_algorithm_name(config->algorithm),
+                 (long long)config->max_ttl, config->store_file);
+    for (size_t i = 0; i < config->policy.n_tenants; i++) {
+        const struct mm_tenant *tenant = &config->policy.tenants[i];
+        size_t n_grants = count_grants(tenant);
+        (void)printf("  tenant   %s: %zu account%s, %zu grant%s\n", tenant->id, tenant->n_accounts,
+                     plural(tenant->n_accounts), n_grants, plural(n_grants));
+    }
+    (void)printf("  policy   %s\n", config->policy.digest);
+}
+
+/* `+` for what is gained, `-` for what is lost, `~` for the rest, as reviewers know it from diffs. */
+static void print_change(const json_t *change)
+{
+    const char *kind = mm_json_string(change, "change");
+    const char *account = mm_json_string(change, "account");
+    kind = kind ? kind : "changes";
+    (void)printf("%c ", strcmp(kind, "gains") == 0 ? '+' : strcmp(kind, "loses") == 0 ? '-' : '~');
+    mm_print_value(stdout, json_object_get(change, "tenant"));
+    if (account && *account) {
+        (void)fputc('/', stdout);
+        mm_print_text(stdout, account);
+    }
+    (void)printf(" %s ", kind);
+    mm_print_value(stdout, json_object_get(change, "what"));
+    (void)fputc('\n', stdout);
+}
+
+static void print_difference(const struct difference *difference, const char *other)
+{
+    size_t n = json_array_size(difference->changes);
+    (void)printf("\nrelative to %s:\n", other);
+    if (n == 0)
+        (void)fputs("nobody gains or loses anything\n", stdout);
+    for (size_t i = 0; i < n; i++)
+        print_change(json_array_get(difference->changes, i));
+    if (difference->restart)
+        (void)printf("a reload can't take this over: %s\n", difference->restart);
+}
+
+static bool print_json(const struct mm_config *config, const struct mm_problems *warnings,
+                       const struct difference *difference, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *report =
+        json_pack("{s:b, s:s, s:s, s:s, s:o, s:O*, s:s*}", "ok", true, "file", config->file, "config_digest",
+                  config->digest, "policy_digest", config->policy.digest, "problems", mm_problems_to_json(warnings),
+                  "changes", difference->changes, "restart", difference->restart);
+    if (!report)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    return mm_print_json(stdout, report, err);
+}
+
+bool mm_verb_check_config(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    const char *other_file = NULL;
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0)
+        other_file = optarg;
+    if (option == MM_OPTION_WRONG)
+        return false;
+
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_config_load(cli->config_file, &problems);
+    mm_cli_print_problems(cli, &problems);
+    if (!config)
+        return mm_cli_fail_with_problems(cli, cli->config_file, &problems, err);
+
+    mm_cleanup(difference_clear) struct difference difference = {0};
+    if (other_file && !compare(config, other_file, cli, &difference, err))
+        return false;
+    if (cli->form == MM_FORM_JSON)
+        return print_json(config, &problems, &difference, err);
+    print_summary(config);
+    if (other_file)
+        print_difference(&difference, other_file);
+    return true;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A verb's session on an HSM token: under the custodian's own PIN, or, only when asked to, the service's.
+ */
+#ifndef MM_CLI_CUSTODY_H
+#define MM_CLI_CUSTODY_H
+
+#include "cli/options.h"
+#include "config/config.h"
+#include "hsm/module.h"
+
+/* The options that choose HSM token and PIN. */
+struct mm_custody_options {
+    const char *hsm_token; /* name in the configuration; NULL: the only one */
+    const char *pin_file;  /* NULL: not given */
+    int pin_fd;            /* -1: not given */
+    enum { MM_PIN_OF_CUSTODIAN, MM_PIN_OF_SERVICE } whose;
+};
+
+enum { MM_OPTION_HSM_TOKEN = 1024, MM_OPTION_PIN_FILE, MM_OPTION_PIN_FD, MM_OPTION_SERVICE_PIN };
+
+#define MM_HSM_TOKEN_OPTION \
+    { \
+        "hsm-token", required_argument, NULL, MM_OPTION_HSM_TOKEN \
+    }
+#define MM_PIN_OPTIONS \
+    {"pin-file", required_argument, NULL, MM_OPTION_PIN_FILE}, {"pin-fd", required_argument, NULL, MM_OPTION_PIN_FD}, \
+    { \
+        "service-pin", no_argument, NULL, MM_OPTION_SERVICE_PIN \
+    }
+
+/* What the help of a verb says of them. */
+#define MM_CUSTODY_HELP \
+    "  --hsm-token NAME       the HSM token's name in the configuration (default: the only one)\n" \
+    "  --pin-file FILE        read your PIN from FILE\n" \
+    "  --pin-fd N             read your PIN from the open descriptor N\n" \
+    "  --service-pin          use the service's own PIN, from where the configuration says\n"
+
+/* Take one of these options (its argument is in optarg). */
+MM_MUST_USE bool mm_custody_take_option(struct mm_custody_options *options, int option, struct mm_error *err);
+
+/*
+ * Get the PIN and open the module. The service's PIN isn't sent while its latch is set, and a refusal sets it. `token` is
+ * borrowed for the call. Failures: those of mm_module_open(), mm_latch_check(), mm_config_read_pin(); MM_USAGE for PIN options that
+ * exclude each other.
+ */
+MM_MUST_USE struct mm_module *mm_custody_open(const struct mm_config *config, const struct mm_hsm_token_config *token,
+                                              const struct mm_custody_options *options, enum mm_module_purpose purpose,
+                                              struct mm_error *err);
+
+/* A key fit to sign for the service. */
+struct mm_custody_key {
+    json_t *jwk; /* public, with kid and alg */
+    char *id;    /* CKA_ID, lower-case hex */
+    char *label; /* CKA_LABEL */
+};
+
+void mm_custody_key_clear(struct mm_custody_key *key);
+static inline void mm_custody_key_clear_cleanup(struct mm_custody_key *key)
+{
+    mm_custody_key_clear(key);
+}
+
+/*
+ * The key called `kid`, or with NULL the only one whose type fits `algorithm` and whose custody is sound. MM_KEY_NOT_FOUND;
+ * MM_KEY_AMBIGUOUS; MM_KEY_MISMATCH for another type; MM_KEY_CUSTODY.
+ */
+MM_MUST_USE bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm algorithm, const char *kid,
+                                       struct mm_custody_key *ret_key, struct mm_error *err);
+
+#endif

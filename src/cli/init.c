@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark init`: the only maker of a ledger, and the only way to activate a first key at once. A lost store is never replaced
+ * unseen: the service starts with an existing one or not at all.
+ */
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/custody.h"
+#include "cli/problems.h"
+#include "keyring/keyring.h"
+#include "ledger/ledger.h"
+
+const char MM_INIT_HELP[] =
+    "Usage: mintmark init [--config FILE] [--hsm-token NAME] [--kid KID] [--json]\n"
+    "\n"
+    "Make the ledger and activate the first key. Run it once, before the service's first start, as the service's "
+    "user:\n"
+    "the service never makes a ledger itself, so that a lost one can't go unnoticed. The key is found on the HSM "
+    "token\n"
+    "under the service's own PIN and must be in sound custody. An existing store is never touched.\n"
+    "\n"
+    "  --config FILE      the configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
+    "  --hsm-token NAME   the HSM token's name in the configuration (default: the only one)\n"
+    "  --kid KID          the key to activate (default: the only one that fits keys.algorithm)\n"
+    "  --json             the result, and errors, as JSON\n"
+    "\n"
+    "Exit status: 0 done, 4 HSM token, module or key, 5 PIN refused or latched, 6 the store exists or can't be made,\n"
+    "3 configuration, 2 the command line.\n";
+
+enum { APPEND_TIMEOUT_MS = 10000 };
+
+enum { KID = MM_OPTION_FIRST };
+
+static const struct option OPTIONS[] = {
+    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, {"kid", required_argument, NULL, KID}, {0},
+};
+
+/* Before the PIN is sent, not only when the store is made. */
+static bool check_store_is_new(const char *file, struct mm_error *err)
+{
+    struct stat info;
+    if (lstat(file, &info) == 0)
+        return mm_fail(err, MM_STORE_EXISTS, "%s: there is a store already, and it isn't touched", file);
+    if (errno != ENOENT)
+        return mm_fail(err, MM_FILE, "%s: %s", file, strerror(errno));
+    return true;
+}
+
+/* Who makes this ledger: `name (uid 1000)`. */
+static json_t *current_user(void)
+{
+    char buffer[4096];
+    struct passwd entry, *found = NULL;
+    (void)getpwuid_r(geteuid(), &entry, buffer, sizeof buffer, &found);
+    return json_sprintf("%s (uid %u)", found ? found->pw_name : "?", (unsigned)geteuid());
+}
+
+static bool append(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, struct mm_error *err)
+{
+    struct mm_receipt receipt;
+    if (!fields)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    return mm_ledger_append(ledger, type, fields, mm_deadline_after_ms(APPEND_TIMEOUT_MS), &receipt, err);
+}
+
+static bool write_entries(const struct mm_config *config, const struct mm_key *key, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *created =
+        json_pack("{s:s, s:s, s:o}", "issuer", config->issuer, "version", MM_VERSION, "by", current_user());
+    mm_cleanup(json_decref) json_t *activated = mm_key_entry(key, err);
+    mm_cleanup(mm_ledger_close) struct mm_ledger *ledger = mm_ledger_open(config->store_file, &MM_SYSTEM_CLOCK, 0, err);
+    return ledger && append(ledger, MM_ENTRY_LEDGER_CREATED, created, err) &&
+           append(ledger, MM_ENTRY_KEY_ACTIVATED, activated, err);
+}
+
+/* A ledger without a key would stop the next try; it holds nothing that was ever relied on. */
+static void remove_store(const char *file)
+{
+    static const char *const SUFFIXES[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(SUFFIXES); i++) {
+        mm_cleanup(free) char *path = NULL;
+        if (asprintf(&path, "%s%s", file, SUFFIXES[i]) < 0) {
+            path = NULL;
+            continue;
+        }
+        (void)unlink(path);
+    }
+}
+
+static bool make_ledger(const struct mm_config *config, const struct mm_hsm_token_config *token,
+                        const struct mm_custody_key *chosen, struct mm_error *err)
+{
+    mm_cleanup(mm_pubkey_free) struct mm_pubkey *pubkey = mm_pubkey_from_jwk(chosen->jwk, err);
+    if (!pubkey)
+        return false;
+    const struct mm_key key = {
+        .kid = mm_pubkey_thumbprint(pubkey),
+        .pubkey = pubkey,
+        .algorithm = config->algorithm,
+        .hsm_token = token->name,
+        .hsm_id = chosen->id,
+        .hsm_label = chosen->label,
+    };
+    if (!mm_ledger_create(config->store_file, err))
+        return false;
+    if (write_entries(config, &key, err))
+        return true;
+    remove_store(config->store_file);
+    return false;
+}
+
+static bool print_result(const struct mm_cli *cli, const struct mm_config *config,
+                         const struct mm_hsm_token_config *token, const struct mm_custody_key *key,
+                         struct mm_error *err)
+{
+    const char *kid = mm_json_string(key->jwk, "kid");
+    if (cli->form == MM_FORM_HUMAN) {
+        (void)printf("Made the ledger %s for %s.\nActive key: %s (%s, HSM token %s, label ", config->store_file,
+                     config->issuer, kid, mm_algorithm_name(config->algorithm), token->name);
+        mm_print_text(stdout, key->label);
+        (void)fputs(").\n", stdout);
+        return true;
+    }
+    mm_cleanup(json_decref) json_t *report =
+        json_pack("{s:s, s:s, s:s, s:s, s:s}", "store", config->store_file, "issuer", config->issuer, "kid", kid, "alg",
+                  mm_algorithm_name(config->algorithm), "hsm_token", token->name);
+    return report ? mm_print_json(stdout, report, err) : mm_fail(err, MM_NO_MEMORY, "out of memory");
+}
+
+bool mm_verb_init(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    struct mm_custody_options custody = {.pin_fd = -1, .whose = MM_PIN_OF_SERVICE};
+    const char *kid = NULL;
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
+        if (option == KID)
+            kid = optarg;
+        else if (!mm_custody_take_option(&custody, option, err))
+            return false;
+    }
+    if (option == MM_OPTION_WRONG)
+        return false;
+
+    mm_cleanup(mm_config_unref) struct mm_config *config =
+        mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
+    const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, custody.hsm_token, err) : NULL;
+    if (!token || !check_store_is_new(config->store_file, err))
+        return false;
+    mm_cleanup(mm_module_close) struct mm_module *module =
+        mm_custody_open(config, token, &custody, MM_MODULE_SIGN, err);
+    mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
+    return module && mm_custody_choose_key(module, config->algorithm, kid, &key, err) &&
+           make_ledger(config, token, &key, err) && print_result(cli, config, token, &key, err);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark key generate` and `mintmark key list`: a custodian's work on an HSM token, in this process alone.
+ */
+#include "cli/verbs.h"
+
+#include <string.h>
+
+#include "cli/active.h"
+#include "cli/custody.h"
+#include "cli/problems.h"
+#include "hsm/generate.h"
+
+const char MM_KEY_GENERATE_HELP[] =
+    "Usage: mintmark key generate --label LABEL [--config FILE] [options]\n"
+    "\n"
+    "Generate a signing key inside the HSM token: sensitive, never extractable, good for signing and nothing else. It\n"
+    "signs nothing until it is activated. Your PIN is asked for on the terminal unless an option says where it is.\n"
+    "\n"
+    "  --label LABEL          the key's CKA_LABEL; must be new on the HSM token\n"
+    "  --algorithm ALG        ES256, ES384, RS256, PS256 or EdDSA (default: keys.algorithm of the configuration)\n"
+    "  --bits N               RSA only: 2048 to 4096 (default: 3072)\n"
+    "  --config FILE          the configuration that names the HSM token\n" MM_CUSTODY_HELP
+    "  --json                 the result, and errors, as JSON\n"
+    "\n"
+    "Exit status: 0 generated, 4 HSM token, module or key, 5 PIN refused (don't just try again), 3 configuration,\n"
+    "2 the command line.\n"
+    "\n"
+    "Example, a first key:\n"
+    "  mintmark key generate --label mint-1 --algorithm ES256\n"
+    "  mintmark init\n";
+
+const char MM_KEY_LIST_HELP[] =
+    "Usage: mintmark key list [--config FILE] [options]\n"
+    "\n"
+    "List the HSM token's private keys: kid, type, label, CKA_ID, whether their custody is sound (never extractable,\n"
+    "always sensitive, for signing only) and which one the ledger says is active.\n"
+    "\n"
+    "  --config FILE          the configuration that names the HSM token\n" MM_CUSTODY_HELP
+    "  --json                 the list, and errors, as JSON\n"
+    "\n"
+    "Exit status: 0 listed, 4 HSM token or module, 5 PIN refused (don't just try again), 3 configuration, 2 the "
+    "command\n"
+    "line.\n";
+
+struct key_options {
+    struct mm_custody_options custody;
+    const char *label;
+    const char *algorithm;
+    int64_t bits;
+};
+
+enum { LABEL = MM_OPTION_FIRST, ALGORITHM, BITS };
+
+static const struct option GENERATE_OPTIONS[] = {
+    MM_COMMON_OPTIONS,
+    MM_CONFIG_OPTION,
+    MM_HSM_TOKEN_OPTION,
+    MM_PIN_OPTIONS,
+    {"label", required_argument, NULL, LABEL},
+    {"algorithm", required_argument, NULL, ALGORITHM},
+    {"bits", required_argument, NULL, BITS},
+    {0},
+};
+
+static const struct option LIST_OPTIONS[] = {
+    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, {0},
+};
+
+static bool read_options(struct mm_cli *cli, int argc, char **argv, const struct option *table,
+                         struct key_options *options, struct mm_error *err)
+{
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, table, err)) >= 0) {
+        if (option == LABEL)
+            options->label = optarg;
+        else if (option == ALGORITHM)
+            options->algorithm = optarg;
+        else if (option == BITS) {
+            if (!mm_option_integer("--bits", optarg, MM_RSA_BITS_MIN, MM_RSA_BITS_MAX, &options->bits, err))
+                return false;
+        } else if (!mm_custody_take_option(&options->custody, option, err)) {
+            return false;
+        }
+    }
+    return option == MM_OPTION_END;
+}
+
+/* The algorithm asked for, and the request for a key of its type. */
+static bool make_request(const struct key_options *options, const struct mm_config *config,
+                         enum mm_algorithm *ret_algorithm, struct mm_key_request *ret_request, struct mm_error *err)
+{
+    enum mm_algorithm algorithm = config->algorithm;
+    if (options->algorithm && !mm_algorithm_parse(options->algorithm, &algorithm))
+        return mm_fail(err, MM_USAGE, "--algorithm is ES256, ES384, RS256, PS256 or EdDSA");
+    enum mm_key_type type = mm_algorithm_key_type(algorithm);
+    if (options->bits && type != MM_KEY_RSA)
+        return mm_fail(err, MM_USAGE, "--bits is for RSA; a key for %s has one size", mm_algorithm_name(algorithm));
+    *ret_algorithm = algorithm;
+    *ret_request = (struct mm_key_request){.type = type, .bits = (unsigned)options->bits, .label = options->label};
+    return true;
+}
+
+static json_t *key_to_json(const struct mm_key_info *info)
+{
+    char type[64];
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*}", "kid", info->kid, "type",
+                     mm_key_info_describe(info, type, sizeof type), "label", info->label, "id", info->id,
+                     "custody_sound", info->is_custody_sound, "custody_reason",
+                     info->is_custody_sound ? NULL : info->custody_reason);
+}
+
+static bool print_generated(const struct mm_cli *cli, const struct mm_key_info *info, enum mm_algorithm algorithm,
+                            struct mm_error *err)
+{
+    if (cli->form == MM_FORM_JSON) {
+        mm_cleanup(json_decref) json_t *json = key_to_json(info);
+        if (!json || json_object_set_new(json, "alg", json_string(mm_algorithm_name(algorithm))) != 0)
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return mm_print_json(stdout, json, err);
+    }
+    char type[64];
+    (void)printf("Generated a %s key for %s on the HSM token.\n  kid    %s\n  id     %s\n  label  ",
+                 mm_key_info_describe(info, type, sizeof type), mm_algorithm_name(algorithm), info->kid, info->id);
+    mm_print_text(stdout, info->label);
+    (void)fputs("\nIt can't be read, copied or used for anything but signing.\n", stdout);
+    return true;
+}
+
+bool mm_verb_key_generate(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    struct key_options options = {.custody = {.pin_fd = -1}};
+    if (!read_options(cli, argc, argv, GENERATE_OPTIONS, &options, err) ||
+        !mm_option_require("--label", options.label, err))
+        return false;
+    mm_cleanup(mm_config_unref) struct mm_config *config =
+        mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
+    const struct mm_hsm_token_config *token =
+        config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
+    enum mm_algorithm algorithm;
+    struct mm_key_request request;
+    if (!token || !make_request(&options, config, &algorithm, &request, err))
+        return false;
+    mm_cleanup(mm_module_close) struct mm_module *module =
+        mm_custody_open(config, token, &options.custody, MM_MODULE_CUSTODY, err);
+    mm_cleanup(mm_key_free) struct mm_key *key = module ? mm_key_generate(module, &request, err) : NULL;
+    return key && print_generated(cli, mm_key_info(key), algorithm, err);
+}
+
+static void print_key(const struct mm_key_info *info, const char *active)
+{
+    char type[64];
+    bool is_active = info->kid[0] && strcmp(info->kid, active) == 0;
+    (void)printf("%-43s  %-9s  ", info->kid[0] ? info->kid : "(unsupported)",
+                 mm_key_info_describe(info, type, sizeof type));
+    mm_print_text(stdout, info->label[0] ? info->label : "-");
+    (void)printf("  id %s  %s%s%s\n", info->id[0] ? info->id : "-",
+                 info->is_custody_sound ? "sound" : "UNSOUND: ", info->is_custody_sound ? "" : info->custody_reason,
+                 is_active ? "  ACTIVE" : "");
+}
+
+static bool print_keys_json(const struct mm_key_info *infos, size_t n, const char *active, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *key = key_to_json(&infos[i]);
+        bool is_active = infos[i].kid[0] && strcmp(infos[i].kid, active) == 0;
+        if (json_object_set_new(key, "active", json_boolean(is_active)) != 0 || json_array_append_new(list, key) != 0)
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    }
+    mm_cleanup(json_decref) json_t *report = json_pack("{s:O}", "keys", list);
+    return report ? mm_print_json(stdout, report, err) : mm_fail(err, MM_NO_MEMORY, "out of memory");
+}
+
+bool mm_verb_key_list(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    struct key_options options = {.custody = {.pin_fd = -1}};
+    if (!read_options(cli, argc, argv, LIST_OPTIONS, &options, err))
+        return false;
+    mm_cleanup(mm_config_unref) struct mm_config *config =
+        mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
+    const struct mm_hsm_token_config *token =
+        config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
+    char active[MM_THUMBPRINT_LENGTH + 1];
+    if (!token || !mm_active_kid(config, active, err))
+        return false;
+    mm_cleanup(mm_module_close) struct mm_module *module =
+        mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
+    mm_cleanup(free) struct mm_key_info *infos = NULL;
+    size_t n = 0;
+    if (!module || !mm_key_list(module, &infos, &n, err))
+        return false;
+    if (cli->form == MM_FORM_JSON)
+        return print_keys_json(infos, n, active, err);
+    if (n == 0)
+        (void)printf("no private keys on HSM token %s\n", token->name);
+    for (size_t i = 0; i < n; i++)
+        print_key(&infos[i], active);
+    return true;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark`: the command line of operators, key custodians and CI jobs. Finds the verb, runs it, reports its failure and turns
+ * it into an exit status.
+ */
+#include "cli/verbs.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+static const struct mm_verb VERBS[] = {
+    {"init", "make the ledger and activate the first key", MM_INIT_HELP, mm_verb_init},
+    {"issue", "ask a service for a token", MM_ISSUE_HELP, mm_verb_issue},
+    {"inspect", "verify a token and say what it allows", MM_INSPECT_HELP, mm_verb_inspect},
+    {"check-config", "check configuration and policy; say who gains and loses what", MM_CHECK_CONFIG_HELP,
+     mm_verb_check_config},
+    {"key generate", "generate a signing key on the HSM token", MM_KEY_GENERATE_HELP, mm_verb_key_generate},
+    {"key list", "list the HSM token's private keys and their custody", MM_KEY_LIST_HELP, mm_verb_key_list},
+    {"ledger list", "list what was issued, refused and changed", MM_LEDGER_LIST_HELP, mm_verb_ledger_list},
+    {"ledger verify", "check the ledger's hash chain", MM_LEDGER_VERIFY_HELP, mm_verb_ledger_verify},
+    {"token unlock", "allow logins to an HSM token again after a refused PIN", MM_TOKEN_UNLOCK_HELP,
+     mm_verb_token_unlock},
+};
+
+static void print_help(void)
+{
+    (void)fputs("Usage: mintmark COMMAND [options]\n\n"
+                "Mintmark mints short-lived tokens whose signing keys never leave an HSM.\n\n"
+                "Commands:\n",
+                stdout);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(VERBS); i++)
+        (void)printf("  %-14s %s\n", VERBS[i].name, VERBS[i].summary);
+    (void)fputs("\n"
+                "Each command explains itself: mintmark COMMAND --help. All of them take --json: results as JSON on\n"
+                "standard output, failures as one JSON object on standard error. Configuration is read from --config\n"
+                "FILE, else $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml. No command takes a PIN or a token as\n"
+                "an argument: other users of the machine can read those.\n"
+                "\n"
+                "Exit status:\n"
+                "  0  done\n"
+                "  1  internal failure, memory, files\n"
+                "  2  the command line\n"
+                "  3  configuration or policy files\n"
+                "  4  HSM token, key or module\n"
+                "  5  PIN refused or latched: trying again can lock the HSM token\n"
+                "  6  ledger missing, locked, full or damaged\n"
+                "  7  the service can't be reached\n"
+                "  8  the service refused the request\n"
+                "  9  a token or the ledger's chain doesn't verify\n"
+                "\n"
+                "Options:\n"
+                "  --help     this text, or a command's\n"
+                "  --version  the version\n",
+                stdout);
+}
+
+/* The verb that argv names, and how many arguments its name takes; NULL if there is none such. */
+static const struct mm_verb *find_verb(int argc, char **argv, int *ret_words)
+{
+    for (size_t i = 0; i < MM_ARRAY_SIZE(VERBS); i++) {
+        const char *second = strchr(VERBS[i].name, ' ');
+        size_t first_length = second ? (size_t)(second - VERBS[i].name) : strlen(VERBS[i].name);
+        if (strlen(argv[1]) != first_length || strncmp(argv[1], VERBS[i].name, first_length) != 0)
+            continue;
+        if (second && (argc < 3 || strcmp(argv[2], second + 1) != 0))
+            continue;
+        *ret_words = second ? 2 : 1;
+        return &VERBS[i];
+    }
+    return NULL;
+}
+
+/* Before options are read in earnest: a wrong one must be reported in the form that was asked for. */
+static bool has_flag(int argc, char **argv, const char *flag)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], flag) == 0)
+            return true;
+    return false;
+}
+
+static bool run_verb(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    int words = 0;
+    const struct mm_verb *verb = argc > 1 ? find_verb(argc, argv, &words) : NULL;
+    if (!verb && argc > 1 && argv[1][0] != '-' && !has_flag(argc, argv, "--help"))
+        return mm_fail(err, MM_USAGE, "no such command (see mintmark --help)");
+    if (has_flag(argc, argv, "--help") || has_flag(argc, argv, "-h")) {
+        if (verb)
+            (void)fputs(verb->help, stdout);
+        else
+            print_help();
+        return true;
+    }
+    if (!verb && has_flag(argc, argv, "--version"))
+        return printf("mintmark %s\n", MM_VERSION) > 0;
+    if (!verb)
+        return mm_fail(err, MM_USAGE, "a command is needed (see mintmark --help)");
+    argv[words] = argv[0];
+    return verb->run(cli, argc - words, argv + words, err);
+}
+
+/* PINs pass through this process: no core dump may hold one. */
+static void protect_process(void)
+{
+    const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+    protect_process();
+    const char *config_file = getenv("MINTMARK_CONFIG");
+    struct mm_cli cli = {
+        .form = has_flag(argc, argv, "--json") ? MM_FORM_JSON : MM_FORM_HUMAN,
+        .config_file = config_file && *config_file ? config_file : "/etc/mintmark/mintmark.yaml",
+    };
+    struct mm_error err = {0};
+    bool is_done = run_verb(&cli, argc, argv, &err);
+    is_done = mm_output_finish(&err) && is_done;
+    int status = MM_EXIT_OK;
+    if (!is_done) {
+        status = cli.exit_status ? (int)cli.exit_status : mm_code_exit_status(err.code);
+        mm_print_failure(stderr, cli.form, &err, status, cli.failure);
+    }
+    json_decref(cli.failure);
+    return status;
+}

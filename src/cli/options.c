@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "util/clock.h"
+
+/* The option as the user wrote it, without a value that may follow its `=`. */
+static int option_length(const char *written)
+{
+    return (int)strcspn(written, "=");
+}
+
+int mm_option_next(struct mm_cli *cli, int argc, char **argv, const struct option *table, struct mm_error *err)
+{
+    opterr = 0;
+    for (;;) {
+        int option = getopt_long(argc, argv, ":h", table, NULL);
+        const char *written = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+        switch (option) {
+        case 'j':
+            cli->form = MM_FORM_JSON;
+            continue;
+        case 'c':
+            cli->config_file = optarg;
+            continue;
+        case 'h': /* main looks for it before any verb runs, but only in full */
+            (void)mm_fail(err, MM_USAGE, "say --help in full");
+            return MM_OPTION_WRONG;
+        case ':':
+            (void)mm_fail(err, MM_USAGE, "%.*s needs a value", option_length(written), written);
+            return MM_OPTION_WRONG;
+        case '?':
+            (void)mm_fail(err, MM_USAGE, "unknown option %.*s (see --help)", option_length(written), written);
+            return MM_OPTION_WRONG;
+        case -1:
+            if (cli->operands == MM_OPERAND_OPTIONAL && optind + 1 == argc)
+                cli->operand = argv[optind++];
+            if (optind == argc)
+                return MM_OPTION_END;
+            (void)mm_fail(err, MM_USAGE, "an argument that belongs to no option (see --help)");
+            return MM_OPTION_WRONG;
+        default:
+            return option;
+        }
+    }
+}
+
+bool mm_option_integer(const char *option, const char *text, int64_t min, int64_t max, int64_t *ret_value,
+                       struct mm_error *err)
+{
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end || errno != 0 || value < min || value > max || strspn(text, "0123456789") != strlen(text))
+        return mm_fail(err, MM_USAGE, "%s is a whole number from %lld to %lld", option, (long long)min, (long long)max);
+    *ret_value = value;
+    return true;
+}
+
+bool mm_option_duration(const char *option, const char *text, int64_t *ret_seconds, struct mm_error *err)
+{
+    if (!mm_duration_parse(text, ret_seconds))
+        return mm_fail(err, MM_USAGE, "%s is a duration such as 90s, 10m or 1h", option);
+    return true;
+}
+
+bool mm_option_instant(const char *option, const char *text, int64_t now, int64_t *ret_unix_seconds,
+                       struct mm_error *err)
+{
+    int64_t ago = 0;
+    if (mm_duration_parse(text, &ago)) {
+        *ret_unix_seconds = now - ago;
+        return true;
+    }
+    if (!mm_timestamp_parse(text, ret_unix_seconds))
+        return mm_fail(err, MM_USAGE, "%s is a time such as 2026-11-24T10:00:00Z or 2026-11-24, or 1h for an hour ago",
+                       option);
+    return true;
+}
+
+bool mm_option_require(const char *option, const char *value, struct mm_error *err)
+{
+    return value ? true : mm_fail(err, MM_USAGE, "%s is needed (see --help)", option);
+}

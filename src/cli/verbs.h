@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verbs of `mintmark`, one file each. A verb reads its options, does its work and prints to standard output; false with `err`
+ * when it failed, which main reports.
+ */
+#ifndef MM_CLI_VERBS_H
+#define MM_CLI_VERBS_H
+
+#include "cli/options.h"
+
+#define MM_VERB(name) MM_MUST_USE bool name(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+
+MM_VERB(mm_verb_init);
+MM_VERB(mm_verb_issue);
+MM_VERB(mm_verb_inspect);
+MM_VERB(mm_verb_check_config);
+MM_VERB(mm_verb_key_generate);
+MM_VERB(mm_verb_key_list);
+MM_VERB(mm_verb_ledger_list);
+MM_VERB(mm_verb_ledger_verify);
+MM_VERB(mm_verb_token_unlock);
+
+extern const char MM_INIT_HELP[];
+extern const char MM_ISSUE_HELP[];
+extern const char MM_INSPECT_HELP[];
+extern const char MM_CHECK_CONFIG_HELP[];
+extern const char MM_KEY_GENERATE_HELP[];
+extern const char MM_KEY_LIST_HELP[];
+extern const char MM_LEDGER_LIST_HELP[];
+extern const char MM_LEDGER_VERIFY_HELP[];
+extern const char MM_TOKEN_UNLOCK_HELP[];
+
+#endif
