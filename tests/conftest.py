@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures shared by the integration and interop tests."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
+
+from service import Deployment  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def mint(tmp_path_factory):
+    """A running service that a module's tests share; ending it checks that it left nothing behind."""
+    deployment = Deployment(tmp_path_factory.mktemp("mint")).create().start()
+    yield deployment
+    deployment.ensure_stopped()
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    """A deployment of the test's own that could start but hasn't been."""
+    made = Deployment(tmp_path / "mint").create()
+    yield made
+    made.ensure_stopped()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    made = item.funcargs.get("mint") or item.funcargs.get("deployment")
+    if report.failed and made and made.log_file.exists():
+        report.sections.append(("mintmarkd's log", made.log()[-4000:]))

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is calling: client certificates, good, bad and somebody else's."""
+
+import pytest
+
+from pki import CLIENT, HOUR, SERVER, now
+from service import CI_URI, assert_problem, without_request_id
+
+
+def test_a_caller_without_a_certificate_is_told_to_bring_one(mint):
+    assert_problem(mint.ask(None), 401, "certificate_required")
+
+
+def test_an_account_may_be_named_by_spiffe_id_dns_name_subject_or_fingerprint(mint):
+    by_dns = mint.ca.issue("anything", dns=["mirror.acme.example"])
+    for credential in ("ci", by_dns, "named", "pinned"):
+        mint.issue(credential)
+
+
+def test_dns_names_are_compared_without_case(mint):
+    mint.issue(mint.ca.issue("upper", dns=["Mirror.ACME.example"]))
+
+
+def test_a_certificate_that_no_account_names_is_refused(mint):
+    unknown = mint.ca.issue("unknown", uris=["spiffe://acme.example/ci/other"])
+    assert_problem(mint.ask(unknown), 403, "access_denied")
+
+
+def test_a_longer_spiffe_id_is_another_one(mint):
+    longer = mint.ca.issue("longer", uris=[CI_URI + "/job"])
+    assert_problem(mint.ask(longer), 403, "access_denied")
+
+
+def test_a_certificate_of_a_strangers_ca_is_refused_whatever_it_says(mint):
+    stranger = mint.stranger_ca.issue("ci-build", uris=[CI_URI])
+    assert_problem(mint.ask(stranger), 403, "access_denied")
+
+
+def test_another_tenants_certificate_is_refused_whatever_it_says(mint):
+    foreign = mint.globex_ca.issue("ci-build", uris=[CI_URI])
+    assert_problem(mint.ask(foreign), 403, "access_denied")
+
+
+def test_the_servers_own_ca_does_not_vouch_for_clients(mint):
+    assert_problem(mint.ask(mint.server_ca.issue("ci-build", uris=[CI_URI])), 403, "access_denied")
+
+
+def test_an_expired_certificate_is_refused(mint):
+    expired = mint.ca.issue("late", uris=[CI_URI], not_before=now() - 2 * HOUR, not_after=now() - HOUR)
+    assert_problem(mint.ask(expired), 401, "certificate_invalid")
+
+
+def test_a_certificate_not_yet_valid_is_refused(mint):
+    early = mint.ca.issue("early", uris=[CI_URI], not_before=now() + HOUR)
+    assert_problem(mint.ask(early), 401, "certificate_invalid")
+
+
+@pytest.mark.parametrize("usages", [[SERVER], []], ids=["serverAuth only", "no extended usage"])
+def test_a_certificate_without_client_auth_is_refused(mint, usages):
+    assert_problem(mint.ask(mint.ca.issue("server", uris=[CI_URI], usages=usages)), 401, "certificate_invalid")
+
+
+def test_client_auth_beside_other_usages_is_enough(mint):
+    mint.issue(mint.ca.issue("both", uris=[CI_URI], usages=[SERVER, CLIENT]))
+
+
+def test_a_certificate_that_matches_two_accounts_is_refused(mint):
+    double = mint.ca.issue("double", uris=[CI_URI], dns=["mirror.acme.example"])
+    assert_problem(mint.ask(double), 403, "credential_ambiguous")
+
+
+def test_a_strangers_bad_certificate_learns_nothing_of_its_faults(mint):
+    expired = mint.stranger_ca.issue("late", uris=[CI_URI], not_before=now() - 2 * HOUR, not_after=now() - HOUR)
+    assert_problem(mint.ask(expired), 403, "access_denied")
+
+
+def test_an_unknown_tenant_and_a_foreign_one_answer_alike(mint):
+    foreign, unknown = mint.ask(tenant_id="globex"), mint.ask(tenant_id="initech")
+    assert_problem(foreign, 403, "access_denied")
+    assert without_request_id(foreign) == without_request_id(unknown)
+    unmatched = mint.ask(mint.ca.issue("unknown", uris=["spiffe://acme.example/x"]))
+    assert without_request_id(foreign) == without_request_id(unmatched)
+    drop = ("date", "x-request-id")
+    headers = [{k: v for k, v in reply.headers.items() if k not in drop} for reply in (foreign, unknown)]
+    assert headers[0] == headers[1]
+
+
+def test_each_tenant_serves_its_own(mint):
+    mint.issue("globex_ci", tenant_id="globex")
+
+
+def test_the_certificate_is_checked_on_each_request_of_a_connection(mint):
+    """One connection, one certificate, two tenants: the second request doesn't inherit the first one's answer."""
+    from service import TOKENS, token_request
+
+    with mint.client() as client:
+        assert client.post(TOKENS, token_request()).status == 201
+        assert_problem(client.post(TOKENS, token_request(tenant_id="globex")), 403, "access_denied")
+        assert client.post(TOKENS, token_request()).status == 201
+
+
+def test_a_certificate_that_expires_during_a_connection_ends_with_it(mint):
+    import time
+
+    from service import TOKENS, token_request
+
+    brief = mint.ca.issue("brief", uris=[CI_URI], not_after=now() + HOUR / 900)
+    with mint.client(brief) as client:
+        reply = client.post(TOKENS, token_request())
+        assert reply.status == 201 or time.time() >= brief.not_after
+        time.sleep(max(0.0, brief.not_after + 1.1 - time.time()))
+        assert_problem(client.post(TOKENS, token_request()), 401, "certificate_invalid")

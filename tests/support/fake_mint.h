@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A mint for tests of the HTTP server: the real server, TLS, authentication and policy objects over a stand-in for the issuer,
+ * the pool and the ledger, whose answers the test decides. One at a time.
+ */
+#ifndef MM_TESTS_FAKE_MINT_H
+#define MM_TESTS_FAKE_MINT_H
+
+#include "http/server.h"
+#include "make_certificate.h"
+
+/* When the issuer answers. */
+enum fake_answer {
+    FAKE_AT_ONCE,     /* inside mm_issue() */
+    FAKE_ON_A_THREAD, /* from another thread, at once: often before mm_issue() returns */
+    FAKE_HOLD,        /* when fake_release() is called */
+    FAKE_REFUSE,      /* never: mm_issue() returns false with MM_SCOPE_NOT_GRANTED */
+    FAKE_FAIL,        /* inside mm_issue(), with MM_HSM_UNAVAILABLE */
+};
+
+struct fake_mint {
+    char folder[64];
+    struct test_certificate *ca;
+    struct test_certificate *other_ca;
+    struct mm_server *server;
+    uint16_t port;
+    /* PEM: the client that `acme` knows as ci-build, and one that nobody does */
+    char *client_certificate;
+    char *client_key;
+    char *stranger_certificate;
+    char *stranger_key;
+};
+
+/* Limits short enough to wait for; change them before fake_mint_start(). */
+extern struct mm_limits fake_limits;
+
+/* Never fails: a failure ends the test. */
+void fake_mint_open(struct fake_mint *mint);
+void fake_mint_start(struct fake_mint *mint);
+/* Stops the server if it runs, frees everything, and checks that nothing is left behind: no configuration, no held job. */
+void fake_mint_close(struct fake_mint *mint);
+
+/* A configuration as of now: fake_limits, the server certificate `name` in the folder, clients of `ca`. One reference. */
+struct mm_config *fake_config_new(const struct fake_mint *mint, const char *name, const struct test_certificate *ca);
+
+/* Write ‹folder›/‹name›.pem and ‹name›.key, a server certificate for localhost. Its DER goes to `ret_certificate` if not NULL. */
+void fake_server_certificate(struct fake_mint *mint, const char *name, struct test_certificate **ret_certificate);
+
+/* PEM of a private key; the caller frees it. */
+char *test_key_pem(EVP_PKEY *key);
+
+void fake_answer_set(enum fake_answer how);
+size_t fake_n_held(void);
+/* Wait until so many are held; false after 10 s. */
+bool fake_wait_held(size_t n);
+/* Answer everything that is held with a token, from another thread, and wait until that is done. */
+void fake_release(void);
+void fake_hsm_set_ready(size_t n_workers);
+
+/* The body of a good request. */
+extern const char FAKE_REQUEST[];
+
+#endif

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole Mintmark deployment in a folder of its own: SoftHSM token, CAs, configuration, and the real programs on top.
+
+Configuration and tenant files are written as JSON, which is YAML too. MM_BUILD names the folder with the programs.
+"""
+
+import copy
+import json
+import os
+import pathlib
+import re
+import secrets
+import signal
+import subprocess
+import time
+
+from pki import SERVER, Authority
+from wire import Client, RawConnection, tls_context
+
+BUILD = pathlib.Path(os.environ.get("MM_BUILD", "build/release")).resolve()
+MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+ISSUER = "https://mint.acme.example"
+AUDIENCE = "lore.acme.example"
+CACHE_AUDIENCE = "cache.acme.example"
+REPOSITORY = "urc-0194b726b34e72b0b45550b88a967076"
+OTHER_REPOSITORY = "urc-0194b726b34e72b0b45550b88a967077"
+CI_URI = "spiffe://acme.example/ci/build"
+TOKENS = "/v1/service-tokens"
+
+JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
+SANITIZER_REPORT = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
+
+# Sanitized builds on a busy machine are slow: waits are generous, since every one of them ends as soon as it can.
+PATIENCE = 60
+
+
+class DidNotStart(Exception):
+    pass
+
+
+def processes():
+    """pid -> (name, parent's pid, session, command line) of every live process; zombies are not alive."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+            fields = rest.split()
+            if fields[0] != "Z":
+                command = (entry / "cmdline").read_bytes()
+                found[int(entry.name)] = (name, int(fields[1]), int(fields[3]), command)
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def wait_until(condition, seconds=PATIENCE, interval=0.02):
+    """Wait for `condition` to hold; returns its value, or the last false one after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(interval)
+
+
+def grant(scopes, resources, default="10m", most="15m"):
+    return {"scopes": scopes, "resources": resources, "ttl": {"default": default, "max": most}}
+
+
+class Deployment:
+    def __init__(self, folder, algorithm="ES256", signing="engine", workers=None):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.algorithm = algorithm
+        self.pin = "pin-" + secrets.token_hex(8)
+        self.so_pin = "so-" + secrets.token_hex(8)
+        self.config_file = self.folder / "mintmark.yaml"
+        self.pin_file = self.folder / "secrets" / "pin"
+        self.store_file = self.folder / "state" / "mintmark.db"
+        self.log_file = self.folder / "mintmarkd.log"
+        self.process = None
+        self.port = None
+        self._log_start = 0
+        self._make_certificates()
+        self.config = self._default_config(signing, workers)
+        self.tenants = {"acme": self._acme(), "globex": self._globex()}
+
+    # --- what it is made of
+
+    def _make_certificates(self):
+        tls = self.folder / "tls"
+        self.server_ca = Authority(tls, "server")
+        self.ca = Authority(tls, "acme")
+        self.globex_ca = Authority(tls, "globex")
+        self.stranger_ca = Authority(tls, "stranger")
+        self.server = self.server_ca.issue("localhost", dns=["localhost"], addresses=["127.0.0.1"], usages=[SERVER])
+        self.ci = self.ca.issue("ci-build", uris=[CI_URI])
+        self.named = self.ca.issue("deploy")
+        self.pinned = self.ca.issue("pinned")
+        self.globex_ci = self.globex_ca.issue("globex-ci", uris=["spiffe://globex.example/ci"])
+
+    def _default_config(self, signing, workers):
+        hsm_token = {
+            "name": "primary",
+            "profile": "softhsm2",
+            "module": MODULE,
+            "environment": {"SOFTHSM2_CONF": str(self.folder / "softhsm2.conf")},
+            "label": "mintmark",
+            "pin_file": "secrets/pin",
+            "signing": signing,
+        }
+        if workers:
+            hsm_token["workers"] = workers
+        return {
+            "version": 1,
+            "issuer": ISSUER,
+            "listen": [
+                {
+                    "address": "127.0.0.1:0",
+                    "certificate": str(self.server.certificate_file),
+                    "key": str(self.server.key_file),
+                }
+            ],
+            "hsm": {"tokens": [hsm_token]},
+            "keys": {"algorithm": self.algorithm},
+            "store": {"sqlite": "state/mintmark.db"},
+            "tenants": {
+                "acme": {
+                    "file": "tenants/acme.yaml",
+                    "client_ca": str(self.ca.file),
+                    "audiences": [AUDIENCE, CACHE_AUDIENCE],
+                    "resources": ["urc-*"],
+                },
+                "globex": {
+                    "file": "tenants/globex.yaml",
+                    "client_ca": str(self.globex_ca.file),
+                    "audiences": ["lore.globex.example"],
+                    "resources": ["urc-*"],
+                },
+            },
+        }
+
+    def _acme(self):
+        read = ["read:repo", "read:blob"]
+        accounts = {
+            "ci-build": ({"san_uri": CI_URI}, [grant(read, [REPOSITORY])]),
+            "two-grants": (
+                {"san_dns": "two-grants.acme.example"},
+                [grant(["read:repo"], [REPOSITORY]), grant(["read:blob"], [OTHER_REPOSITORY], "1m", "2m")],
+            ),
+            "mirror": ({"san_dns": "mirror.acme.example"}, [grant(read, ["urc-*"])]),
+            "deploy": ({"subject_dn": self.named.certificate.subject.rfc4514_string()}, [grant(read, [REPOSITORY])]),
+            "pinned": ({"fingerprint": self.pinned.fingerprint}, [grant(read, [REPOSITORY])]),
+        }
+        tenant = {
+            "tenant": "acme",
+            "env": "production",
+            "audience": [AUDIENCE, CACHE_AUDIENCE],
+            "max_ttl": "15m",
+            "accounts": [
+                {"id": name, "name": f"Acme {name}", "authenticate": [{"mtls": rule}], "grants": grants}
+                for name, (rule, grants) in accounts.items()
+            ],
+        }
+        tenant["accounts"][3]["is_service_account"] = True
+        return tenant
+
+    def _globex(self):
+        return {
+            "tenant": "globex",
+            "env": "staging",
+            "audience": ["lore.globex.example"],
+            "max_ttl": "15m",
+            "accounts": [
+                {
+                    "id": "ci",
+                    "name": "Globex CI",
+                    "authenticate": [{"mtls": {"san_uri": "spiffe://globex.example/ci"}}],
+                    "grants": [grant(["read:repo"], [REPOSITORY])],
+                }
+            ],
+        }
+
+    @property
+    def hsm_token(self):
+        return self.config["hsm"]["tokens"][0]
+
+    def account(self, name, tenant="acme"):
+        return next(a for a in self.tenants[tenant]["accounts"] if a["id"] == name)
+
+    # --- files and set-up
+
+    def write_file(self, path, text, mode=0o600):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    def write(self):
+        """Write configuration and tenant files as they stand in `config` and `tenants`."""
+        self.write_file(self.config_file, json.dumps(self.config, indent=2) + "\n", 0o644)
+        for name, tenant in self.tenants.items():
+            self.write_file(self.folder / "tenants" / f"{name}.yaml", json.dumps(tenant, indent=2) + "\n", 0o644)
+
+    def make_hsm_token(self):
+        store = self.folder / "softhsm"
+        store.mkdir(mode=0o700)
+        conf = f"directories.tokendir = {store}\nobjectstore.backend = file\nlog.level = ERROR\n"
+        self.write_file(self.folder / "softhsm2.conf", conf)
+        self.write_file(self.pin_file, self.pin + "\n")
+        self.softhsm("--init-token", "--free", "--label", "mintmark", "--so-pin", self.so_pin, "--pin", self.pin)
+
+    def softhsm(self, *arguments):
+        environment = dict(os.environ, SOFTHSM2_CONF=str(self.folder / "softhsm2.conf"))
+        subprocess.run(["softhsm2-util", *arguments], env=environment, check=True, capture_output=True)
+
+    def create(self):
+        """Everything up to a deployment that can start."""
+        (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
+        self.write()
+        self.make_hsm_token()
+        self.cli("key", "generate", "--service-pin", "--algorithm", self.algorithm, "--label", "mint")
+        self.cli("init")
+        return self
+
+    # --- the programs
+
+    def run_cli(self, *arguments, config=True, input=None):
+        """Run `mintmark` and return what happened; `config` adds --config of this deployment."""
+        command = [str(BUILD / "mintmark"), *arguments]
+        if config:
+            command += ["--config", str(self.config_file)]
+        return subprocess.run(command, capture_output=True, text=True, input=input, timeout=PATIENCE * 2)
+
+    def cli(self, *arguments, **options):
+        """Run `mintmark`, which must succeed; returns its standard output."""
+        done = self.run_cli(*arguments, **options)
+        assert done.returncode == 0, f"mintmark {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def ledger(self, *arguments):
+        """The ledger's entries, oldest first, each with its `sequence` and `hash`."""
+        lines = self.cli("ledger", "list", "--json", "--limit", "0", *arguments).splitlines()
+        rows = [json.loads(line) for line in lines]
+        return [dict(row["entry"], sequence=row["sequence"], hash=row["hash"]) for row in rows]
+
+    def command(self):
+        return [str(BUILD / "mintmarkd"), "--config", str(self.config_file)]
+
+    def spawn(self, **options):
+        self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options
+            )
+
+    def start(self, **options):
+        """Start mintmarkd and wait until it says it is ready."""
+        self.spawn(**options)
+        ready = wait_until(lambda: self.process.poll() is not None or self.events("ready"))
+        if self.process.poll() is not None or not ready:
+            code = self.process.poll()
+            self.kill()
+            raise DidNotStart(f"exit status {code}\n{self.log()}")
+        self.port = int(self.events("ready")[-1]["listen"].rpartition(":")[2])
+        return self
+
+    def fail_to_start(self, **options):
+        """Start mintmarkd, which must end by itself: its exit status and what it logged."""
+        self.spawn(**options)
+        status = self.process.wait(PATIENCE)
+        self._check_remains()
+        self.process = None
+        return status, self.log()
+
+    def log(self):
+        """What this start of the service has logged so far."""
+        with open(self.log_file, "rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def events(self, name=None):
+        lines = [line for line in self.log().split("\n")[:-1] if line.startswith("{")]
+        return [event for event in map(json.loads, lines) if name in (None, event["event"])]
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def reload(self):
+        """SIGHUP, and the event that tells how it went."""
+        before = len(self._reloads())
+        self.signal(signal.SIGHUP)
+        assert wait_until(lambda: len(self._reloads()) > before), f"no word of the reload\n{self.log()}"
+        return self._reloads()[-1]
+
+    def _reloads(self):
+        return [event for event in self.events() if event["event"] in ("reloaded", "reload_refused")]
+
+    def workers(self):
+        """The pids of the live mintmark-hsm processes."""
+        found = processes().items()
+        return [pid for pid, (name, parent, _, _) in found if parent == self.process.pid and name == "mintmark-hsm"]
+
+    def stop(self):
+        """SIGTERM; the service must drain, exit with 0 and leave nothing behind."""
+        self.signal(signal.SIGTERM)
+        status = self.process.wait(PATIENCE)
+        assert status == 0, f"exit status {status}\n{self.log()}"
+        self._check_remains()
+        self.process = None
+
+    def kill(self):
+        """SIGKILL the service; its workers must follow by themselves."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+        self._check_remains()
+        self.process = None
+
+    def ensure_stopped(self):
+        if self.process and self.process.poll() is None:
+            self.stop()
+
+    def _check_remains(self):
+        session, folder = self.process.pid, str(self.folder).encode()
+        left = lambda: [p for p, (_, _, s, line) in processes().items() if s == session or folder in line]
+        assert wait_until(lambda: not left(), 20), f"left behind: {[processes().get(pid) for pid in left()]}"
+        log = self.log()
+        assert not SANITIZER_REPORT.search(log), log
+        self.check_secrets(log.encode(), "the log")
+
+    def check_secrets(self, data, where):
+        assert self.pin.encode() not in data, f"the PIN is in {where}"
+        assert not JWT.search(data), f"a JWT is in {where}"
+
+    # --- talking to it
+
+    def tls(self, credential=None, version=None):
+        return tls_context(self.server_ca.file, credential, version)
+
+    def client(self, credential="ci", **options):
+        """An HTTPS client with a certificate: a Credential, the name of one of ours, or None for none."""
+        return Client(self.port, self.tls(self._credential(credential)), **options)
+
+    def raw(self, credential="ci", **options):
+        return RawConnection(self.port, self.tls(self._credential(credential)), **options)
+
+    def _credential(self, credential):
+        return getattr(self, credential) if isinstance(credential, str) else credential
+
+    def ask(self, credential="ci", **changes):
+        """Ask for a token: the usual request with `changes`; None leaves a member out."""
+        with self.client(credential) as client:
+            return client.post(TOKENS, token_request(**changes))
+
+    def issue(self, credential="ci", **changes):
+        """Ask for a token and get it."""
+        reply = self.ask(credential, **changes)
+        assert reply.status == 201, (reply.status, reply.body)
+        return reply.json
+
+    def jwks(self):
+        with self.client(None) as client:
+            return client.get("/.well-known/jwks.json").json
+
+
+def token_request(**changes):
+    request = {"tenant_id": "acme", "scopes": ["read:repo"], "resource_id": REPOSITORY, "ttl_seconds": 300}
+    request.update(copy.deepcopy(changes))
+    return {name: value for name, value in request.items() if value is not None}
+
+
+def assert_problem(reply, status, code):
+    """The reply is an RFC 9457 problem document with that stable code."""
+    assert (reply.status, reply.headers.get("content-type")) == (status, "application/problem+json"), reply
+    problem = reply.json
+    assert problem["code"] == code, problem
+    assert problem["status"] == status
+    assert problem["title"]
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22}", problem["request_id"]), problem
+    return problem
+
+
+def without_request_id(reply):
+    """A problem document's bytes and the status, with the one part that may differ taken out."""
+    return reply.status, reply.body.replace(reply.json["request_id"].encode(), b"")

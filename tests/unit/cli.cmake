@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+mm_unit_test(client LINK mm_client)
+target_compile_definitions(test_client PRIVATE MM_TEST_SUPPORT="${PROJECT_SOURCE_DIR}/tests/support")

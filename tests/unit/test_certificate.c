@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which client certificates a tenant's CA stands behind, and how strangers are kept from learning more than that it doesn't.
+ */
+#include "crypto/certificate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include "tests/support/make_certificate.h"
+
+static const char URI[] = "URI:spiffe://acme.example/ci/build";
+
+static struct test_certificate *root;
+static struct mm_trust *trust;
+
+static struct mm_trust *trust_in(const struct test_certificate *first, const struct test_certificate *second)
+{
+    mm_cleanup(free) char *pem = test_certificates_pem(first, second);
+    struct mm_error err = {0};
+    struct mm_trust *parsed = mm_trust_parse(pem, strlen(pem), &err);
+    assert_string_equal(err.message, "");
+    assert_non_null(parsed);
+    return parsed;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    root = make_ca("Acme CA", NULL);
+    trust = trust_in(root, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    mm_trust_free(trust);
+    test_certificate_free(root);
+    return 0;
+}
+
+static struct mm_certificate *parse(const struct test_certificate *leaf, const struct test_certificate *intermediate,
+                                    struct mm_error *err)
+{
+    struct mm_bytes chain[2] = {test_certificate_der(leaf)};
+    if (intermediate)
+        chain[1] = test_certificate_der(intermediate);
+    return mm_certificate_parse(chain, intermediate ? 2 : 1, err);
+}
+
+static enum mm_code verify_at(const struct mm_trust *anchors, const struct test_certificate *leaf,
+                              const struct test_certificate *intermediate, int64_t now, struct mm_error *ret_err)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, &err);
+    assert_string_equal(err.message, "");
+    int64_t not_after = -1;
+    bool verified = mm_trust_verify(anchors, certificate, now, &not_after, &err);
+    assert_int_equal(verified, err.code == MM_OK);
+    assert_int_equal(not_after == -1, !verified);
+    if (ret_err)
+        *ret_err = err;
+    return err.code;
+}
+
+static enum mm_code verify(const struct test_certificate *leaf, const struct test_certificate *intermediate)
+{
+    return verify_at(trust, leaf, intermediate, TEST_NOW, NULL);
+}
+
+/* The verdict on a leaf of the tenant's CA that follows `spec`, which needs no issuer. */
+static enum mm_code verdict_on(struct certificate_spec spec)
+{
+    spec.issuer = root;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_certificate(&spec);
+    return verify(leaf, NULL);
+}
+
+/* The verdict on a good leaf below an intermediate of the tenant's CA that follows `spec`. */
+static enum mm_code verdict_below(struct certificate_spec spec)
+{
+    spec.common_name = "Intermediate";
+    spec.issuer = root;
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate = make_certificate(&spec);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
+    return verify(leaf, intermediate);
+}
+
+static void client_certificate_of_the_tenants_ca_is_accepted(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    int64_t not_after;
+    assert_true(mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err));
+    assert_int_equal(not_after, TEST_NOT_AFTER);
+    assert_int_equal(mm_certificate_not_after(certificate), TEST_NOT_AFTER);
+}
+
+static void the_chains_earliest_end_counts(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate =
+        make_certificate(&(struct certificate_spec){
+            .common_name = "Intermediate",
+            .issuer = root,
+            .basic_constraints = "critical,CA:TRUE",
+            .not_after = TEST_NOW + 600,
+        });
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, &err);
+    int64_t not_after;
+    assert_true(mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err));
+    assert_int_equal(not_after, TEST_NOW + 600);
+}
+
+static void missing_intermediate_makes_a_stranger(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate = make_ca("Intermediate", root);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
+    assert_int_equal(verify(leaf, intermediate), MM_OK);
+    assert_int_equal(verify(leaf, NULL), MM_ACCESS_DENIED);
+}
+
+static void intermediate_alone_may_be_the_anchor(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate = make_ca("Intermediate", root);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
+    mm_cleanup(test_certificate_free) struct test_certificate *sibling = make_client(root, URI);
+    mm_cleanup(mm_trust_free) struct mm_trust *narrow = trust_in(intermediate, NULL);
+    assert_int_equal(verify_at(narrow, leaf, NULL, TEST_NOW, NULL), MM_OK);
+    assert_int_equal(verify_at(narrow, leaf, intermediate, TEST_NOW, NULL), MM_OK);
+    assert_int_equal(verify_at(narrow, sibling, NULL, TEST_NOW, NULL), MM_ACCESS_DENIED);
+    assert_int_equal(verify_at(narrow, sibling, root, TEST_NOW, NULL), MM_ACCESS_DENIED);
+}
+
+static void certificate_of_another_ca_of_the_same_name_is_a_stranger(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *impostor = make_ca("Acme CA", NULL);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(impostor, URI);
+    assert_int_equal(verify(leaf, NULL), MM_ACCESS_DENIED);
+    assert_int_equal(verify(leaf, impostor), MM_ACCESS_DENIED);
+}
+
+static void stranger_learns_nothing_from_an_expired_certificate(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *impostor = make_ca("Acme CA", NULL);
+    mm_cleanup(test_certificate_free) struct test_certificate *expired = make_certificate(
+        &(struct certificate_spec){.common_name = "client", .issuer = impostor, .not_after = TEST_NOW - 1});
+    assert_int_equal(verify(expired, NULL), MM_ACCESS_DENIED);
+    assert_int_equal(verify(expired, impostor), MM_ACCESS_DENIED);
+}
+
+static void self_signed_certificate_is_a_stranger(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(NULL, URI);
+    assert_int_equal(verify(leaf, NULL), MM_ACCESS_DENIED);
+}
+
+static void system_cas_are_not_trusted(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *public_ca = make_ca("Public CA", NULL);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(public_ca, URI);
+    char path[] = "/tmp/mm-test-ca-XXXXXX";
+    int fd = mkstemp(path);
+    mm_cleanup(free) char *pem = test_certificates_pem(public_ca, NULL);
+    assert_int_equal(write(fd, pem, strlen(pem)), strlen(pem));
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(setenv("SSL_CERT_FILE", path, 1), 0);
+    assert_int_equal(verify(leaf, NULL), MM_ACCESS_DENIED);
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void validity_is_checked_to_the_second(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_certificate(&(struct certificate_spec){
+        .issuer = root, .extended_key_usage = "clientAuth", .not_before = TEST_NOW, .not_after = TEST_NOW + 60});
+    struct mm_error err;
+    assert_int_equal(verify_at(trust, leaf, NULL, TEST_NOW, NULL), MM_OK);
+    assert_int_equal(verify_at(trust, leaf, NULL, TEST_NOW + 59, NULL), MM_OK);
+    assert_int_equal(verify_at(trust, leaf, NULL, TEST_NOW + 61, &err), MM_CERTIFICATE_INVALID);
+    assert_non_null(strstr(err.message, "expired"));
+    assert_int_equal(verify_at(trust, leaf, NULL, TEST_NOW - 1, &err), MM_CERTIFICATE_INVALID);
+    assert_non_null(strstr(err.message, "not yet valid"));
+}
+
+static void expired_ca_is_refused(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.issuer = root,
+                                                    .extended_key_usage = "clientAuth",
+                                                    .not_after = TEST_NOT_AFTER + 1000});
+    assert_int_equal(verify_at(trust, leaf, NULL, TEST_NOT_AFTER + 500, NULL), MM_CERTIFICATE_INVALID);
+    assert_int_equal(verdict_below((struct certificate_spec){
+                         .basic_constraints = "critical,CA:TRUE",
+                         .not_after = TEST_NOW - 1,
+                     }),
+                     MM_CERTIFICATE_INVALID);
+}
+
+static void renewed_ca_serves_beside_its_expired_self(void **state)
+{
+    (void)state;
+    struct certificate_spec spec = {.common_name = "Acme CA",
+                                    .key = root->key,
+                                    .basic_constraints = "critical,CA:TRUE",
+                                    .not_after = TEST_NOW - 1};
+    mm_cleanup(test_certificate_free) struct test_certificate *old = make_certificate(&spec);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    mm_cleanup(mm_trust_free) struct mm_trust *old_first = trust_in(old, root);
+    mm_cleanup(mm_trust_free) struct mm_trust *new_first = trust_in(root, old);
+    assert_int_equal(verify_at(old_first, leaf, NULL, TEST_NOW, NULL), MM_OK);
+    assert_int_equal(verify_at(new_first, leaf, NULL, TEST_NOW, NULL), MM_OK);
+}
+
+static void certificate_without_client_auth_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "clientAuth"}), MM_OK);
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "serverAuth,clientAuth"}), MM_OK);
+    assert_int_equal(verdict_on((struct certificate_spec){0}), MM_CERTIFICATE_INVALID);
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "serverAuth"}), MM_CERTIFICATE_INVALID);
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "anyExtendedKeyUsage"}),
+                     MM_CERTIFICATE_INVALID);
+}
+
+static void key_usage_must_suit_a_client(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict_on(
+                         (struct certificate_spec){.extended_key_usage = "clientAuth", .key_usage = "keyEncipherment"}),
+                     MM_CERTIFICATE_INVALID);
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "clientAuth",
+                                                          .key_usage = "digitalSignature,keyCertSign"}),
+                     MM_CERTIFICATE_INVALID);
+}
+
+static void ca_is_no_client(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict_on(
+                         (struct certificate_spec){.basic_constraints = "CA:TRUE", .extended_key_usage = "clientAuth"}),
+                     MM_CERTIFICATE_INVALID);
+    assert_int_equal(verify(root, NULL), MM_CERTIFICATE_INVALID);
+}
+
+static void client_cannot_issue_clients(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict_below((struct certificate_spec){.basic_constraints = "critical,CA:TRUE"}), MM_OK);
+    assert_int_equal(verdict_below((struct certificate_spec){.extended_key_usage = "clientAuth"}), MM_ACCESS_DENIED);
+    assert_int_equal(verdict_below((struct certificate_spec){.basic_constraints = "CA:FALSE"}), MM_ACCESS_DENIED);
+    assert_int_equal(verdict_below((struct certificate_spec){.key_usage = "keyCertSign"}), MM_ACCESS_DENIED);
+    assert_int_equal(verdict_below((struct certificate_spec){.basic_constraints = "critical,CA:TRUE",
+                                                             .key_usage = "digitalSignature"}),
+                     MM_ACCESS_DENIED);
+}
+
+static void expired_client_cannot_issue_clients_either(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict_below((struct certificate_spec){.key_usage = "keyCertSign", .not_after = TEST_NOW - 1}),
+                     MM_ACCESS_DENIED);
+}
+
+static void ca_for_servers_only_cannot_issue_clients(void **state)
+{
+    (void)state;
+    struct certificate_spec spec = {.basic_constraints = "critical,CA:TRUE", .extended_key_usage = "serverAuth"};
+    assert_int_equal(verdict_below(spec), MM_ACCESS_DENIED);
+    spec.extended_key_usage = "serverAuth,clientAuth";
+    assert_int_equal(verdict_below(spec), MM_OK);
+}
+
+static void limits_that_a_ca_sets_hold(void **state)
+{
+    (void)state;
+    struct certificate_spec spec = {.basic_constraints = "critical,CA:TRUE",
+                                    .name_constraints = "permitted;URI:acme.example"};
+    assert_int_equal(verdict_below(spec), MM_OK);
+    spec.name_constraints = "permitted;URI:other.example";
+    assert_int_equal(verdict_below(spec), MM_ACCESS_DENIED);
+
+    mm_cleanup(test_certificate_free) struct test_certificate *last =
+        make_certificate(&(struct certificate_spec){.common_name = "Last CA",
+                                                    .basic_constraints = "critical,CA:TRUE,pathlen:0",
+                                                    .key_usage = "keyCertSign"});
+    mm_cleanup(test_certificate_free) struct test_certificate *below = make_ca("Below", last);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(below, URI);
+    mm_cleanup(mm_trust_free) struct mm_trust *anchors = trust_in(last, NULL);
+    assert_int_equal(verify_at(anchors, leaf, below, TEST_NOW, NULL), MM_ACCESS_DENIED);
+}
+
+static void weak_signatures_and_keys_count_for_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "clientAuth", .rsa_bits = 2048}),
+                     MM_OK);
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "clientAuth", .digest = "SHA1"}),
+                     MM_ACCESS_DENIED);
+    assert_int_equal(verdict_on((struct certificate_spec){.extended_key_usage = "clientAuth", .rsa_bits = 1024}),
+                     MM_ACCESS_DENIED);
+    assert_int_equal(verdict_below(
+                         (struct certificate_spec){.basic_constraints = "critical,CA:TRUE", .digest = "SHA1"}),
+                     MM_ACCESS_DENIED);
+}
+
+static void no_flipped_bit_survives(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    for (size_t i = 0; i < leaf->der_length; i++) {
+        leaf->der[i] ^= 0x01;
+        struct mm_error err = {0};
+        mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+        int64_t not_after;
+        assert_false(certificate && mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err));
+        leaf->der[i] ^= 0x01;
+    }
+    assert_int_equal(verify(leaf, NULL), MM_OK);
+}
+
+static void what_is_not_exactly_der_is_refused(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    mm_cleanup(free) uint8_t *longer = calloc(1, leaf->der_length + 1);
+    memcpy(longer, leaf->der, leaf->der_length);
+    struct mm_bytes bytes = {longer, leaf->der_length + 1};
+    struct mm_error err = {0};
+    assert_null(mm_certificate_parse(&bytes, 1, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+    for (bytes.length = 0; bytes.length < leaf->der_length; bytes.length++)
+        assert_null(mm_certificate_parse(&bytes, 1, &err));
+}
+
+static void chain_is_bounded(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    struct mm_bytes chain[MM_CHAIN_MAX + 1];
+    for (size_t i = 0; i < MM_ARRAY_SIZE(chain); i++)
+        chain[i] = test_certificate_der(leaf);
+    struct mm_error err = {0};
+    assert_null(mm_certificate_parse(chain, 0, &err));
+    assert_null(mm_certificate_parse(chain, MM_CHAIN_MAX + 1, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+    err = (struct mm_error){0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *most = mm_certificate_parse(chain, MM_CHAIN_MAX, &err);
+    assert_non_null(most);
+}
+
+static void huge_certificate_is_refused(void **state)
+{
+    (void)state;
+    mm_cleanup(free) char *name = calloc(1, MM_CERTIFICATE_MAX + 1);
+    memset(name, 'a', MM_CERTIFICATE_MAX);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.issuer = root, .raw_name = {GEN_URI, name, MM_CERTIFICATE_MAX}});
+    struct mm_error err = {0};
+    assert_null(parse(leaf, NULL, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+}
+
+static void names_come_from_the_alternative_names(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(
+        root,
+        "URI:spiffe://acme.example/a,DNS:Build.ACME.example,URI:https://acme.example/B,email:a@b.example,IP:127.0.0.1");
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    assert_int_equal(mm_certificate_n_uris(certificate), 2);
+    assert_string_equal(mm_certificate_uri(certificate, 0), "spiffe://acme.example/a");
+    assert_string_equal(mm_certificate_uri(certificate, 1), "https://acme.example/B");
+    assert_int_equal(mm_certificate_n_dns(certificate), 1);
+    assert_string_equal(mm_certificate_dns(certificate, 0), "build.acme.example");
+    char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+    mm_sha256_hex(leaf->der, leaf->der_length, fingerprint);
+    assert_string_equal(mm_certificate_fingerprint(certificate), fingerprint);
+}
+
+static void common_name_is_no_name(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.common_name = "build.acme.example", .issuer = root});
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    assert_int_equal(mm_certificate_n_dns(certificate), 0);
+    assert_int_equal(mm_certificate_n_uris(certificate), 0);
+    assert_string_equal(mm_certificate_subject(certificate), "CN=build.acme.example");
+}
+
+static void subject_cannot_be_forged_by_its_values(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_certificate(
+        &(struct certificate_spec){.organization = "Acme", .common_name = "a,O=Acme+\xc3\xa9", .issuer = root});
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    assert_string_equal(mm_certificate_subject(certificate), "CN=a\\,O=Acme\\+\\C3\\A9,O=Acme");
+}
+
+static void assert_name_refused(int type, const char *name, size_t length)
+{
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.issuer = root, .raw_name = {type, name, length}});
+    struct mm_error err = {0};
+    assert_null(parse(leaf, NULL, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+}
+
+static void name_with_a_nul_or_other_than_ascii_is_refused(void **state)
+{
+    (void)state;
+    assert_name_refused(GEN_URI, "spiffe://acme.example/ci\0.evil.example", 38);
+    assert_name_refused(GEN_DNS, "acme.example\0.evil.example", 26);
+    assert_name_refused(GEN_DNS, "acme.example\0", 13);
+    assert_name_refused(GEN_DNS, "acme .example", 13);
+    assert_name_refused(GEN_URI, "spiffe://acme\nadmin", 19);
+    assert_name_refused(GEN_URI, "spiffe://acm\xc3\xa9", 14);
+    assert_name_refused(GEN_DNS, "", 0);
+}
+
+static void nul_in_the_subject_is_refused(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.common_name = "buildXevil", .issuer = root});
+    uint8_t *name = memmem(leaf->der, leaf->der_length, "buildXevil", 10);
+    assert_non_null(name);
+    name[5] = '\0';
+    struct mm_error err = {0};
+    assert_null(parse(leaf, NULL, &err));
+    assert_non_null(strstr(err.message, "NUL"));
+}
+
+static struct mm_certificate *parse_with_uris(size_t n, struct mm_error *err)
+{
+    char names[MM_CERTIFICATE_NAMES_MAX * 32 + 64] = "";
+    for (size_t i = 0; i < n; i++)
+        (void)snprintf(names + strlen(names), sizeof names - strlen(names), "%sURI:spiffe://a/%zu", i ? "," : "", i);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, names);
+    return parse(leaf, NULL, err);
+}
+
+static void thirty_three_names_are_refused(void **state)
+{
+    (void)state;
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *most = parse_with_uris(MM_CERTIFICATE_NAMES_MAX, &err);
+    assert_int_equal(mm_certificate_n_uris(most), MM_CERTIFICATE_NAMES_MAX);
+    assert_null(parse_with_uris(MM_CERTIFICATE_NAMES_MAX + 1, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+}
+
+static void assert_trust_refused(const char *pem)
+{
+    struct mm_error err = {0};
+    assert_null(mm_trust_parse(pem, strlen(pem), &err));
+    assert_int_equal(err.code, MM_CONFIG_INVALID);
+}
+
+static void trust_holds_sound_cas_only(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    mm_cleanup(test_certificate_free) struct test_certificate *weak = make_certificate(
+        &(struct certificate_spec){.common_name = "weak", .rsa_bits = 1024, .basic_constraints = "critical,CA:TRUE"});
+    mm_cleanup(free) char *client = test_certificates_pem(root, leaf);
+    mm_cleanup(free) char *small = test_certificates_pem(weak, NULL);
+    mm_cleanup(free) char *good = test_certificates_pem(root, NULL);
+    mm_cleanup(free) char *cut = strndup(good, strlen(good) - 40);
+    assert_trust_refused("");
+    assert_trust_refused("no certificate here\n");
+    assert_trust_refused(client);
+    assert_trust_refused(small);
+    assert_trust_refused(cut);
+}
+
+static void trust_refuses_a_file_with_a_private_key(void **state)
+{
+    (void)state;
+    BIO *pem = BIO_new(BIO_s_mem());
+    assert_true(PEM_write_bio_X509(pem, root->x509));
+    assert_true(PEM_write_bio_PrivateKey(pem, root->key, NULL, NULL, 0, NULL, NULL));
+    assert_int_equal(BIO_write(pem, "", 1), 1);
+    char *text;
+    (void)BIO_get_mem_data(pem, &text);
+    assert_trust_refused(text);
+    BIO_free_all(pem);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(client_certificate_of_the_tenants_ca_is_accepted),
+        cmocka_unit_test(the_chains_earliest_end_counts),
+        cmocka_unit_test(missing_intermediate_makes_a_stranger),
+        cmocka_unit_test(intermediate_alone_may_be_the_anchor),
+        cmocka_unit_test(certificate_of_another_ca_of_the_same_name_is_a_stranger),
+        cmocka_unit_test(stranger_learns_nothing_from_an_expired_certificate),
+        cmocka_unit_test(self_signed_certificate_is_a_stranger),
+        cmocka_unit_test(system_cas_are_not_trusted),
+        cmocka_unit_test(validity_is_checked_to_the_second),
+        cmocka_unit_test(expired_ca_is_refused),
+        cmocka_unit_test(renewed_ca_serves_beside_its_expired_self),
+        cmocka_unit_test(certificate_without_client_auth_is_refused),
+        cmocka_unit_test(key_usage_must_suit_a_client),
+        cmocka_unit_test(ca_is_no_client),
+        cmocka_unit_test(client_cannot_issue_clients),
+        cmocka_unit_test(expired_client_cannot_issue_clients_either),
+        cmocka_unit_test(ca_for_servers_only_cannot_issue_clients),
+        cmocka_unit_test(limits_that_a_ca_sets_hold),
+        cmocka_unit_test(weak_signatures_and_keys_count_for_nothing),
+        cmocka_unit_test(no_flipped_bit_survives),
+        cmocka_unit_test(what_is_not_exactly_der_is_refused),
+        cmocka_unit_test(chain_is_bounded),
+        cmocka_unit_test(huge_certificate_is_refused),
+        cmocka_unit_test(names_come_from_the_alternative_names),
+        cmocka_unit_test(common_name_is_no_name),
+        cmocka_unit_test(subject_cannot_be_forged_by_its_values),
+        cmocka_unit_test(name_with_a_nul_or_other_than_ascii_is_refused),
+        cmocka_unit_test(nul_in_the_subject_is_refused),
+        cmocka_unit_test(thirty_three_names_are_refused),
+        cmocka_unit_test(trust_holds_sound_cas_only),
+        cmocka_unit_test(trust_refuses_a_file_with_a_private_key),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "issue/draft.h"
+
+#define RESOURCE "urc-0194b726b34e72b0b45550b88a967076"
+
+static const int64_t NOW = 1700000000;
+
+static int64_t fixed_now(void *context)
+{
+    (void)context;
+    return NOW;
+}
+
+static bool fixed_random(void *context, void *out, size_t length)
+{
+    (void)context;
+    memset(out, 0xa5, length);
+    return true;
+}
+
+static bool no_random(void *context, void *out, size_t length)
+{
+    (void)context;
+    (void)out;
+    (void)length;
+    return false;
+}
+
+static char *AUDIENCES[] = {"lore.example"};
+static char *TWO_AUDIENCES[] = {"lore.example", "other.example"};
+static char *RESOURCES[] = {RESOURCE, "urc-two"};
+static char *PATTERNS[] = {"urc-*"};
+static char *ACTIONS[] = {"read"};
+static char *SCOPES[] = {"read:repo", "read:blob"};
+static const char *const WANTED[] = {"read:repo"};
+
+/* A policy of one tenant, one account and one grant, and a request it allows. */
+struct world {
+    struct mm_clock clock;
+    struct mm_random random;
+    struct mm_key key;
+    struct mm_issuer_parts parts;
+    struct mm_policy policy;
+    struct mm_grant grant;
+    struct mm_account account;
+    struct mm_tenant tenant;
+    struct mm_principal principal;
+    struct mm_token_request request;
+    struct mm_decision decision;
+};
+
+static void make_world(struct world *world)
+{
+    *world = (struct world){
+        .clock = {.unix_seconds = fixed_now},
+        .random = {.fill = fixed_random},
+        .key = {.kid = "the-kid", .algorithm = MM_ES256},
+        .policy = {.digest = "policy-digest"},
+        .grant = {.scopes = {SCOPES, 2}, .resources = {RESOURCES, 2}, .ttl_default = 600, .ttl_max = 900, .line = 12},
+        .account = {.id = "ci", .identity = "acme/ci", .name = "Acme CI", .n_grants = 1},
+        .tenant = {.id = "acme", .env = "test", .audience = {AUDIENCES, 1}, .max_ttl = 900, .n_accounts = 1},
+        .principal = {.not_after = NOW + 86400, .credential = "mtls", .fingerprint = "f1"},
+        .request = {.scopes = WANTED, .n_scopes = 1},
+        .decision = {.ttl = 600},
+    };
+    world->tenant.envelope = (struct mm_envelope){
+        .audiences = {TWO_AUDIENCES, 2},
+        .resources = {PATTERNS, 1},
+        .actions = {ACTIONS, 1},
+    };
+    world->parts = (struct mm_issuer_parts){
+        .issuer_url = "https://mint.example",
+        .key = &world->key,
+        .clock = &world->clock,
+        .random = &world->random,
+        .max_ttl = 3600,
+    };
+    world->account.grants = &world->grant;
+    world->tenant.accounts = &world->account;
+    world->principal.tenant = &world->tenant;
+    world->principal.account = &world->account;
+    world->decision.grant = &world->grant;
+}
+
+static bool draft(struct world *world, struct mm_draft *ret_draft, struct mm_error *err)
+{
+    return mm_draft_make(&world->parts, &world->policy, &world->principal, &world->request, &world->decision, "req-1",
+                         ret_draft, err);
+}
+
+static void assert_refused(struct world *world, enum mm_code code)
+{
+    struct mm_draft made = {.issued_at = 7};
+    struct mm_error err = {0};
+    assert_false(draft(world, &made, &err));
+    assert_int_equal(err.code, code);
+    assert_int_equal(made.issued_at, 7);
+}
+
+static void draft_carries_what_the_decision_allows(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    struct mm_error err = {0};
+    assert_true(draft(&world, &made, &err));
+    assert_string_equal(mm_json_string(made.claims, "iss"), "https://mint.example");
+    assert_string_equal(mm_json_string(made.claims, "sub"), "acme/ci");
+    assert_string_equal(mm_json_string(made.claims, "scope"), "read:repo");
+    assert_string_equal(mm_json_string(made.claims, "aud"), "lore.example");
+    assert_int_equal(mm_json_integer(made.claims, "iat", 0), NOW);
+    assert_int_equal(mm_json_integer(made.claims, "exp", 0), NOW + 600);
+    assert_int_equal(json_array_size(json_object_get(made.claims, "resources")), 2);
+    assert_true(json_is_false(json_object_get(made.claims, "is_service_account")));
+}
+
+static void requested_resource_replaces_the_grants(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.request.resource_id = RESOURCE;
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    json_t *resources = json_object_get(made.claims, "resources");
+    assert_int_equal(json_array_size(resources), 1);
+    assert_string_equal(mm_json_string(json_array_get(resources, 0), "resource_id"), RESOURCE);
+}
+
+static void entry_names_account_rule_policy_and_claims_digest_but_no_token(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    char digest[MM_SHA256_HEX_LENGTH + 1];
+    mm_sha256_hex(made.payload, strlen(made.payload), digest);
+    assert_string_equal(mm_json_string(made.entry, "claims_sha256"), digest);
+    assert_string_equal(mm_json_string(made.entry, "account"), "acme/ci");
+    assert_string_equal(mm_json_string(made.entry, "jti"), made.jti);
+    assert_string_equal(mm_json_string(made.entry, "kid"), "the-kid");
+    assert_string_equal(mm_json_string(made.entry, "policy"), "policy-digest");
+    assert_int_equal(mm_json_integer(json_object_get(made.entry, "rule"), "line", 0), 12);
+    mm_cleanup(free) char *text = mm_json_compact(made.entry, NULL);
+    assert_null(strstr(text, "eyJ"));
+    assert_null(strstr(text, "preferred_username"));
+}
+
+static void token_ends_with_its_certificate(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.principal.not_after = NOW + 90;
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    assert_int_equal(made.expires_at, NOW + 90);
+    assert_int_equal(mm_json_integer(made.claims, "exp", 0), NOW + 90);
+    assert_int_equal(mm_json_integer(made.entry, "exp", 0), NOW + 90);
+}
+
+static void certificate_that_ends_now_gets_nothing(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.principal.not_after = NOW;
+    assert_refused(&world, MM_CERTIFICATE_INVALID);
+}
+
+static void decision_outside_the_envelope_makes_no_claims(void **state)
+{
+    (void)state;
+    static const char *const WRITE[] = {"write:repo"};
+    static const char *const PREFIX_OF_AN_ACTION[] = {"rea:repo"};
+    static char *foreign[] = {"other-1"};
+    struct world world;
+    make_world(&world);
+    world.request.scopes = WRITE;
+    assert_refused(&world, MM_INTERNAL);
+    make_world(&world);
+    world.request.scopes = PREFIX_OF_AN_ACTION;
+    assert_refused(&world, MM_INTERNAL);
+    make_world(&world);
+    world.grant.resources = (struct mm_strings){foreign, 1};
+    assert_refused(&world, MM_INTERNAL);
+    make_world(&world);
+    world.request.audience = "stranger.example";
+    assert_refused(&world, MM_INTERNAL);
+}
+
+static void lifetime_over_a_cap_makes_no_claims(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.decision.ttl = 901; /* the tenant's cap is 900 */
+    assert_refused(&world, MM_INTERNAL);
+    make_world(&world);
+    world.parts.max_ttl = 599;
+    assert_refused(&world, MM_INTERNAL);
+    make_world(&world);
+    world.decision.ttl = 0;
+    assert_refused(&world, MM_INTERNAL);
+}
+
+static void without_randomness_there_is_no_token(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.random.fill = no_random;
+    assert_refused(&world, MM_INTERNAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(draft_carries_what_the_decision_allows),
+        cmocka_unit_test(requested_resource_replaces_the_grants),
+        cmocka_unit_test(entry_names_account_rule_policy_and_claims_digest_but_no_token),
+        cmocka_unit_test(token_ends_with_its_certificate),
+        cmocka_unit_test(certificate_that_ends_now_gets_nothing),
+        cmocka_unit_test(decision_outside_the_envelope_makes_no_claims),
+        cmocka_unit_test(lifetime_over_a_cap_makes_no_claims),
+        cmocka_unit_test(without_randomness_there_is_no_token),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
