@@ -29,11 +29,11 @@ struct mm_engine {
 MM_DEFINE_CLEANUP(EVP_MD_CTX, EVP_MD_CTX_free);
 MM_DEFINE_CLEANUP(ECDSA_SIG, ECDSA_SIG_free);
 
-/* Fail with what OpenSSL's queue says last, the closest to the cause of what libp11 puts there, and empty the queue. */
+/* Fail with what OpenSSL's queue says first, the closest to the cause of what libp11 puts there, and empty the queue. */
 static bool engine_fail(struct mm_error *err, const char *what)
 {
     char reason[256] = "no reason given";
-    unsigned long error = ERR_peek_last_error();
+    unsigned long error = ERR_peek_error();
     if (error)
         ERR_error_string_n(error, reason, sizeof reason);
     ERR_clear_error();
@@ -42,14 +42,10 @@ static bool engine_fail(struct mm_error *err, const char *what)
 
 bool mm_engine_can_serve(const struct mm_module *module, const struct mm_key *key, bool *ret_can, struct mm_error *err)
 {
-    mm_cleanup(free) struct mm_key_info *infos = NULL;
-    size_t n = 0;
-    if (!mm_key_list(module, &infos, &n, err))
+    bool are_known = false;
+    if (!mm_key_all_are_rsa_or_ec(module, &are_known, err))
         return false;
-    bool can = strlen(mm_key_info(key)->id) <= 2 * ENGINE_ID_MAX;
-    for (size_t i = 0; i < n; i++)
-        can = can && infos[i].is_supported && infos[i].type != MM_KEY_ED25519;
-    *ret_can = can;
+    *ret_can = are_known && strlen(mm_key_info(key)->id) <= 2 * ENGINE_ID_MAX;
     return true;
 }
 

@@ -8,9 +8,9 @@
 #include "util/base64url.h"
 
 enum {
-    PARAMS_MAX = 64,   /* CKA_EC_PARAMS of the curves that count */
-    POINT_MAX = 128,   /* CKA_EC_POINT of P-384 with its wrapping: 99 */
-    MODULUS_MAX = 513, /* RSA-4096, with a leading zero */
+    PARAMS_MAX = 64,    /* CKA_EC_PARAMS of the curves that count */
+    POINT_MAX = 128,    /* CKA_EC_POINT of P-384 with its wrapping: 99 */
+    MODULUS_MAX = 2049, /* RSA-16384 with a leading zero: too long, but then it is known why */
     EXPONENT_MAX = 16,
 };
 
@@ -86,6 +86,7 @@ static void judge_custody(struct mm_key_info *info)
         const char *reason;
     } rules[] = {
         {!info->is_supported, "it is of no supported type (RSA 2048-4096, P-256, P-384, Ed25519)"},
+        {!info->kid[0], "its public key can't be read"},
         {!info->id[0], "CKA_ID is empty or too long"},
         {!info->label[0], "CKA_LABEL is empty, too long or not text"},
         {!info->is_private, "CKA_PRIVATE isn't true"},
@@ -303,6 +304,23 @@ bool mm_key_list(const struct mm_module *module, struct mm_key_info **ret_infos,
     }
     *ret_infos = MM_TAKE(infos);
     *ret_n = n;
+    return true;
+}
+
+bool mm_key_all_are_rsa_or_ec(const struct mm_module *module, bool *ret_are, struct mm_error *err)
+{
+    mm_cleanup(free) CK_OBJECT_HANDLE *objects = NULL;
+    size_t n = 0;
+    if (!find_private(module, NULL, 0, &objects, &n, err))
+        return false;
+    bool are = true;
+    for (size_t i = 0; i < n && are; i++) {
+        struct mm_key_info info = {0};
+        if (!read_type(module, objects[i], &info, err))
+            return false;
+        are = info.is_supported && info.type != MM_KEY_ED25519;
+    }
+    *ret_are = are;
     return true;
 }
 

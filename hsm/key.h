@@ -51,6 +51,9 @@ const char *mm_key_info_describe(const struct mm_key_info *info, char *out, size
 MM_MUST_USE bool mm_key_list(const struct mm_module *module, struct mm_key_info **ret_infos, size_t *ret_n,
                              struct mm_error *err);
 
+/* Whether every private key of the token is RSA, P-256 or P-384. Reads no more than their types. */
+MM_MUST_USE bool mm_key_all_are_rsa_or_ec(const struct mm_module *module, bool *ret_are, struct mm_error *err);
+
 struct mm_key; /* one private key and its public key; borrows the module */
 
 /*

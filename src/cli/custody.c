@@ -48,7 +48,7 @@ static struct mm_module *open_as_service(const struct mm_config *config, const s
                                          struct mm_error *err)
 {
     mm_cleanup(free) char *latch = mm_latch_path(config, token->name, err);
-    if (!latch || !mm_latch_check(latch, token->name, err))
+    if (!latch || (purpose != MM_MODULE_UNLOCK && !mm_latch_check(latch, token->name, err)))
         return NULL;
     struct mm_error cause = {0};
     struct mm_module *module = mm_module_open(token, pin, purpose, &cause);

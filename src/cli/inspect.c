@@ -4,12 +4,13 @@
  */
 #include "cli/verbs.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli/describe.h"
+#include "cli/judge.h"
 #include "client/http.h"
 #include "token/jws.h"
 #include "util/clock.h"
@@ -37,8 +38,6 @@ const char MM_INSPECT_HELP[] =
     "\n"
     "Example:\n"
     "  mintmark issue … | mintmark inspect --issuer https://mint.example.com\n";
-
-enum { IAT_LEEWAY = 60 /* seconds that the issuer's clock may be ahead */ };
 
 struct inspect_options {
     const char *token_file;
@@ -83,30 +82,48 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct inspe
     return true;
 }
 
+/* All of `fd` into `text`, up to `size` bytes. */
+static bool read_text(int fd, const char *name, char *text, size_t size, size_t *ret_length, struct mm_error *err)
+{
+    size_t length = 0;
+    while (length < size) {
+        ssize_t n = read(fd, text + length, size - length);
+        if (n == 0)
+            break;
+        if (n < 0 && errno != EINTR)
+            return mm_fail(err, MM_FILE, "%s: %s", name, strerror(errno));
+        length += n > 0 ? (size_t)n : 0;
+    }
+    *ret_length = length;
+    return true;
+}
+
 /* The token, without the white space around it. The caller frees it. */
 static char *read_token(const char *file, struct mm_error *err)
 {
-    const char *name = strcmp(file, "-") == 0 ? "/dev/stdin" : file;
-    if (name != file && isatty(STDIN_FILENO))
+    bool is_stdin = strcmp(file, "-") == 0;
+    const char *name = is_stdin ? "standard input" : file;
+    if (is_stdin && isatty(STDIN_FILENO))
         (void)fputs("Paste the token, then Enter and Ctrl-D:\n", stderr);
-    mm_cleanup(mm_close) int fd = name == file ? open(file, O_RDONLY | O_CLOEXEC) : dup(STDIN_FILENO);
-    /* One more than a JWT may have, and room for white space: too long is for the parser to say. */
-    char text[MM_JWT_MAX + 64] = "";
-    size_t length = 0;
-    for (ssize_t n = 1; fd >= 0 && n != 0 && length < sizeof text - 1;) {
-        n = read(fd, text + length, sizeof text - 1 - length);
-        if (n < 0 && errno != EINTR)
-            break;
-        length += n > 0 ? (size_t)n : 0;
-        errno = 0;
-    }
-    if (fd < 0 || errno != 0) {
+    mm_cleanup(mm_close) int fd = is_stdin ? dup(STDIN_FILENO) : open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
         (void)mm_fail(err, MM_FILE, "%s: %s", name, strerror(errno));
         return NULL;
     }
-    text[length] = '\0';
-    const char *start = text + strspn(text, " \t\r\n");
-    char *token = strndup(start, strcspn(start, " \t\r\n"));
+    char text[MM_JWT_MAX + 64]; /* longer than a JWT may be, so that the parser says so */
+    size_t length = 0;
+    if (!read_text(fd, name, text, sizeof text, &length, err))
+        return NULL;
+    if (memchr(text, '\0', length)) {
+        (void)mm_fail(err, MM_TOKEN_INVALID, "%s: not a token: it holds a NUL byte", name);
+        return NULL;
+    }
+    const char *start = text;
+    for (; length > 0 && isspace((unsigned char)*start); start++)
+        length--;
+    while (length > 0 && isspace((unsigned char)start[length - 1]))
+        length--;
+    char *token = strndup(start, length);
     if (!token)
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
     return token;
@@ -152,7 +169,10 @@ static json_t *read_json(const char *file, struct mm_error *err)
 static json_t *discover_jwks(struct mm_http *http, const char *issuer, struct mm_error *err)
 {
     mm_cleanup(free) char *url = NULL;
-    if (asprintf(&url, "%s/.well-known/openid-configuration", issuer) < 0) {
+    int length = (int)strlen(issuer);
+    if (length > 0 && issuer[length - 1] == '/')
+        length--;
+    if (asprintf(&url, "%.*s/.well-known/openid-configuration", length, issuer) < 0) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
@@ -180,29 +200,6 @@ static json_t *load_jwks(const struct inspect_options *options, struct mm_error 
     return options->jwks ? fetch_json(http, options->jwks, err) : discover_jwks(http, options->issuer, err);
 }
 
-/* RFC 9068 section 4 and RFC 7519 section 4.1, but for `aud`, which only the verifier meant can judge. */
-static bool check_claims(const struct mm_jws *jws, const char *issuer, int64_t now, struct mm_error *err)
-{
-    const char *type = mm_json_string(jws->header, "typ");
-    const char *named = mm_json_string(jws->payload, "iss");
-    const json_t *expires = json_object_get(jws->payload, "exp");
-    const json_t *issued = json_object_get(jws->payload, "iat");
-    const json_t *not_before = json_object_get(jws->payload, "nbf");
-    if (!type || (strcasecmp(type, "at+jwt") != 0 && strcasecmp(type, "application/at+jwt") != 0))
-        return mm_fail(err, MM_TOKEN_INVALID, "it isn't an access token: typ isn't at+jwt");
-    if (!json_is_integer(expires) || !json_is_integer(issued))
-        return mm_fail(err, MM_TOKEN_INVALID, "exp or iat is missing or not a whole number");
-    if (not_before && !json_is_integer(not_before))
-        return mm_fail(err, MM_TOKEN_INVALID, "nbf isn't a whole number");
-    if (issuer && (!named || strcmp(named, issuer) != 0))
-        return mm_fail(err, MM_TOKEN_INVALID, "iss isn't the issuer whose keys were used");
-    if (json_integer_value(expires) <= now)
-        return mm_fail(err, MM_TOKEN_INVALID, "it has expired");
-    if (json_integer_value(issued) > now + IAT_LEEWAY || json_integer_value(not_before) > now + IAT_LEEWAY)
-        return mm_fail(err, MM_TOKEN_INVALID, "it is from the future: iat or nbf lies ahead of this machine's clock");
-    return true;
-}
-
 /* MM_TOKEN_INVALID if the token must not be believed; another code if that can't be found out. */
 static bool judge(const struct inspect_options *options, const struct mm_jws *jws, const char *token, int64_t now,
                   struct mm_error *err)
@@ -211,7 +208,8 @@ static bool judge(const struct inspect_options *options, const struct mm_jws *jw
         return mm_fail(err, MM_TOKEN_INVALID, "nothing was verified%s: anyone could have written this",
                        options->mode == DECODE_ONLY ? "" : " (give --issuer or --jwks)");
     mm_cleanup(json_decref) json_t *jwks = load_jwks(options, err);
-    return jwks && mm_jws_verify(jws, token, jwks, err) && check_claims(jws, options->issuer, now, err);
+    return jwks && mm_jws_verify(jws, token, jwks, err) &&
+           mm_claims_judge(jws->header, jws->payload, options->issuer, now, err);
 }
 
 static void print_member(const json_t *object, const char *name, const char *title)
@@ -278,10 +276,12 @@ bool mm_verb_inspect(struct mm_cli *cli, int argc, char **argv, struct mm_error 
         return false;
     mm_cleanup(free) char *token = read_token(options.token_file, err);
     mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
-    if (!token || !mm_jws_parse(token, &jws, err))
-        return false;
-
     struct mm_error verdict = {0};
+    if (!token)
+        return false;
+    if (!mm_jws_parse(token, &jws, &verdict))
+        return mm_fail(err, verdict.code, "not a token: %s", verdict.message);
+
     int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
     bool is_verified = judge(&options, &jws, token, now, &verdict);
     if (!is_verified && verdict.code != MM_TOKEN_INVALID)

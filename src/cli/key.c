@@ -137,8 +137,8 @@ bool mm_verb_key_generate(struct mm_cli *cli, int argc, char **argv, struct mm_e
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     const struct mm_hsm_token_config *token =
         config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
-    enum mm_algorithm algorithm;
-    struct mm_key_request request;
+    enum mm_algorithm algorithm = MM_ES256;
+    struct mm_key_request request = {0};
     if (!token || !make_request(&options, config, &algorithm, &request, err))
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =

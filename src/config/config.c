@@ -52,11 +52,29 @@ static bool build(struct loader *loader, enum extent extent)
     return is_valid;
 }
 
+/* The message without the file's name, which the problem has already. */
+static const char *reason_of(const struct mm_error *err, const char *file)
+{
+    size_t length = strlen(file);
+    bool is_prefix = strncmp(err->message, file, length) == 0 && strncmp(err->message + length, ": ", 2) == 0;
+    return is_prefix ? err->message + length + 2 : err->message;
+}
+
+static void read_document(const char *file, struct mm_document *document, struct mm_problems *problems)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_YAML_FILE_MAX);
+    if (mm_loader_read(file, &text, &err))
+        mm_loader_parse(file, &text, document, problems);
+    else
+        mm_problems_add(problems, file, 0, "", "%s", reason_of(&err, file));
+}
+
 static struct mm_config *load(const char *file, enum extent extent, struct mm_problems *problems)
 {
     size_t n_errors = problems->n_errors;
     mm_cleanup(mm_document_clear) struct mm_document document = {0};
-    mm_loader_read_document(file, &document, problems);
+    read_document(file, &document, problems);
     if (!document.root)
         return NULL;
     mm_cleanup(mm_config_unref) struct mm_config *config = calloc(1, sizeof *config);

@@ -30,24 +30,16 @@ static bool check_folder(const char *file, struct mm_error *err)
     return true;
 }
 
-/* The message without the file's name, which the problem has already. */
-static const char *reason_of(const struct mm_error *err, const char *file)
+bool mm_loader_read(const char *file, struct mm_buffer *text, struct mm_error *err)
 {
-    size_t length = strlen(file);
-    bool is_prefix = strncmp(err->message, file, length) == 0 && strncmp(err->message + length, ": ", 2) == 0;
-    return is_prefix ? err->message + length + 2 : err->message;
+    return check_folder(file, err) && mm_file_read_trusted(file, text, err);
 }
 
-void mm_loader_read_document(const char *file, struct mm_document *ret_document, struct mm_problems *problems)
+void mm_loader_parse(const char *file, const struct mm_buffer *text, struct mm_document *ret_document,
+                     struct mm_problems *problems)
 {
-    struct mm_error err = {0};
-    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_YAML_FILE_MAX);
-    if (!check_folder(file, &err) || !mm_file_read_trusted(file, &text, &err)) {
-        mm_problems_add(problems, file, 0, "", "%s", reason_of(&err, file));
-        return;
-    }
-    if (mm_yaml_parse(file, text.data, text.length, ret_document, problems) || ret_document->root)
-        mm_sha256_hex(text.data, text.length, ret_document->digest);
+    if (mm_yaml_parse(file, text->data, text->length, ret_document, problems) || ret_document->root)
+        mm_sha256_hex(text->data, text->length, ret_document->digest);
 }
 
 static void check_private_file(const struct loader *loader, const char *file, const char *path)

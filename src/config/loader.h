@@ -7,6 +7,7 @@
 #define MM_CONFIG_LOADER_H
 
 #include "config/config.h"
+#include "util/buffer.h"
 
 struct loader {
     struct mm_document document; /* mintmark.yaml */
@@ -30,10 +31,12 @@ void mm_loader_check_pins(
 void mm_loader_build_service(const struct loader *loader);
 
 /*
- * files.c: reading a document (its root stays NULL if it can't be read), and the files that mintmark.yaml names but that others
- * open.
+ * files.c: reading a file that nobody else could have written or replaced, taking one apart with its digest (the root stays NULL
+ * if it can't be), and the files that mintmark.yaml names but that others open.
  */
-void mm_loader_read_document(const char *file, struct mm_document *ret_document, struct mm_problems *problems);
+MM_MUST_USE bool mm_loader_read(const char *file, struct mm_buffer *text, struct mm_error *err);
+void mm_loader_parse(const char *file, const struct mm_buffer *text, struct mm_document *ret_document,
+                     struct mm_problems *problems);
 void mm_loader_check_files(const struct loader *loader);
 
 /* tenants.c: the tenants' envelopes, files and CAs. */

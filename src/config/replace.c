@@ -4,6 +4,7 @@
  */
 #include "config/config.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool is_same(const char *a, const char *b)
@@ -70,9 +71,8 @@ bool mm_config_can_replace(const struct mm_config *before, const struct mm_confi
     for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
         if (parts[i].is_kept)
             continue;
-        if (names[0])
-            strcat(names, ", ");
-        strcat(names, parts[i].name);
+        size_t length = strlen(names);
+        (void)snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", parts[i].name);
     }
     return !names[0] || mm_fail(err, MM_CONFIG_INVALID, "%s: a restart is needed for %s", after->file, names);
 }

@@ -99,7 +99,7 @@ static const struct mm_schema STORE_MEMBERS[] = {
 
 static const struct mm_schema LIMITS_MEMBERS[] = {
 #define LIMIT_MEMBER(member, schema_type, otherwise, least, most) \
-    {.name = #member, .type = schema_type, .min = least, .max = most},
+    {.name = #member, .type = (schema_type), .min = (least), .max = (most)},
     MM_LIMITS_TABLE(LIMIT_MEMBER)
 #undef LIMIT_MEMBER
         {0},

@@ -98,14 +98,25 @@ static void build_client_ca(const struct loader *loader, const char *id, const c
         mm_loader_report(loader, path ? path : "/tenants", "%s: %s", resolved, err.message);
 }
 
+static void read_document(const struct loader *loader, const char *id, const char *file, struct mm_document *document)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_YAML_FILE_MAX);
+    mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
+    if (!resolved)
+        return;
+    if (mm_loader_read(resolved, &text, &err))
+        mm_loader_parse(resolved, &text, document, loader->problems);
+    else
+        report_envelope(loader, id, "file", err.message);
+}
+
 /* What the file says, into `tenant`, whose envelope is in place. False if it isn't whole. */
 static bool build_from_file(const struct loader *loader, const char *id, const char *file, struct mm_tenant *tenant)
 {
     size_t n_errors = loader->problems->n_errors;
-    mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
     mm_cleanup(mm_document_clear) struct mm_document document = {0};
-    if (resolved)
-        mm_loader_read_document(resolved, &document, loader->problems);
+    read_document(loader, id, file, &document);
     if (!document.root)
         return false;
     int64_t max_ttl = loader->config->max_ttl;

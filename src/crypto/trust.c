@@ -132,8 +132,8 @@ void mm_trust_free(struct mm_trust *trust)
 enum validity { VALIDITY_CHECKED, VALIDITY_IGNORED };
 
 /*
- * X509_V_FLAG_X509_STRICT stays off: it refuses certificates without an authority key identifier, which plain `openssl x509
- * -req` makes. What matters here of the rest, check_issuers() asks.
+ * X509_V_FLAG_X509_STRICT stays off: it refuses CAs without a key usage, which plain `openssl req -x509` makes, and leaves
+ * without an authority key identifier, which plain `openssl x509 -req` makes. What matters of the rest, check_issuers() asks.
  */
 static X509_STORE_CTX *start_verification(const struct mm_trust *trust, const struct mm_certificate *certificate,
                                           int64_t now, enum validity validity)

@@ -7,6 +7,8 @@
 /* Longer than any body this service reads; far from overflowing. */
 enum { LENGTH_DIGITS_MAX = 15 };
 
+enum { LINE_END = 2 };
+
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -76,8 +78,17 @@ static void trim(const char **text, size_t *length)
         (*length)--;
 }
 
+void mm_head_begin(struct mm_head *head, const char *version)
+{
+    *head = (struct mm_head){.end = (uintptr_t)version + strlen(version)};
+}
+
 void mm_head_add(struct mm_head *head, const char *name, size_t name_length, const char *value, size_t value_length)
 {
+    if ((uintptr_t)name != head->end + LINE_END)
+        head->has_hidden_bytes = true;
+    head->end = (uintptr_t)value + value_length;
+
     trim(&value, &value_length);
     if (!is_token(name, name_length))
         head->has_bad_name = true;
@@ -101,15 +112,19 @@ void mm_head_add(struct mm_head *head, const char *name, size_t name_length, con
     }
 }
 
-bool mm_head_check(const struct mm_head *head, const char *version, struct mm_error *err)
+bool mm_head_check(struct mm_head *head, const char *version, const char *end, struct mm_error *err)
 {
     bool is_old = strcmp(version, "HTTP/1.0") == 0;
+    if ((uintptr_t)end != head->end + 2 * LINE_END)
+        head->has_hidden_bytes = true;
     if (!is_old && strcmp(version, "HTTP/1.1") != 0)
         return mm_fail(err, MM_INVALID_REQUEST, "the HTTP version is neither HTTP/1.1 nor HTTP/1.0");
     if (head->has_bad_name)
         return mm_fail(err, MM_INVALID_REQUEST, "a header field's name holds a character that names can't have");
     if (head->has_bad_value)
         return mm_fail(err, MM_INVALID_REQUEST, "a header field's value holds a control character");
+    if (head->has_hidden_bytes)
+        return mm_fail(err, MM_INVALID_REQUEST, "the header holds a NUL, a folded line, or a CR or LF alone");
     if (head->n_content_length > 0 && head->n_transfer_encoding > 0)
         return mm_fail(err, MM_INVALID_REQUEST, "Content-Length and Transfer-Encoding exclude each other");
     if (head->n_content_length > 1)
@@ -122,6 +137,8 @@ bool mm_head_check(const struct mm_head *head, const char *version, struct mm_er
         return mm_fail(err, MM_INVALID_REQUEST, "the only Transfer-Encoding understood is chunked");
     if (head->n_transfer_encoding > 0 && is_old)
         return mm_fail(err, MM_INVALID_REQUEST, "HTTP/1.0 has no Transfer-Encoding");
+    if (head->n_host == 0 && !is_old)
+        return mm_fail(err, MM_INVALID_REQUEST, "Host is missing");
     if (head->n_host > 1)
         return mm_fail(err, MM_INVALID_REQUEST, "Host is repeated");
     if (head->n_content_type > 1)
@@ -131,8 +148,6 @@ bool mm_head_check(const struct mm_head *head, const char *version, struct mm_er
 
 bool mm_target_check(const char *target, size_t length, struct mm_error *err)
 {
-    if (strnlen(target, length + 1) != length)
-        return mm_fail(err, MM_INVALID_REQUEST, "the request target holds a NUL byte");
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)target[i];
         if (c <= 0x20 || c >= 0x7f)

@@ -9,8 +9,10 @@
 
 #include "util/base.h"
 
-/* What a head says about its framing, gathered field by field. Starts zeroed. */
+/* What a head says about its framing, gathered field by field. */
 struct mm_head {
+    uintptr_t end; /* where the last piece that was seen ends in memory */
+    bool has_hidden_bytes;
     unsigned n_content_length;
     unsigned n_transfer_encoding;
     unsigned n_host;
@@ -23,20 +25,24 @@ struct mm_head {
     uint64_t content_length;
 };
 
-/* Take one field into account. Neither string needs a NUL at its end. */
+/*
+ * The library hands out pieces of the very bytes it received, cut at what it took for their ends: a NUL byte ends a value, a
+ * CR or LF alone ends a line. So between the `version` and each field, in their order in memory, there must be room for CR
+ * LF and nothing else; whatever the library didn't hand out shows as a gap.
+ */
+void mm_head_begin(struct mm_head *head, const char *version);
+
+/* Take one field into account. */
 void mm_head_add(struct mm_head *head, const char *name, size_t name_length, const char *value, size_t value_length);
 
 /*
- * MM_INVALID_REQUEST, saying why, for Content-Length with Transfer-Encoding, either of them repeated or malformed, a repeated
- * Host or Content-Type, a Transfer-Encoding that isn't `chunked` or comes with HTTP/1.0, a name that is no token, a control
- * character in a value, an unknown `version`.
+ * MM_INVALID_REQUEST, saying why, for Content-Length with Transfer-Encoding, either of them repeated or malformed, a
+ * missing or repeated Host, a repeated Content-Type, a Transfer-Encoding that isn't `chunked` or comes with HTTP/1.0, a name that is no token, a control
+ * character in a value, hidden bytes, an unknown `version`. `end` is where the head ends in memory, after its empty line.
  */
-MM_MUST_USE bool mm_head_check(const struct mm_head *head, const char *version, struct mm_error *err);
+MM_MUST_USE bool mm_head_check(struct mm_head *head, const char *version, const char *end, struct mm_error *err);
 
-/*
- * MM_INVALID_REQUEST unless the request target is what one was sent: `length` is what the request line has room for, so that a
- * NUL byte shows. Refuses %00, bytes outside visible ASCII, and `%` without two hex digits.
- */
+/* MM_INVALID_REQUEST for a request target with %00, a byte outside visible ASCII, or a `%` without two hex digits. */
 MM_MUST_USE bool mm_target_check(const char *target, size_t length, struct mm_error *err);
 
 /* The path of a target in origin form or absolute form (RFC 9112 section 3.2), borrowed; its query is not stripped. */

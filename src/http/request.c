@@ -48,6 +48,7 @@ void *mm_request_open(void *context, const char *target, struct MHD_Connection *
     request->mhd = mhd;
     request->started_ns = mm_monotonic_ns();
     request->target_length = strlen(target);
+    request->has_good_target = mm_target_check(target, request->target_length, &request->target_error);
     request->config = mm_service_config(request->service);
     request->body = mm_buffer_make((size_t)request->config->limits.body_bytes);
     mm_service_enter(request->service);
@@ -106,24 +107,27 @@ static enum MHD_Result gather_field(void *context, enum MHD_ValueKind kind, cons
     return MHD_YES;
 }
 
-/* What `target` and what follows it in the request line leave room for: the library cuts both out of the same bytes. */
+/*
+ * The target and the version that follows it lie side by side in memory: had the target held a NUL byte, there would be more
+ * room between them than it fills.
+ */
 static bool check_target(const struct mm_request *request, const char *target, const char *version,
                          struct mm_error *err)
 {
-    uintptr_t start = (uintptr_t)target;
-    uintptr_t end = (uintptr_t)version;
-    if (end <= start || end - start - 1 != request->target_length)
+    if ((uintptr_t)version != (uintptr_t)target + request->target_length + 1)
         return mm_fail(err, MM_INVALID_REQUEST, "the request target holds a NUL byte");
-    return true;
+    const struct mm_error *why = &request->target_error;
+    return request->has_good_target || mm_fail(err, why->code, "%s", why->message);
 }
 
-static bool check_head(struct mm_request *request, const char *target, const char *version, struct mm_head *head,
-                       struct mm_error *err)
+static bool check_head(struct mm_request *request, const char *target, const char *method, const char *version,
+                       struct mm_head *head, struct mm_error *err)
 {
-    (void)MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, gather_field, head);
     size_t size = MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
-    if (!mm_head_check(head, version, err) || !check_target(request, target, version, err) ||
-        !mm_target_check(target, strlen(target), err))
+    mm_head_begin(head, version);
+    (void)MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, gather_field, head);
+    /* The method is where the head begins. */
+    if (!mm_head_check(head, version, method + size, err) || !check_target(request, target, version, err))
         return false;
     if (size > (size_t)request->config->limits.header_bytes)
         return mm_fail(err, MM_HEADERS_TOO_LARGE, "the header has %zu bytes", size);
@@ -149,8 +153,8 @@ static enum MHD_Result take_head(struct mm_request *request, const char *target,
                                  const char *version)
 {
     struct mm_error err = {0};
-    struct mm_head head = {0};
-    if (!check_head(request, target, version, &head, &err)) {
+    struct mm_head head;
+    if (!check_head(request, target, method, version, &head, &err)) {
         struct mm_reply reply = mm_request_refuse(request, &err, NULL, NULL);
         return send_reply(request, &reply, MM_REPLY_CLOSE);
     }
@@ -161,6 +165,8 @@ static enum MHD_Result take_head(struct mm_request *request, const char *target,
     /* A client that waits for 100 Continue, or announces more than is worth reading, is refused before it sends. */
     if (request->refusal.status != 0 && (head.expects_continue || head.content_length > DISCARD_MAX))
         return send_reply(request, &request->refusal, MM_REPLY_CLOSE);
+    if (head.content_length > 0)
+        mm_connection_acknowledge(request->connection);
     return MHD_YES;
 }
 

@@ -19,7 +19,9 @@ struct mm_request {
     struct MHD_Connection *mhd;
     char id[MM_REQUEST_ID_LENGTH + 1];
     int64_t started_ns;
-    size_t target_length;     /* as the library first saw it; a NUL byte would have cut it */
+    size_t target_length; /* up to its end or to a NUL byte */
+    bool has_good_target; /* judged before the library takes it apart */
+    struct mm_error target_error;
     struct mm_config *config; /* the snapshot this request began with */
     const struct mm_route *route;
     struct mm_buffer body;

@@ -56,7 +56,7 @@ static void log_library(void *context, const char *format, va_list arguments)
     char line[256];
     (void)vsnprintf(line, sizeof line, format, arguments);
     line[strcspn(line, "\r\n")] = '\0';
-    mm_log(MM_LOG_WARNING, "microhttpd", "message", line, NULL);
+    mm_log(MM_LOG_INFO, "microhttpd", "message", line, NULL);
 }
 
 /* Paths are matched as they were sent: nothing is decoded, so %00 can't become the end of a string. */
@@ -150,7 +150,6 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, const struct m
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_CONNECTIONS,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)limits->idle_timeout,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)limits->header_bytes + MEMORY_RESERVE,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1,
         MHD_OPTION_HTTPS_PRIORITIES, MM_TLS_PRIORITIES,
         MHD_OPTION_HTTPS_CERT_CALLBACK2, mm_tls_refuse,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
@@ -206,6 +205,16 @@ bool mm_server_reload(struct mm_server *server, struct mm_config *config, struct
     return mm_service_replace(server->service, config, err);
 }
 
+/* Whoever comes now is told so at once, rather than left in the kernel's queue until the process ends. */
+static void stop_listening(struct listener *listener)
+{
+    if (!listener->daemon)
+        return;
+    listener->fd = MHD_quiesce_daemon(listener->daemon);
+    if (listener->fd >= 0)
+        (void)shutdown(listener->fd, SHUT_RDWR);
+}
+
 void mm_server_drain(struct mm_server *server, int64_t deadline_ns)
 {
     struct mm_service *service = server->service;
@@ -213,10 +222,8 @@ void mm_server_drain(struct mm_server *server, int64_t deadline_ns)
         return;
     server->state = DRAINED;
     atomic_store(&service->is_draining, true);
-    for (size_t i = 0; i < server->n_listeners; i++) {
-        if (server->listeners[i].daemon)
-            server->listeners[i].fd = MHD_quiesce_daemon(server->listeners[i].daemon);
-    }
+    for (size_t i = 0; i < server->n_listeners; i++)
+        stop_listening(&server->listeners[i]);
     mm_service_wait_quiet(service, QUIET_MS, deadline_ns);
     /* What still waits is given up; the library aborts the process if a connection is suspended when it stops. */
     mm_pending_list_close(service->pending);

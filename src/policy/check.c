@@ -19,7 +19,6 @@ enum {
 };
 
 struct check {
-    const char *id;
     const struct mm_document *document;
     const struct mm_envelope *envelope;
     int64_t max_ttl; /* what the tenant's grants may reach */
@@ -215,10 +214,10 @@ static void check_audience(const struct check *check, const json_t *audience)
 void mm_tenant_check(const char *id, const struct mm_document *document, const struct mm_envelope *envelope,
                      int64_t max_ttl, struct mm_problems *problems)
 {
-    struct check check = {.id = id, .document = document, .envelope = envelope, .problems = problems};
+    struct check check = {.document = document, .envelope = envelope, .problems = problems};
     const json_t *root = document->root;
     const char *tenant = mm_json_string(root, "tenant");
-    if (tenant && strcmp(tenant, id) != 0)
+    if (tenant && !mm_check_id(tenant) && strcmp(tenant, id) != 0)
         report(&check, "/tenant", "the file is for tenant ‹%s›, the configuration names it for ‹%s›", tenant, id);
     check.max_ttl = mm_json_integer(root, "max_ttl", max_ttl);
     if (check.max_ttl > max_ttl)

@@ -226,10 +226,11 @@ static void diff_account_one_way(struct diff *diff, enum direction direction, co
         add(diff, CHANGES[direction], "the is_service_account claim");
 }
 
-static void diff_account(struct diff *diff, const struct mm_account *before, const struct mm_account *after)
+static void diff_account(struct diff *diff, const char *id, const struct mm_account *before,
+                         const struct mm_account *after)
 {
     static const struct mm_account NOBODY = {0};
-    diff->account = after ? after->id : before->id;
+    diff->account = id;
     if (before && after)
         diff_value(diff, "name", before->name, after->name);
     diff_account_one_way(diff, GAINS, before ? before : &NOBODY, after ? after : &NOBODY);
@@ -282,9 +283,9 @@ static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const
     size_t n = 0;
     mm_cleanup(free) const char **ids = account_ids(before, after, &n);
     diff->is_out_of_memory |= !ids;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; ids && i < n; i++)
         if (i == 0 || strcmp(ids[i - 1], ids[i]) != 0)
-            diff_account(diff, find_account(before, ids[i]), find_account(after, ids[i]));
+            diff_account(diff, ids[i], find_account(before, ids[i]), find_account(after, ids[i]));
 }
 
 json_t *mm_policy_diff(const struct mm_policy *before, const struct mm_policy *after, struct mm_error *err)

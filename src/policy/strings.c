@@ -28,8 +28,8 @@ bool mm_strings_build(const json_t *array, struct mm_strings *ret_strings, struc
         if (!strings.items[strings.n++])
             return mm_fail(err, MM_NO_MEMORY, "out of memory");
     }
-    *ret_strings = strings;
-    strings = (struct mm_strings){0};
+    *ret_strings = (struct mm_strings){.items = MM_TAKE(strings.items), .n = strings.n};
+    strings.n = 0;
     return true;
 }
 

@@ -8,6 +8,8 @@
 #define DIGITS "0123456789"
 
 enum {
+    FINGERPRINT_LENGTH = 64,
+    FINGERPRINT_COLONS_LENGTH = FINGERPRINT_LENGTH + 31,
     ID_MAX = 63,
     WORD_MAX = 31,
     RESOURCE_MAX = 256,
@@ -145,7 +147,7 @@ const char *mm_check_https_origin(const char *string)
     const char *rest = "";
     const char *reason = check_https_authority(string, &rest);
     if (!reason && *rest)
-        reason = "must end after the host and port: no path, no trailing slash, no query, no fragment";
+        reason = "must be https://host[:port] and no more: no user, no path, no trailing slash, no query, no fragment";
     return reason;
 }
 
@@ -192,8 +194,8 @@ const char *mm_check_san_uri(const char *string)
 const char *mm_check_fingerprint(const char *string)
 {
     static const char REASON[] = "must be a SHA-256 fingerprint: 64 hex digits, with or without colons";
-    bool has_colons = strlen(string) == 32 * 3 - 1;
-    if (!has_colons && strlen(string) != 32 * 2)
+    bool has_colons = strlen(string) == FINGERPRINT_COLONS_LENGTH;
+    if (!has_colons && strlen(string) != FINGERPRINT_LENGTH)
         return REASON;
     for (size_t i = 0; string[i]; i++) {
         bool is_colon = has_colons && i % 3 == 2;

@@ -24,15 +24,18 @@ struct mm_problems {
 };
 
 /* Add one; the strings are copied. Past the cap only n_errors grows. */
-void mm_problems_add(struct mm_problems *problems, const char *file, int line, const char *path, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-void mm_problems_warn(struct mm_problems *problems, const char *file, int line, const char *path, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void mm_problems_add(struct mm_problems *problems, const char *file, int line, const char *path, const char *format,
+                     ...) __attribute__((format(printf, 5, 6)));
+void mm_problems_warn(struct mm_problems *problems, const char *file, int line, const char *path, const char *format,
+                      ...) __attribute__((format(printf, 5, 6)));
 
 /* `file:line: reason` of the i-th, into `out`. Returns out. */
 const char *mm_problem_format(const struct mm_problem *problem, char *out, size_t size);
 
 void mm_problems_clear(struct mm_problems *problems);
-static inline void mm_problems_clear_cleanup(struct mm_problems *problems) { mm_problems_clear(problems); }
+static inline void mm_problems_clear_cleanup(struct mm_problems *problems)
+{
+    mm_problems_clear(problems);
+}
 
 #endif

@@ -9,13 +9,13 @@
 #include "util/yaml.h"
 
 enum mm_schema_type {
-    MM_SCHEMA_STRING,   /* min..max: length in bytes */
-    MM_SCHEMA_INTEGER,  /* min..max: value */
+    MM_SCHEMA_STRING,  /* min..max: length in bytes */
+    MM_SCHEMA_INTEGER, /* min..max: value */
     MM_SCHEMA_BOOLEAN,
     MM_SCHEMA_DURATION, /* a string such as `10m`; min..max: seconds; replaced by its seconds as a JSON integer */
     MM_SCHEMA_OBJECT,   /* `members` are its members; anything else is unknown and refused */
     MM_SCHEMA_ARRAY,    /* min..max: items; `element` describes each */
-    MM_SCHEMA_MAP,      /* an object whose member names are the file's own: `key_check` judges them, `element` their values */
+    MM_SCHEMA_MAP, /* an object whose member names are the file's own: `key_check` judges them, `element` their values */
 };
 
 /* Judge one string: NULL if it is fine, else a short reason that completes "‹name› …". */
@@ -26,7 +26,7 @@ struct mm_schema {
     enum mm_schema_type type;
     enum { MM_OPTIONAL, MM_REQUIRED } presence;
     int64_t min;
-    int64_t max; /* 0: no bound of its own (strings: 4096 bytes; arrays and maps: 1000 items) */
+    int64_t max;               /* 0: no bound of its own (strings: 4096 bytes; arrays and maps: 1000 items) */
     const char *const *one_of; /* NULL-terminated list of allowed strings, or NULL */
     mm_schema_check check;     /* strings only, or NULL */
     mm_schema_check key_check; /* maps only, or NULL */

@@ -42,12 +42,10 @@ static json_t *stop(struct reader *reader, int line, const char *path, const cha
 
 char *mm_pointer_child(const char *parent, const char *name)
 {
-    size_t parent_length = strlen(parent);
-    char *pointer = malloc(parent_length + 2 * strlen(name) + 2);
+    char *pointer = malloc(strlen(parent) + 2 * strlen(name) + 2);
     if (!pointer)
         return NULL;
-    memcpy(pointer, parent, parent_length);
-    char *out = pointer + parent_length;
+    char *out = stpcpy(pointer, parent);
     *out++ = '/';
     for (; *name; name++) {
         if (*name == '~' || *name == '/')
@@ -73,18 +71,25 @@ static int line_at_offset(const struct reader *reader, size_t offset)
     return line;
 }
 
+/* What misses its end is found at the end of the file, past the newline: the last line is where to look. */
+static int problem_line(const struct reader *reader)
+{
+    if (reader->parser.error == YAML_READER_ERROR)
+        return line_at_offset(reader, reader->parser.problem_offset);
+    int line = line_of(reader->parser.problem_mark);
+    int last = line_at_offset(reader, reader->length ? reader->length - 1 : 0);
+    return line < last ? line : last;
+}
+
 static void report_syntax(struct reader *reader)
 {
     const yaml_parser_t *parser = &reader->parser;
     const char *problem = parser->problem ? parser->problem : "out of memory";
-    if (parser->error == YAML_READER_ERROR)
-        mm_problems_add(reader->problems, reader->file, line_at_offset(reader, parser->problem_offset), "",
-                        "not YAML: %s", problem);
-    else if (parser->context)
-        mm_problems_add(reader->problems, reader->file, line_of(parser->problem_mark), "", "not YAML: %s (%s)", problem,
-                        parser->context);
+    if (parser->context)
+        mm_problems_add(reader->problems, reader->file, problem_line(reader), "", "not YAML: %s (%s from line %d)",
+                        problem, parser->context, line_of(parser->context_mark));
     else
-        mm_problems_add(reader->problems, reader->file, line_of(parser->problem_mark), "", "not YAML: %s", problem);
+        mm_problems_add(reader->problems, reader->file, problem_line(reader), "", "not YAML: %s", problem);
 }
 
 static bool next_event(struct reader *reader, yaml_event_t *ret_event)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from service import TOKENS, Deployment, assert_problem, token_request, wait_until
-from wire import get_bytes, post_bytes
+from wire import Client, get_bytes, post_bytes
 
 GOOD = json.dumps(token_request()).encode()
 SMUGGLED = get_bytes("/healthz")
@@ -262,18 +262,17 @@ def test_one_address_gets_only_so_many_connections_and_others_their_own(mint):
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_1_2_and_1_3_are_spoken(mint, version):
-    from wire import Client
-
     with Client(mint.port, mint.tls(mint.ci, version)) as client:
         assert client.post(TOKENS, GOOD).status == 201
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 def test_older_tls_is_refused(mint, version):
     context = mint.tls(mint.ci, version)
     context.set_ciphers("ALL:@SECLEVEL=0")
     with socket.create_connection(("127.0.0.1", mint.port), timeout=10) as plain:
-        with pytest.raises((ssl.SSLError, ConnectionError)):
+        with pytest.raises(OSError, match="ALERT|EOF|reset"):  # by the server, not by our own library
             context.wrap_socket(plain, server_hostname="localhost")
 
 

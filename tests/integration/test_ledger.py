@@ -148,7 +148,7 @@ def told(tmp_path_factory):
 
 
 ATTACKS = {
-    "an entry changed": "UPDATE entries SET bytes = CAST(replace(bytes, 'acme', 'acne') AS BLOB) WHERE sequence = 5",
+    "an entry changed": "UPDATE entries SET bytes = CAST(replace(bytes, 'acme', 'acne') AS BLOB) WHERE type = 'token.issued'",
     "an entry removed": "DELETE FROM entries WHERE sequence = 5",
     "the first entry removed": "DELETE FROM entries WHERE sequence = 1",
     "an index column changed": "UPDATE entries SET account = 'globex/ci' WHERE type = 'token.issued'",

@@ -334,7 +334,7 @@ void fake_mint_open(struct fake_mint *mint)
         .header_bytes = 8192,
         .idle_timeout = 3,
         .header_timeout = 2,
-        .request_timeout = 2,
+        .request_timeout = 4,
         .issue_timeout = 30,
         .drain_timeout = 10,
         .threads = 4,

@@ -31,6 +31,7 @@ struct behaviour {
     enum mood mood;
     long starts_after_ms;
     long delay_ms;
+    long skips; /* the how many-th request it never answers, from 1 */
     long dies_after;
     long exits;       /* before READY, with this status; 0: no */
     long ready_code;  /* READY's code, then exit with its status */
@@ -45,7 +46,7 @@ struct behaviour {
 
 static const char *file;
 
-static void say(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
     char path[512];
     char line[1024];
@@ -80,6 +81,8 @@ static void apply(struct behaviour *behaviour, const char *word)
         behaviour->delay_ms = value;
     else if (strncmp(word, "die=", 4) == 0)
         behaviour->dies_after = value;
+    else if (strncmp(word, "skip=", 5) == 0)
+        behaviour->skips = value;
     else if (strncmp(word, "exit=", 5) == 0)
         behaviour->exits = value;
     else if (strncmp(word, "ready=", 6) == 0)
@@ -237,7 +240,8 @@ static void start(const struct behaviour *behaviour)
         _exit((int)behaviour->exits);
 }
 
-static void answer(const struct behaviour *behaviour, EVP_PKEY *key, const char *header, const struct mm_message *request)
+static void answer(const struct behaviour *behaviour, EVP_PKEY *key, const char *header,
+                   const struct mm_message *request)
 {
     char payload[MM_PAYLOAD_MAX * 4 / 3 + 4];
     char input[sizeof payload + 512];
@@ -293,7 +297,7 @@ int main(int argc, char **argv)
         if (n == behaviour.dies_after)
             (void)raise(SIGKILL);
         sleep_ms(behaviour.delay_ms);
-        if (behaviour.mood != HANG)
+        if (behaviour.mood != HANG && n + 1 != behaviour.skips)
             answer(&behaviour, key, header, &message);
     }
     while (behaviour.is_deaf)

@@ -63,6 +63,7 @@ static void add_extensions(X509 *x509, X509 *issuer, const struct certificate_sp
     add_extension(x509, issuer, NID_ext_key_usage, spec->extended_key_usage);
     add_extension(x509, issuer, NID_subject_alt_name, spec->alternative_names);
     add_extension(x509, issuer, NID_name_constraints, spec->name_constraints);
+    add_extension(x509, issuer, NID_netscape_cert_type, spec->netscape_type);
     add_extension(x509, issuer, NID_subject_key_identifier, spec->subject_key_id);
     add_extension(x509, issuer, NID_authority_key_identifier, spec->authority_key_id);
     add_raw_name(x509, &spec->raw_name);

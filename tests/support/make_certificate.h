@@ -42,6 +42,7 @@ struct certificate_spec {
     const char *extended_key_usage;
     const char *alternative_names;
     const char *name_constraints;
+    const char *netscape_type;
     const char *subject_key_id;
     const char *authority_key_id;
     struct raw_name raw_name; /* a SAN of just this name, byte for byte */

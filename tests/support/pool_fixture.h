@@ -15,11 +15,11 @@ struct fixture;
 
 struct answer {
     struct fixture *fixture;
-    unsigned number;      /* what the payload says */
+    unsigned number; /* what the payload says */
     enum { WAITING, SIGNED, REFUSED } state;
     enum mm_code code;
     char message[MM_ERROR_MESSAGE_MAX];
-    size_t order;         /* 0: the first answer that came */
+    size_t order; /* 0: the first answer that came */
     int64_t answered_ns;
 };
 

@@ -231,7 +231,13 @@ class Deployment:
         command = [str(BUILD / "mintmark"), *arguments]
         if config:
             command += ["--config", str(self.config_file)]
-        return subprocess.run(command, capture_output=True, text=True, input=input, timeout=PATIENCE * 2)
+        environment = dict(os.environ)
+        if "EdDSA" in (self.algorithm, *arguments):
+            # SoftHSM2 2.6.1 leaks the curve's name of each Ed25519 key that it looks at.
+            environment["ASAN_OPTIONS"] = "detect_leaks=0"
+        return subprocess.run(
+            command, capture_output=True, text=True, input=input, env=environment, timeout=PATIENCE * 2
+        )
 
     def cli(self, *arguments, **options):
         """Run `mintmark`, which must succeed; returns its standard output."""

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An HTTPS client for tests of the server: it sends the very bytes it is given and reads replies one by one.
+ * An HTTPS client for tests of the server: it sends the very bytes it is given and reads replies one by one. It leaves
+ * Nagle's algorithm on, as careless clients do.
  */
 #ifndef MM_TESTS_TLS_CLIENT_H
 #define MM_TESTS_TLS_CLIENT_H

@@ -4,6 +4,7 @@
  */
 #include "crypto/certificate.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -269,6 +270,7 @@ static void client_cannot_issue_clients(void **state)
     assert_int_equal(verdict_below((struct certificate_spec){.extended_key_usage = "clientAuth"}), MM_ACCESS_DENIED);
     assert_int_equal(verdict_below((struct certificate_spec){.basic_constraints = "CA:FALSE"}), MM_ACCESS_DENIED);
     assert_int_equal(verdict_below((struct certificate_spec){.key_usage = "keyCertSign"}), MM_ACCESS_DENIED);
+    assert_int_equal(verdict_below((struct certificate_spec){.netscape_type = "sslCA"}), MM_ACCESS_DENIED);
     assert_int_equal(verdict_below((struct certificate_spec){.basic_constraints = "critical,CA:TRUE",
                                                              .key_usage = "digitalSignature"}),
                      MM_ACCESS_DENIED);
@@ -277,8 +279,10 @@ static void client_cannot_issue_clients(void **state)
 static void expired_client_cannot_issue_clients_either(void **state)
 {
     (void)state;
-    assert_int_equal(verdict_below((struct certificate_spec){.key_usage = "keyCertSign", .not_after = TEST_NOW - 1}),
-                     MM_ACCESS_DENIED);
+    struct certificate_spec spec = {.netscape_type = "sslCA", .not_after = TEST_NOW - 1};
+    assert_int_equal(verdict_below(spec), MM_ACCESS_DENIED);
+    spec = (struct certificate_spec){.key_usage = "keyCertSign", .not_after = TEST_NOW - 1};
+    assert_int_equal(verdict_below(spec), MM_ACCESS_DENIED);
 }
 
 static void ca_for_servers_only_cannot_issue_clients(void **state)
@@ -286,6 +290,9 @@ static void ca_for_servers_only_cannot_issue_clients(void **state)
     (void)state;
     struct certificate_spec spec = {.basic_constraints = "critical,CA:TRUE", .extended_key_usage = "serverAuth"};
     assert_int_equal(verdict_below(spec), MM_ACCESS_DENIED);
+    spec.not_after = TEST_NOW - 1;
+    assert_int_equal(verdict_below(spec), MM_ACCESS_DENIED);
+    spec.not_after = 0;
     spec.extended_key_usage = "serverAuth,clientAuth";
     assert_int_equal(verdict_below(spec), MM_OK);
 }
@@ -350,6 +357,25 @@ static void what_is_not_exactly_der_is_refused(void **state)
     assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
     for (bytes.length = 0; bytes.length < leaf->der_length; bytes.length++)
         assert_null(mm_certificate_parse(&bytes, 1, &err));
+}
+
+/* BER knows other lengths for the outermost SEQUENCE; a fingerprint over such a form would name no certificate. */
+static void other_spellings_of_a_certificate_are_refused(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    assert_memory_equal(leaf->der, "\x30\x82", 2);
+    size_t n_content = leaf->der_length - 4;
+    mm_cleanup(free) uint8_t *longer = calloc(1, leaf->der_length + 1);
+    memcpy(longer, "\x30\x83", 2);
+    memcpy(longer + 3, leaf->der + 2, n_content + 2);
+    mm_cleanup(free) uint8_t *indefinite = calloc(1, leaf->der_length);
+    memcpy(indefinite, "\x30\x80", 2);
+    memcpy(indefinite + 2, leaf->der + 4, n_content);
+    struct mm_error err = {0};
+    assert_null(mm_certificate_parse(&(struct mm_bytes){longer, leaf->der_length + 1}, 1, &err));
+    assert_null(mm_certificate_parse(&(struct mm_bytes){indefinite, leaf->der_length}, 1, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
 }
 
 static void chain_is_bounded(void **state)
@@ -473,6 +499,48 @@ static void thirty_three_names_are_refused(void **state)
     assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
 }
 
+struct shared_check {
+    const struct mm_trust *trust;
+    struct test_certificate *good;
+    struct test_certificate *foreign;
+};
+
+static bool is_trusted(const struct mm_trust *anchors, const struct test_certificate *leaf)
+{
+    struct mm_bytes der = test_certificate_der(leaf);
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, NULL);
+    int64_t not_after;
+    return certificate && mm_trust_verify(anchors, certificate, TEST_NOW, &not_after, NULL);
+}
+
+static void *check_many_times(void *context)
+{
+    const struct shared_check *check = context;
+    size_t n_wrong = 0;
+    for (int i = 0; i < 100; i++) {
+        n_wrong += !is_trusted(check->trust, check->good);
+        n_wrong += is_trusted(check->trust, check->foreign);
+    }
+    return n_wrong ? context : NULL;
+}
+
+static void one_trust_serves_many_threads(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *impostor = make_ca("Acme CA", NULL);
+    struct shared_check check = {trust, make_client(root, URI), make_client(impostor, URI)};
+    pthread_t threads[4];
+    for (size_t i = 0; i < MM_ARRAY_SIZE(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, check_many_times, &check), 0);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(threads); i++) {
+        void *wrong;
+        assert_int_equal(pthread_join(threads[i], &wrong), 0);
+        assert_null(wrong);
+    }
+    test_certificate_free(check.good);
+    test_certificate_free(check.foreign);
+}
+
 static void assert_trust_refused(const char *pem)
 {
     struct mm_error err = {0};
@@ -534,6 +602,7 @@ int main(void)
         cmocka_unit_test(weak_signatures_and_keys_count_for_nothing),
         cmocka_unit_test(no_flipped_bit_survives),
         cmocka_unit_test(what_is_not_exactly_der_is_refused),
+        cmocka_unit_test(other_spellings_of_a_certificate_are_refused),
         cmocka_unit_test(chain_is_bounded),
         cmocka_unit_test(huge_certificate_is_refused),
         cmocka_unit_test(names_come_from_the_alternative_names),
@@ -542,6 +611,7 @@ int main(void)
         cmocka_unit_test(name_with_a_nul_or_other_than_ascii_is_refused),
         cmocka_unit_test(nul_in_the_subject_is_refused),
         cmocka_unit_test(thirty_three_names_are_refused),
+        cmocka_unit_test(one_trust_serves_many_threads),
         cmocka_unit_test(trust_holds_sound_cas_only),
         cmocka_unit_test(trust_refuses_a_file_with_a_private_key),
     };

@@ -143,6 +143,7 @@ static void a_get_after_a_post_carries_no_body(void **state)
     (void)state;
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
     mm_cleanup(json_decref) json_t *first = echo(http, "{}");
+    assert_string_equal(mm_json_string(first, "method"), "POST");
     mm_cleanup(json_decref) json_t *second = echo(http, NULL);
     assert_string_equal(mm_json_string(second, "method"), "GET");
     assert_string_equal(mm_json_string(second, "body"), "");

@@ -1,1 +1,270 @@
-int main(void);int main(void) { return 0; }
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keyring: the newest activation signs, all are listed, and an entry that contradicts itself stops the start. */
+#include "keyring/keyring.h"
+
+#include "tests/unit/ledger_support.h"
+
+/* Public keys as the members of a JWK, with the thumbprints that another implementation computed. */
+static const char EC_KID[] = "SVwx5legDK39RzYNEhjH0RektVa-zISsjgVKWR036BU";
+static const char EC_JWK[] =
+    "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"14bvdE3eRCYqXZ_Qz87mutvjnBl5u37EEIwrejSCc5Q\",\"y\":\"d"
+    "uGETZQnZH6E2-kyd2HCiO7QcGA2VtMNLBnsSzDFIRU\"";
+static const char RSA_KID[] = "IQGxp6-aNN2AWrhjv576Jh-HpK-jQG55qFAbe6mmlMw";
+static const char RSA_JWK[] =
+    "\"kty\":\"RSA\",\"n\":\"ri3pkiuz3aClBILahb12sCcL8QjHfeOxEloHP7YgdY42K-N33yyPCmG1bJdDNrPHMqPQobrN"
+    "SNOhJ6ZW7VtsoshzO6wJwIdkx3-L6p0Ng88OZ54iEpZShpG0KDD_KNskLvn-Kqf886BB8IG1F5ngpUj-lD1DFh7MPZFtPSxf"
+    "nhJMy2TjLtBjbnes64YOKIEMYzNZ018KUE1AtH1Cc6A7Ffqkq8OZxFVgu6byuoJ4ubp0nxz_zIpGoUsOOvuQUI95CjnhjMfe"
+    "tZzjJsPW3yWxRLfHlSB9Q6dNwMLqKqNjAskY4oXWT5M3JMfDiAHN-7VyRi0lYdPMjph63EyfP2_Wvw\",\"e\":\"AQAB\"";
+/* RFC 8037 appendix A.2 and A.3 */
+static const char ED_KID[] = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+static const char ED_JWK[] =
+    "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"";
+
+static void expect(struct mm_error *err, enum mm_code code, const char *words)
+{
+    if (err->code != code || !strstr(err->message, words))
+        fail_msg("expected %d “%s”, got %d “%s”", (int)code, words, (int)err->code, err->message);
+    *err = (struct mm_error){0};
+}
+
+/* The fields of an activation, put together by hand: what `mm_key_entry()` has to agree with. */
+static json_t *activation(const char *kid, const char *alg, const char *members)
+{
+    char text[2048];
+    (void)snprintf(text, sizeof text,
+                   "{\"kid\":\"%s\",\"alg\":\"%s\",\"jwk\":{%s,\"kid\":\"%s\",\"use\":\"sig\",\"alg\":\"%s\"},"
+                   "\"hsm_token\":\"primary\",\"hsm_id\":\"0a1b\",\"hsm_label\":\"mint\"}",
+                   kid, alg, members, kid, alg);
+    json_t *fields = mm_json_parse(text, strlen(text), NULL);
+    assert_non_null(fields);
+    return fields;
+}
+
+static void record(const char *file, enum mm_entry_type type, json_t *fields)
+{
+    struct mm_error err = {0};
+    struct mm_receipt receipt;
+    struct mm_ledger *ledger = mm_ledger_open(file, &MM_SYSTEM_CLOCK, 0, &err);
+    if (!ledger || !mm_ledger_append(ledger, type, fields, mm_deadline_after_ms(9000), &receipt, &err))
+        fail_msg("%s", err.message);
+    mm_ledger_close(ledger);
+    json_decref(fields);
+}
+
+static void activate(const char *file, json_t *fields)
+{
+    record(file, MM_ENTRY_KEY_ACTIVATED, fields);
+}
+
+static void make(const char *file)
+{
+    struct mm_error err = {0};
+    if (!mm_ledger_create(file, &err))
+        fail_msg("%s", err.message);
+    record(file, MM_ENTRY_LEDGER_CREATED, json_object());
+}
+
+static struct mm_keyring *load(const char *file, struct mm_error *err)
+{
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = mm_ledger_reader_open(file, err);
+    return reader ? mm_keyring_load(reader, err) : NULL;
+}
+
+static struct mm_keyring *load_or_fail(const char *file)
+{
+    struct mm_error err = {0};
+    struct mm_keyring *keyring = load(file, &err);
+    if (!keyring)
+        fail_msg("%s", err.message);
+    return keyring;
+}
+
+static void ledger_without_a_key_has_no_keyring(void **state)
+{
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    make(place->file);
+    assert_null(load(place->file, &err));
+    expect(&err, MM_KEY_NOT_FOUND, "no activated key");
+}
+
+static void activated_key_signs_and_is_listed(void **state)
+{
+    const struct place *place = *state;
+    make(place->file);
+    activate(place->file, activation(EC_KID, "ES256", EC_JWK));
+    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
+    const struct mm_key *key = mm_keyring_active(keyring);
+    assert_string_equal(key->kid, EC_KID);
+    assert_string_equal(mm_pubkey_thumbprint(key->pubkey), EC_KID);
+    assert_int_equal(key->algorithm, MM_ES256);
+    assert_string_equal(key->hsm_token, "primary");
+    assert_string_equal(key->hsm_id, "0a1b");
+    assert_string_equal(key->hsm_label, "mint");
+    assert_int_equal(mm_keyring_n_keys(keyring), 1);
+    assert_ptr_equal(mm_keyring_key(keyring, 0), key);
+    assert_null(mm_keyring_key(keyring, 1));
+}
+
+static void newest_activation_signs_and_older_keys_stay_listed(void **state)
+{
+    const struct place *place = *state;
+    make(place->file);
+    activate(place->file, activation(EC_KID, "ES256", EC_JWK));
+    activate(place->file, activation(RSA_KID, "PS256", RSA_JWK));
+    activate(place->file, activation(ED_KID, "EdDSA", ED_JWK));
+    record(place->file, MM_ENTRY_SERVICE_STARTED, activation(EC_KID, "ES256", EC_JWK)); /* no activation */
+    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
+    assert_string_equal(mm_keyring_active(keyring)->kid, ED_KID);
+    assert_int_equal(mm_keyring_n_keys(keyring), 3);
+    assert_string_equal(mm_keyring_key(keyring, 0)->kid, EC_KID);
+    assert_string_equal(mm_keyring_key(keyring, 1)->kid, RSA_KID);
+    assert_int_equal(mm_keyring_key(keyring, 1)->algorithm, MM_PS256);
+    assert_string_equal(mm_keyring_key(keyring, 2)->kid, ED_KID);
+}
+
+static void key_activated_again_is_listed_once_where_it_now_lies(void **state)
+{
+    const struct place *place = *state;
+    make(place->file);
+    activate(place->file, activation(EC_KID, "ES256", EC_JWK));
+    activate(place->file, activation(ED_KID, "EdDSA", ED_JWK));
+    json_t *moved = activation(EC_KID, "ES256", EC_JWK);
+    (void)json_object_set_new(moved, "hsm_token", json_string("secondary"));
+    activate(place->file, moved);
+    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
+    assert_int_equal(mm_keyring_n_keys(keyring), 2);
+    assert_string_equal(mm_keyring_active(keyring)->kid, EC_KID);
+    assert_string_equal(mm_keyring_active(keyring)->hsm_token, "secondary");
+    assert_ptr_equal(mm_keyring_active(keyring), mm_keyring_key(keyring, 0));
+}
+
+static void key_can_not_come_back_with_another_algorithm(void **state)
+{
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    make(place->file);
+    activate(place->file, activation(RSA_KID, "RS256", RSA_JWK));
+    activate(place->file, activation(RSA_KID, "PS256", RSA_JWK));
+    assert_null(load(place->file, &err));
+    expect(&err, MM_LEDGER_CORRUPT, "entry 3: key ");
+}
+
+static void expect_refused(const char *file, json_t *fields, const char *words)
+{
+    struct mm_error err = {0};
+    struct place *place;
+    assert_int_equal(place_make((void **)&place), 0);
+    copy_file(file, place->file);
+    assert_int_equal(chmod(place->file, 0600), 0);
+    activate(place->file, fields);
+    assert_null(load(place->file, &err));
+    expect(&err, MM_LEDGER_CORRUPT, words);
+    assert_non_null(strstr(words, "entry 3: "));
+    (void)place_remove((void **)&place);
+}
+
+static json_t *with(const char *name, json_t *value)
+{
+    json_t *fields = activation(EC_KID, "ES256", EC_JWK);
+    assert_int_equal(value ? json_object_set_new(fields, name, value) : json_object_del(fields, name), 0);
+    return fields;
+}
+
+static json_t *with_jwk(const char *name, json_t *value)
+{
+    json_t *fields = activation(EC_KID, "ES256", EC_JWK);
+    json_t *jwk = json_object_get(fields, "jwk");
+    assert_int_equal(value ? json_object_set_new(jwk, name, value) : json_object_del(jwk, name), 0);
+    return fields;
+}
+
+static void entry_that_contradicts_itself_is_refused(void **state)
+{
+    const struct place *place = *state;
+    const char *file = place->file;
+    make(file);
+    activate(file, activation(ED_KID, "EdDSA", ED_JWK));
+    expect_refused(file, activation(ED_KID, "ES256", EC_JWK), "entry 3: its kid");
+    expect_refused(file, with("kid", json_string("")), "entry 3: its kid");
+    expect_refused(file, with("kid", NULL), "entry 3: its kid");
+    expect_refused(file, with_jwk("kid", json_string(ED_KID)), "entry 3: its kid");
+    expect_refused(file, activation(EC_KID, "ES384", EC_JWK), "entry 3: alg ES384");
+    expect_refused(file, activation(EC_KID, "RS256", EC_JWK), "entry 3: alg RS256");
+    expect_refused(file, activation(EC_KID, "none", EC_JWK), "entry 3: an unknown alg");
+    expect_refused(file, with("alg", NULL), "entry 3: an unknown alg");
+    expect_refused(file, with_jwk("alg", json_string("ES384")), "entry 3: alg ES256");
+    expect_refused(file, with("jwk", NULL), "entry 3: its jwk");
+    expect_refused(file, with("jwk", json_string("{}")), "entry 3: its jwk");
+    expect_refused(file, with_jwk("x", json_string("AAAA")), "entry 3: its jwk");
+    expect_refused(file, with_jwk("d", json_string("AAAA")), "entry 3: its jwk");
+}
+
+static void entry_that_does_not_say_where_the_key_lies_is_refused(void **state)
+{
+    const struct place *place = *state;
+    const char *file = place->file;
+    char longest[300];
+    memset(longest, 'x', sizeof longest);
+    make(file);
+    activate(file, activation(ED_KID, "EdDSA", ED_JWK));
+    expect_refused(file, with("hsm_token", NULL), "entry 3: its hsm_token");
+    expect_refused(file, with("hsm_token", json_string("")), "entry 3: its hsm_token");
+    expect_refused(file, with("hsm_token", json_stringn(longest, sizeof longest)), "entry 3: its hsm_token");
+    expect_refused(file, with("hsm_id", json_integer(1)), "entry 3: its hsm_id");
+    expect_refused(file, with("hsm_id", json_string("")), "entry 3: ");
+    expect_refused(file, with("hsm_id", json_string("0")), "entry 3: ");
+    expect_refused(file, with("hsm_id", json_string("0G")), "entry 3: ");
+    expect_refused(file, with("hsm_id", json_string("0A")), "entry 3: ");
+    expect_refused(file, with("hsm_label", NULL), "entry 3: its hsm_label");
+}
+
+static void entry_whose_type_was_changed_beside_its_bytes_is_refused(void **state)
+{
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    make(place->file);
+    activate(place->file, activation(EC_KID, "ES256", EC_JWK));
+    record(place->file, MM_ENTRY_HSM_EVENT, activation(ED_KID, "EdDSA", ED_JWK));
+    raw(place->file, "UPDATE entries SET type = 'key.activated' WHERE sequence = 3");
+    assert_null(load(place->file, &err));
+    expect(&err, MM_LEDGER_CORRUPT, "entry 3: its type");
+}
+
+static void entry_of_a_key_loads_as_that_key(void **state)
+{
+    const struct place *place = *state;
+    const struct {
+        const char *kid;
+        const char *alg;
+        const char *members;
+    } keys[] = {{EC_KID, "ES256", EC_JWK}, {RSA_KID, "RS256", RSA_JWK}, {ED_KID, "EdDSA", ED_JWK}};
+    make(place->file);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(keys); i++) {
+        mm_cleanup(json_decref) json_t *expected = activation(keys[i].kid, keys[i].alg, keys[i].members);
+        activate(place->file, json_incref(expected));
+        mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
+        json_t *entry = mm_key_entry(mm_keyring_active(keyring), NULL);
+        assert_true(json_equal(entry, expected));
+        activate(place->file, entry);
+        mm_cleanup(mm_keyring_free) struct mm_keyring *again = load_or_fail(place->file);
+        assert_string_equal(mm_keyring_active(again)->kid, keys[i].kid);
+        assert_int_equal(mm_keyring_n_keys(again), i + 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        placed(ledger_without_a_key_has_no_keyring),
+        placed(activated_key_signs_and_is_listed),
+        placed(newest_activation_signs_and_older_keys_stay_listed),
+        placed(key_activated_again_is_listed_once_where_it_now_lies),
+        placed(key_can_not_come_back_with_another_algorithm),
+        placed(entry_that_contradicts_itself_is_refused),
+        placed(entry_that_does_not_say_where_the_key_lies_is_refused),
+        placed(entry_whose_type_was_changed_beside_its_bytes_is_refused),
+        placed(entry_of_a_key_loads_as_that_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

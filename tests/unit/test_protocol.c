@@ -189,6 +189,19 @@ static void every_damaged_header_byte_that_matters_is_refused(void **state)
     }
 }
 
+static void a_failure_with_an_unknown_code_is_refused(void **state)
+{
+    (void)state;
+    static uint8_t packet[MM_PACKET_MAX];
+    const struct mm_message ready = {.kind = MM_MESSAGE_READY,
+                                     .code = MM_PIN_REFUSED,
+                                     .data = (const uint8_t *)"no",
+                                     .length = 2};
+    size_t length = encode(&ready, packet);
+    packet[AT_CODE] = 200;
+    assert_refused(packet, length);
+}
+
 static void an_overlong_signature_is_refused(void **state)
 {
     (void)state;
@@ -238,6 +251,7 @@ int main(void)
         cmocka_unit_test(fields_that_a_kind_does_not_have_are_not_encoded),
         cmocka_unit_test(packets_cut_short_or_with_bytes_to_spare_are_refused),
         cmocka_unit_test(every_damaged_header_byte_that_matters_is_refused),
+        cmocka_unit_test(a_failure_with_an_unknown_code_is_refused),
         cmocka_unit_test(an_overlong_signature_is_refused),
         cmocka_unit_test(random_packets_are_refused_or_re_encode_to_themselves),
     };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/rsa.h>
 
 #include "tests/support/sign.h"
 #include "util/base64url.h"
@@ -163,19 +164,19 @@ static void ecdsa_signature_in_der_is_refused(void **state)
     assert_false(verify(key, MM_ES256, &der));
 }
 
-/* Half of all r and s have their top bit set, one in 256 starts with a zero byte: DER spells each in its own way. */
+/* DER has one form for a number with its top bit set, as half of them have, and one for a number shorter than its curve's. */
 static void every_shape_of_r_and_s_is_understood(void **state)
 {
     (void)state;
     mm_cleanup(EVP_PKEY_free) EVP_PKEY *private_key = make_private_key(MM_ES256);
     mm_cleanup(mm_pubkey_free) struct mm_pubkey *key = make_pubkey(MM_ES256, private_key);
-    bool seen_zero = false;
-    for (int i = 0; i < 20000 && !seen_zero; i++) {
+    bool seen_short = false;
+    for (int i = 0; i < 20000 && !seen_short; i++) {
         struct test_signature signature = sign_jws(MM_ES256, private_key, DATA);
         assert_true(verify(key, MM_ES256, &signature));
-        seen_zero = signature.bytes[0] == 0 || signature.bytes[32] == 0;
+        seen_short = signature.bytes[0] == 0 && signature.bytes[1] < 0x80;
     }
-    assert_true(seen_zero);
+    assert_true(seen_short);
 }
 
 static void zero_and_oversized_r_and_s_are_refused(void **state)
@@ -331,28 +332,64 @@ static void ed25519_key_of_small_order_or_off_the_curve_is_refused(void **state)
     mm_pubkey_free(accepted(RFC8037_KEY));
 }
 
-static struct mm_pubkey *rsa_of(size_t bits, uint8_t last, const char *exponent, size_t n_exponent,
-                                struct mm_error *err)
+static void assert_exponent_refused(const char *exponent, size_t length)
 {
-    static uint8_t modulus[1024];
-    memset(modulus, 0xa5, sizeof modulus);
-    modulus[bits / 8 - 1] = last;
-    return mm_pubkey_from_rsa((struct mm_bytes){modulus, bits / 8}, (struct mm_bytes){exponent, n_exponent}, err);
+    uint8_t modulus[256];
+    size_t n;
+    assert_true(mm_base64url_decode(RFC7638_N, strlen(RFC7638_N), modulus, &n));
+    struct mm_error err = {0};
+    assert_null(mm_pubkey_from_rsa((struct mm_bytes){modulus, n}, (struct mm_bytes){exponent, length}, &err));
+    assert_int_equal(err.code, MM_KEY_CUSTODY);
 }
 
-static void unsound_rsa_keys_are_refused(void **state)
+static void even_tiny_and_huge_rsa_exponents_are_refused(void **state)
 {
     (void)state;
+    assert_exponent_refused("", 0);
+    assert_exponent_refused("\1", 1);
+    assert_exponent_refused("\3", 1);
+    assert_exponent_refused("\xff\xff", 2);
+    assert_exponent_refused("\1\0\2", 3);
+    assert_exponent_refused("\1\0\0\0\0\0\0\0\1", 9);
+}
+
+static void assert_modulus_refused(unsigned bits, uint8_t flip)
+{
+    mm_cleanup(EVP_PKEY_free) EVP_PKEY *pair = EVP_RSA_gen(bits);
+    BIGNUM *n = NULL;
+    uint8_t modulus[1024];
+    assert_true(EVP_PKEY_get_bn_param(pair, "n", &n));
+    size_t length = (size_t)BN_bn2bin(n, modulus);
+    BN_free(n);
+    modulus[length - 1] ^= flip;
     struct mm_error err = {0};
-    assert_null(rsa_of(1024, 0xa7, "\1\0\1", 3, &err));
-    assert_null(rsa_of(2040, 0xa7, "\1\0\1", 3, &err));
-    assert_null(rsa_of(4104, 0xa7, "\1\0\1", 3, &err));
-    assert_null(rsa_of(2048, 0xa6, "\1\0\1", 3, &err)); /* an even modulus */
-    assert_null(rsa_of(2048, 0xa7, "\1", 1, &err));
-    assert_null(rsa_of(2048, 0xa7, "\3", 1, &err));
-    assert_null(rsa_of(2048, 0xa7, "\1\0\0", 3, &err));
-    assert_null(rsa_of(2048, 0xa7, "", 0, &err));
-    assert_null(rsa_of(2048, 0xa7, "\1\0\0\0\0\0\0\0\1", 9, &err));
+    assert_null(mm_pubkey_from_rsa((struct mm_bytes){modulus, length}, (struct mm_bytes){"\1\0\1", 3}, &err));
+    assert_int_equal(err.code, MM_KEY_CUSTODY);
+}
+
+static void rsa_moduli_out_of_bounds_or_even_are_refused(void **state)
+{
+    (void)state;
+    assert_modulus_refused(1024, 0);
+    assert_modulus_refused(2040, 0);
+    assert_modulus_refused(4104, 0);
+    assert_modulus_refused(2048, 1);
+}
+
+static void x_and_y_must_each_have_their_own_length(void **state)
+{
+    (void)state;
+    uint8_t point[64];
+    size_t length;
+    assert_true(mm_base64url_decode(RFC7515_X, strlen(RFC7515_X), point, &length));
+    assert_true(mm_base64url_decode(RFC7515_Y, strlen(RFC7515_Y), point + 32, &length));
+    char x[64];
+    char y[64];
+    mm_base64url_encode(point, 31, x);
+    mm_base64url_encode(point + 31, 33, y);
+    mm_cleanup(json_decref) json_t *jwk = json_pack("{ss ss ss ss}", "kty", "EC", "crv", "P-256", "x", x, "y", y);
+    struct mm_error err = {0};
+    assert_null(mm_pubkey_from_jwk(jwk, &err));
     assert_int_equal(err.code, MM_KEY_CUSTODY);
 }
 
@@ -439,7 +476,9 @@ int main(void)
         cmocka_unit_test(point_off_its_curve_is_refused),
         cmocka_unit_test(compressed_and_hybrid_points_are_refused),
         cmocka_unit_test(ed25519_key_of_small_order_or_off_the_curve_is_refused),
-        cmocka_unit_test(unsound_rsa_keys_are_refused),
+        cmocka_unit_test(even_tiny_and_huge_rsa_exponents_are_refused),
+        cmocka_unit_test(rsa_moduli_out_of_bounds_or_even_are_refused),
+        cmocka_unit_test(x_and_y_must_each_have_their_own_length),
         cmocka_unit_test(leading_zeros_make_no_other_rsa_key),
         cmocka_unit_test(names_of_other_algorithms_are_unknown),
         cmocka_unit_test(one_key_serves_many_threads),

@@ -1,0 +1,783 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "config/config.h"
+#include "tests/support/make_certificate.h"
+
+static const char CONFIG[] = "version: 1\n"                                                                   /* 1 */
+                             "issuer: https://mint.example.com\n"                                             /* 2 */
+                             "listen:\n"                                                                      /* 3 */
+                             "  - address: 127.0.0.1:8443\n"                                                  /* 4 */
+                             "    certificate: tls/server.pem\n"                                              /* 5 */
+                             "    key: tls/server.key\n"                                                      /* 6 */
+                             "  - {address: \"[::1]:0\", certificate: tls/server.pem, key: tls/server.key}\n" /* 7 */
+                             "hsm:\n"                                                                         /* 8 */
+                             "  tokens:\n"                                                                    /* 9 */
+                             "    - name: primary\n"                                                          /* 10 */
+                             "      profile: softhsm2\n"                                                      /* 11 */
+                             "      module: /usr/lib/softhsm/libsofthsm2.so\n"                                /* 12 */
+                             "      environment: {SOFTHSM2_CONF: softhsm2.conf, X: y}\n"                      /* 13 */
+                             "      label: mintmark\n"                                                        /* 14 */
+                             "      pin_file: secrets/pin\n"                                                  /* 15 */
+                             "keys: {algorithm: ES384, max_ttl: 30m}\n"                                       /* 16 */
+                             "store: {sqlite: state/mintmark.db}\n"                                           /* 17 */
+                             "limits:\n"                                                                      /* 18 */
+                             "  connections: 50\n"                                                            /* 19 */
+                             "tenants:\n"                                                                     /* 20 */
+                             "  globex:\n"                                                                    /* 21 */
+                             "    file: tenants/globex.yaml\n"                                                /* 22 */
+                             "    client_ca: tls/ca.pem\n"                                                    /* 23 */
+                             "    audiences: [lore.example]\n"                                                /* 24 */
+                             "    resources: [\"arc-*\"]\n"                                                   /* 25 */
+                             "  acme:\n"                                                                      /* 26 */
+                             "    file: tenants/acme.yaml\n"                                                  /* 27 */
+                             "    client_ca: tls/ca.pem\n"                                                    /* 28 */
+                             "    audiences: [lore.example]\n"                                                /* 29 */
+                             "    resources: [\"urc-*\"]\n";                                                  /* 30 */
+
+static const char TENANT[] =
+    "tenant: %s\n"
+    "env: production\n"
+    "audience: [lore.example]\n"
+    "max_ttl: 15m\n"
+    "accounts:\n"
+    "  - id: ci-build\n"
+    "    name: Build farm\n"
+    "    authenticate: [{mtls: {san_uri: \"spiffe://%s.example/ci\"}}]\n"
+    "    grants: [{scopes: [\"read:repo\"], resources: [\"%s-1\"], ttl: {default: 5m, max: 15m}}]\n";
+
+static char *ca_pem;
+
+/* A folder with everything that CONFIG names. */
+struct place {
+    char folder[64];
+    char file[128];
+};
+
+static void write_file(const struct place *place, const char *name, const char *text, mode_t mode)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", place->folder, name);
+    (void)unlink(path);
+    mm_cleanup(mm_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(fchmod(fd, mode), 0);
+}
+
+static void set_mode(const struct place *place, const char *name, mode_t mode)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", place->folder, name);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+static void write_tenant(const struct place *place, const char *id, const char *prefix)
+{
+    char text[1024];
+    char name[64];
+    (void)snprintf(text, sizeof text, TENANT, id, id, prefix);
+    (void)snprintf(name, sizeof name, "tenants/%s.yaml", id);
+    write_file(place, name, text, 0644);
+}
+
+static int make_place(void **state)
+{
+    struct place *place = calloc(1, sizeof *place);
+    assert_non_null(place);
+    (void)snprintf(place->folder, sizeof place->folder, "/tmp/mm-config-XXXXXX");
+    assert_non_null(mkdtemp(place->folder));
+    (void)snprintf(place->file, sizeof place->file, "%s/mintmark.yaml", place->folder);
+    static const char *const FOLDERS[] = {"tls", "secrets", "tenants"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(FOLDERS); i++) {
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/%s", place->folder, FOLDERS[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    write_file(place, "mintmark.yaml", CONFIG, 0644);
+    write_file(place, "tls/server.pem", "certificate", 0644);
+    write_file(place, "tls/server.key", "key", 0600);
+    write_file(place, "tls/ca.pem", ca_pem, 0644);
+    write_file(place, "secrets/pin", "123456\n", 0600);
+    write_tenant(place, "acme", "urc");
+    write_tenant(place, "globex", "arc");
+    *state = place;
+    return 0;
+}
+
+static int remove_place(void **state)
+{
+    struct place *place = *state;
+    static const char *const NAMES[] = {"tls/server.pem",    "tls/server.key", "tls/ca.pem",          "secrets/pin",
+                                        "tenants/acme.yaml", "mintmark.yaml",  "tenants/globex.yaml", "tls",
+                                        "secrets",           "tenants",        "other.yaml",          ""};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(NAMES); i++) {
+        char path[256];
+        (void)snprintf(path, sizeof path, "%s/%s", place->folder, NAMES[i]);
+        (void)remove(path);
+    }
+    free(place);
+    return 0;
+}
+
+static int make_ca_pem(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *ca = make_ca("Acme CA", NULL);
+    ca_pem = test_certificates_pem(ca, NULL);
+    return 0;
+}
+
+static int free_ca_pem(void **state)
+{
+    (void)state;
+    free(ca_pem);
+    return 0;
+}
+
+/* CONFIG with the first `old` replaced by `new`, as mintmark.yaml. */
+static void write_changed(const struct place *place, const char *old, const char *new)
+{
+    const char *at = strstr(CONFIG, old);
+    assert_non_null(at);
+    mm_cleanup(free) char *text = NULL;
+    assert_true(asprintf(&text, "%.*s%s%s", (int)(at - CONFIG), CONFIG, new, at + strlen(old)) > 0);
+    write_file(place, "mintmark.yaml", text, 0644);
+}
+
+static void print_problems(const struct mm_problems *problems)
+{
+    char line[1024];
+    for (size_t i = 0; i < problems->n; i++)
+        print_message("%s\n", mm_problem_format(&problems->items[i], line, sizeof line));
+}
+
+/* Loading finds one problem: in `file` (of the place), on `line`, with `words`. */
+static void assert_one_problem(const struct place *place, const char *file, int line, const char *words)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    assert_null(mm_config_load(place->file, &problems));
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/%s", place->folder, file);
+    if (problems.n_errors != 1 || problems.items[0].line != line || strcmp(problems.items[0].file, path) != 0 ||
+        !strstr(problems.items[0].reason, words)) {
+        print_problems(&problems);
+        fail_msg("wanted %s:%d: %s", file, line, words);
+    }
+}
+
+static struct mm_config *load(const struct place *place)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    struct mm_config *config = mm_config_load(place->file, &problems);
+    if (!config)
+        print_problems(&problems);
+    assert_non_null(config);
+    return config;
+}
+
+static void assert_path(const struct place *place, const char *path, const char *name)
+{
+    char wanted[256];
+    (void)snprintf(wanted, sizeof wanted, "%s/%s", place->folder, name);
+    assert_string_equal(path, wanted);
+}
+
+static void a_service_is_loaded_as_its_file_says(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    assert_string_equal(config->file, place->file);
+    assert_string_equal(config->issuer, "https://mint.example.com");
+    assert_int_equal(config->n_listen, 2);
+    assert_string_equal(config->listen[0].address, "127.0.0.1");
+    assert_int_equal(config->listen[0].port, 8443);
+    assert_int_equal(config->listen[0].line, 4);
+    assert_path(place, config->listen[0].certificate_file, "tls/server.pem");
+    assert_path(place, config->listen[0].key_file, "tls/server.key");
+    assert_string_equal(config->listen[1].address, "::1");
+    assert_int_equal(config->listen[1].port, 0);
+    assert_int_equal(config->algorithm, MM_ES384);
+    assert_int_equal(config->max_ttl, 1800);
+    assert_path(place, config->store_file, "state/mintmark.db");
+    assert_int_equal(strlen(config->digest), 64);
+}
+
+static void an_hsm_token_takes_its_profiles_defaults(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    assert_int_equal(config->n_hsm_tokens, 1);
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, NULL, NULL);
+    assert_ptr_equal(token, mm_config_hsm_token(config, "primary", NULL));
+    assert_string_equal(token->module, "/usr/lib/softhsm/libsofthsm2.so");
+    assert_string_equal(token->label, "mintmark");
+    assert_null(token->serial);
+    assert_int_equal(token->signing, MM_SIGNING_ENGINE);
+    assert_int_equal(token->workers, 2);
+    assert_int_equal(token->threads, 4);
+    assert_int_equal(token->sign_timeout_ms, 5000);
+    assert_int_equal(token->pin_source, MM_PIN_FILE);
+    assert_int_equal(token->pin_fd, -1);
+    assert_path(place, token->pin_path, "secrets/pin");
+    char entry[128];
+    (void)snprintf(entry, sizeof entry, "SOFTHSM2_CONF=%s/softhsm2.conf", place->folder);
+    assert_int_equal(token->environment.n, 2);
+    assert_string_equal(token->environment.items[0], entry);
+    assert_string_equal(token->environment.items[1], "X=y");
+    struct mm_error err = {0};
+    assert_null(mm_config_hsm_token(config, "second", &err));
+    assert_int_equal(err.code, MM_CONFIG_INVALID);
+}
+
+static void what_the_file_says_of_an_hsm_token_wins(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "      label: mintmark\n",
+                  "      serial: \"0123456789abcdef\"\n      signing: direct\n      workers: 16\n      threads: 1\n"
+                  "      sign_timeout: 2m\n      start_timeout: 10m\n");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, NULL, NULL);
+    assert_null(token->label);
+    assert_string_equal(token->serial, "0123456789abcdef");
+    assert_int_equal(token->signing, MM_SIGNING_DIRECT);
+    assert_int_equal(token->workers, 16);
+    assert_int_equal(token->threads, 1);
+    assert_int_equal(token->sign_timeout_ms, 120000);
+    assert_int_equal(token->start_timeout, 600);
+}
+
+static void limits_have_defaults(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_limits *limits = &config->limits;
+    assert_int_equal(limits->connections, 50);
+    assert_int_equal(limits->connections_per_address, 100);
+    assert_int_equal(limits->body_bytes, 16384);
+    assert_int_equal(limits->header_bytes, 8192);
+    assert_int_equal(limits->idle_timeout, 30);
+    assert_int_equal(limits->header_timeout, 10);
+    assert_int_equal(limits->request_timeout, 15);
+    assert_int_equal(limits->issue_timeout, 5);
+    assert_int_equal(limits->drain_timeout, 10);
+    assert_int_equal(limits->threads, 4);
+    assert_int_equal(limits->queue, 1024);
+}
+
+static void tenants_are_sorted_and_have_their_ca(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    assert_int_equal(config->policy.n_tenants, 2);
+    assert_string_equal(config->policy.tenants[0].id, "acme");
+    assert_string_equal(config->policy.tenants[1].id, "globex");
+    assert_int_equal(strlen(config->policy.digest), 64);
+    for (size_t i = 0; i < 2; i++) {
+        const struct mm_tenant *tenant = &config->policy.tenants[i];
+        assert_non_null(tenant->client_ca);
+        assert_int_equal(strlen(tenant->digest), 64);
+        assert_int_equal(strlen(tenant->client_ca_digest), 64);
+        assert_int_equal(tenant->n_accounts, 1);
+    }
+    assert_ptr_equal(mm_policy_tenant(&config->policy, "globex"), &config->policy.tenants[1]);
+}
+
+static void a_digest_is_that_of_the_files_bytes(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    char digest[MM_SHA256_HEX_LENGTH + 1];
+    mm_sha256_hex(CONFIG, strlen(CONFIG), digest);
+    assert_string_equal(config->digest, digest);
+    char before[sizeof digest];
+    memcpy(before, config->policy.digest, sizeof before);
+    char text[1024];
+    int length = snprintf(text, sizeof text, TENANT, "acme", "acme", "urc");
+    mm_sha256_hex(text, (size_t)length, digest);
+    assert_string_equal(config->policy.tenants[0].digest, digest);
+    (void)snprintf(text + length, sizeof text - (size_t)length, "# reviewed\n");
+    write_file(place, "tenants/acme.yaml", text, 0644);
+    mm_cleanup(mm_config_unref) struct mm_config *after = load(place);
+    assert_string_not_equal(after->policy.digest, before);
+    assert_string_equal(after->digest, config->digest);
+}
+
+struct refusal {
+    const char *old;
+    const char *new;
+    int line;
+    const char *words;
+};
+
+static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
+{
+    static const struct refusal REFUSALS[] = {
+        {"version: 1\n", "", 1, "missing key ‹version›"},
+        {"version: 1\n", "version: 2\n", 1, "must be 1"},
+        {"version: 1\n", "version: \"1\"\n", 1, "must be an integer"},
+        {"https://mint", "http://mint", 2, "https://"},
+        {"example.com\n", "example.com/\n", 2, "no trailing slash"},
+        {"example.com\n", "example.com/mint\n", 2, "no path"},
+        {"https://mint", "https://me@mint", 2, "no user"},
+        {"example.com\n", "example.com?a=b\n", 2, "no query"},
+        {"issuer:", "isuer: x\nissuer:", 2, "unknown key ‹isuer›: did you mean ‹issuer›?"},
+        {"127.0.0.1:8443", "localhost:8443", 4, "numeric address"},
+        {"127.0.0.1:8443", "127.0.0.1", 4, "numeric address"},
+        {"127.0.0.1:8443", "127.0.0.1:65536", 4, "numeric address"},
+        {"127.0.0.1:8443", "127.0.0.1:-1", 4, "numeric address"},
+        {"127.0.0.1:8443", "127.0.0.1:84430000000", 4, "numeric address"},
+        {"127.0.0.1:8443", "\"::1:8443\"", 4, "numeric address"},
+        {"127.0.0.1:8443", "\"[127.0.0.1]:8443\"", 4, "numeric address"},
+        {"127.0.0.1:8443", "127.1:8443", 4, "numeric address"},
+        {"\"[::1]:0\"", "127.0.0.1:8443", 7, "repeats that of line 4"},
+        {"    key: tls/server.key\n", "", 4, "missing key ‹key›"},
+        {"tls/server.pem", "tls/missing.pem", 5, "No such file"},
+        {"tls/server.key", "tls/missing.key", 6, "No such file"},
+        {"tls/server.key", "tls", 6, "not a regular file"},
+        {"name: primary", "name: Primary", 10, "lower-case"},
+        {"profile: softhsm2", "profile: luna", 11, "one of softhsm2, generic"},
+        {"X: y", "LD_PRELOAD: y", 13, "‹LD_PRELOAD› can't be set"},
+        {"X: y", "PKCS11_MODULE_PATH: y", 13, "can't be set"},
+        {"X: y", "OPENSSL_CONF: y", 13, "can't be set"},
+        {"X: y", "PATH: y", 13, "can't be set"},
+        {"X: y", "\"A=B\": y", 13, "variable's name"},
+        {"X: y", "X: \"a\\nb\"", 13, "control characters"},
+        {"X: y", "X: 1", 13, "put it in quotes"},
+        {"      label: mintmark\n", "", 10, "needs a label or a serial"},
+        {"label: mintmark", "label: 123456789012345678901234567890123", 14, "at most 32"},
+        {"pin_file: secrets/pin", "pin_fd: 3", 15, "at least 4"},
+        {"      pin_file: secrets/pin\n", "", 10, "exactly one of pin_file, pin_fd and pin_credential"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      pin_fd: 5", 10, "exactly one of"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      pin: 1234", 16, "a PIN is never written here"},
+        {"pin_file: secrets/pin", "pin_credential: ../pin", 15, "without slashes"},
+        {"pin_file: secrets/pin", "pin_file: secrets/none", 15, "No such file"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      threads: 17", 16, "at most 16"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      workers: 0", 16, "at least 1"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      signing: both", 16, "one of engine, direct"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      sign_timeout: 5", 16, "duration"},
+        {"pin_file: secrets/pin",
+         "pin_file: secrets/pin\n    - {name: b, profile: generic, module: m, label: l, pin_file: secrets/pin}", 16,
+         "one HSM token for now"},
+        {"ES384", "ES512", 16, "one of ES256, ES384, RS256, PS256, EdDSA"},
+        {"ES384", "none", 16, "one of ES256"},
+        {"max_ttl: 30m", "max_ttl: 25h", 16, "at most 24h"},
+        {"sqlite: state/mintmark.db", "postgresql: x, sqlite: y", 17, "unknown key ‹postgresql›"},
+        {"connections: 50", "connections: 0", 19, "at least 1"},
+        {"connections: 50", "threads: 1", 19, "at least 2"},
+        {"connections: 50", "header_bytes: 16385", 19, "at most 16384"},
+        {"connections: 50", "header_timeout: 16s", 19, "longer than ‹request_timeout›"},
+        {"connections: 50", "idle_timeout: 30", 19, "duration"},
+        {"connections: 50", "conections: 50", 19, "did you mean ‹connections›?"},
+        {"tenants:", "admin: {unix: x}\ntenants:", 20, "unknown key ‹admin›"},
+        {"tenants:", "metrics: {address: x}\ntenants:", 20, "unknown key ‹metrics›"},
+        {"audiences: [lore.example]\n", "audiences: [lore.example, a b]\n", 24, "without spaces"},
+        {"[\"arc-*\"]", "[\"arc-*\", \"x**\"]", 25, "then at most one *"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    actions: [read, Read]", 26, "lower-case"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    issuers: [\"http://ci\"]", 26, "https://"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    shared_with: [nobody]", 26, "a tenant that there isn't"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    shared_with: [globex]", 26, "the tenant itself"},
+        {"[\"arc-*\"]", "[\"arc-*\", \"urc-2\"]", 30,
+         "envelopes of ‹globex› and ‹acme› overlap at audience ‹lore.example›"},
+        {"[\"arc-*\"]", "[\"arc-*\", \"u*\"]", 30, "overlap"},
+        {"tenants/globex.yaml", "tenants/none.yaml", 22, "No such file"},
+        {"tls/ca.pem", "tls/none.pem", 23, "No such file"},
+        {"tls/ca.pem", "tls/server.pem", 23, "tls/server.pem"},
+        {"  acme:", "  globex:", 26, "duplicate key ‹globex›, first on line 21"},
+    };
+    const struct place *place = *state;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSALS); i++) {
+        write_changed(place, REFUSALS[i].old, REFUSALS[i].new);
+        assert_one_problem(place, "mintmark.yaml", REFUSALS[i].line, REFUSALS[i].words);
+    }
+}
+
+static void overlapping_envelopes_are_accepted_where_one_says_so(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "[\"arc-*\"]", "[\"arc-*\", \"urc-2\"]\n    shared_with: [acme]");
+    mm_config_unref(load(place));
+    write_changed(place, "[\"urc-*\"]", "[\"urc-*\", \"arc-2\"]\n    shared_with: [globex]");
+    mm_config_unref(load(place));
+}
+
+static void two_listeners_may_leave_their_ports_to_the_kernel(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "address: 127.0.0.1:8443", "address: \"[::1]:0\"");
+    mm_config_unref(load(place));
+}
+
+static void an_empty_file_is_refused(void **state)
+{
+    const struct place *place = *state;
+    write_file(place, "mintmark.yaml", "", 0644);
+    assert_one_problem(place, "mintmark.yaml", 1, "empty");
+}
+
+static void files_that_others_can_write_are_refused(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *file;
+        const char *words;
+        mode_t mode;
+        int line;
+    } CASES[] = {
+        {"mintmark.yaml", "mintmark.yaml", "group or others can write it (mode 0664)", 0664, 0},
+        {"mintmark.yaml", "mintmark.yaml", "group or others can write it (mode 0646)", 0646, 0},
+        {"tenants/acme.yaml", "mintmark.yaml", "group or others can write it", 0664, 27},
+        {"tenants/acme.yaml", "mintmark.yaml", "group or others can write it", 0602, 27},
+        {"tls/server.pem", "mintmark.yaml", "group or others can write it", 0664, 5},
+        {"tls/ca.pem", "mintmark.yaml", "group or others can write it", 0664, 23},
+        {"tls/server.key", "mintmark.yaml", "group or others can read or write it (mode 0640)", 0640, 6},
+        {"tls/server.key", "mintmark.yaml", "group or others can read or write it", 0604, 6},
+        {"secrets/pin", "mintmark.yaml", "group or others can read or write it", 0640, 15},
+        {"secrets/pin", "mintmark.yaml", "group or others can read or write it", 0620, 15},
+        {"", "mintmark.yaml", "anyone can write its folder", 0777, 0},
+        {"tenants", "mintmark.yaml", "anyone can write its folder", 0777, 27},
+    };
+    const struct place *place = *state;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        struct stat info;
+        char path[256];
+        (void)snprintf(path, sizeof path, "%s/%s", place->folder, CASES[i].name);
+        assert_int_equal(stat(path, &info), 0);
+        set_mode(place, CASES[i].name, CASES[i].mode);
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        assert_null(mm_config_load(place->file, &problems));
+        set_mode(place, CASES[i].name, info.st_mode & 07777);
+        bool is_found = false;
+        (void)snprintf(path, sizeof path, "%s/%s", place->folder, CASES[i].file);
+        for (size_t j = 0; j < problems.n; j++)
+            is_found |= strcmp(problems.items[j].file, path) == 0 && problems.items[j].line == CASES[i].line &&
+                        strstr(problems.items[j].reason, CASES[i].words) != NULL;
+        if (!is_found) {
+            print_problems(&problems);
+            fail_msg("case %zu", i);
+        }
+    }
+    mm_config_unref(load(place));
+}
+
+static void a_world_writable_folder_with_the_sticky_bit_is_accepted(void **state)
+{
+    const struct place *place = *state;
+    set_mode(place, "", 01777);
+    mm_config_unref(load(place));
+}
+
+static void a_missing_file_is_named(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    assert_null(mm_config_load("/nonexistent/mintmark.yaml", &problems));
+    assert_int_equal(problems.n_errors, 1);
+    assert_string_equal(problems.items[0].file, "/nonexistent/mintmark.yaml");
+    assert_string_equal(problems.items[0].reason, "No such file or directory");
+}
+
+static void a_fifo_in_a_files_place_does_not_hang(void **state)
+{
+    const struct place *place = *state;
+    assert_int_equal(unlink(place->file), 0);
+    assert_int_equal(mkfifo(place->file, 0600), 0);
+    assert_one_problem(place, "mintmark.yaml", 0, "not a regular file");
+}
+
+static bool has_problem(const struct mm_problems *problems, const char *file_end, int line)
+{
+    for (size_t i = 0; i < problems->n; i++) {
+        const char *at = strstr(problems->items[i].file, file_end);
+        if (at && strlen(at) == strlen(file_end) && problems->items[i].line == line)
+            return true;
+    }
+    return false;
+}
+
+static void one_broken_file_does_not_hide_another(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "connections: 50", "conections: 50");
+    write_file(place, "tenants/acme.yaml", "tenant: acme\nenv: [x\nfoo: bar\n", 0644);
+    write_file(place, "tenants/globex.yaml", "tenant: globex\nenv: x\naudience: [evil]\nmax_ttl: 1h\nacounts: []\n",
+               0644);
+    set_mode(place, "secrets/pin", 0644);
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    assert_null(mm_config_load(place->file, &problems));
+    assert_true(has_problem(&problems, "/mintmark.yaml", 19));
+    assert_true(has_problem(&problems, "/mintmark.yaml", 15));
+    assert_true(has_problem(&problems, "/tenants/acme.yaml", 3));
+    assert_true(has_problem(&problems, "/tenants/globex.yaml", 3));
+    assert_true(has_problem(&problems, "/tenants/globex.yaml", 4)); /* 1h is over keys.max_ttl */
+    assert_true(has_problem(&problems, "/tenants/globex.yaml", 5));
+    assert_true(has_problem(&problems, "/tenants/globex.yaml", 1)); /* accounts are missing */
+    assert_int_equal(problems.n_errors, 7);
+}
+
+static void two_syntax_errors_of_two_files_are_both_listed(void **state)
+{
+    const struct place *place = *state;
+    write_file(place, "tenants/acme.yaml", "tenant: 'acme\n", 0644);
+    write_file(place, "tenants/globex.yaml", "tenant: globex\n\tenv: x\n", 0644);
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    assert_null(mm_config_load(place->file, &problems));
+    assert_int_equal(problems.n_errors, 2);
+    assert_true(has_problem(&problems, "/tenants/acme.yaml", 1));
+    assert_true(has_problem(&problems, "/tenants/globex.yaml", 2));
+}
+
+static void a_tenants_file_must_be_its_own(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "tenants/globex.yaml", "tenants/acme.yaml");
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    assert_null(mm_config_load(place->file, &problems));
+    assert_true(has_problem(&problems, "/tenants/acme.yaml", 1));
+}
+
+static void no_problem_ever_shows_a_pin(void **state)
+{
+    static const char *const PINS[] = {"      pin: 987654321",
+                                       "      pin: [987654321]",
+                                       "      pin_file: 987654321",
+                                       "      pin_fd: \"987654321\"",
+                                       "      pin_credential: {a: 987654321}",
+                                       "      pinn: 987654321"};
+    const struct place *place = *state;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(PINS); i++) {
+        write_changed(place, "      pin_file: secrets/pin", PINS[i]);
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        assert_null(mm_config_load(place->file, &problems));
+        assert_true(problems.n_errors > 0);
+        for (size_t j = 0; j < problems.n; j++)
+            assert_null(strstr(problems.items[j].reason, "987654321"));
+    }
+}
+
+static void the_service_alone_needs_no_tenants_file(void **state)
+{
+    const struct place *place = *state;
+    static const char *const NAMES[] = {"tenants/acme.yaml", "tenants/globex.yaml", "tls/ca.pem", "tls/server.pem",
+                                        "tls/server.key"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(NAMES); i++) {
+        char path[256];
+        (void)snprintf(path, sizeof path, "%s/%s", place->folder, NAMES[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_config_load_service(place->file, &problems);
+    assert_non_null(config);
+    assert_int_equal(config->policy.n_tenants, 0);
+    assert_string_equal(config->hsm_tokens[0].name, "primary");
+    write_changed(place, "[\"arc-*\"]", "[\"arc-*\"]\n    fle: x");
+    assert_null(mm_config_load_service(place->file, &problems));
+    assert_int_equal(problems.items[0].line, 26);
+}
+
+static void only_what_a_running_service_can_change_is_replaced(void **state)
+{
+    static const struct {
+        const char *old;
+        const char *new;
+        const char *words; /* NULL: it can */
+    } CASES[] = {
+        {"version: 1", "version: 1", NULL},
+        {"connections: 50", "connections: 60", NULL},
+        {"connections: 50", "idle_timeout: 1m", NULL},
+        {"certificate: tls/server.pem", "certificate: tls/ca.pem", NULL},
+        {"[\"arc-*\"]", "[\"arc-*\", \"xrc-*\"]", NULL},
+        {"https://mint", "https://mint2", "issuer"},
+        {"127.0.0.1:8443", "127.0.0.1:8444", "listen addresses"},
+        {"127.0.0.1:8443", "127.0.0.2:8443", "listen addresses"},
+        {"label: mintmark", "label: other", "hsm"},
+        {"label: mintmark", "label: mintmark\n      serial: x", "hsm"},
+        {"X: y", "X: z", "hsm"},
+        {"name: primary", "name: second", "hsm"},
+        {"pin_file: secrets/pin", "pin_fd: 9", "hsm"},
+        {"pin_file: secrets/pin", "pin_file: tls/server.key", "hsm"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      sign_timeout: 6s", "hsm"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      workers: 3", "hsm"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      threads: 3", "hsm"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      start_timeout: 31s", "hsm"},
+        {"pin_file: secrets/pin", "pin_file: secrets/pin\n      signing: direct", "hsm"},
+        {"libsofthsm2.so", "libsofthsm3.so", "hsm"},
+        {"ES384", "ES256", "keys.algorithm"},
+        {"max_ttl: 30m", "max_ttl: 31m", "keys.max_ttl"},
+        {"state/mintmark.db", "state/other.db", "store"},
+        {"connections: 50", "threads: 8", "limits.threads"},
+        {"connections: 50", "queue: 8", "limits.queue"},
+    };
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *before = load(place);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        write_changed(place, CASES[i].old, CASES[i].new);
+        mm_cleanup(mm_config_unref) struct mm_config *after = load(place);
+        struct mm_error err = {0};
+        if (mm_config_can_replace(before, after, &err) != !CASES[i].words ||
+            (CASES[i].words && (err.code != MM_CONFIG_INVALID || !strstr(err.message, CASES[i].words))))
+            fail_msg("%s: %s", CASES[i].new, err.message);
+    }
+}
+
+static void the_last_reference_frees(void **state)
+{
+    const struct place *place = *state;
+    struct mm_config *config = load(place);
+    assert_ptr_equal(mm_config_ref(config), config);
+    mm_config_unref(config);
+    assert_string_equal(config->issuer, "https://mint.example.com");
+    mm_config_unref(config);
+    mm_config_unref(NULL);
+}
+
+static enum mm_code read_pin(const struct mm_hsm_token_config *token, const char *expected)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_config_read_pin(token, &err);
+    assert_int_equal(pin != NULL, err.code == MM_OK);
+    if (pin)
+        assert_string_equal(mm_secret_string(pin), expected);
+    assert_null(strstr(err.message, "123456"));
+    return err.code;
+}
+
+static void a_pin_is_read_from_a_private_file_only(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, NULL, NULL);
+    assert_int_equal(read_pin(token, "123456"), MM_OK);
+    write_file(place, "secrets/pin", "123456", 0400);
+    assert_int_equal(read_pin(token, "123456"), MM_OK);
+    static const mode_t REFUSED[] = {0640, 0604, 0620, 0602, 0610, 0601};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSED); i++) {
+        set_mode(place, "secrets/pin", REFUSED[i]);
+        assert_int_equal(read_pin(token, NULL), MM_CONFIG_INVALID);
+    }
+    write_file(place, "secrets/pin", "\n", 0600);
+    assert_int_equal(read_pin(token, NULL), MM_FILE);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/secrets/pin", place->folder);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(read_pin(token, NULL), MM_FILE);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(read_pin(token, NULL), MM_CONFIG_INVALID);
+}
+
+static void a_pin_is_read_again_from_a_seekable_descriptor(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_close) int fd = memfd_create("pin", MFD_CLOEXEC);
+    assert_int_equal(write(fd, "123456\n", 7), 7);
+    const struct mm_hsm_token_config token = {.pin_source = MM_PIN_FD, .pin_fd = fd};
+    assert_int_equal(read_pin(&token, "123456"), MM_OK);
+    assert_int_equal(read_pin(&token, "123456"), MM_OK);
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    assert_int_equal(write(pipe_fds[1], "123456\n", 7), 7);
+    const struct mm_hsm_token_config piped = {.pin_source = MM_PIN_FD, .pin_fd = pipe_fds[0]};
+    assert_int_equal(read_pin(&piped, NULL), MM_CONFIG_INVALID);
+    (void)close(pipe_fds[0]);
+    (void)close(pipe_fds[1]);
+    assert_int_equal(read_pin(&piped, NULL), MM_CONFIG_INVALID);
+}
+
+static void a_pin_is_read_from_a_systemd_credential(void **state)
+{
+    const struct place *place = *state;
+    char folder[128];
+    (void)snprintf(folder, sizeof folder, "%s/secrets", place->folder);
+    write_changed(place, "pin_file: secrets/pin", "pin_credential: pin");
+    set_mode(place, "secrets/pin", 0440); /* as systemd's ACL for the service's user shows */
+    assert_int_equal(setenv("CREDENTIALS_DIRECTORY", folder, 1), 0);
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    assert_int_equal(read_pin(mm_config_hsm_token(config, NULL, NULL), "123456"), MM_OK);
+    set_mode(place, "secrets/pin", 0444);
+    assert_int_equal(read_pin(mm_config_hsm_token(config, NULL, NULL), NULL), MM_CONFIG_INVALID);
+    assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
+}
+
+static void a_credential_outside_of_systemd_is_a_warning(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "pin_file: secrets/pin", "pin_credential: pin");
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_config_load(place->file, &problems);
+    assert_non_null(config);
+    assert_int_equal(problems.n, 1);
+    assert_int_equal(problems.items[0].severity, MM_PROBLEM_WARNING);
+    assert_int_equal(read_pin(mm_config_hsm_token(config, NULL, NULL), NULL), MM_CONFIG_INVALID);
+}
+
+static uint32_t next_random(uint32_t *seed)
+{
+    *seed = *seed * 1664525U + 1013904223U;
+    return *seed >> 8;
+}
+
+static void mutated_files_are_loaded_or_refused(void **state)
+{
+    static const char ALPHABET[] = "&*!|>'\"[]{}:,-?%@#\\\n \xc3"
+                                   "0azM";
+    const struct place *place = *state;
+    uint32_t seed = 11;
+    for (int round = 0; round < 1500; round++) {
+        char text[sizeof CONFIG];
+        memcpy(text, CONFIG, sizeof CONFIG);
+        for (uint32_t n = 1 + next_random(&seed) % 5; n > 0; n--) {
+            uint32_t at = next_random(&seed) % (sizeof CONFIG - 1);
+            text[at] = CONFIG[next_random(&seed) % (sizeof CONFIG - 1)];
+            if (n % 2)
+                text[at] = ALPHABET[next_random(&seed) % (sizeof ALPHABET - 1)];
+        }
+        write_file(place, "mintmark.yaml", text, 0644);
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        struct mm_config *config = mm_config_load(place->file, &problems);
+        assert_int_equal(config != NULL, problems.n_errors == 0);
+        mm_config_unref(config);
+    }
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup_teardown(function, make_place, remove_place)
+    const struct CMUnitTest tests[] = {
+        TEST(a_service_is_loaded_as_its_file_says),
+        TEST(an_hsm_token_takes_its_profiles_defaults),
+        TEST(what_the_file_says_of_an_hsm_token_wins),
+        TEST(limits_have_defaults),
+        TEST(tenants_are_sorted_and_have_their_ca),
+        TEST(a_digest_is_that_of_the_files_bytes),
+        TEST(a_file_that_breaks_a_rule_is_refused_at_the_right_line),
+        TEST(overlapping_envelopes_are_accepted_where_one_says_so),
+        TEST(two_listeners_may_leave_their_ports_to_the_kernel),
+        TEST(an_empty_file_is_refused),
+        TEST(files_that_others_can_write_are_refused),
+        TEST(a_world_writable_folder_with_the_sticky_bit_is_accepted),
+        TEST(a_missing_file_is_named),
+        TEST(a_fifo_in_a_files_place_does_not_hang),
+        TEST(one_broken_file_does_not_hide_another),
+        TEST(two_syntax_errors_of_two_files_are_both_listed),
+        TEST(a_tenants_file_must_be_its_own),
+        TEST(no_problem_ever_shows_a_pin),
+        TEST(the_service_alone_needs_no_tenants_file),
+        TEST(only_what_a_running_service_can_change_is_replaced),
+        TEST(the_last_reference_frees),
+        TEST(a_pin_is_read_from_a_private_file_only),
+        TEST(a_pin_is_read_again_from_a_seekable_descriptor),
+        TEST(a_pin_is_read_from_a_systemd_credential),
+        TEST(a_credential_outside_of_systemd_is_a_warning),
+        TEST(mutated_files_are_loaded_or_refused),
+    };
+    return cmocka_run_group_tests(tests, make_ca_pem, free_ca_pem);
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "policy/diff.h"
+
+static const char ENVELOPE[] = "{\"audiences\": [\"lore\", \"other\"], \"resources\": [\"urc-*\"], "
+                               "\"actions\": [\"read\", \"write\"]}";
+
+/* A tenant file of one account unless told otherwise, in JSON, which is YAML too. */
+static char *file_of(const char *tenant, const char *accounts)
+{
+    char *text;
+    assert_true(asprintf(&text, "{tenant: %s, env: prod, audience: [lore], max_ttl: 1h, accounts: [%s]}", tenant,
+                         accounts) > 0);
+    return text;
+}
+
+static void add_tenant(struct mm_policy *policy, const char *id, const char *text)
+{
+    mm_cleanup(mm_document_clear) struct mm_document document = {0};
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(json_decref) json_t *envelope = json_loads(ENVELOPE, 0, NULL);
+    struct mm_tenant *tenants = realloc(policy->tenants, (policy->n_tenants + 1) * sizeof *tenants);
+    assert_non_null(tenants);
+    policy->tenants = tenants;
+    struct mm_tenant *tenant = &tenants[policy->n_tenants++];
+    *tenant = (struct mm_tenant){0};
+    assert_true(mm_envelope_build(envelope, &tenant->envelope, NULL));
+    if (!mm_yaml_parse("t.yaml", text, strlen(text), &document, &problems) ||
+        !mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems) ||
+        !mm_tenant_build(id, &document, 3600, tenant, &problems))
+        fail_msg("%s", problems.items[0].reason);
+}
+
+static struct mm_policy one_tenant(const char *accounts)
+{
+    struct mm_policy policy = {0};
+    mm_cleanup(free) char *text = file_of("acme", accounts);
+    add_tenant(&policy, "acme", text);
+    return policy;
+}
+
+/* The difference as lines `tenant[/account] change what`. */
+static void assert_diff(const struct mm_policy *before, const struct mm_policy *after, const char *expected)
+{
+    mm_cleanup(json_decref) json_t *changes = mm_policy_diff(before, after, NULL);
+    assert_non_null(changes);
+    char text[4096] = "";
+    for (size_t i = 0; i < json_array_size(changes); i++) {
+        const json_t *change = json_array_get(changes, i);
+        const char *account = mm_json_string(change, "account");
+        size_t length = strlen(text);
+        assert_int_equal(json_object_size(change), 4);
+        (void)snprintf(text + length, sizeof text - length, "%s%s%s %s %s\n", mm_json_string(change, "tenant"),
+                       account ? "/" : "", account ? account : "", mm_json_string(change, "change"),
+                       mm_json_string(change, "what"));
+    }
+    assert_string_equal(text, expected);
+}
+
+#define MTLS            "authenticate: [{mtls: {san_dns: ci.example}}]"
+#define ACCOUNT(grants) "{id: ci, name: CI, " MTLS ", grants: [" grants "]}"
+#define GRANT(scopes, resources, max) \
+    "{scopes: [" scopes "], resources: [" resources "], ttl: {default: 1m, max: " max "}}"
+#define REPO      "\"read:repo\""
+#define BLOB      "\"read:blob\""
+#define REPO_BLOB "\"read:repo\", \"read:blob\""
+
+static void a_change_is_told_as_who_gains_and_who_loses_what(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before;
+        const char *after;
+        const char *changes;
+    } CASES[] = {
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m")), ACCOUNT(GRANT(REPO, "urc-1", "10m")), ""},
+        /* the same rights, written differently */
+        {ACCOUNT(GRANT(REPO_BLOB, "urc-1", "10m")), ACCOUNT(GRANT("\"read:blob\", \"read:repo\"", "urc-1", "10m")), ""},
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m")), ACCOUNT(GRANT(REPO, "urc-1", "10m") ", " GRANT(REPO, "urc-1", "5m")),
+         ""},
+        /* scopes and resources */
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m")), ACCOUNT(GRANT(REPO_BLOB, "urc-1", "10m")),
+         "acme/ci gains read:blob on urc-1 for up to 10m\n"},
+        {ACCOUNT(GRANT(REPO, "urc-1, urc-2", "90s")), ACCOUNT(GRANT(REPO, "urc-1", "90s")),
+         "acme/ci loses read:repo on urc-2 for up to 90s\n"},
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m")), ACCOUNT(GRANT(REPO, "\"urc-*\"", "10m")),
+         "acme/ci gains read:repo on urc-* for up to 10m\n"},
+        {ACCOUNT(GRANT(REPO, "\"urc-*\"", "10m")), ACCOUNT(GRANT(REPO, "urc-1", "10m")),
+         "acme/ci loses read:repo on urc-* for up to 10m\n"},
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m")), ACCOUNT(GRANT("\"write:repo\"", "urc-1", "10m")),
+         "acme/ci gains write:repo on urc-1 for up to 10m\n"
+         "acme/ci loses read:repo on urc-1 for up to 10m\n"},
+        /* TTLs */
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m")), ACCOUNT(GRANT(REPO, "urc-1", "1h")),
+         "acme/ci changes read:repo on urc-1 for up to 1h, was 10m\n"},
+        {ACCOUNT(GRANT(REPO, "urc-1", "1h")), ACCOUNT(GRANT(REPO, "urc-1", "10m")),
+         "acme/ci changes read:repo on urc-1 for up to 10m, was 1h\n"},
+        /* two grants joined into one, and one parted */
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m") ", " GRANT(BLOB, "urc-1", "10m")),
+         ACCOUNT(GRANT(REPO_BLOB, "urc-1", "10m")),
+         "acme/ci gains in one token: read:repo, read:blob on urc-1 for up to 10m\n"},
+        {ACCOUNT(GRANT(REPO_BLOB, "urc-1", "10m")),
+         ACCOUNT(GRANT(REPO, "urc-1", "10m") ", " GRANT(BLOB, "urc-1", "10m")),
+         "acme/ci loses in one token: read:repo, read:blob on urc-1 for up to 10m\n"},
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m") ", " GRANT(REPO, "urc-2", "10m")),
+         ACCOUNT(GRANT(REPO, "urc-1, urc-2", "10m")),
+         "acme/ci gains in one token: read:repo on urc-1, urc-2 for up to 10m\n"},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        struct mm_policy before = one_tenant(CASES[i].before);
+        struct mm_policy after = one_tenant(CASES[i].after);
+        assert_diff(&before, &after, CASES[i].changes);
+        mm_policy_clear(&before);
+        mm_policy_clear(&after);
+    }
+}
+
+static void credentials_and_claims_count(void **state)
+{
+    (void)state;
+    struct mm_policy before = one_tenant(ACCOUNT(GRANT(REPO, "urc-1", "10m")));
+    struct mm_policy after = one_tenant("{id: ci, name: Farm, is_service_account: true, authenticate: [{mtls: "
+                                        "{san_uri: \"spiffe://a/b\", san_dns: x.y}}], "
+                                        "grants: [" GRANT(REPO, "urc-1", "10m") "]}");
+    assert_diff(&before, &after,
+                "acme/ci changes name: Farm, was CI\n"
+                "acme/ci gains certificates with SAN URI spiffe://a/b and SAN DNS name x.y\n"
+                "acme/ci gains the is_service_account claim\n"
+                "acme/ci loses certificates with SAN DNS name ci.example\n");
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
+static void a_tenants_own_changes_come_first(void **state)
+{
+    (void)state;
+    struct mm_policy before = one_tenant(ACCOUNT(GRANT(REPO, "urc-1", "10m")));
+    struct mm_policy after = {0};
+    add_tenant(&after, "acme", "{tenant: acme, env: test, audience: [other], max_ttl: 1h, accounts: []}");
+    memcpy(after.tenants[0].client_ca_digest, "00", 3);
+    assert_diff(&before, &after,
+                "acme changes env: test, was prod\n"
+                "acme changes the CA whose client certificates are believed\n"
+                "acme gains audience other\n"
+                "acme loses audience lore\n"
+                "acme/ci loses certificates with SAN DNS name ci.example\n"
+                "acme/ci loses read:repo on urc-1 for up to 10m\n");
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
+static void tenants_and_accounts_come_and_go_in_order(void **state)
+{
+    (void)state;
+    mm_cleanup(free) char *a = file_of("a", "{id: z, name: Z, " MTLS ", grants: [" GRANT(REPO, "urc-1", "10m") "]}");
+    mm_cleanup(free) char *b = file_of("b", "{id: y, name: Y, authenticate: [{mtls: {san_dns: y.y}}], grants: [" GRANT(
+                                                REPO, "urc-1", "10m") "]}, {id: x, name: X, " MTLS
+                                                                      ", grants: [" GRANT(BLOB, "urc-1", "10m") "]}");
+    struct mm_policy before = {0};
+    struct mm_policy after = {0};
+    add_tenant(&before, "a", a);
+    add_tenant(&after, "b", b);
+    assert_diff(&before, &after,
+                "a loses audience lore\n"
+                "a/z loses certificates with SAN DNS name ci.example\n"
+                "a/z loses read:repo on urc-1 for up to 10m\n"
+                "b gains audience lore\n"
+                "b/x gains certificates with SAN DNS name ci.example\n"
+                "b/x gains read:blob on urc-1 for up to 10m\n"
+                "b/y gains certificates with SAN DNS name y.y\n"
+                "b/y gains read:repo on urc-1 for up to 10m\n");
+    struct mm_policy empty = {0};
+    assert_diff(&empty, &empty, "");
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_change_is_told_as_who_gains_and_who_loses_what),
+        cmocka_unit_test(credentials_and_claims_count),
+        cmocka_unit_test(a_tenants_own_changes_come_first),
+        cmocka_unit_test(tenants_and_accounts_come_and_go_in_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

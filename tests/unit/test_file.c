@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files that decide what the service does: read whole, bounded, and only if nobody else could have written them.
+ */
+#include "util/file.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+enum { PATH_LENGTH = 256 };
+
+static char folder[] = "/tmp/mm-test-file-XXXXXX";
+static char path[PATH_LENGTH];
+
+static int set_up(void **state)
+{
+    (void)state;
+    (void)strcpy(strrchr(folder, '-') + 1, "XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/file", folder);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    (void)unlink(path);
+    return rmdir(folder);
+}
+
+static void write_file(const char *content, mode_t mode)
+{
+    mm_cleanup(mm_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, strlen(content)), strlen(content));
+    assert_int_equal(fchmod(fd, mode), 0);
+}
+
+static enum mm_code read_trusted(void)
+{
+    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(16);
+    struct mm_error err = {0};
+    bool done = mm_file_read_trusted(path, &buffer, &err);
+    assert_int_equal(done, err.code == MM_OK);
+    assert_true(done || strstr(err.message, path));
+    return err.code;
+}
+
+static void whole_file_is_read(void **state)
+{
+    (void)state;
+    write_file("0123456789abcdef", 0644);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(16);
+    struct mm_error err = {0};
+    assert_true(mm_file_read_trusted(path, &buffer, &err));
+    assert_string_equal((const char *)buffer.data, "0123456789abcdef");
+}
+
+static void empty_file_is_an_empty_string(void **state)
+{
+    (void)state;
+    write_file("", 0600);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(16);
+    assert_true(mm_file_read(path, &buffer, NULL));
+    assert_int_equal(buffer.length, 0);
+    assert_string_equal((const char *)buffer.data, "");
+}
+
+static void larger_file_is_refused_not_cut(void **state)
+{
+    (void)state;
+    write_file("0123456789abcdefg", 0600);
+    assert_int_equal(read_trusted(), MM_FILE);
+}
+
+static void file_that_others_can_write_is_refused(void **state)
+{
+    (void)state;
+    static const mode_t BAD[] = {0620, 0602, 0666, 0777};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++) {
+        write_file("x", BAD[i]);
+        assert_int_equal(read_trusted(), MM_CONFIG_INVALID);
+    }
+    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(16);
+    assert_true(mm_file_read(path, &buffer, NULL));
+    write_file("x", 0444);
+    assert_int_equal(read_trusted(), MM_OK);
+}
+
+static void file_of_another_user_is_refused(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* only root can give a file away */
+    write_file("x", 0600);
+    assert_int_equal(chown(path, 4242, 4242), 0);
+    assert_int_equal(read_trusted(), MM_CONFIG_INVALID);
+}
+
+static void missing_file_is_named(void **state)
+{
+    (void)state;
+    assert_int_equal(read_trusted(), MM_FILE);
+}
+
+static void fifo_in_a_files_place_does_not_hang(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(read_trusted(), MM_CONFIG_INVALID);
+}
+
+static void folder_in_a_files_place_is_refused(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(16);
+    struct mm_error err = {0};
+    assert_false(mm_file_read_trusted(folder, &buffer, &err));
+    assert_int_equal(err.code, MM_CONFIG_INVALID);
+    err = (struct mm_error){0};
+    assert_false(mm_file_read(folder, &buffer, &err));
+    assert_int_equal(err.code, MM_FILE);
+}
+
+static void assert_beside(const char *base, const char *name, const char *expected)
+{
+    mm_cleanup(free) char *joined = mm_path_beside(base, name, NULL);
+    assert_string_equal(joined, expected);
+}
+
+static void relative_paths_start_at_the_files_folder(void **state)
+{
+    (void)state;
+    assert_beside("/etc/mintmark/mintmark.yaml", "tls/ca.pem", "/etc/mintmark/tls/ca.pem");
+    assert_beside("conf/mintmark.yaml", "../x", "conf/../x");
+    assert_beside("mintmark.yaml", "tls/ca.pem", "tls/ca.pem");
+    assert_beside("/mintmark.yaml", "x", "/x");
+    assert_beside("/etc/mintmark.yaml", "/abs/x", "/abs/x");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(whole_file_is_read),
+        TEST(empty_file_is_an_empty_string),
+        TEST(larger_file_is_refused_not_cut),
+        TEST(file_that_others_can_write_is_refused),
+        TEST(file_of_another_user_is_refused),
+        TEST(missing_file_is_named),
+        TEST(fifo_in_a_files_place_does_not_hang),
+        TEST(folder_in_a_files_place_is_refused),
+        TEST(relative_paths_start_at_the_files_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

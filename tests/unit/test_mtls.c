@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a client certificate to an account: exact names, one account, and the same answer for everybody else.
+ */
+#include "oauth/mtls.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/make_certificate.h"
+
+enum { N_ACCOUNTS = 2, N_RULES = 2 };
+
+/* Tenants `acme` and `beta`, each with its own CA and two accounts; a test writes the rules of acme's. */
+struct world {
+    struct test_certificate *acme_ca;
+    struct test_certificate *beta_ca;
+    struct mm_mtls_rule rules[N_ACCOUNTS][N_RULES];
+    struct mm_mtls_rule beta_rule;
+    struct mm_account accounts[N_ACCOUNTS];
+    struct mm_account beta_account;
+    struct mm_tenant tenants[2];
+    struct mm_policy policy;
+};
+
+static char *text(const char *literal)
+{
+    return (char *)(uintptr_t)literal;
+}
+
+static struct mm_mtls_rule rule_of(enum mm_mtls_name kind, const char *name)
+{
+    struct mm_mtls_rule rule = {0};
+    rule.names[kind] = text(name);
+    return rule;
+}
+
+static struct mm_trust *trust_in(const struct test_certificate *ca)
+{
+    mm_cleanup(free) char *pem = test_certificates_pem(ca, NULL);
+    struct mm_trust *trust = mm_trust_parse(pem, strlen(pem), NULL);
+    assert_non_null(trust);
+    return trust;
+}
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    world->acme_ca = make_ca("Acme CA", NULL);
+    world->beta_ca = make_ca("Beta CA", NULL);
+    world->accounts[0] =
+        (struct mm_account){.id = text("build"), .identity = text("acme/build"), .mtls = world->rules[0]};
+    world->accounts[1] =
+        (struct mm_account){.id = text("deploy"), .identity = text("acme/deploy"), .mtls = world->rules[1]};
+    world->beta_rule = rule_of(MM_MTLS_SAN_URI, "spiffe://beta.example/build");
+    world->beta_account = (struct mm_account){.id = text("build"),
+                                              .identity = text("beta/build"),
+                                              .mtls = &world->beta_rule,
+                                              .n_mtls = 1};
+    world->tenants[0] = (struct mm_tenant){.id = text("acme"),
+                                           .accounts = world->accounts,
+                                           .n_accounts = N_ACCOUNTS,
+                                           .client_ca = trust_in(world->acme_ca)};
+    world->tenants[1] = (struct mm_tenant){.id = text("beta"),
+                                           .accounts = &world->beta_account,
+                                           .n_accounts = 1,
+                                           .client_ca = trust_in(world->beta_ca)};
+    world->policy = (struct mm_policy){.tenants = world->tenants, .n_tenants = 2};
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+    test_certificate_free(world->acme_ca);
+    test_certificate_free(world->beta_ca);
+    mm_trust_free(world->tenants[0].client_ca);
+    mm_trust_free(world->tenants[1].client_ca);
+    free(world);
+    return 0;
+}
+
+static void set_rule(struct world *world, size_t account, struct mm_mtls_rule rule)
+{
+    struct mm_account *of = &world->accounts[account];
+    of->mtls[of->n_mtls++] = rule;
+}
+
+static enum mm_code authenticate(const struct world *world, const char *tenant_id, const struct test_certificate *leaf,
+                                 struct mm_principal *ret_principal)
+{
+    struct mm_bytes der = test_certificate_der(leaf);
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, &err);
+    assert_non_null(certificate);
+    bool known = mm_mtls_authenticate(&world->policy, tenant_id, certificate, TEST_NOW, ret_principal, &err);
+    assert_int_equal(known, err.code == MM_OK);
+    assert_int_equal(known, ret_principal->account != NULL);
+    return err.code;
+}
+
+/* What comes of a certificate of acme's CA with these SANs. */
+static enum mm_code verdict(const struct world *world, const char *alternative_names)
+{
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(world->acme_ca, alternative_names);
+    struct mm_principal principal = {0};
+    return authenticate(world, "acme", leaf, &principal);
+}
+
+static void certificate_stands_for_the_account_that_names_it(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/build"));
+    set_rule(world, 1, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/deploy"));
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_client(world->acme_ca, "URI:spiffe://acme.example/deploy");
+    struct mm_principal principal = {0};
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_OK);
+    assert_ptr_equal(principal.tenant, &world->tenants[0]);
+    assert_ptr_equal(principal.account, &world->accounts[1]);
+    assert_int_equal(principal.not_after, TEST_NOT_AFTER);
+    assert_string_equal(principal.credential, "mtls");
+    char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+    mm_sha256_hex(leaf->der, leaf->der_length, fingerprint);
+    assert_string_equal(principal.fingerprint, fingerprint);
+}
+
+static void no_certificate_says_so(void **state)
+{
+    struct world *world = *state;
+    struct mm_principal principal;
+    struct mm_error err = {0};
+    assert_false(mm_mtls_authenticate(&world->policy, "acme", NULL, TEST_NOW, &principal, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_REQUIRED);
+    err = (struct mm_error){0};
+    assert_false(mm_mtls_authenticate(&world->policy, "nobody", NULL, TEST_NOW, &principal, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_REQUIRED);
+}
+
+static void unknown_tenant_foreign_and_unnamed_certificates_answer_alike(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/build"));
+    mm_cleanup(test_certificate_free) struct test_certificate *named =
+        make_client(world->acme_ca, "URI:spiffe://acme.example/build");
+    mm_cleanup(test_certificate_free) struct test_certificate *unnamed =
+        make_client(world->acme_ca, "URI:spiffe://acme.example/other");
+    mm_cleanup(test_certificate_free) struct test_certificate *foreign =
+        make_client(world->beta_ca, "URI:spiffe://acme.example/build");
+    struct mm_principal principal = {0};
+    assert_int_equal(authenticate(world, "nobody", named, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(authenticate(world, "", named, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(authenticate(world, "acme", unnamed, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(authenticate(world, "acme", foreign, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(authenticate(world, "beta", named, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(authenticate(world, "acme", named, &principal), MM_OK);
+}
+
+static void tenant_without_a_ca_knows_nobody(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/build"));
+    struct mm_trust *ca = MM_TAKE(world->tenants[0].client_ca);
+    assert_int_equal(verdict(world, "URI:spiffe://acme.example/build"), MM_ACCESS_DENIED);
+    world->tenants[0].client_ca = ca;
+}
+
+static void expired_certificate_is_told_so(void **state)
+{
+    struct world *world = *state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.issuer = world->acme_ca,
+                                                    .extended_key_usage = "clientAuth",
+                                                    .not_after = TEST_NOW - 1});
+    struct mm_principal principal = {0};
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_CERTIFICATE_INVALID);
+    assert_int_equal(authenticate(world, "beta", leaf, &principal), MM_ACCESS_DENIED);
+}
+
+static void certificate_of_two_accounts_is_refused(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "https://acme.example/build"));
+    set_rule(world, 1, rule_of(MM_MTLS_SAN_DNS, "deploy.acme.example"));
+    assert_int_equal(verdict(world, "URI:https://acme.example/build"), MM_OK);
+    assert_int_equal(verdict(world, "DNS:deploy.acme.example"), MM_OK);
+    assert_int_equal(verdict(world, "URI:https://acme.example/build,DNS:deploy.acme.example"), MM_CREDENTIAL_AMBIGUOUS);
+}
+
+static void two_rules_of_one_account_are_no_conflict(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "https://acme.example/build"));
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_DNS, "build.acme.example"));
+    assert_int_equal(verdict(world, "URI:https://acme.example/build,DNS:build.acme.example"), MM_OK);
+}
+
+static void every_name_of_a_rule_must_match(void **state)
+{
+    struct world *world = *state;
+    struct mm_mtls_rule rule = rule_of(MM_MTLS_SAN_URI, "https://acme.example/build");
+    rule.names[MM_MTLS_SAN_DNS] = text("build.acme.example");
+    set_rule(world, 0, rule);
+    assert_int_equal(verdict(world, "URI:https://acme.example/build"), MM_ACCESS_DENIED);
+    assert_int_equal(verdict(world, "DNS:build.acme.example"), MM_ACCESS_DENIED);
+    assert_int_equal(verdict(world, "URI:https://acme.example/build,DNS:build.acme.example"), MM_OK);
+}
+
+static void rule_that_names_nothing_matches_nobody(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, (struct mm_mtls_rule){0});
+    set_rule(world, 1, rule_of(MM_MTLS_SUBJECT_DN, ""));
+    assert_int_equal(verdict(world, "URI:https://acme.example/build"), MM_ACCESS_DENIED);
+    mm_cleanup(test_certificate_free) struct test_certificate *nameless =
+        make_certificate(&(struct certificate_spec){.issuer = world->acme_ca, .extended_key_usage = "clientAuth"});
+    struct mm_principal principal = {0};
+    assert_int_equal(authenticate(world, "acme", nameless, &principal), MM_ACCESS_DENIED);
+}
+
+static void names_match_exactly(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/build"));
+    set_rule(world, 1, rule_of(MM_MTLS_SAN_DNS, "build.acme.example"));
+    static const char *const OTHERS[] = {
+        "URI:spiffe://acme.example/build/",  "URI:spiffe://acme.example/buil",
+        "URI:spiffe://acme.example/Build",   "URI:spiffe://ACME.example/build",
+        "URI:spiffe://acme.example/%62uild", "DNS:*.acme.example",
+        "DNS:build.acme.example.",           "DNS:acme.example",
+        "DNS:x.build.acme.example",          "email:build@acme.example",
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(OTHERS); i++)
+        assert_int_equal(verdict(world, OTHERS[i]), MM_ACCESS_DENIED);
+    assert_int_equal(verdict(world, "URI:spiffe://acme.example/build"), MM_OK);
+    assert_int_equal(verdict(world, "DNS:Build.Acme.Example"), MM_OK);
+}
+
+static void spiffe_id_stands_alone(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/build"));
+    set_rule(world, 1, rule_of(MM_MTLS_SAN_URI, "https://acme.example/deploy"));
+    assert_int_equal(verdict(world, "URI:spiffe://acme.example/build,DNS:x.example"), MM_OK);
+    assert_int_equal(verdict(world, "URI:spiffe://acme.example/build,URI:spiffe://acme.example/admin"),
+                     MM_ACCESS_DENIED);
+    assert_int_equal(verdict(world, "URI:spiffe://acme.example/build,URI:spiffe://acme.example/build"),
+                     MM_ACCESS_DENIED);
+    assert_int_equal(verdict(world, "URI:https://acme.example/x,URI:https://acme.example/deploy"), MM_OK);
+}
+
+static void subject_and_fingerprint_match_exactly(void **state)
+{
+    struct world *world = *state;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_certificate(&(struct certificate_spec){
+        .organization = "Acme", .common_name = "build", .issuer = world->acme_ca, .extended_key_usage = "clientAuth"});
+    char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+    mm_sha256_hex(leaf->der, leaf->der_length, fingerprint);
+    struct mm_principal principal = {0};
+    set_rule(world, 0, rule_of(MM_MTLS_SUBJECT_DN, "O=Acme,CN=build"));
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_ACCESS_DENIED);
+    set_rule(world, 0, rule_of(MM_MTLS_SUBJECT_DN, "CN=build,O=Acme"));
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_OK);
+    world->accounts[0].n_mtls = 0;
+    principal = (struct mm_principal){0};
+    set_rule(world, 1, rule_of(MM_MTLS_FINGERPRINT, fingerprint));
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_OK);
+    assert_ptr_equal(principal.account, &world->accounts[1]);
+    fingerprint[63] = fingerprint[63] == '0' ? '1' : '0';
+    principal = (struct mm_principal){0};
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_ACCESS_DENIED);
+}
+
+static void common_name_never_stands_for_a_dns_name(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_DNS, "build.acme.example"));
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.common_name = "build.acme.example",
+                                                    .issuer = world->acme_ca,
+                                                    .extended_key_usage = "clientAuth"});
+    struct mm_principal principal = {0};
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_ACCESS_DENIED);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(certificate_stands_for_the_account_that_names_it),
+        TEST(no_certificate_says_so),
+        TEST(unknown_tenant_foreign_and_unnamed_certificates_answer_alike),
+        TEST(tenant_without_a_ca_knows_nobody),
+        TEST(expired_certificate_is_told_so),
+        TEST(certificate_of_two_accounts_is_refused),
+        TEST(two_rules_of_one_account_are_no_conflict),
+        TEST(every_name_of_a_rule_must_match),
+        TEST(rule_that_names_nothing_matches_nobody),
+        TEST(names_match_exactly),
+        TEST(spiffe_id_stands_alone),
+        TEST(subject_and_fingerprint_match_exactly),
+        TEST(common_name_never_stands_for_a_dns_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
