@@ -41,7 +41,7 @@ CK_SLOT_ID mm_module_slot(const struct mm_module *module);
 /* The session that stays open; for the thread that opened the module. */
 CK_SESSION_HANDLE mm_module_session(const struct mm_module *module);
 
-CK_OBJECT_HANDLE mm_key_handle(const struct mm_key *key);
+CK_OBJECT_HANDLE mm_hsm_key_handle(const struct mm_hsm_key *key);
 
 /*
  * Every object that matches the template, at most `max`; more is MM_HSM_UNAVAILABLE. `ret_handles` is freed with free().

@@ -73,10 +73,10 @@ static bool sign_failed(struct mm_error *err, CK_RV rv, const char *what)
     return mm_ckr_fail(err, rv, what);
 }
 
-struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_key *key, enum mm_algorithm algorithm,
-                                 struct mm_error *err)
+struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_hsm_key *key,
+                                 enum mm_algorithm algorithm, struct mm_error *err)
 {
-    const struct mm_key_info *info = mm_key_info(key);
+    const struct mm_hsm_key_info *info = mm_hsm_key_info(key);
     if (mm_algorithm_key_type(algorithm) != info->type) {
         (void)mm_fail(err, MM_HSM_MECHANISM, "%s doesn't sign with key \"%s\"", mm_algorithm_name(algorithm),
                       info->label);
@@ -88,7 +88,7 @@ struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm
         return NULL;
     }
     *direct = (struct mm_direct){.module = module,
-                                 .key = mm_key_handle(key),
+                                 .key = mm_hsm_key_handle(key),
                                  .algorithm = algorithm,
                                  .signature_length = signature_length_of(info->type, info->bits)};
     CK_RV rv = mm_module_functions(module)->C_OpenSession(mm_module_slot(module), CKF_SERIAL_SESSION, NULL, NULL,

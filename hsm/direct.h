@@ -13,7 +13,7 @@ struct mm_direct; /* one session and the key; used by one thread at a time. Borr
 /*
  * Open a session to sign with. MM_OVERLOADED: the HSM has no more sessions. MM_HSM_MECHANISM: the algorithm doesn't fit the key.
  */
-MM_MUST_USE struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_key *key,
+MM_MUST_USE struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_hsm_key *key,
                                              enum mm_algorithm algorithm, struct mm_error *err);
 void mm_direct_close(struct mm_direct *direct);
 MM_DEFINE_CLEANUP(struct mm_direct, mm_direct_close);

@@ -40,12 +40,13 @@ static bool engine_fail(struct mm_error *err, const char *what)
     return mm_fail(err, MM_HSM_UNAVAILABLE, "%s: %s", what, reason);
 }
 
-bool mm_engine_can_serve(const struct mm_module *module, const struct mm_key *key, bool *ret_can, struct mm_error *err)
+bool mm_engine_can_serve(const struct mm_module *module, const struct mm_hsm_key *key, bool *ret_can,
+                         struct mm_error *err)
 {
     bool are_known = false;
-    if (!mm_key_all_are_rsa_or_ec(module, &are_known, err))
+    if (!mm_hsm_key_all_are_rsa_or_ec(module, &are_known, err))
         return false;
-    *ret_can = are_known && strlen(mm_key_info(key)->id) <= 2 * ENGINE_ID_MAX;
+    *ret_can = are_known && strlen(mm_hsm_key_info(key)->id) <= 2 * ENGINE_ID_MAX;
     return true;
 }
 
@@ -77,14 +78,14 @@ static bool append_id(struct mm_buffer *uri, const char *hex, struct mm_error *e
 }
 
 /* Every attribute there is: if several keys matched, libp11 would take the last. */
-static bool compose_uri(const struct mm_module *module, const struct mm_key *key, struct mm_buffer *uri,
+static bool compose_uri(const struct mm_module *module, const struct mm_hsm_key *key, struct mm_buffer *uri,
                         struct mm_error *err)
 {
     const char *serial = mm_module_token_serial(module);
     return append_attribute(uri, "pkcs11:token=", mm_module_token_label(module), err) &&
            (!serial[0] || append_attribute(uri, ";serial=", serial, err)) &&
-           append_id(uri, mm_key_info(key)->id, err) &&
-           append_attribute(uri, ";object=", mm_key_info(key)->label, err) &&
+           append_id(uri, mm_hsm_key_info(key)->id, err) &&
+           append_attribute(uri, ";object=", mm_hsm_key_info(key)->label, err) &&
            mm_buffer_append_string(uri, ";type=private", err);
 }
 
@@ -106,7 +107,7 @@ static bool load_engine(struct mm_engine *engine, const char *library, const str
     return true;
 }
 
-static bool load_key(struct mm_engine *engine, const struct mm_module *module, const struct mm_key *key,
+static bool load_key(struct mm_engine *engine, const struct mm_module *module, const struct mm_hsm_key *key,
                      struct mm_error *err)
 {
     mm_cleanup(mm_buffer_clear) struct mm_buffer uri = mm_buffer_make(URI_MAX);
@@ -121,12 +122,12 @@ static bool load_key(struct mm_engine *engine, const struct mm_module *module, c
     return engine->key || engine_fail(err, "OpenSSL's pkcs11 engine can't load the key");
 }
 
-struct mm_engine *mm_engine_open(const char *library, const struct mm_module *module, const struct mm_key *key,
+struct mm_engine *mm_engine_open(const char *library, const struct mm_module *module, const struct mm_hsm_key *key,
                                  enum mm_algorithm algorithm, const struct mm_secret *pin, struct mm_error *err)
 {
-    if (algorithm == MM_EDDSA || mm_algorithm_key_type(algorithm) != mm_key_info(key)->type) {
+    if (algorithm == MM_EDDSA || mm_algorithm_key_type(algorithm) != mm_hsm_key_info(key)->type) {
         (void)mm_fail(err, MM_HSM_MECHANISM, "the engine doesn't sign %s with key \"%s\"", mm_algorithm_name(algorithm),
-                      mm_key_info(key)->label);
+                      mm_hsm_key_info(key)->label);
         return NULL;
     }
     mm_cleanup(mm_engine_close) struct mm_engine *engine = calloc(1, sizeof *engine);

@@ -18,7 +18,7 @@ struct mm_engine; /* immutable once open */
  * Whether the engine can serve this key on this HSM token: it knows no Ed25519, and fails for a whole token that holds a private
  * key of a type it doesn't know. False in `ret_can` is no failure: mm_direct signs instead.
  */
-MM_MUST_USE bool mm_engine_can_serve(const struct mm_module *module, const struct mm_key *key, bool *ret_can,
+MM_MUST_USE bool mm_engine_can_serve(const struct mm_module *module, const struct mm_hsm_key *key, bool *ret_can,
                                      struct mm_error *err);
 
 /*
@@ -27,7 +27,7 @@ MM_MUST_USE bool mm_engine_can_serve(const struct mm_module *module, const struc
  * MM_HSM_UNAVAILABLE, but MM_HSM_MECHANISM for an algorithm that doesn't fit the key. Borrows `module` for its life.
  */
 MM_MUST_USE struct mm_engine *mm_engine_open(const char *library, const struct mm_module *module,
-                                             const struct mm_key *key, enum mm_algorithm algorithm,
+                                             const struct mm_hsm_key *key, enum mm_algorithm algorithm,
                                              const struct mm_secret *pin, struct mm_error *err);
 
 /* Finalises the PKCS#11 library as well, so close the module right after; a worker ends its process instead. NULL is allowed. */

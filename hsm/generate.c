@@ -48,7 +48,7 @@ static bool plan_id(const char *id, struct plan *plan, struct mm_error *err)
     return true;
 }
 
-static bool plan_make(const struct mm_key_request *request, struct plan *plan, struct mm_error *err)
+static bool plan_make(const struct mm_hsm_key_request *request, struct plan *plan, struct mm_error *err)
 {
     unsigned bits = request->bits ? request->bits : RSA_BITS_DEFAULT;
     if (request->type == MM_KEY_RSA ? bits < MM_RSA_BITS_MIN || bits > MM_RSA_BITS_MAX || bits % 8 : request->bits != 0)
@@ -170,42 +170,42 @@ static bool generate_pair(const struct mm_module *module, struct plan *plan, str
 }
 
 /* One signature by the new private key that the new public key verifies: they are a pair, and the key works. */
-static bool prove(const struct mm_module *module, const struct mm_key *key, struct mm_error *err)
+static bool prove(const struct mm_module *module, const struct mm_hsm_key *key, struct mm_error *err)
 {
     static const enum mm_algorithm ALGORITHMS[] = {
         [MM_KEY_P256] = MM_ES256, [MM_KEY_P384] = MM_ES384, [MM_KEY_RSA] = MM_RS256, [MM_KEY_ED25519] = MM_EDDSA};
     static const char MESSAGE[] = "mintmark: proof of a new key"; /* no JWS: it has no dot */
-    enum mm_algorithm algorithm = ALGORITHMS[mm_key_info(key)->type];
+    enum mm_algorithm algorithm = ALGORITHMS[mm_hsm_key_info(key)->type];
     struct mm_bytes message = {MESSAGE, sizeof MESSAGE};
     uint8_t signature[MM_SIGNATURE_MAX];
     size_t length = 0;
     mm_cleanup(mm_direct_close) struct mm_direct *direct = mm_direct_open(module, key, algorithm, err);
     return direct && mm_direct_sign(direct, message, signature, &length, err) &&
-           mm_pubkey_verify(mm_key_pubkey(key), algorithm, message, (struct mm_bytes){signature, length}, err);
+           mm_pubkey_verify(mm_hsm_key_pubkey(key), algorithm, message, (struct mm_bytes){signature, length}, err);
 }
 
-static struct mm_key *read_back(const struct mm_module *module, const struct plan *plan, struct mm_error *err)
+static struct mm_hsm_key *read_back(const struct mm_module *module, const struct plan *plan, struct mm_error *err)
 {
-    mm_cleanup(mm_key_free) struct mm_key *key = mm_key_find(module, plan->id_hex, plan->label, err);
-    if (!key || !mm_key_check_custody(key, err))
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_find(module, plan->id_hex, plan->label, err);
+    if (!key || !mm_hsm_key_check_custody(key, err))
         return NULL;
-    if (mm_key_info(key)->type != plan->type ||
-        (plan->type == MM_KEY_RSA && mm_key_info(key)->bits != (unsigned)plan->bits)) {
+    if (mm_hsm_key_info(key)->type != plan->type ||
+        (plan->type == MM_KEY_RSA && mm_hsm_key_info(key)->bits != (unsigned)plan->bits)) {
         (void)mm_fail(err, MM_KEY_MISMATCH, "the HSM generated another kind of key than asked for");
         return NULL;
     }
     return prove(module, key, err) ? MM_TAKE(key) : NULL;
 }
 
-struct mm_key *mm_key_generate(const struct mm_module *module, const struct mm_key_request *request,
-                               struct mm_error *err)
+struct mm_hsm_key *mm_hsm_key_generate(const struct mm_module *module, const struct mm_hsm_key_request *request,
+                                       struct mm_error *err)
 {
     __attribute__((cleanup(plan_clear_cleanup))) struct plan plan = {0};
     struct pair pair = {0};
     if (!plan_make(request, &plan, err) || !check_names_free(module, &plan, err) ||
         !generate_pair(module, &plan, &pair, err))
         return NULL;
-    struct mm_key *key = read_back(module, &plan, err);
+    struct mm_hsm_key *key = read_back(module, &plan, err);
     if (!key) {
         CK_FUNCTION_LIST *functions = mm_module_functions(module);
         (void)functions->C_DestroyObject(mm_module_session(module), pair.private_key);

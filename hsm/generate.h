@@ -8,7 +8,7 @@
 
 #include "hsm/key.h"
 
-struct mm_key_request {
+struct mm_hsm_key_request {
     enum mm_key_type type;
     unsigned bits;     /* RSA: MM_RSA_BITS_MIN to MM_RSA_BITS_MAX; 0: 3072. Other types: 0 */
     const char *label; /* CKA_LABEL, UTF-8, 1 to MM_KEY_LABEL_MAX bytes */
@@ -20,7 +20,7 @@ struct mm_key_request {
  * MM_KEY_AMBIGUOUS if any key of the token already has that label or that id; MM_USAGE for a request that makes no
  * sense; MM_HSM_MECHANISM if the HSM doesn't generate such keys.
  */
-MM_MUST_USE struct mm_key *mm_key_generate(const struct mm_module *module, const struct mm_key_request *request,
-                                           struct mm_error *err);
+MM_MUST_USE struct mm_hsm_key *mm_hsm_key_generate(const struct mm_module *module,
+                                                   const struct mm_hsm_key_request *request, struct mm_error *err);
 
 #endif

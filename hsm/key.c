@@ -14,9 +14,9 @@ enum {
     EXPONENT_MAX = 16,
 };
 
-struct mm_key {
+struct mm_hsm_key {
     CK_OBJECT_HANDLE handle;
-    struct mm_key_info info;
+    struct mm_hsm_key_info info;
     struct mm_pubkey *pubkey;
 };
 
@@ -51,7 +51,7 @@ static bool read_flag(const struct mm_module *module, CK_OBJECT_HANDLE object, C
     return true;
 }
 
-static bool read_flags(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_key_info *info,
+static bool read_flags(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_hsm_key_info *info,
                        struct mm_error *err)
 {
     /* Uses that a module doesn't know at all (CKR_ATTRIBUTE_TYPE_INVALID) can't be made of the key. */
@@ -79,7 +79,7 @@ static bool read_flags(const struct mm_module *module, CK_OBJECT_HANDLE object, 
     return true;
 }
 
-static void judge_custody(struct mm_key_info *info)
+static void judge_custody(struct mm_hsm_key_info *info)
 {
     const struct {
         bool is_broken;
@@ -108,7 +108,7 @@ static void judge_custody(struct mm_key_info *info)
     }
 }
 
-static bool read_names(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_key_info *info,
+static bool read_names(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_hsm_key_info *info,
                        struct mm_error *err)
 {
     uint8_t id[MM_KEY_ID_MAX];
@@ -127,7 +127,7 @@ static bool read_names(const struct mm_module *module, CK_OBJECT_HANDLE object, 
     return true;
 }
 
-static bool read_type(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_key_info *info,
+static bool read_type(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_hsm_key_info *info,
                       struct mm_error *err)
 {
     CK_KEY_TYPE key_type = CKK_VENDOR_DEFINED;
@@ -208,8 +208,8 @@ static bool pubkey_from_object(const struct mm_module *module, CK_OBJECT_HANDLE 
 }
 
 /* The public key object that belongs to the private key: the one with its CKA_ID, of several the one with its label too. */
-static bool find_public_object(const struct mm_module *module, struct mm_key_info *info, CK_OBJECT_HANDLE *ret_object,
-                               struct mm_error *err)
+static bool find_public_object(const struct mm_module *module, struct mm_hsm_key_info *info,
+                               CK_OBJECT_HANDLE *ret_object, struct mm_error *err)
 {
     CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
     uint8_t id[MM_KEY_ID_MAX];
@@ -237,8 +237,8 @@ static bool find_public_object(const struct mm_module *module, struct mm_key_inf
                    info->id);
 }
 
-static struct mm_pubkey *read_pubkey(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_key_info *info,
-                                     struct mm_error *err)
+static struct mm_pubkey *read_pubkey(const struct mm_module *module, CK_OBJECT_HANDLE object,
+                                     struct mm_hsm_key_info *info, struct mm_error *err)
 {
     struct mm_pubkey *pubkey = NULL;
     if (!pubkey_from_object(module, object, info->type, &pubkey, err) || pubkey)
@@ -256,7 +256,7 @@ static struct mm_pubkey *read_pubkey(const struct mm_module *module, CK_OBJECT_H
  * Fill `ret_info` and, if it can be had, `ret_pubkey`. `pubkey_err` says why it couldn't; it is no failure, since a list shows such
  * keys too. The caller has zeroed all three.
  */
-static bool describe(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_key_info *ret_info,
+static bool describe(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_hsm_key_info *ret_info,
                      struct mm_pubkey **ret_pubkey, struct mm_error *pubkey_err, struct mm_error *err)
 {
     if (!read_names(module, object, ret_info, err) || !read_type(module, object, ret_info, err) ||
@@ -287,13 +287,14 @@ static bool find_private(const struct mm_module *module, CK_ATTRIBUTE *names, si
     return mm_objects_find(module, template, 2 + n_names, MM_KEYS_MAX, ret_objects, ret_n, err);
 }
 
-bool mm_key_list(const struct mm_module *module, struct mm_key_info **ret_infos, size_t *ret_n, struct mm_error *err)
+bool mm_hsm_key_list(const struct mm_module *module, struct mm_hsm_key_info **ret_infos, size_t *ret_n,
+                     struct mm_error *err)
 {
     mm_cleanup(free) CK_OBJECT_HANDLE *objects = NULL;
     size_t n = 0;
     if (!find_private(module, NULL, 0, &objects, &n, err))
         return false;
-    mm_cleanup(free) struct mm_key_info *infos = calloc(n + 1, sizeof *infos);
+    mm_cleanup(free) struct mm_hsm_key_info *infos = calloc(n + 1, sizeof *infos);
     if (!infos)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < n; i++) {
@@ -307,7 +308,7 @@ bool mm_key_list(const struct mm_module *module, struct mm_key_info **ret_infos,
     return true;
 }
 
-bool mm_key_all_are_rsa_or_ec(const struct mm_module *module, bool *ret_are, struct mm_error *err)
+bool mm_hsm_key_all_are_rsa_or_ec(const struct mm_module *module, bool *ret_are, struct mm_error *err)
 {
     mm_cleanup(free) CK_OBJECT_HANDLE *objects = NULL;
     size_t n = 0;
@@ -315,7 +316,7 @@ bool mm_key_all_are_rsa_or_ec(const struct mm_module *module, bool *ret_are, str
         return false;
     bool are = true;
     for (size_t i = 0; i < n && are; i++) {
-        struct mm_key_info info = {0};
+        struct mm_hsm_key_info info = {0};
         if (!read_type(module, objects[i], &info, err))
             return false;
         are = info.is_supported && info.type != MM_KEY_ED25519;
@@ -354,9 +355,10 @@ static bool find_one(const struct mm_module *module, const char *id, const char 
     return true;
 }
 
-struct mm_key *mm_key_find(const struct mm_module *module, const char *id, const char *label, struct mm_error *err)
+struct mm_hsm_key *mm_hsm_key_find(const struct mm_module *module, const char *id, const char *label,
+                                   struct mm_error *err)
 {
-    mm_cleanup(mm_key_free) struct mm_key *key = calloc(1, sizeof *key);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = calloc(1, sizeof *key);
     if (!key) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
@@ -372,7 +374,7 @@ struct mm_key *mm_key_find(const struct mm_module *module, const char *id, const
     return MM_TAKE(key);
 }
 
-void mm_key_free(struct mm_key *key)
+void mm_hsm_key_free(struct mm_hsm_key *key)
 {
     if (!key)
         return;
@@ -380,7 +382,7 @@ void mm_key_free(struct mm_key *key)
     free(key);
 }
 
-const char *mm_key_info_describe(const struct mm_key_info *info, char *out, size_t size)
+const char *mm_hsm_key_info_describe(const struct mm_hsm_key_info *info, char *out, size_t size)
 {
     if (!info->is_supported)
         (void)snprintf(out, size, "unsupported");
@@ -394,28 +396,28 @@ const char *mm_key_info_describe(const struct mm_key_info *info, char *out, size
     return out;
 }
 
-const struct mm_key_info *mm_key_info(const struct mm_key *key)
+const struct mm_hsm_key_info *mm_hsm_key_info(const struct mm_hsm_key *key)
 {
     return &key->info;
 }
 
-const struct mm_pubkey *mm_key_pubkey(const struct mm_key *key)
+const struct mm_pubkey *mm_hsm_key_pubkey(const struct mm_hsm_key *key)
 {
     return key->pubkey;
 }
 
-CK_OBJECT_HANDLE mm_key_handle(const struct mm_key *key)
+CK_OBJECT_HANDLE mm_hsm_key_handle(const struct mm_hsm_key *key)
 {
     return key->handle;
 }
 
-bool mm_key_check_custody(const struct mm_key *key, struct mm_error *err)
+bool mm_hsm_key_check_custody(const struct mm_hsm_key *key, struct mm_error *err)
 {
     return key->info.is_custody_sound ||
            mm_fail(err, MM_KEY_CUSTODY, "key \"%s\" is refused: %s", key->info.label, key->info.custody_reason);
 }
 
-bool mm_key_check_pinned(const struct mm_key *key, const struct mm_pubkey *pinned, struct mm_error *err)
+bool mm_hsm_key_check_pinned(const struct mm_hsm_key *key, const struct mm_pubkey *pinned, struct mm_error *err)
 {
     /* The thumbprint is a SHA-256 over the whole public key. */
     const char *found = mm_pubkey_thumbprint(key->pubkey);

@@ -204,14 +204,15 @@ struct mm_pool_state mm_pool_state(struct mm_pool *pool)
 }
 
 /* START's data. */
-static char *describe_key(const struct mm_pool_key *key, struct mm_error *err)
+static char *describe_start(const struct mm_pool_key *key, const struct mm_config *config, struct mm_error *err)
 {
     json_t *jwk = mm_pubkey_to_jwk(key->pubkey, key->algorithm, err);
     if (!jwk)
         return NULL;
     mm_cleanup(json_decref) json_t *start =
-        json_pack("{s:s, s:s, s:s, s:s, s:o}", "kid", mm_pubkey_thumbprint(key->pubkey), "alg",
-                  mm_algorithm_name(key->algorithm), "id", key->hsm_id, "label", key->hsm_label, "jwk", jwk);
+        json_pack("{ss ss ss ss so ss sI}", "kid", mm_pubkey_thumbprint(key->pubkey), "alg",
+                  mm_algorithm_name(key->algorithm), "id", key->hsm_id, "label", key->hsm_label, "jwk", jwk, "issuer",
+                  config->issuer, "max_ttl", (json_int_t)config->max_ttl);
     return mm_json_compact(start, err);
 }
 
@@ -263,7 +264,7 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
         pool->workers[i].n_slots = n_slots < MM_POOL_SLOTS_MAX ? n_slots : MM_POOL_SLOTS_MAX;
     }
     pool->queue = mm_pool_queue_new(err);
-    pool->start_json = describe_key(&options->key, err);
+    pool->start_json = describe_start(&options->key, options->config, err);
     pool->latch_path = mm_latch_path(options->config, settings->name, err);
     return pool->queue && pool->start_json && pool->latch_path ? MM_TAKE(pool) : NULL;
 }

@@ -26,6 +26,7 @@ struct mm_pool_key {
 enum mm_pool_event { MM_POOL_WORKER_READY, MM_POOL_WORKER_LOST, MM_POOL_WORKER_KILLED, MM_POOL_PIN_LATCHED };
 typedef void (*mm_pool_observer)(void *context, enum mm_pool_event event, const char *hsm_token, const char *detail);
 
+/* Everything is borrowed for the pool's life. */
 struct mm_pool_options {
     const struct mm_config *config; /* holds the HSM token's settings; outlives the pool */
     const char *worker_program;     /* path of mintmark-hsm */

@@ -52,7 +52,8 @@ MM_MUST_USE bool mm_message_decode(const uint8_t *packet, size_t length, struct 
                                    struct mm_error *err);
 
 /*
- * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk"}. READY's JSON: {"kid","signing": "engine"|"direct",
+ * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","issuer","max_ttl"}: the key to use, and what mintmarkd read in
+ * mintmark.yaml, for the worker to compare with what it reads there itself. READY's JSON: {"kid","signing": "engine"|"direct",
  * "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
  */
 

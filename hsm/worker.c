@@ -44,7 +44,7 @@ struct worker {
     enum mm_algorithm algorithm;
     struct mm_pubkey *pinned;
     struct mm_module *module;
-    struct mm_key *key;
+    struct mm_hsm_key *key;
     struct mm_engine *engine; /* NULL: the direct signers sign */
     struct mm_direct *direct[THREADS_MAX];
     size_t n_threads;
@@ -123,6 +123,17 @@ static bool read_config(struct worker *worker, struct mm_error *err)
     return worker->token != NULL;
 }
 
+/* The file may have changed since mintmarkd read it; two halves of a service that disagree must not sign. */
+static bool check_agreement(const struct worker *worker, const json_t *start, struct mm_error *err)
+{
+    const char *issuer = mm_json_string(start, "issuer");
+    if (issuer && strcmp(issuer, worker->limits.issuer) == 0 &&
+        mm_json_integer(start, "max_ttl", 0) == worker->limits.max_ttl)
+        return true;
+    return mm_fail(err, MM_CONFIG_INVALID, "%s: issuer or keys.max_ttl changed since the service started: restart it",
+                   worker->config_file);
+}
+
 static bool read_start(struct worker *worker, const json_t *start, struct mm_error *err)
 {
     const char *algorithm = mm_json_string(start, "alg");
@@ -175,9 +186,9 @@ static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error
     worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, err);
     if (!worker->module)
         return false;
-    worker->key = mm_key_find(worker->module, mm_json_string(start, "id"), mm_json_string(start, "label"), err);
-    return worker->key && mm_key_check_custody(worker->key, err) &&
-           mm_key_check_pinned(worker->key, worker->pinned, err) && open_signers(worker, pin, err);
+    worker->key = mm_hsm_key_find(worker->module, mm_json_string(start, "id"), mm_json_string(start, "label"), err);
+    return worker->key && mm_hsm_key_check_custody(worker->key, err) &&
+           mm_hsm_key_check_pinned(worker->key, worker->pinned, err) && open_signers(worker, pin, err);
 }
 
 static bool open_hsm_undisturbed(struct worker *worker, const json_t *start, struct mm_error *err)
@@ -241,8 +252,8 @@ static bool start(struct worker *worker, struct mm_error *err)
     mm_cleanup(json_decref) json_t *json = mm_json_parse(message.data, message.length, NULL);
     if (!json)
         return mm_fail(err, MM_INTERNAL, "START isn't JSON");
-    return read_config(worker, err) && read_start(worker, json, err) && open_hsm_undisturbed(worker, json, err) &&
-           self_test(worker, err) && send_ready(worker, err);
+    return read_config(worker, err) && check_agreement(worker, json, err) && read_start(worker, json, err) &&
+           open_hsm_undisturbed(worker, json, err) && self_test(worker, err) && send_ready(worker, err);
 }
 
 static bool sign_sentence(const struct signer *signer, const struct mm_message *request, uint8_t *signature,

@@ -30,6 +30,7 @@ struct service {
     struct mm_server *server;
     const char *config_file;
     const char *pid_file;
+    char worker_program[4096];
     bool wrote_pid_file;
 };
 
@@ -54,11 +55,16 @@ static struct mm_config *load_config(const char *file, struct mm_error *err)
     return config;
 }
 
+/* The keys, from a ledger whose chain is whole. */
 static bool load_keyring(struct service *service, struct mm_error *err)
 {
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
         mm_ledger_reader_open(service->config->store_file, err);
-    service->keyring = reader ? mm_keyring_load(reader, err) : NULL;
+    struct mm_ledger_report report;
+    /* All of it: a key that somebody slipped into the ledger must not be signed with or published. */
+    if (!reader || !mm_ledger_verify(reader, &report, err))
+        return false;
+    service->keyring = mm_keyring_load(reader, err);
     if (!service->keyring)
         return false;
     const struct mm_key *key = mm_keyring_active(service->keyring);
@@ -120,7 +126,7 @@ static void on_pool_event(void *context, enum mm_pool_event event, const char *h
 }
 
 /* mintmark-hsm lies beside mintmarkd. */
-static bool worker_program(char *out, size_t size, struct mm_error *err)
+static bool find_worker_program(char *out, size_t size, struct mm_error *err)
 {
     static const char NAME[] = "mintmark-hsm";
     ssize_t length = readlink("/proc/self/exe", out, size - 1);
@@ -136,13 +142,12 @@ static bool worker_program(char *out, size_t size, struct mm_error *err)
 
 static bool start_pool(struct service *service, struct mm_error *err)
 {
-    char program[4096];
-    if (!worker_program(program, sizeof program, err))
+    if (!find_worker_program(service->worker_program, sizeof service->worker_program, err))
         return false;
     const struct mm_key *key = mm_keyring_active(service->keyring);
     struct mm_pool_options options = {
         .config = service->config,
-        .worker_program = program,
+        .worker_program = service->worker_program,
         .key =
             {
                 .pubkey = key->pubkey,

@@ -12,14 +12,14 @@
 /* Process exit statuses, shared by mintmarkd, mintmark-hsm and mintmark (docs/configuration.md). */
 enum mm_exit {
     MM_EXIT_OK = 0,
-    MM_EXIT_FAILURE = 1,  /* internal, memory, files */
-    MM_EXIT_USAGE = 2,    /* the command line */
-    MM_EXIT_CONFIG = 3,   /* configuration or policy files */
-    MM_EXIT_HSM = 4,      /* HSM token, key or module */
-    MM_EXIT_PIN = 5,      /* PIN refused or latched: a restart makes it worse */
-    MM_EXIT_STORE = 6,    /* store missing, locked, full or not matching its chain */
-    MM_EXIT_NETWORK = 7,  /* can't listen, can't reach the service */
-    MM_EXIT_REFUSED = 8,  /* the service refused the request (4xx) */
+    MM_EXIT_FAILURE = 1,    /* internal, memory, files */
+    MM_EXIT_USAGE = 2,      /* the command line */
+    MM_EXIT_CONFIG = 3,     /* configuration or policy files */
+    MM_EXIT_HSM = 4,        /* HSM token, key or module */
+    MM_EXIT_PIN = 5,        /* PIN refused or latched: a restart makes it worse */
+    MM_EXIT_STORE = 6,      /* store missing, locked, full or not matching its chain */
+    MM_EXIT_NETWORK = 7,    /* can't listen, can't reach the service */
+    MM_EXIT_REFUSED = 8,    /* the service refused the request (4xx) */
     MM_EXIT_UNVERIFIED = 9, /* a JWT or a chain failed verification */
 };
 
@@ -106,7 +106,6 @@ bool mm_code_is_known(int number);
  * Record a failure and return false, so that `return mm_fail(err, …)` reads as one sentence. `err` may be
  * NULL. The first, deepest failure wins: an `err` that already holds a code is left as it is.
  */
-bool mm_fail(struct mm_error *err, enum mm_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+bool mm_fail(struct mm_error *err, enum mm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

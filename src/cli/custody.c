@@ -82,13 +82,13 @@ void mm_custody_key_clear(struct mm_custody_key *key)
     free(key->label);
 }
 
-static bool is_fit(const struct mm_key_info *info, enum mm_algorithm algorithm)
+static bool is_fit(const struct mm_hsm_key_info *info, enum mm_algorithm algorithm)
 {
     return info->is_supported && info->type == mm_algorithm_key_type(algorithm) && info->kid[0] && info->id[0];
 }
 
-static const struct mm_key_info *find_named(const struct mm_key_info *infos, size_t n, enum mm_algorithm algorithm,
-                                            const char *kid, struct mm_error *err)
+static const struct mm_hsm_key_info *find_named(const struct mm_hsm_key_info *infos, size_t n,
+                                                enum mm_algorithm algorithm, const char *kid, struct mm_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         if (strcmp(infos[i].kid, kid) != 0)
@@ -97,7 +97,7 @@ static const struct mm_key_info *find_named(const struct mm_key_info *infos, siz
             return &infos[i];
         char type[64];
         (void)mm_fail(err, MM_KEY_MISMATCH, "key %s is %s%s and can't sign %s as keys.algorithm asks", kid,
-                      mm_key_info_describe(&infos[i], type, sizeof type), infos[i].id[0] ? "" : " without a CKA_ID",
+                      mm_hsm_key_info_describe(&infos[i], type, sizeof type), infos[i].id[0] ? "" : " without a CKA_ID",
                       mm_algorithm_name(algorithm));
         return NULL;
     }
@@ -105,10 +105,10 @@ static const struct mm_key_info *find_named(const struct mm_key_info *infos, siz
     return NULL;
 }
 
-static const struct mm_key_info *find_only(const struct mm_key_info *infos, size_t n, enum mm_algorithm algorithm,
-                                           struct mm_error *err)
+static const struct mm_hsm_key_info *find_only(const struct mm_hsm_key_info *infos, size_t n,
+                                               enum mm_algorithm algorithm, struct mm_error *err)
 {
-    const struct mm_key_info *found = NULL, *unsound = NULL;
+    const struct mm_hsm_key_info *found = NULL, *unsound = NULL;
     size_t n_sound = 0;
     for (size_t i = 0; i < n; i++) {
         if (!is_fit(&infos[i], algorithm))
@@ -133,13 +133,13 @@ static const struct mm_key_info *find_only(const struct mm_key_info *infos, size
     return n_sound == 1 ? found : NULL;
 }
 
-static bool export_key(const struct mm_key *key, enum mm_algorithm algorithm, struct mm_custody_key *ret_key,
+static bool export_key(const struct mm_hsm_key *key, enum mm_algorithm algorithm, struct mm_custody_key *ret_key,
                        struct mm_error *err)
 {
     mm_cleanup(mm_custody_key_clear) struct mm_custody_key exported = {
-        .jwk = mm_pubkey_to_jwk(mm_key_pubkey(key), algorithm, err),
-        .id = strdup(mm_key_info(key)->id),
-        .label = strdup(mm_key_info(key)->label),
+        .jwk = mm_pubkey_to_jwk(mm_hsm_key_pubkey(key), algorithm, err),
+        .id = strdup(mm_hsm_key_info(key)->id),
+        .label = strdup(mm_hsm_key_info(key)->label),
     };
     if (!exported.jwk || !exported.id || !exported.label)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
@@ -151,19 +151,19 @@ static bool export_key(const struct mm_key *key, enum mm_algorithm algorithm, st
 bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm algorithm, const char *kid,
                            struct mm_custody_key *ret_key, struct mm_error *err)
 {
-    mm_cleanup(free) struct mm_key_info *infos = NULL;
+    mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
-    if (!mm_key_list(module, &infos, &n, err))
+    if (!mm_hsm_key_list(module, &infos, &n, err))
         return false;
-    const struct mm_key_info *info =
+    const struct mm_hsm_key_info *info =
         kid ? find_named(infos, n, algorithm, kid, err) : find_only(infos, n, algorithm, err);
     if (!info)
         return false;
     /* Found again the way the service will find it, by id and label, which must be unique. */
-    mm_cleanup(mm_key_free) struct mm_key *key = mm_key_find(module, info->id, info->label, err);
-    if (!key || !mm_key_check_custody(key, err))
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_find(module, info->id, info->label, err);
+    if (!key || !mm_hsm_key_check_custody(key, err))
         return false;
-    if (strcmp(mm_pubkey_thumbprint(mm_key_pubkey(key)), info->kid) != 0)
+    if (strcmp(mm_pubkey_thumbprint(mm_hsm_key_pubkey(key)), info->kid) != 0)
         return mm_fail(err, MM_KEY_MISMATCH, "key %s changed while it was looked at", info->kid);
     return export_key(key, algorithm, ret_key, err);
 }

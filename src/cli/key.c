@@ -88,7 +88,7 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, const struct
 
 /* The algorithm asked for, and the request for a key of its type. */
 static bool make_request(const struct key_options *options, const struct mm_config *config,
-                         enum mm_algorithm *ret_algorithm, struct mm_key_request *ret_request, struct mm_error *err)
+                         enum mm_algorithm *ret_algorithm, struct mm_hsm_key_request *ret_request, struct mm_error *err)
 {
     enum mm_algorithm algorithm = config->algorithm;
     if (options->algorithm && !mm_algorithm_parse(options->algorithm, &algorithm))
@@ -97,20 +97,20 @@ static bool make_request(const struct key_options *options, const struct mm_conf
     if (options->bits && type != MM_KEY_RSA)
         return mm_fail(err, MM_USAGE, "--bits is for RSA; a key for %s has one size", mm_algorithm_name(algorithm));
     *ret_algorithm = algorithm;
-    *ret_request = (struct mm_key_request){.type = type, .bits = (unsigned)options->bits, .label = options->label};
+    *ret_request = (struct mm_hsm_key_request){.type = type, .bits = (unsigned)options->bits, .label = options->label};
     return true;
 }
 
-static json_t *key_to_json(const struct mm_key_info *info)
+static json_t *key_to_json(const struct mm_hsm_key_info *info)
 {
     char type[64];
     return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*}", "kid", info->kid, "type",
-                     mm_key_info_describe(info, type, sizeof type), "label", info->label, "id", info->id,
+                     mm_hsm_key_info_describe(info, type, sizeof type), "label", info->label, "id", info->id,
                      "custody_sound", info->is_custody_sound, "custody_reason",
                      info->is_custody_sound ? NULL : info->custody_reason);
 }
 
-static bool print_generated(const struct mm_cli *cli, const struct mm_key_info *info, enum mm_algorithm algorithm,
+static bool print_generated(const struct mm_cli *cli, const struct mm_hsm_key_info *info, enum mm_algorithm algorithm,
                             struct mm_error *err)
 {
     if (cli->form == MM_FORM_JSON) {
@@ -121,7 +121,7 @@ static bool print_generated(const struct mm_cli *cli, const struct mm_key_info *
     }
     char type[64];
     (void)printf("Generated a %s key for %s on the HSM token.\n  kid    %s\n  id     %s\n  label  ",
-                 mm_key_info_describe(info, type, sizeof type), mm_algorithm_name(algorithm), info->kid, info->id);
+                 mm_hsm_key_info_describe(info, type, sizeof type), mm_algorithm_name(algorithm), info->kid, info->id);
     mm_print_text(stdout, info->label);
     (void)fputs("\nIt can't be read, copied or used for anything but signing.\n", stdout);
     return true;
@@ -138,28 +138,28 @@ bool mm_verb_key_generate(struct mm_cli *cli, int argc, char **argv, struct mm_e
     const struct mm_hsm_token_config *token =
         config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
     enum mm_algorithm algorithm = MM_ES256;
-    struct mm_key_request request = {0};
+    struct mm_hsm_key_request request = {0};
     if (!token || !make_request(&options, config, &algorithm, &request, err))
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &options.custody, MM_MODULE_CUSTODY, err);
-    mm_cleanup(mm_key_free) struct mm_key *key = module ? mm_key_generate(module, &request, err) : NULL;
-    return key && print_generated(cli, mm_key_info(key), algorithm, err);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = module ? mm_hsm_key_generate(module, &request, err) : NULL;
+    return key && print_generated(cli, mm_hsm_key_info(key), algorithm, err);
 }
 
-static void print_key(const struct mm_key_info *info, const char *active)
+static void print_key(const struct mm_hsm_key_info *info, const char *active)
 {
     char type[64];
     bool is_active = info->kid[0] && strcmp(info->kid, active) == 0;
     (void)printf("%-43s  %-9s  ", info->kid[0] ? info->kid : "(unsupported)",
-                 mm_key_info_describe(info, type, sizeof type));
+                 mm_hsm_key_info_describe(info, type, sizeof type));
     mm_print_text(stdout, info->label[0] ? info->label : "-");
     (void)printf("  id %s  %s%s%s\n", info->id[0] ? info->id : "-",
                  info->is_custody_sound ? "sound" : "UNSOUND: ", info->is_custody_sound ? "" : info->custody_reason,
                  is_active ? "  ACTIVE" : "");
 }
 
-static bool print_keys_json(const struct mm_key_info *infos, size_t n, const char *active, struct mm_error *err)
+static bool print_keys_json(const struct mm_hsm_key_info *infos, size_t n, const char *active, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
@@ -186,9 +186,9 @@ bool mm_verb_key_list(struct mm_cli *cli, int argc, char **argv, struct mm_error
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
-    mm_cleanup(free) struct mm_key_info *infos = NULL;
+    mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
-    if (!module || !mm_key_list(module, &infos, &n, err))
+    if (!module || !mm_hsm_key_list(module, &infos, &n, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return print_keys_json(infos, n, active, err);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/connection.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "util/log.h"
+
+enum { HANDSHAKE_WAIT_NS = 2000000 };
 
 bool mm_connection_is_welcome(struct mm_service *service, const struct sockaddr *address)
 {
@@ -24,20 +28,68 @@ static void admit(struct mm_connection *connection, struct MHD_Connection *mhd)
         (void)shutdown(connection->fd, SHUT_RDWR);
 }
 
-void mm_connection_acknowledge(const struct mm_connection *connection)
+/* A client without TCP_NODELAY sends its next bytes once these are acknowledged; the kernel alone would take 40 ms. */
+static void acknowledge(int fd)
 {
     const int on = 1;
-    (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
-/* The client's last flight needs no answer of ours, so nothing would carry its acknowledgement. */
+/*
+ * While a handshake waits for its client, the library (0.9.75, with epoll) asks for more bytes over and over, a whole core's
+ * worth. So the waiting is done here, until its thread has something else to do: briefly, and the shorter the more
+ * handshakes are under way, so that all of them together hold nobody up.
+ */
+static void wait_for_handshake(const struct mm_connection *connection)
+{
+    long n = atomic_load(&connection->service->n_handshakes);
+    struct timespec timeout = {.tv_nsec = HANDSHAKE_WAIT_NS / (n > 0 ? n : 1)};
+    struct pollfd event = {.fd = connection->epoll_fd, .events = POLLIN};
+    (void)ppoll(&event, 1, &timeout, NULL);
+}
+
+/* GnuTLS reads through this, on the connection's thread. */
+static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
+{
+    const struct mm_connection *connection = context;
+    ssize_t n = recv(connection->fd, data, length, 0);
+    if (n >= 0 || errno != EAGAIN)
+        return n;
+    acknowledge(connection->fd);
+    if (connection->is_in_handshake)
+        wait_for_handshake(connection);
+    errno = EAGAIN;
+    return -1;
+}
+
+static void leave_handshake(struct mm_connection *connection)
+{
+    if (connection->is_in_handshake)
+        (void)atomic_fetch_sub(&connection->service->n_handshakes, 1);
+    connection->is_in_handshake = false;
+}
+
 static int on_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
                        const gnutls_datum_t *message)
 {
     (void)type, (void)when, (void)message;
+    gnutls_transport_ptr_t connection;
+    gnutls_transport_ptr_t ignored;
+    gnutls_transport_get_ptr2(session, &connection, &ignored);
     if (is_incoming)
-        mm_connection_acknowledge(gnutls_db_get_ptr(session));
+        leave_handshake(connection);
     return 0;
+}
+
+static void attach_transport(struct mm_connection *connection, struct MHD_Connection *mhd)
+{
+    struct MHD_Daemon *daemon = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_DAEMON)->daemon;
+    connection->epoll_fd = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    connection->is_in_handshake = true;
+    (void)atomic_fetch_add(&connection->service->n_handshakes, 1);
+    gnutls_transport_set_ptr2(connection->session, connection, (gnutls_transport_ptr_t)(intptr_t)connection->fd);
+    gnutls_transport_set_pull_function(connection->session, pull);
+    gnutls_handshake_set_hook_function(connection->session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_finished);
 }
 
 static void attach_tls(struct mm_connection *connection, size_t listener, struct MHD_Connection *mhd)
@@ -45,9 +97,7 @@ static void attach_tls(struct mm_connection *connection, size_t listener, struct
     struct mm_error err = {0};
     connection->session = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
     connection->tls = mm_service_tls(connection->service, listener);
-    gnutls_db_set_ptr(connection->session,
-                      connection); /* there is no session cache; the other pointer is the library's */
-    gnutls_handshake_set_hook_function(connection->session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_finished);
+    attach_transport(connection, mhd);
     if (mm_tls_attach(connection->tls, connection->session, &err))
         return;
     mm_log_error("tls_failed", &err, "address", connection->address, NULL);
@@ -77,6 +127,7 @@ void mm_connection_close(struct mm_connection *connection)
         return;
     struct mm_service *service = connection->service;
     mm_watchdog_remove(service->watchdog, &connection->watch);
+    leave_handshake(connection);
     if (connection->is_counted)
         mm_admission_leave(service->admission, &connection->key);
     mm_certificate_free(connection->peer);

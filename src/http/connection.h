@@ -13,6 +13,8 @@
 struct mm_connection {
     struct mm_service *service;
     int fd;
+    int epoll_fd; /* of the thread that serves it */
+    bool is_in_handshake;
     struct mm_address_key key;
     char address[MM_ADDRESS_TEXT_MAX];
     bool is_counted;
@@ -34,12 +36,6 @@ struct mm_connection *mm_connection_open(struct mm_service *service, size_t list
 
 /* The connection is closed but its descriptor isn't yet. NULL is allowed. */
 void mm_connection_close(struct mm_connection *connection);
-
-/*
- * Acknowledge now what was received. A client without TCP_NODELAY sends its next bytes only then, and as long as there is
- * nothing to answer the kernel would wait 40 ms for company.
- */
-void mm_connection_acknowledge(const struct mm_connection *connection);
 
 /*
  * The client's certificate, borrowed, parsed once; NULL in `ret_peer` if it sent none. MM_CERTIFICATE_INVALID if it can't be

@@ -165,8 +165,6 @@ static enum MHD_Result take_head(struct mm_request *request, const char *target,
     /* A client that waits for 100 Continue, or announces more than is worth reading, is refused before it sends. */
     if (request->refusal.status != 0 && (head.expects_continue || head.content_length > DISCARD_MAX))
         return send_reply(request, &request->refusal, MM_REPLY_CLOSE);
-    if (head.content_length > 0)
-        mm_connection_acknowledge(request->connection);
     return MHD_YES;
 }
 

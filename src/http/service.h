@@ -23,6 +23,7 @@ struct mm_service {
     struct mm_pending_list *pending;
 
     atomic_bool is_draining;
+    atomic_long n_handshakes; /* connections whose handshake isn't complete */
 
     pthread_mutex_t lock;
     pthread_cond_t quiet;

@@ -14,6 +14,7 @@
 
 enum {
     POINTER_MAX = 160,
+    LEAF_POINTER_MAX = POINTER_MAX + 40,
     /* A token without resource_id carries all of a grant's resources: it must fit into what the HSM's worker signs. */
     GRANT_RESOURCES_BYTES_MAX = 8192,
 };
@@ -64,7 +65,7 @@ static void check_scopes(const struct check *check, const json_t *grant, const c
 {
     const json_t *scopes = json_object_get(grant, "scopes");
     for (size_t i = 0; i < json_array_size(scopes); i++) {
-        char path[POINTER_MAX];
+        char path[LEAF_POINTER_MAX];
         (void)snprintf(path, sizeof path, "%s/scopes/%zu", grant_path, i);
         const char *scope = json_string_value(json_array_get(scopes, i));
         if (scope)
@@ -75,7 +76,7 @@ static void check_scopes(const struct check *check, const json_t *grant, const c
 static void check_resources(const struct check *check, const json_t *grant, const char *grant_path)
 {
     const json_t *resources = json_object_get(grant, "resources");
-    char path[POINTER_MAX];
+    char path[LEAF_POINTER_MAX];
     size_t n_bytes = 0;
     for (size_t i = 0; i < json_array_size(resources); i++) {
         (void)snprintf(path, sizeof path, "%s/resources/%zu", grant_path, i);
@@ -95,7 +96,7 @@ static void check_ttl(const struct check *check, const json_t *grant, const char
 {
     const json_t *ttl = json_object_get(grant, "ttl");
     int64_t most = mm_json_integer(ttl, "max", 0);
-    char path[POINTER_MAX];
+    char path[LEAF_POINTER_MAX];
     (void)snprintf(path, sizeof path, "%s/ttl/default", grant_path);
     if (most && mm_json_integer(ttl, "default", 0) > most)
         report(check, path, "the default TTL is longer than the grant's max");

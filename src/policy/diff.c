@@ -270,7 +270,6 @@ static const char **account_ids(const struct mm_tenant *before, const struct mm_
 static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const struct mm_tenant *after)
 {
     static const struct mm_tenant NOBODY = {0};
-    diff->tenant = after ? after->id : before->id;
     if (before && after) {
         diff_value(diff, "env", before->env, after->env);
         if (strcmp(before->client_ca_digest, after->client_ca_digest) != 0)
@@ -298,6 +297,7 @@ json_t *mm_policy_diff(const struct mm_policy *before, const struct mm_policy *a
         const struct mm_tenant *old = b < before->n_tenants ? &before->tenants[b] : NULL;
         const struct mm_tenant *new = a < after->n_tenants ? &after->tenants[a] : NULL;
         int order = !old ? 1 : !new ? -1 : strcmp(old->id, new->id);
+        diff.tenant = old && order <= 0 ? old->id : after->tenants[a].id;
         diff_tenant(&diff, order <= 0 ? old : NULL, order >= 0 ? new : NULL);
         b += order <= 0;
         a += order >= 0;

@@ -284,7 +284,7 @@ static char *immutable_uri(const char *path, struct mm_error *err)
         else
             *at++ = *c;
     }
-    (void)strcpy(at, TAIL);
+    memcpy(at, TAIL, sizeof TAIL);
     return uri;
 }
 

@@ -95,7 +95,7 @@ static bool decode_signature(struct part part, struct mm_jws *jws, struct mm_err
 
 bool mm_jws_parse(const char *compact, struct mm_jws *ret_jws, struct mm_error *err)
 {
-    struct part parts[3];
+    struct part parts[3] = {0};
     mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
     if (!split(compact, parts, err) || !decode_signature(parts[2], &jws, err))
         return false;

@@ -20,7 +20,10 @@
 
 /* Define the cleanup function that frees a `type *` variable through `function`, which accepts NULL. */
 #define MM_DEFINE_CLEANUP(type, function) \
-    static inline void function##_cleanup(type **pointer) { function(*pointer); } \
+    static inline void function##_cleanup(type **pointer) \
+    { \
+        function(*pointer); \
+    } \
     struct mm_require_semicolon
 
 /* Hand the pointer in `variable` to someone else: yields it and leaves NULL behind. */
@@ -33,7 +36,10 @@
 
 #define MM_ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-static inline void free_cleanup(void *pointer) { free(*(void **)pointer); }
+static inline void free_cleanup(void *pointer)
+{
+    free(*(void **)pointer);
+}
 
 /* Scope cleanup for a file descriptor held in an int; -1 means none. */
 static inline void mm_close_cleanup(int *fd)

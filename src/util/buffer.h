@@ -24,6 +24,9 @@ MM_MUST_USE bool mm_buffer_append_string(struct mm_buffer *buffer, const char *s
 /* Free what the buffer holds and leave it empty. */
 void mm_buffer_clear(struct mm_buffer *buffer);
 
-static inline void mm_buffer_clear_cleanup(struct mm_buffer *buffer) { mm_buffer_clear(buffer); }
+static inline void mm_buffer_clear_cleanup(struct mm_buffer *buffer)
+{
+    mm_buffer_clear(buffer);
+}
 
 #endif

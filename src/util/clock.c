@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/clock.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,50 +31,85 @@ void mm_timestamp(int64_t unix_seconds, char *out)
         (void)snprintf(out, MM_TIMESTAMP_MAX, "%lld", (long long)unix_seconds);
 }
 
+/* A number of up to 18 digits and nothing else. */
 static bool parse_digits(const char *text, int64_t *ret_value)
 {
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (errno || end == text || *end || text[0] == '-' || text[0] == '+' || text[0] == ' ')
+    size_t length = strspn(text, "0123456789");
+    if (length == 0 || length > 18 || text[length])
         return false;
-    *ret_value = value;
+    *ret_value = strtoll(text, NULL, 10);
     return true;
 }
 
+/* Match `text` against a pattern in which each `0` stands for a digit; returns what follows, or NULL. */
+static const char *match(const char *text, const char *pattern)
+{
+    for (; *pattern; pattern++, text++)
+        if (*pattern == '0' ? (*text < '0' || *text > '9') : *text != *pattern)
+            return NULL;
+    return text;
+}
+
+static int two_digits(const char *text)
+{
+    return (text[0] - '0') * 10 + (text[1] - '0');
+}
+
+/* `Z`, or an offset of hours and minutes. */
 static bool parse_zone(const char *text, int64_t *ret_offset)
 {
     *ret_offset = 0;
-    if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
+    if (strcasecmp(text, "Z") == 0)
         return true;
-    int hours;
-    int minutes;
-    char sign = text[0];
-    if ((sign != '+' && sign != '-') || strlen(text) != 6 || sscanf(text + 1, "%2d:%2d", &hours, &minutes) != 2)
+    const char *end = (text[0] == '+' || text[0] == '-') ? match(text + 1, "00:00") : NULL;
+    if (!end || *end || two_digits(text + 1) > 23 || two_digits(text + 4) > 59)
         return false;
-    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
-        return false;
-    *ret_offset = (hours * 60 + minutes) * 60 * (sign == '-' ? -1 : 1);
+    *ret_offset = (two_digits(text + 1) * 60 + two_digits(text + 4)) * 60 * (text[0] == '-' ? -1 : 1);
     return true;
+}
+
+/* RFC 3339 section 5.6 takes a lower-case `t` or a space too. Fractions of a second are dropped. */
+static bool parse_time(const char *text, struct tm *parts, int64_t *ret_offset)
+{
+    const char *rest = strchr("Tt ", text[0]) ? match(text + 1, "00:00:00") : NULL;
+    if (!rest)
+        return false;
+    parts->tm_hour = two_digits(text + 1);
+    parts->tm_min = two_digits(text + 4);
+    parts->tm_sec = two_digits(text + 7);
+    if (parts->tm_hour > 23 || parts->tm_min > 59 || parts->tm_sec > 59)
+        return false;
+    if (*rest == '.') {
+        size_t digits = strspn(rest + 1, "0123456789");
+        if (digits == 0)
+            return false;
+        rest += 1 + digits;
+    }
+    return parse_zone(rest, ret_offset);
 }
 
 bool mm_timestamp_parse(const char *text, int64_t *ret_unix_seconds)
 {
     if (parse_digits(text, ret_unix_seconds))
         return true;
-    struct tm parts = {0};
-    const char *rest = strptime(text, "%Y-%m-%d", &parts);
+    const char *rest = match(text, "0000-00-00");
     if (!rest)
         return false;
+    struct tm parts = {
+        .tm_year = two_digits(text) * 100 + two_digits(text + 2) - 1900,
+        .tm_mon = two_digits(text + 5) - 1,
+        .tm_mday = two_digits(text + 8),
+    };
+    int day = parts.tm_mday;
     int64_t offset = 0;
-    if (*rest) {
-        if (*rest != 'T' && *rest != 't' && *rest != ' ')
-            return false;
-        rest = strptime(rest + 1, "%H:%M:%S", &parts);
-        if (!rest || !parse_zone(rest, &offset))
-            return false;
-    }
-    *ret_unix_seconds = (int64_t)timegm(&parts) - offset;
+    if (*rest && !parse_time(rest, &parts, &offset))
+        return false;
+    if (parts.tm_mon < 0 || parts.tm_mon > 11 || day < 1)
+        return false;
+    int64_t seconds = (int64_t)timegm(&parts);
+    if (parts.tm_mday != day) /* timegm() made 30 February a day in March */
+        return false;
+    *ret_unix_seconds = seconds - offset;
     return true;
 }
 

@@ -17,12 +17,18 @@ struct mm_clock {
 /* The machine's clock. */
 extern const struct mm_clock MM_SYSTEM_CLOCK;
 
-static inline int64_t mm_clock_now(const struct mm_clock *clock) { return clock->unix_seconds(clock->context); }
+static inline int64_t mm_clock_now(const struct mm_clock *clock)
+{
+    return clock->unix_seconds(clock->context);
+}
 
 /* Monotonic nanoseconds: for deadlines and durations, never for claims. */
 int64_t mm_monotonic_ns(void);
 
-static inline int64_t mm_deadline_after_ms(int64_t milliseconds) { return mm_monotonic_ns() + milliseconds * 1000000; }
+static inline int64_t mm_deadline_after_ms(int64_t milliseconds)
+{
+    return mm_monotonic_ns() + milliseconds * 1000000;
+}
 
 /* An absolute monotonic deadline as the timespec that pthread_cond_clockwait(CLOCK_MONOTONIC) takes. */
 static inline struct timespec mm_deadline_timespec(int64_t deadline_ns)

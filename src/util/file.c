@@ -66,9 +66,8 @@ char *mm_path_beside(const char *base_file, const char *path, struct mm_error *e
 {
     const char *slash = strrchr(base_file, '/');
     char *joined = NULL;
-    int length = path[0] == '/' || !slash
-                     ? asprintf(&joined, "%s", path)
-                     : asprintf(&joined, "%.*s/%s", (int)(slash - base_file), base_file, path);
+    int length = path[0] == '/' || !slash ? asprintf(&joined, "%s", path)
+                                          : asprintf(&joined, "%.*s/%s", (int)(slash - base_file), base_file, path);
     if (length < 0) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;

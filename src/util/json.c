@@ -34,6 +34,11 @@ json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
         (void)mm_fail(err, MM_INVALID_JSON, "nested deeper than %d levels", DEPTH_MAX);
         return NULL;
     }
+    /* A NUL is never JSON (RFC 8259 section 2), and jansson takes one at the end for the end. */
+    if (memchr(data, '\0', length)) {
+        (void)mm_fail(err, MM_INVALID_JSON, "holds a NUL byte");
+        return NULL;
+    }
     json_error_t why;
     json_t *value = json_loadb(data, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!value)

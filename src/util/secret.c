@@ -12,8 +12,7 @@ struct mm_secret {
 
 static struct mm_secret *allocate(struct mm_error *err)
 {
-    struct mm_secret *secret =
-        mmap(NULL, sizeof *secret, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct mm_secret *secret = mmap(NULL, sizeof *secret, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (secret == MAP_FAILED) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;

@@ -5,10 +5,11 @@ import json
 import os
 import subprocess
 
+import jwt
 import pytest
 
 from load import Load
-from service import MODULE, Deployment, wait_until
+from service import AUDIENCE, ISSUER, MODULE, Deployment, wait_until
 
 ALGORITHMS = ["ES256", "ES384", "RS256", "PS256", "EdDSA"]
 KEY_TYPES = {"ES256": "EC", "ES384": "EC", "RS256": "RSA", "PS256": "RSA", "EdDSA": "OKP"}
@@ -24,13 +25,10 @@ def mint(request, tmp_path_factory):
 
 def verify(mint, token):
     """With PyJWT, which shares no code with Mintmark."""
-    import jwt
-
     kid = jwt.get_unverified_header(token)["kid"]
     (key,) = [key for key in mint.jwks()["keys"] if key["kid"] == kid]
-    options = {"require": ["exp", "iat", "sub", "jti"]}
-    public = jwt.PyJWK(key).key
-    return jwt.decode(token, public, [mint.algorithm], audience="lore.acme.example", issuer=mint.config["issuer"], options=options)
+    public, options = jwt.PyJWK(key).key, {"require": ["exp", "iat", "sub", "jti"]}
+    return jwt.decode(token, public, [mint.algorithm], audience=AUDIENCE, issuer=ISSUER, options=options)
 
 
 def test_a_token_verifies_against_the_jwks(mint):

@@ -146,7 +146,9 @@ def test_a_body_in_chunks_is_a_body(mint):
         assert raw.reply().status == 201
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "json", None])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "json", None]
+)
 def test_a_body_that_does_not_say_json_is_refused(mint, content_type):
     assert_problem(post(mint, GOOD.encode(), content_type), 415, "unsupported_media_type")
 

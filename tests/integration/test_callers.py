@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is calling: client certificates, good, bad and somebody else's."""
 
+import time
+
 import pytest
 
 from pki import CLIENT, HOUR, SERVER, now
-from service import CI_URI, assert_problem, without_request_id
+from service import CI_URI, TOKENS, assert_problem, token_request, without_request_id
 
 
 def test_a_caller_without_a_certificate_is_told_to_bring_one(mint):
-    assert_problem(mint.ask(None), 401, "certificate_required")
+    reply = mint.ask(None)
+    assert_problem(reply, 401, "certificate_required")
+    assert reply.headers["www-authenticate"]
 
 
 def test_an_account_may_be_named_by_spiffe_id_dns_name_subject_or_fingerprint(mint):
@@ -91,8 +95,6 @@ def test_each_tenant_serves_its_own(mint):
 
 def test_the_certificate_is_checked_on_each_request_of_a_connection(mint):
     """One connection, one certificate, two tenants: the second request doesn't inherit the first one's answer."""
-    from service import TOKENS, token_request
-
     with mint.client() as client:
         assert client.post(TOKENS, token_request()).status == 201
         assert_problem(client.post(TOKENS, token_request(tenant_id="globex")), 403, "access_denied")
@@ -100,10 +102,6 @@ def test_the_certificate_is_checked_on_each_request_of_a_connection(mint):
 
 
 def test_a_certificate_that_expires_during_a_connection_ends_with_it(mint):
-    import time
-
-    from service import TOKENS, token_request
-
     brief = mint.ca.issue("brief", uris=[CI_URI], not_after=now() + HOUR / 900)
     with mint.client(brief) as client:
         reply = client.post(TOKENS, token_request())

@@ -3,6 +3,8 @@
 
 import json
 import pathlib
+import shutil
+import socket
 import subprocess
 
 import pytest
@@ -94,8 +96,6 @@ def test_inspect_never_calls_a_token_verified_that_it_did_not_verify(mint):
 
 def test_inspect_finds_the_keys_of_an_issuer_by_discovery(tmp_path):
     """The issuer's URL must be the one that is asked: a port is needed that is known beforehand."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -133,8 +133,6 @@ def test_check_config_lists_every_problem_with_file_and_line(deployment):
 
 
 def test_check_config_says_who_gains_and_loses_what(deployment, tmp_path):
-    import shutil
-
     shutil.copytree(deployment.folder, tmp_path / "old")
     deployment.account("ci-build")["grants"] = [grant(["read:repo"], [OTHER_REPOSITORY])]
     deployment.write()

@@ -154,7 +154,8 @@ ATTACKS = {
     "an index column changed": "UPDATE entries SET account = 'globex/ci' WHERE type = 'token.issued'",
     "a jti blanked": "UPDATE entries SET jti = NULL WHERE type = 'token.issued'",
     "a hash changed": "UPDATE entries SET hash = zeroblob(32) WHERE sequence = 5",
-    "an entry added": "INSERT INTO entries SELECT max(sequence) + 1, hash, bytes, type, time, account, jti FROM entries",
+    "an entry added": """INSERT INTO entries
+        SELECT max(sequence) + 1, hash, bytes, type, time, account, jti FROM entries""",
     "two entries swapped": """UPDATE entries SET (hash, bytes) =
         (SELECT hash, bytes FROM entries e WHERE e.sequence = 13 - entries.sequence) WHERE sequence IN (6, 7)""",
 }

@@ -2,12 +2,14 @@
 """SIGHUP: policy, TLS certificate, CAs and limits change as one; a broken file changes nothing."""
 
 import json
+import os
 import ssl
 
 import pytest
 
+from load import Load
 from pki import SERVER
-from service import CI_URI, OTHER_REPOSITORY, TOKENS, Deployment, assert_problem, grant, token_request
+from service import CI_URI, OTHER_REPOSITORY, TOKENS, assert_problem, grant, token_request
 from wire import Client, tls_context
 
 
@@ -128,8 +130,7 @@ def test_a_new_client_ca_takes_the_place_of_the_old_one(mint):
 
 
 def test_new_limits_hold_from_then_on(mint):
-    padded = token_request()
-    body = b" " * 5000 + json.dumps(padded).encode()
+    body = b" " * 5000 + json.dumps(token_request()).encode()
     with mint.client() as client:
         assert client.post(TOKENS, body).status == 201
     mint.config["limits"] = {"body_bytes": 4096}
@@ -147,8 +148,6 @@ def test_a_tenant_that_is_gone_answers_like_one_that_never_was(mint):
 
 
 def test_reloads_under_load_lose_no_request(mint):
-    from load import Load
-
     with Load(mint, threads=4) as load:
         for i in range(10):
             mint.account("ci-build")["name"] = f"Build {i}"
@@ -158,8 +157,6 @@ def test_reloads_under_load_lose_no_request(mint):
 
 
 def test_many_reloads_leak_no_descriptors(mint):
-    import os
-
     descriptors = lambda: len(os.listdir(f"/proc/{mint.process.pid}/fd"))
     reload(mint)
     mint.issue()

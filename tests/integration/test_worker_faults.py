@@ -8,7 +8,7 @@ import time
 import pytest
 
 from load import Load
-from service import Deployment, wait_until
+from service import ISSUER, Deployment, wait_until
 from wire import get_bytes
 
 
@@ -130,16 +130,24 @@ def test_the_ledger_tells_of_lost_workers(mint):
     assert names & {"worker_lost", "worker_killed"}
 
 
-def test_a_worker_starts_again_though_the_file_on_disk_is_broken_by_now(mint):
-    """A configuration that a reload refused changes nothing, for the workers neither."""
+@pytest.mark.parametrize("change", ["not YAML", "another issuer"])
+def test_a_refused_file_stops_no_worker_that_is_there_and_is_believed_by_none_that_starts(mint, change):
+    """Workers read the file themselves: they go on with what they read, and agree with the service or don't serve."""
     assert wait_until(lambda: ready(mint))
     good = mint.config_file.read_text()
+    bad = "issuer: [\n" if change == "not YAML" else good.replace(ISSUER, "https://other.acme.example")
     try:
-        mint.config_file.write_text("issuer: [\n")
+        mint.config_file.write_text(bad)
         assert mint.reload()["event"] == "reload_refused"
-        for pid in mint.workers():
-            os.kill(pid, signal.SIGKILL)
-        assert wait_until(lambda: mint.ask().status == 201, 30), "no worker came back"
+        assert mint.ask().status == 201
+        lost = mint.workers()[0]
+        os.kill(lost, signal.SIGKILL)
+        assert wait_until(lambda: lost not in mint.workers())
+        if mint.n_workers > 1:
+            assert wait_until(lambda: mint.ask().status == 201)
+        else:
+            assert mint.ask().status == 503
     finally:
         mint.config_file.write_text(good)
-        assert wait_until(lambda: ready(mint))
+    assert wait_until(lambda: ready(mint), 60), "no worker came back"
+    mint.issue()

@@ -21,22 +21,23 @@ const char *__lsan_default_suppressions(void)
     return "leak:libsofthsm2.so\n";
 }
 
-static void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
 static void die(const char *what)
 {
     (void)fprintf(stderr, "softhsm: %s failed\n", what);
     abort();
 }
 
-static void run(const char *format, ...)
+void softhsm_run(const struct softhsm *softhsm, const char *format, ...)
 {
     char command[1024];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(command, sizeof command, format, arguments);
+    int length =
+        vsnprintf(command, sizeof command, format, arguments); /* NOLINT(clang-analyzer-valist.Uninitialized) */
     va_end(arguments);
-    if (system(command) != 0) /* NOLINT: nothing here comes from outside */
+    if (length < 0 || (size_t)length >= sizeof command ||
+        setenv("SOFTHSM2_CONF", strchr(softhsm->environment, '=') + 1, 1) != 0 ||
+        system(command) != 0) /* NOLINT(cert-env33-c) */
         die(command);
 }
 
@@ -51,9 +52,10 @@ void softhsm_write(const struct softhsm *softhsm, const char *name, const char *
 
 void softhsm_add_token(const struct softhsm *softhsm, const char *label)
 {
-    run("%s softhsm2-util --init-token --free --label '%s' --pin '" SOFTHSM_PIN "' --so-pin 'so-" SOFTHSM_PIN
-        "' >/dev/null",
-        softhsm->environment, label);
+    softhsm_run(softhsm,
+                "softhsm2-util --init-token --free --label '%s' --pin '" SOFTHSM_PIN "' --so-pin 'so-" SOFTHSM_PIN
+                "' >/dev/null",
+                label);
 }
 
 void softhsm_make(struct softhsm *softhsm, const char *label)
@@ -85,7 +87,7 @@ void softhsm_make(struct softhsm *softhsm, const char *label)
 
 void softhsm_remove(struct softhsm *softhsm)
 {
-    run("rm -rf '%s'", softhsm->folder);
+    softhsm_run(softhsm, "rm -rf '%s'", softhsm->folder);
     free(softhsm->config.module);
     free(softhsm->config.label);
     free(softhsm->config.serial);

@@ -27,6 +27,9 @@ void softhsm_add_token(const struct softhsm *softhsm, const char *label);
 /* Remove the folder and all in it. */
 void softhsm_remove(struct softhsm *softhsm);
 
+/* Run a shell command with this SoftHSM2's configuration; nothing in it comes from outside. */
+void softhsm_run(const struct softhsm *softhsm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* A file of the folder, written with mode 0600. */
 void softhsm_write(const struct softhsm *softhsm, const char *name, const char *content);
 

@@ -13,7 +13,7 @@
 
 enum { IO_TIMEOUT_MS = 20000 };
 
-static int connect_to(uint16_t port, const char *source)
+int tcp_client_open(uint16_t port, const char *source)
 {
     struct sockaddr_in from = {.sin_family = AF_INET};
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -41,7 +41,7 @@ struct tls_client *tls_client_open_as(uint16_t port, const char *certificate_pem
                                       const char *priorities, const char *source)
 {
     mm_cleanup(tls_client_close) struct tls_client *client = calloc(1, sizeof *client);
-    client->fd = connect_to(port, source);
+    client->fd = tcp_client_open(port, source);
     if (client->fd < 0)
         return NULL;
     (void)gnutls_certificate_allocate_credentials(&client->credentials);

@@ -25,6 +25,9 @@ struct http_reply {
     char body[32768];
 };
 
+/* A TCP connection from `source` (NULL: any address); -1 if there is none. */
+int tcp_client_open(uint16_t port, const char *source);
+
 /* PEM texts; NULL: no client certificate. NULL is returned if the connection or its handshake fails. */
 struct tls_client *tls_client_open(uint16_t port, const char *certificate_pem, const char *key_pem);
 

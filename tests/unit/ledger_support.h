@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -27,7 +28,7 @@ static inline int place_make(void **state)
 {
     struct place *place = calloc(1, sizeof *place);
     assert_non_null(place);
-    (void)strcpy(place->folder, "/tmp/mm-ledger-XXXXXX");
+    (void)snprintf(place->folder, sizeof place->folder, "/tmp/mm-ledger-XXXXXX");
     assert_non_null(mkdtemp(place->folder));
     (void)snprintf(place->file, sizeof place->file, "%s/mint.db", place->folder);
     *state = place;
@@ -45,6 +46,7 @@ static inline int remove_one(const char *path, const struct stat *info, int kind
 static inline int place_remove(void **state)
 {
     struct place *place = *state;
+    (void)umount2(place->folder, MNT_DETACH); /* where a test mounted a small disk */
     (void)nftw(place->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(place);
     return 0;

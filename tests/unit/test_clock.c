@@ -46,6 +46,8 @@ static void timestamps_are_read_in_each_form(void **state)
     assert_timestamp("2027-01-15T09:30:00+01:30", 1800000000);
     assert_timestamp("2027-01-15T00:00:00-08:00", 1800000000);
     assert_timestamp("2027-01-15", 1799971200);
+    assert_timestamp("2027-01-15T08:00:00.25Z", 1800000000);
+    assert_timestamp("2028-02-29", 1835395200);
     assert_timestamp("1800000000", 1800000000);
     assert_timestamp("0", 0);
 }
@@ -70,6 +72,16 @@ static void other_timestamps_are_refused(void **state)
         "2027-01-15T08:00:00Zx",
         "2027-01-15x",
         "2027-01-15T",
+        "2026-02-30",
+        "2027-00-01",
+        "2027-01-00",
+        " 2027-01-15",
+        "2027-1-5",
+        "2027-01-15T8:0:0Z",
+        "2027-01-15T08:00:00+ 1:00",
+        "2027-01-15T08:00:00+1:30x",
+        "2027-01-15T08:00:00.Z",
+        "\t5",
     };
     int64_t seconds = -7;
     for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++)
@@ -90,23 +102,9 @@ static void durations_have_a_unit(void **state)
 static void other_durations_are_refused(void **state)
 {
     (void)state;
-    static const char *const BAD[] = {"",
-                                      "10",
-                                      "m",
-                                      "0s",
-                                      "-5m",
-                                      "+5m",
-                                      " 5m",
-                                      "5 m",
-                                      "5m ",
-                                      "5M",
-                                      "1w",
-                                      "1.5h",
-                                      "1h30m",
-                                      "0x5m",
-                                      "5ms",
-                                      "3654d",
-                                      "99999999999999999999s"};
+    static const char *const BAD[] = {"",      "10",   "m",   "0s",   "-5m",   "+5m",
+                                      " 5m",   "5 m",  "5m ", "5M",   "1w",    "1.5h",
+                                      "1h30m", "0x5m", "5ms", "\t5s", "3654d", "99999999999999999999s"};
     int64_t seconds = -7;
     for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++)
         assert_false(mm_duration_parse(BAD[i], &seconds));

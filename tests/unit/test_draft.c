@@ -33,12 +33,27 @@ static bool no_random(void *context, void *out, size_t length)
     return false;
 }
 
-static char *AUDIENCES[] = {"lore.example"};
-static char *TWO_AUDIENCES[] = {"lore.example", "other.example"};
-static char *RESOURCES[] = {RESOURCE, "urc-two"};
-static char *PATTERNS[] = {"urc-*"};
-static char *ACTIONS[] = {"read"};
-static char *SCOPES[] = {"read:repo", "read:blob"};
+static char RESOURCE_ID[] = RESOURCE;
+static char SECOND[] = "urc-two";
+static char LORE[] = "lore.example";
+static char OTHER[] = "other.example";
+static char PATTERN[] = "urc-*";
+static char READ[] = "read";
+static char READ_REPO[] = "read:repo";
+static char READ_BLOB[] = "read:blob";
+
+static char *AUDIENCES[] = {LORE};
+static char *TWO_AUDIENCES[] = {LORE, OTHER};
+static char *RESOURCES[] = {RESOURCE_ID, SECOND};
+static char *PATTERNS[] = {PATTERN};
+static char *ACTIONS[] = {READ};
+static char *SCOPES[] = {READ_REPO, READ_BLOB};
+static char ACCOUNT_ID[] = "ci";
+static char IDENTITY[] = "acme/ci";
+static char NAME[] = "Acme CI";
+static char TENANT_ID[] = "acme";
+static char ENV[] = "test";
+static char FOREIGN[] = "other-1";
 static const char *const WANTED[] = {"read:repo"};
 
 /* A policy of one tenant, one account and one grant, and a request it allows. */
@@ -64,8 +79,8 @@ static void make_world(struct world *world)
         .key = {.kid = "the-kid", .algorithm = MM_ES256},
         .policy = {.digest = "policy-digest"},
         .grant = {.scopes = {SCOPES, 2}, .resources = {RESOURCES, 2}, .ttl_default = 600, .ttl_max = 900, .line = 12},
-        .account = {.id = "ci", .identity = "acme/ci", .name = "Acme CI", .n_grants = 1},
-        .tenant = {.id = "acme", .env = "test", .audience = {AUDIENCES, 1}, .max_ttl = 900, .n_accounts = 1},
+        .account = {.id = ACCOUNT_ID, .identity = IDENTITY, .name = NAME, .n_grants = 1},
+        .tenant = {.id = TENANT_ID, .env = ENV, .audience = {AUDIENCES, 1}, .max_ttl = 900, .n_accounts = 1},
         .principal = {.not_after = NOW + 86400, .credential = "mtls", .fingerprint = "f1"},
         .request = {.scopes = WANTED, .n_scopes = 1},
         .decision = {.ttl = 600},
@@ -182,7 +197,7 @@ static void decision_outside_the_envelope_makes_no_claims(void **state)
     (void)state;
     static const char *const WRITE[] = {"write:repo"};
     static const char *const PREFIX_OF_AN_ACTION[] = {"rea:repo"};
-    static char *foreign[] = {"other-1"};
+    static char *foreign[] = {FOREIGN};
     struct world world;
     make_world(&world);
     world.request.scopes = WRITE;

@@ -696,7 +696,7 @@ static void kill_9_under_load_loses_no_receipt_and_breaks_no_chain(void **state)
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "write-until-killed") == 0)
-        return write_until_killed(argv[2], atoi(argv[3]));
+        return write_until_killed(argv[2], (int)strtol(argv[3], NULL, 10));
     const struct CMUnitTest tests[] = {
         placed(entry_is_stored_as_exact_bytes_under_its_receipt),
         cmocka_unit_test(every_type_has_a_name_of_its_own),

@@ -78,11 +78,12 @@ static void assert_open_fails(const struct softhsm *softhsm, const char *pin, en
         fail_msg("%s", err.message);
 }
 
-static struct mm_key *generate(const struct mm_module *module, enum mm_key_type type, const char *label, const char *id)
+static struct mm_hsm_key *generate(const struct mm_module *module, enum mm_key_type type, const char *label,
+                                   const char *id)
 {
     struct mm_error err = {0};
-    struct mm_key_request request = {.type = type, .bits = type == MM_KEY_RSA ? 2048 : 0, .label = label, .id = id};
-    struct mm_key *key = mm_key_generate(module, &request, &err);
+    struct mm_hsm_key_request request = {.type = type, .bits = type == MM_KEY_RSA ? 2048 : 0, .label = label, .id = id};
+    struct mm_hsm_key *key = mm_hsm_key_generate(module, &request, &err);
     if (!key)
         fail_msg("%s", err.message);
     return key;
@@ -90,9 +91,9 @@ static struct mm_key *generate(const struct mm_module *module, enum mm_key_type 
 
 static size_t count_keys(const struct mm_module *module)
 {
-    mm_cleanup(free) struct mm_key_info *infos = NULL;
+    mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
-    assert_true(mm_key_list(module, &infos, &n, NULL));
+    assert_true(mm_hsm_key_list(module, &infos, &n, NULL));
     return n;
 }
 
@@ -344,8 +345,8 @@ static void a_generated_key_in_unsound_custody_is_destroyed(void **state)
     function_list(*state)->C_GenerateKeyPair = careless_generate;
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     struct mm_error err = {0};
-    struct mm_key_request request = {.type = MM_KEY_P256, .label = "k"};
-    assert_null(mm_key_generate(module, &request, &err));
+    struct mm_hsm_key_request request = {.type = MM_KEY_P256, .label = "k"};
+    assert_null(mm_hsm_key_generate(module, &request, &err));
     assert_int_equal(err.code, MM_KEY_CUSTODY);
     assert_non_null(strstr(err.message, "CKA_EXTRACTABLE"));
     assert_int_equal(count_keys(module), 0);
@@ -359,7 +360,7 @@ static void a_busy_hsm_is_told_from_a_broken_one(void **state)
 {
     function_list(*state)->C_Sign = failing_sign;
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
-    mm_cleanup(mm_key_free) struct mm_key *key = generate(module, MM_KEY_P256, "k", NULL);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = generate(module, MM_KEY_P256, "k", NULL);
     mm_cleanup(mm_direct_close) struct mm_direct *direct = mm_direct_open(module, key, MM_ES256, NULL);
     assert_non_null(direct);
     const struct {
@@ -389,7 +390,7 @@ static void every_type_of_key_is_generated_in_sound_custody(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     const struct {
-        struct mm_key_request request;
+        struct mm_hsm_key_request request;
         unsigned bits;
         const char *description;
     } kinds[] = {
@@ -401,13 +402,13 @@ static void every_type_of_key_is_generated_in_sound_custody(void **state)
     for (size_t i = 0; i < MM_ARRAY_SIZE(kinds); i++) {
         char text[32];
         struct mm_error err = {0};
-        mm_cleanup(mm_key_free) struct mm_key *key = mm_key_generate(module, &kinds[i].request, &err);
+        mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_generate(module, &kinds[i].request, &err);
         if (!key)
             fail_msg("%s", err.message);
-        const struct mm_key_info *info = mm_key_info(key);
-        assert_string_equal(mm_key_info_describe(info, text, sizeof text), kinds[i].description);
+        const struct mm_hsm_key_info *info = mm_hsm_key_info(key);
+        assert_string_equal(mm_hsm_key_info_describe(info, text, sizeof text), kinds[i].description);
         assert_string_equal(info->label, kinds[i].request.label);
-        assert_string_equal(info->kid, mm_pubkey_thumbprint(mm_key_pubkey(key)));
+        assert_string_equal(info->kid, mm_pubkey_thumbprint(mm_hsm_key_pubkey(key)));
         assert_true(info->is_custody_sound && info->is_private && info->is_sensitive && info->is_always_sensitive);
         assert_true(info->is_never_extractable && info->is_local && info->can_sign);
         assert_false(info->is_extractable || info->can_decrypt || info->can_unwrap || info->can_derive ||
@@ -423,12 +424,12 @@ static void every_type_of_key_is_generated_in_sound_custody(void **state)
 static void a_label_or_id_in_use_is_refused(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
-    mm_key_free(generate(module, MM_KEY_P256, "one", "01"));
-    const struct mm_key_request requests[] = {{.type = MM_KEY_P256, .label = "one", .id = "02"},
-                                              {.type = MM_KEY_P384, .label = "two", .id = "01"}};
+    mm_hsm_key_free(generate(module, MM_KEY_P256, "one", "01"));
+    const struct mm_hsm_key_request requests[] = {{.type = MM_KEY_P256, .label = "one", .id = "02"},
+                                                  {.type = MM_KEY_P384, .label = "two", .id = "01"}};
     for (size_t i = 0; i < MM_ARRAY_SIZE(requests); i++) {
         struct mm_error err = {0};
-        assert_null(mm_key_generate(module, &requests[i], &err));
+        assert_null(mm_hsm_key_generate(module, &requests[i], &err));
         assert_int_equal(err.code, MM_KEY_AMBIGUOUS);
     }
     assert_int_equal(count_keys(module), 1);
@@ -440,7 +441,7 @@ static void requests_that_make_no_sense_are_refused(void **state)
     char too_long[MM_KEY_LABEL_MAX + 2];
     memset(too_long, 'x', sizeof too_long - 1);
     too_long[sizeof too_long - 1] = '\0';
-    const struct mm_key_request requests[] = {
+    const struct mm_hsm_key_request requests[] = {
         {.type = MM_KEY_RSA, .bits = 1024, .label = "k"},
         {.type = MM_KEY_RSA, .bits = 8192, .label = "k"},
         {.type = MM_KEY_RSA, .bits = 2049, .label = "k"},
@@ -454,7 +455,7 @@ static void requests_that_make_no_sense_are_refused(void **state)
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(requests); i++) {
         struct mm_error err = {0};
-        assert_null(mm_key_generate(module, &requests[i], &err));
+        assert_null(mm_hsm_key_generate(module, &requests[i], &err));
         assert_int_equal(err.code, MM_USAGE);
     }
     assert_int_equal(count_keys(module), 0);
@@ -464,8 +465,8 @@ static void a_module_opened_for_signing_generates_nothing(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_for(*state, MM_MODULE_SIGN);
     struct mm_error err = {0};
-    struct mm_key_request request = {.type = MM_KEY_P256, .label = "k"};
-    assert_null(mm_key_generate(module, &request, &err));
+    struct mm_hsm_key_request request = {.type = MM_KEY_P256, .label = "k"};
+    assert_null(mm_hsm_key_generate(module, &request, &err));
     assert_non_null(strstr(err.message, "CKR_SESSION_READ_ONLY"));
 }
 
@@ -523,14 +524,14 @@ static void a_key_that_could_be_read_or_does_more_than_sign_is_refused(void **st
         softhsm_make(&softhsm, LABEL);
         struct mm_module *module = open_for(&softhsm, MM_MODULE_CUSTODY);
         make_pair(module, 0, flaws[i].flag, flaws[i].value);
-        mm_cleanup(mm_key_free) struct mm_key *key = mm_key_find(module, "01", "k", NULL);
+        mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_find(module, "01", "k", NULL);
         assert_non_null(key);
         struct mm_error err = {0};
-        assert_false(mm_key_check_custody(key, &err));
+        assert_false(mm_hsm_key_check_custody(key, &err));
         assert_int_equal(err.code, MM_KEY_CUSTODY);
         if (!strstr(err.message, flaws[i].reason) || !strstr(err.message, "\"k\""))
             fail_msg("%s", err.message);
-        assert_false(mm_key_info(key)->is_custody_sound);
+        assert_false(mm_hsm_key_info(key)->is_custody_sound);
         mm_module_close(module);
         softhsm_remove(&softhsm);
     }
@@ -542,11 +543,11 @@ static void a_short_rsa_key_is_refused_and_listed(void **state)
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     make_pair(module, 1024, CKA_SIGN, CK_TRUE);
     struct mm_error err = {0};
-    assert_null(mm_key_find(module, "01", "k", &err));
+    assert_null(mm_hsm_key_find(module, "01", "k", &err));
     assert_int_equal(err.code, MM_KEY_CUSTODY);
-    mm_cleanup(free) struct mm_key_info *infos = NULL;
+    mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
-    assert_true(mm_key_list(module, &infos, &n, NULL));
+    assert_true(mm_hsm_key_list(module, &infos, &n, NULL));
     assert_int_equal(n, 1);
     assert_false(infos[0].is_supported || infos[0].is_custody_sound);
     assert_string_equal(infos[0].kid, "");
@@ -604,26 +605,26 @@ static void an_imported_key_is_refused(void **state)
     assert_int_equal(functions->C_CreateObject(mm_module_session(module), private_template,
                                                MM_ARRAY_SIZE(private_template), &object),
                      CKR_OK);
-    mm_cleanup(mm_key_free) struct mm_key *key = mm_key_find(module, "01", "k", NULL);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_find(module, "01", "k", NULL);
     assert_non_null(key);
     struct mm_error err = {0};
-    assert_false(mm_key_check_custody(key, &err));
+    assert_false(mm_hsm_key_check_custody(key, &err));
     assert_non_null(strstr(err.message, "CKA_ALWAYS_SENSITIVE"));
-    assert_false(mm_key_info(key)->is_local);
+    assert_false(mm_hsm_key_info(key)->is_local);
 }
 
 static void keys_of_one_label_are_told_apart_by_id(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     make_pair(module, 0, CKA_SIGN, CK_TRUE);
-    mm_key_free(generate(module, MM_KEY_P256, "other", "02"));
-    mm_cleanup(mm_key_free) struct mm_key *key = mm_key_find(module, "01", "k", NULL);
+    mm_hsm_key_free(generate(module, MM_KEY_P256, "other", "02"));
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_find(module, "01", "k", NULL);
     assert_non_null(key);
     const char *names[][2] = {{"02", "k"}, {"01", "other"}, {"03", "k"}, {"01", "K"},  {"", "k"},
                               {"01", ""},  {"0", "k"},      {"zz", "k"}, {"0101", "k"}};
     for (size_t i = 0; i < MM_ARRAY_SIZE(names); i++) {
         struct mm_error err = {0};
-        assert_null(mm_key_find(module, names[i][0], names[i][1], &err));
+        assert_null(mm_hsm_key_find(module, names[i][0], names[i][1], &err));
         assert_int_equal(err.code, MM_KEY_NOT_FOUND);
     }
 }
@@ -634,7 +635,7 @@ static void two_keys_of_one_label_and_id_are_refused(void **state)
     make_pair(module, 0, CKA_SIGN, CK_TRUE);
     make_pair(module, 0, CKA_SIGN, CK_TRUE);
     struct mm_error err = {0};
-    assert_null(mm_key_find(module, "01", "k", &err));
+    assert_null(mm_hsm_key_find(module, "01", "k", &err));
     assert_int_equal(err.code, MM_KEY_AMBIGUOUS);
     assert_int_equal(count_keys(module), 2);
 }
@@ -653,18 +654,18 @@ static void destroy_public_keys(const struct mm_module *module)
 static void only_an_rsa_key_does_without_a_public_key_object(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
-    mm_key_free(generate(module, MM_KEY_RSA, "rsa", "01"));
-    mm_key_free(generate(module, MM_KEY_P256, "p256", "02"));
+    mm_hsm_key_free(generate(module, MM_KEY_RSA, "rsa", "01"));
+    mm_hsm_key_free(generate(module, MM_KEY_P256, "p256", "02"));
     destroy_public_keys(module);
-    mm_cleanup(mm_key_free) struct mm_key *key = mm_key_find(module, "01", "rsa", NULL);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_find(module, "01", "rsa", NULL);
     assert_non_null(key);
     struct mm_error err = {0};
-    assert_null(mm_key_find(module, "02", "p256", &err));
+    assert_null(mm_hsm_key_find(module, "02", "p256", &err));
     assert_int_equal(err.code, MM_KEY_NOT_FOUND);
     assert_non_null(strstr(err.message, "public key"));
-    mm_cleanup(free) struct mm_key_info *infos = NULL;
+    mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
-    assert_true(mm_key_list(module, &infos, &n, NULL));
+    assert_true(mm_hsm_key_list(module, &infos, &n, NULL));
     assert_int_equal(n, 2);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(infos[i].is_custody_sound, infos[i].type == MM_KEY_RSA);
@@ -673,11 +674,11 @@ static void only_an_rsa_key_does_without_a_public_key_object(void **state)
 static void a_key_other_than_the_pinned_one_is_refused(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
-    mm_cleanup(mm_key_free) struct mm_key *one = generate(module, MM_KEY_P256, "one", NULL);
-    mm_cleanup(mm_key_free) struct mm_key *two = generate(module, MM_KEY_P256, "two", NULL);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *one = generate(module, MM_KEY_P256, "one", NULL);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *two = generate(module, MM_KEY_P256, "two", NULL);
     struct mm_error err = {0};
-    assert_true(mm_key_check_pinned(one, mm_key_pubkey(one), NULL));
-    assert_false(mm_key_check_pinned(one, mm_key_pubkey(two), &err));
+    assert_true(mm_hsm_key_check_pinned(one, mm_hsm_key_pubkey(one), NULL));
+    assert_false(mm_hsm_key_check_pinned(one, mm_hsm_key_pubkey(two), &err));
     assert_int_equal(err.code, MM_KEY_MISMATCH);
 }
 
@@ -693,11 +694,11 @@ static const struct {
 
 static const struct mm_bytes MESSAGE = {"header.payload", 14};
 
-static void assert_verifies(const struct mm_key *key, enum mm_algorithm algorithm, const uint8_t *signature,
+static void assert_verifies(const struct mm_hsm_key *key, enum mm_algorithm algorithm, const uint8_t *signature,
                             size_t length)
 {
     struct mm_error err = {0};
-    if (!mm_pubkey_verify(mm_key_pubkey(key), algorithm, MESSAGE, (struct mm_bytes){signature, length}, &err))
+    if (!mm_pubkey_verify(mm_hsm_key_pubkey(key), algorithm, MESSAGE, (struct mm_bytes){signature, length}, &err))
         fail_msg("%s: %s", mm_algorithm_name(algorithm), err.message);
 }
 
@@ -705,7 +706,7 @@ static void every_algorithm_signs_directly(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     for (size_t i = 0; i < MM_ARRAY_SIZE(ALGORITHMS); i++) {
-        mm_cleanup(mm_key_free) struct mm_key *key =
+        mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key =
             generate(module, ALGORITHMS[i].type, mm_algorithm_name(ALGORITHMS[i].algorithm), NULL);
         struct mm_error err = {0};
         mm_cleanup(mm_direct_close) struct mm_direct *direct =
@@ -721,7 +722,7 @@ static void every_algorithm_signs_directly(void **state)
 static void an_algorithm_that_does_not_fit_the_key_is_refused(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
-    mm_cleanup(mm_key_free) struct mm_key *key = generate(module, MM_KEY_P256, "k", NULL);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = generate(module, MM_KEY_P256, "k", NULL);
     mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_secret_new(SOFTHSM_PIN, strlen(SOFTHSM_PIN), NULL);
     const enum mm_algorithm wrong[] = {MM_ES384, MM_RS256, MM_PS256, MM_EDDSA};
     for (size_t i = 0; i < MM_ARRAY_SIZE(wrong); i++) {
@@ -737,11 +738,11 @@ static void an_algorithm_that_does_not_fit_the_key_is_refused(void **state)
 static void the_engine_is_not_asked_for_a_token_with_an_ed25519_key(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
-    mm_cleanup(mm_key_free) struct mm_key *key = generate(module, MM_KEY_P256, "k", NULL);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = generate(module, MM_KEY_P256, "k", NULL);
     bool can = false;
     assert_true(mm_engine_can_serve(module, key, &can, NULL));
     assert_true(can);
-    mm_key_free(generate(module, MM_KEY_ED25519, "ed", NULL));
+    mm_hsm_key_free(generate(module, MM_KEY_ED25519, "ed", NULL));
     assert_true(mm_engine_can_serve(module, key, &can, NULL));
     assert_false(can);
 }
@@ -759,14 +760,14 @@ struct engine_case {
 };
 
 static bool engine_signature_is_as_expected(const struct engine_case *engine_case, const struct mm_engine *engine,
-                                            const struct mm_key *key, struct mm_error *err)
+                                            const struct mm_hsm_key *key, struct mm_error *err)
 {
     uint8_t signature[MM_SIGNATURE_MAX];
     size_t length = 42;
     bool ok = mm_engine_sign(engine, MESSAGE, signature, &length, err);
     if (engine_case->must_fail)
         return !ok && err->code == MM_HSM_UNAVAILABLE && length == 42 && strstr(err->message, "Device error");
-    return ok && mm_pubkey_verify(mm_key_pubkey(key), engine_case->algorithm, MESSAGE,
+    return ok && mm_pubkey_verify(mm_hsm_key_pubkey(key), engine_case->algorithm, MESSAGE,
                                   (struct mm_bytes){signature, length}, err);
 }
 
@@ -774,7 +775,7 @@ static bool engine_signs(const struct engine_case *engine_case, struct mm_error 
 {
     mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_secret_new(SOFTHSM_PIN, strlen(SOFTHSM_PIN), err);
     struct mm_module *module = mm_module_open(&engine_case->softhsm->config, pin, MM_MODULE_SIGN, err);
-    struct mm_key *key = module ? mm_key_find(module, "a0ff", engine_case->label, err) : NULL;
+    struct mm_hsm_key *key = module ? mm_hsm_key_find(module, "a0ff", engine_case->label, err) : NULL;
     struct mm_engine *engine =
         key ? mm_engine_open(SOFTHSM_MODULE, module, key, engine_case->algorithm, pin, err) : NULL;
     bool ok = engine != NULL;
@@ -787,7 +788,7 @@ static bool engine_signs(const struct engine_case *engine_case, struct mm_error 
     for (int i = 0; ok && i < engine_case->n_signatures; i++)
         ok = engine_signature_is_as_expected(engine_case, engine, key, err);
     mm_engine_close(engine);
-    mm_key_free(key);
+    mm_hsm_key_free(key);
     mm_module_close(module);
     return ok;
 }
@@ -818,7 +819,7 @@ static void every_algorithm_but_eddsa_signs_through_the_engine(void **state)
         struct softhsm softhsm;
         softhsm_make(&softhsm, LABEL);
         struct mm_module *module = open_for(&softhsm, MM_MODULE_CUSTODY);
-        mm_key_free(generate(module, ALGORITHMS[i].type, "k", "a0ff"));
+        mm_hsm_key_free(generate(module, ALGORITHMS[i].type, "k", "a0ff"));
         mm_module_close(module);
         /* Of 600 some have an r or s with leading zeros. */
         assert_engine_signs((struct engine_case){.softhsm = &softhsm,
@@ -833,8 +834,8 @@ static void names_with_special_characters_reach_the_engine(void **state)
 {
     static const char NAME[] = "a;b=c&d%41/?\xc3\xbc \"x\"";
     struct mm_module *module = open_module(state);
-    mm_key_free(generate(module, MM_KEY_P256, "a", "a0fe"));
-    mm_key_free(generate(module, MM_KEY_P256, NAME, "a0ff"));
+    mm_hsm_key_free(generate(module, MM_KEY_P256, "a", "a0fe"));
+    mm_hsm_key_free(generate(module, MM_KEY_P256, NAME, "a0ff"));
     mm_module_close(module);
     assert_engine_signs(
         (struct engine_case){.softhsm = *state, .algorithm = MM_ES256, .label = NAME, .n_signatures = 1});
@@ -843,7 +844,7 @@ static void names_with_special_characters_reach_the_engine(void **state)
 static void a_failing_signature_through_the_engine_says_so(void **state)
 {
     struct mm_module *module = open_module(state);
-    mm_key_free(generate(module, MM_KEY_P256, "k", "a0ff"));
+    mm_hsm_key_free(generate(module, MM_KEY_P256, "k", "a0ff"));
     mm_module_close(module);
     assert_engine_signs((struct engine_case){
         .softhsm = *state, .algorithm = MM_ES256, .label = "k", .n_signatures = 2, .must_fail = true});

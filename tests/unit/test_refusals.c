@@ -55,10 +55,14 @@ static int tear_down(void **state)
     return status;
 }
 
+static char TENANT_ID[] = "acme";
+static char CI[] = "acme/ci";
+static char OTHER[] = "acme/other";
+
 static void note(struct world *world, char *identity, enum mm_code code)
 {
     static const char *const SCOPES[] = {"write:repo"};
-    struct mm_tenant tenant = {.id = "acme"};
+    struct mm_tenant tenant = {.id = TENANT_ID};
     struct mm_account account = {.identity = identity};
     struct mm_principal principal = {.tenant = &tenant, .account = &account, .fingerprint = "f1"};
     struct mm_token_request request = {.scopes = SCOPES, .n_scopes = 1};
@@ -98,7 +102,7 @@ static struct tally recorded(struct world *world)
 static void first_refusal_is_recorded_at_once(void **state)
 {
     struct world *world = *state;
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
     struct tally tally = recorded(world);
     assert_int_equal(tally.entries, 1);
     assert_int_equal(tally.repeated, 0);
@@ -108,7 +112,7 @@ static void repeats_within_the_window_become_one_entry(void **state)
 {
     struct world *world = *state;
     for (int i = 0; i < 1000; i++)
-        note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
+        note(world, CI, MM_SCOPE_NOT_GRANTED);
     now += MM_REFUSALS_WINDOW;
     mm_refusals_flush(world->refusals, MM_REFUSALS_ENDED);
     struct tally tally = recorded(world);
@@ -119,8 +123,8 @@ static void repeats_within_the_window_become_one_entry(void **state)
 static void window_that_goes_on_is_not_flushed_early(void **state)
 {
     struct world *world = *state;
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
     now += MM_REFUSALS_WINDOW - 1;
     mm_refusals_flush(world->refusals, MM_REFUSALS_ENDED);
     assert_int_equal(recorded(world).entries, 1);
@@ -129,8 +133,8 @@ static void window_that_goes_on_is_not_flushed_early(void **state)
 static void stopping_records_what_was_counted(void **state)
 {
     struct world *world = *state;
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
     mm_refusals_flush(world->refusals, MM_REFUSALS_ALL);
     struct tally tally = recorded(world);
     assert_int_equal(tally.entries, 2);
@@ -140,19 +144,19 @@ static void stopping_records_what_was_counted(void **state)
 static void other_accounts_and_codes_are_counted_apart(void **state)
 {
     struct world *world = *state;
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
-    note(world, "acme/ci", MM_TTL_TOO_LONG);
-    note(world, "acme/other", MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_TTL_TOO_LONG);
+    note(world, OTHER, MM_SCOPE_NOT_GRANTED);
     assert_int_equal(recorded(world).entries, 3);
 }
 
 static void clock_set_back_does_not_hold_a_window_open(void **state)
 {
     struct world *world = *state;
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
     now -= 86400;
-    note(world, "acme/ci", MM_SCOPE_NOT_GRANTED);
+    note(world, CI, MM_SCOPE_NOT_GRANTED);
     assert_int_equal(recorded(world).entries, 3);
 }
 

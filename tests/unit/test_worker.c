@@ -84,15 +84,15 @@ static void pin_key(struct deployment *deployment, enum mm_algorithm algorithm, 
 {
     struct mm_error err = {0};
     enum mm_key_type type = mm_algorithm_key_type(algorithm);
-    struct mm_key_request request = {.type = type, .bits = type == MM_KEY_RSA ? 2048 : 0, .label = "k", .id = id};
+    struct mm_hsm_key_request request = {.type = type, .bits = type == MM_KEY_RSA ? 2048 : 0, .label = "k", .id = id};
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(deployment);
-    mm_cleanup(mm_key_free) struct mm_key *key = mm_key_generate(module, &request, &err);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_generate(module, &request, &err);
     if (!key)
         fail_msg("%s", err.message);
     deployment->algorithm = algorithm;
-    (void)snprintf(deployment->id, sizeof deployment->id, "%s", mm_key_info(key)->id);
-    (void)snprintf(deployment->kid, sizeof deployment->kid, "%s", mm_key_info(key)->kid);
-    deployment->jwk = mm_pubkey_to_jwk(mm_key_pubkey(key), algorithm, &err);
+    (void)snprintf(deployment->id, sizeof deployment->id, "%s", mm_hsm_key_info(key)->id);
+    (void)snprintf(deployment->kid, sizeof deployment->kid, "%s", mm_hsm_key_info(key)->kid);
+    deployment->jwk = mm_pubkey_to_jwk(mm_hsm_key_pubkey(key), algorithm, &err);
     deployment->pubkey = mm_pubkey_from_jwk(deployment->jwk, &err);
     assert_non_null(deployment->pubkey);
 }
@@ -206,9 +206,8 @@ static void send_start_json(struct deployment *deployment, json_t *start)
 
 static json_t *start_json(const struct deployment *deployment)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:O}", "kid", deployment->kid, "alg",
-                     mm_algorithm_name(deployment->algorithm), "id", deployment->id, "label", "k", "jwk",
-                     deployment->jwk);
+    return json_pack("{ss ss ss ss sO ss si}", "kid", deployment->kid, "alg", mm_algorithm_name(deployment->algorithm),
+                     "id", deployment->id, "label", "k", "jwk", deployment->jwk, "issuer", ISSUER, "max_ttl", 900);
 }
 
 static void start(struct deployment *deployment)
@@ -336,8 +335,8 @@ static void an_ed25519_key_beside_the_key_makes_the_worker_sign_directly(void **
     (void)state;
     struct deployment *deployment = deploy(MM_ES256, "engine");
     struct mm_module *module = open_module(deployment);
-    struct mm_key_request other = {.type = MM_KEY_ED25519, .label = "other"};
-    mm_key_free(mm_key_generate(module, &other, NULL));
+    struct mm_hsm_key_request other = {.type = MM_KEY_ED25519, .label = "other"};
+    mm_hsm_key_free(mm_hsm_key_generate(module, &other, NULL));
     mm_module_close(module);
     start(deployment);
     assert_string_equal(deployment->signing, "direct");
@@ -477,13 +476,11 @@ static void an_imported_key_is_refused(void **state)
 {
     (void)state;
     struct deployment *deployment = deploy(MM_ES256, "engine");
-    char command[1024];
-    (void)snprintf(command, sizeof command,
-                   "cd %s && openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out imported.pem && %s "
-                   "softhsm2-util --import imported.pem --token mintmark --label k --id abcd --pin '" SOFTHSM_PIN
-                   "' >/dev/null",
-                   deployment->softhsm.folder, deployment->softhsm.environment);
-    assert_int_equal(system(command), 0);
+    softhsm_run(&deployment->softhsm,
+                "cd %s && openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out imported.pem && "
+                "softhsm2-util --import imported.pem --token mintmark --label k --id abcd --pin '" SOFTHSM_PIN
+                "' >/dev/null",
+                deployment->softhsm.folder);
     (void)snprintf(deployment->id, sizeof deployment->id, "abcd");
     assert_start_fails(deployment, MM_KEY_CUSTODY, "CKA_");
     undeploy(deployment);
@@ -509,6 +506,23 @@ static void a_start_that_lacks_something_is_refused(void **state)
         spawn(deployment);
         send_start_json(deployment, json);
         assert_not_ready(deployment, MM_INTERNAL, "START");
+        hang_up(deployment);
+    }
+    undeploy(deployment);
+}
+
+static void it_does_not_serve_a_mintmarkd_that_read_another_configuration(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy(MM_ES256, "engine");
+    json_t *changes[] = {json_pack("{ss}", "issuer", "https://other.example"), json_pack("{si}", "max_ttl", 901)};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(changes); i++) {
+        json_t *json = start_json(deployment);
+        assert_int_equal(json_object_update(json, changes[i]), 0);
+        json_decref(changes[i]);
+        spawn(deployment);
+        send_start_json(deployment, json);
+        assert_not_ready(deployment, MM_CONFIG_INVALID, "restart");
         hang_up(deployment);
     }
     undeploy(deployment);
@@ -617,12 +631,10 @@ static void messages_out_of_turn_end_it(void **state)
 
 static void destroy_key(struct deployment *deployment)
 {
-    char command[1024];
-    (void)snprintf(command, sizeof command,
-                   "%s pkcs11-tool --module " SOFTHSM_MODULE " --login --pin '" SOFTHSM_PIN
-                   "' --token-label mintmark --delete-object --type privkey --id %s >/dev/null 2>&1",
-                   deployment->softhsm.environment, deployment->id);
-    assert_int_equal(system(command), 0);
+    softhsm_run(&deployment->softhsm,
+                "pkcs11-tool --module " SOFTHSM_MODULE " --login --pin '" SOFTHSM_PIN
+                "' --token-label mintmark --delete-object --type privkey --id %s >/dev/null 2>&1",
+                deployment->id);
 }
 
 static void a_key_that_vanishes_ends_it_after_it_has_said_so(void **state)
@@ -655,10 +667,12 @@ static void it_leaves_no_core(void **state)
     FILE *limits = fopen(path, "re");
     assert_non_null(limits);
     while (fgets(line, sizeof line, limits)) {
-        unsigned long soft = 1;
-        unsigned long hard = 1;
-        if (sscanf(line, "Max core file size %lu %lu", &soft, &hard) == 2)
-            is_zero = !soft && !hard;
+        static const char NAME[] = "Max core file size";
+        if (strncmp(line, NAME, sizeof NAME - 1) != 0)
+            continue;
+        char *hard = NULL;
+        is_zero = strtoul(line + sizeof NAME - 1, &hard, 10) == 0 && strtoul(hard, NULL, 10) == 0 &&
+                  !strstr(line, "unlimited");
     }
     (void)fclose(limits);
     assert_true(is_zero);
@@ -712,6 +726,7 @@ int main(void)
         cmocka_unit_test(an_imported_key_is_refused),
         cmocka_unit_test(a_broken_configuration_is_reported_with_its_line),
         cmocka_unit_test(a_start_that_lacks_something_is_refused),
+        cmocka_unit_test(it_does_not_serve_a_mintmarkd_that_read_another_configuration),
         cmocka_unit_test(it_ends_when_mintmarkd_is_gone),
         cmocka_unit_test(mintmarkd_dying_during_a_login_leaves_the_token_whole),
         cmocka_unit_test(signals_meant_for_the_whole_service_leave_it_signing),
