@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A public key: built from a SubjectPublicKeyInfo or from components, shown as a JWK, used to check signatures.
+ * A public key: built from components or a JWK, shown as a JWK, used to check signatures.
  * Immutable after creation, safe to use from many threads.
  */
 #ifndef MM_CRYPTO_PUBKEY_H
@@ -14,7 +14,6 @@ struct mm_pubkey; /* opaque */
 
 enum {
     MM_THUMBPRINT_LENGTH = 43, /* base64url of a SHA-256 */
-    MM_SPKI_MAX = 1024,
 };
 
 /*

@@ -303,35 +303,6 @@ static void compressed_and_hybrid_points_are_refused(void **state)
     }
 }
 
-static void assert_ed25519_refused(const char *hex)
-{
-    uint8_t key[32];
-    assert_true(mm_hex_decode(hex, key, sizeof key));
-    struct mm_error err = {0};
-    assert_null(mm_pubkey_from_point(MM_KEY_ED25519, (struct mm_bytes){key, sizeof key}, &err));
-    assert_int_equal(err.code, MM_KEY_CUSTODY);
-}
-
-static void ed25519_key_of_small_order_or_off_the_curve_is_refused(void **state)
-{
-    (void)state;
-    assert_ed25519_refused("0000000000000000000000000000000000000000000000000000000000000000");
-    assert_ed25519_refused("0000000000000000000000000000000000000000000000000000000000000080");
-    assert_ed25519_refused("0100000000000000000000000000000000000000000000000000000000000000");
-    assert_ed25519_refused("0100000000000000000000000000000000000000000000000000000000000080");
-    assert_ed25519_refused("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f");
-    assert_ed25519_refused("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05");
-    assert_ed25519_refused("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85");
-    assert_ed25519_refused("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a");
-    assert_ed25519_refused("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa");
-    /* y is not below the prime: a second spelling of a key */
-    assert_ed25519_refused("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f");
-    assert_ed25519_refused("f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f");
-    /* no x goes with y = 2 */
-    assert_ed25519_refused("0200000000000000000000000000000000000000000000000000000000000000");
-    mm_pubkey_free(accepted(RFC8037_KEY));
-}
-
 static void assert_exponent_refused(const char *exponent, size_t length)
 {
     uint8_t modulus[256];
@@ -475,7 +446,6 @@ int main(void)
         cmocka_unit_test(jwk_with_malformed_parameters_is_refused),
         cmocka_unit_test(point_off_its_curve_is_refused),
         cmocka_unit_test(compressed_and_hybrid_points_are_refused),
-        cmocka_unit_test(ed25519_key_of_small_order_or_off_the_curve_is_refused),
         cmocka_unit_test(even_tiny_and_huge_rsa_exponents_are_refused),
         cmocka_unit_test(rsa_moduli_out_of_bounds_or_even_are_refused),
         cmocka_unit_test(x_and_y_must_each_have_their_own_length),
