@@ -79,6 +79,9 @@ int fixture_set_up(void **state)
         .start_timeout = 5,
     };
     fixture->config.file = fixture->file;
+    (void)snprintf(fixture->issuer, sizeof fixture->issuer, "https://mint.example");
+    fixture->config.issuer = fixture->issuer;
+    fixture->config.max_ttl = 900;
     char *store = NULL;
     assert_true(asprintf(&store, "%s/state.db", fixture->folder) > 0);
     fixture->config.store_file = store;

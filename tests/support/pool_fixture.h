@@ -26,6 +26,7 @@ struct answer {
 struct fixture {
     char folder[64];
     char file[128]; /* the fake's behaviour; names its other files too */
+    char issuer[32];
     struct mm_config config;
     struct mm_hsm_token_config settings;
     struct mm_pool_options options;
