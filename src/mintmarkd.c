@@ -28,6 +28,7 @@ struct service {
     struct mm_pool *pool;
     struct mm_issuer *issuer;
     struct mm_server *server;
+    int64_t drain_timeout; /* seconds; the current configuration's */
     const char *config_file;
     const char *pid_file;
     char worker_program[4096];
@@ -95,8 +96,9 @@ static bool append(struct mm_ledger *ledger, enum mm_entry_type type, const json
 }
 
 /* A policy that the ledger doesn't know may not decide anything. */
-static bool record_policy(struct mm_ledger *ledger, const struct mm_config *config, struct mm_error *err)
+static bool record_policy(void *context, const struct mm_config *config, struct mm_error *err)
 {
+    struct mm_ledger *ledger = context;
     mm_cleanup(json_decref) json_t *fields = policy_entry(config);
     return append(ledger, MM_ENTRY_POLICY_LOADED, fields, err);
 }
@@ -211,6 +213,7 @@ static bool start(struct service *service, struct mm_error *err)
     service->config = load_config(service->config_file, err);
     if (!service->config || !load_keyring(service, err))
         return false;
+    service->drain_timeout = service->config->limits.drain_timeout;
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
     return service->ledger && start_pool(service, err) && record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, err) && start_issuer(service, err) &&
@@ -232,8 +235,11 @@ static void log_ready(const struct service *service)
 static bool reload(struct service *service, struct mm_error *err)
 {
     mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service->config_file, err);
-    return config && mm_config_can_replace(service->config, config, err) &&
-           record_policy(service->ledger, config, err) && mm_server_reload(service->server, config, err);
+    if (!config || !mm_config_can_replace(service->config, config, err) ||
+        !mm_server_reload(service->server, config, record_policy, service->ledger, err))
+        return false;
+    service->drain_timeout = config->limits.drain_timeout;
+    return true;
 }
 
 /* Serve until SIGTERM or SIGINT; the signals are blocked in every thread and taken here alone. */
@@ -257,7 +263,7 @@ static void run(struct service *service, const sigset_t *signals)
 static bool drain(struct service *service, struct mm_error *err)
 {
     mm_log(MM_LOG_INFO, "draining", NULL);
-    mm_server_drain(service->server, mm_deadline_after_ms(service->config->limits.drain_timeout * 1000));
+    mm_server_drain(service->server, mm_deadline_after_ms(service->drain_timeout * 1000));
     mm_issuer_drain(service->issuer);
     return mm_issuer_wait(service->issuer, mm_deadline_after_ms(CLEANUP_MS), err);
 }

@@ -200,9 +200,10 @@ uint16_t mm_server_port(const struct mm_server *server, size_t listener)
     return server->listeners[listener].port;
 }
 
-bool mm_server_reload(struct mm_server *server, struct mm_config *config, struct mm_error *err)
+bool mm_server_reload(struct mm_server *server, struct mm_config *config, mm_server_approve approve, void *context,
+                      struct mm_error *err)
 {
-    return mm_service_replace(server->service, config, err);
+    return mm_service_replace(server->service, config, approve, context, err);
 }
 
 /* Whoever comes now is told so at once, rather than left in the kernel's queue until the process ends. */

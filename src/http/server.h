@@ -37,11 +37,18 @@ MM_MUST_USE struct mm_server *mm_server_start(const struct mm_server_parts *part
 uint16_t mm_server_port(const struct mm_server *server, size_t listener);
 
 /*
- * Serve with `config` (a reference is taken) from now on: loads its TLS files, then replaces policy, TLS credentials and
- * limits at once. New connections get the new credentials, new requests the new policy; what has begun ends with what it
- * began with. A failure (MM_CONFIG_INVALID, …) changes nothing. The caller has asked mm_config_can_replace() before.
+ * Called when everything that `config` needs is loaded and nothing has changed yet; false (with `err` filled) and nothing will.
  */
-MM_MUST_USE bool mm_server_reload(struct mm_server *server, struct mm_config *config, struct mm_error *err);
+typedef bool (*mm_server_approve)(void *context, const struct mm_config *config, struct mm_error *err);
+
+/*
+ * Serve with `config` (a reference is taken) from now on: loads its TLS files, asks `approve` (may be NULL), then replaces
+ * policy, TLS credentials and limits at once. New connections get the new credentials, new requests the new policy; what has
+ * begun ends with what it began with. A failure (MM_CONFIG_INVALID, what `approve` said) changes nothing. The caller has asked
+ * mm_config_can_replace() before. One reload at a time.
+ */
+MM_MUST_USE bool mm_server_reload(struct mm_server *server, struct mm_config *config, mm_server_approve approve,
+                                  void *context, struct mm_error *err);
 
 /*
  * Stop accepting, close each connection after the reply it waits for, and return once every request that had begun has been

@@ -59,6 +59,7 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
     service->admission = mm_admission_new(limits->connections, limits->connections_per_address, err);
     if (!service->admission)
         return NULL;
+    service->n_listeners = config->n_listen;
     service->pending = mm_pending_list_new(err);
     if (!service->pending)
         return NULL;
@@ -82,16 +83,17 @@ void mm_service_free(struct mm_service *service)
     free(service);
 }
 
-bool mm_service_replace(struct mm_service *service, struct mm_config *config, struct mm_error *err)
+bool mm_service_replace(struct mm_service *service, struct mm_config *config, mm_server_approve approve, void *context,
+                        struct mm_error *err)
 {
     mm_cleanup(snapshot_free) struct mm_snapshot *snapshot = snapshot_new(config, err);
     if (!snapshot)
         return false;
-    (void)pthread_mutex_lock(&service->lock);
-    if (snapshot->n_tls != service->snapshot->n_tls) {
-        (void)pthread_mutex_unlock(&service->lock);
+    if (snapshot->n_tls != service->n_listeners)
         return mm_fail(err, MM_CONFIG_INVALID, "the listeners can't change in a running service");
-    }
+    if (approve && !approve(context, config, err))
+        return false;
+    (void)pthread_mutex_lock(&service->lock);
     struct mm_snapshot *before = service->snapshot;
     service->snapshot = snapshot;
     snapshot = before; /* freed on the way out */

@@ -21,6 +21,7 @@ struct mm_service {
     struct mm_admission *admission;
     struct mm_watchdog *watchdog;
     struct mm_pending_list *pending;
+    size_t n_listeners;
 
     atomic_bool is_draining;
     atomic_long n_handshakes; /* connections whose handshake isn't complete */
@@ -38,8 +39,9 @@ MM_MUST_USE struct mm_service *mm_service_new(const struct mm_server_parts *part
 void mm_service_free(struct mm_service *service);
 MM_DEFINE_CLEANUP(struct mm_service, mm_service_free);
 
-/* Replace the snapshot and the limits; on failure nothing changes. */
-MM_MUST_USE bool mm_service_replace(struct mm_service *service, struct mm_config *config, struct mm_error *err);
+/* Replace the snapshot and the limits if `approve` (or nobody, if NULL) lets it; on failure nothing changes. */
+MM_MUST_USE bool mm_service_replace(struct mm_service *service, struct mm_config *config, mm_server_approve approve,
+                                    void *context, struct mm_error *err);
 
 /* References to what is in force now; the caller drops them. */
 struct mm_config *mm_service_config(struct mm_service *service);

@@ -2,6 +2,7 @@
 """A worker killed or hung under load: its callers get a token or a 503, the next one serves, nobody restarts anything."""
 
 import os
+import pathlib
 import signal
 import time
 
@@ -24,6 +25,14 @@ def mint(request, tmp_path_factory):
 
 def ready(mint):
     return len(mint.workers()) == mint.n_workers and is_ready(mint)
+
+
+def all_serve(mint):
+    """The processes are there, and old enough to have logged in: which of them are ready is told to nobody."""
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    ticks = os.sysconf("SC_CLK_TCK")
+    starts = [int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]) for pid in mint.workers()]
+    return len(starts) == mint.n_workers and all(now - start / ticks > 3 for start in starts)
 
 
 def is_ready(mint):
@@ -133,7 +142,7 @@ def test_the_ledger_tells_of_lost_workers(mint):
 @pytest.mark.parametrize("change", ["not YAML", "another issuer"])
 def test_a_refused_file_stops_no_worker_that_is_there_and_is_believed_by_none_that_starts(mint, change):
     """Workers read the file themselves: they go on with what they read, and agree with the service or don't serve."""
-    assert wait_until(lambda: ready(mint))
+    assert wait_until(lambda: ready(mint) and all_serve(mint))
     good = mint.config_file.read_text()
     bad = "issuer: [\n" if change == "not YAML" else good.replace(ISSUER, "https://other.acme.example")
     try:

@@ -361,7 +361,7 @@ static bool presents(const struct tls_client *client, const struct test_certific
 static bool reload(const char *certificate, const struct test_certificate *ca, struct mm_error *err)
 {
     mm_cleanup(mm_config_unref) struct mm_config *config = fake_config_new(&mint, certificate, ca);
-    return mm_server_reload(mint.server, config, err);
+    return mm_server_reload(mint.server, config, NULL, NULL, err);
 }
 
 static void a_new_certificate_serves_new_connections_while_old_ones_live(void **state)
@@ -429,6 +429,28 @@ static void a_reload_that_fails_changes_nothing(void **state)
     mm_cleanup(tls_client_close) struct tls_client *client = connect_client();
     assert_true(ask_for_token(client));
     assert_int_equal(status_of_next(client), 201);
+}
+
+static bool refuse(void *context, const struct mm_config *config, struct mm_error *err)
+{
+    (void)config;
+    ++*(int *)context;
+    return mm_fail(err, MM_LEDGER_UNAVAILABLE, "not now");
+}
+
+static void a_reload_that_is_not_approved_changes_nothing(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_config_unref) struct mm_config *config = fake_config_new(&mint, "renewed", mint.other_ca);
+    struct mm_error err = {0};
+    int asked = 0;
+    assert_false(mm_server_reload(mint.server, config, refuse, &asked, &err));
+    assert_int_equal(err.code, MM_LEDGER_UNAVAILABLE);
+    assert_int_equal(asked, 1);
+    err = (struct mm_error){0};
+    mm_cleanup(mm_config_unref) struct mm_config *broken = fake_config_new(&mint, "missing", mint.other_ca);
+    assert_false(mm_server_reload(mint.server, broken, refuse, &asked, &err));
+    assert_int_equal(asked, 1); /* what can't be loaded is not up for approval */
 }
 
 static void reloads_under_load_lose_no_request(void **state)
@@ -615,6 +637,7 @@ int main(void)
         SERVER_TEST(a_new_client_ca_holds_for_the_next_request_of_every_connection),
         SERVER_TEST(new_limits_hold_from_then_on),
         SERVER_TEST(a_reload_that_fails_changes_nothing),
+        SERVER_TEST(a_reload_that_is_not_approved_changes_nothing),
         SERVER_TEST(reloads_under_load_lose_no_request),
         SERVER_TEST(a_drain_waits_for_answers_and_then_closes),
         SERVER_TEST(a_drain_gives_up_what_is_never_answered),
