@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-mm_unit_test(keyring LINK mm_keyring)
