@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one path that makes a token, over a real ledger and a real pool whose workers behave as each test wants.
+ */
+#include <stdatomic.h>
+
+#include "ledger_support.h"
+
+#include "issue/issue.h"
+#include "ledger/reader.h"
+#include "support/pool_fixture.h"
+#include "token/jws.h"
+
+enum { QUEUE = 300, PATIENCE_MS = 5000 };
+
+static char LORE[] = "lore.example";
+static char PATTERN[] = "urc-*";
+static char RESOURCE[] = "urc-1";
+static char READ[] = "read";
+static char READ_REPO[] = "read:repo";
+static char ACCOUNT_ID[] = "ci";
+static char IDENTITY[] = "acme/ci";
+static char NAME[] = "Acme CI";
+static char TENANT_ID[] = "acme";
+static char ENV[] = "test";
+static char *AUDIENCES[] = {LORE};
+static char *PATTERNS[] = {PATTERN};
+static char *RESOURCES[] = {RESOURCE};
+static char *ACTIONS[] = {READ};
+static char *SCOPES[] = {READ_REPO};
+static const char *const WANTED[] = {"read:repo"};
+static const char *const UNGRANTED[] = {"write:repo"};
+
+struct world {
+    struct fixture *fixture; /* the pool's */
+    char ledger_file[96];
+    struct mm_ledger *ledger;
+    struct mm_key key;
+    struct mm_grant grant;
+    struct mm_account account;
+    struct mm_tenant tenant;
+    struct mm_principal principal;
+    struct mm_issuer *issuer;
+};
+
+static void describe_policy(struct world *world)
+{
+    world->grant = (struct mm_grant){
+        .scopes = {SCOPES, 1}, .resources = {RESOURCES, 1}, .ttl_default = 600, .ttl_max = 900, .line = 1};
+    world->account = (struct mm_account){
+        .id = ACCOUNT_ID, .identity = IDENTITY, .name = NAME, .grants = &world->grant, .n_grants = 1};
+    world->tenant = (struct mm_tenant){.id = TENANT_ID,
+                                       .env = ENV,
+                                       .audience = {AUDIENCES, 1},
+                                       .max_ttl = 900,
+                                       .accounts = &world->account,
+                                       .n_accounts = 1,
+                                       .envelope = {.audiences = {AUDIENCES, 1},
+                                                    .resources = {PATTERNS, 1},
+                                                    .actions = {ACTIONS, 1}}};
+    world->principal = (struct mm_principal){.tenant = &world->tenant,
+                                             .account = &world->account,
+                                             .not_after = INT64_MAX,
+                                             .credential = "mtls",
+                                             .fingerprint = "f1"};
+    world->fixture->config.references = 1; /* ours: never freed by a job */
+}
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    void *fixture = NULL;
+    if (!world || fixture_set_up(&fixture) != 0)
+        return -1;
+    world->fixture = fixture;
+    (void)snprintf(world->ledger_file, sizeof world->ledger_file, "%s/ledger.db", world->fixture->folder);
+    struct mm_error err = {0};
+    if (!mm_ledger_create(world->ledger_file, &err) ||
+        !(world->ledger = mm_ledger_open(world->ledger_file, &MM_SYSTEM_CLOCK, 0, &err)))
+        return -1;
+    describe_policy(world);
+    *state = world;
+    return 0;
+}
+
+/* Start pool and issuer over workers that behave so. */
+static void serve(struct world *world, const char *behaviour)
+{
+    behave(world->fixture, behaviour);
+    start_ok(world->fixture);
+    world->key = (struct mm_key){.kid = mm_pubkey_thumbprint(world->fixture->pubkey), .algorithm = MM_ES256};
+    struct mm_issuer_parts parts = {
+        .issuer_url = "https://mint.example",
+        .ledger = world->ledger,
+        .pool = world->fixture->pool,
+        .key = &world->key,
+        .clock = &MM_SYSTEM_CLOCK,
+        .random = &MM_SYSTEM_RANDOM,
+        .max_ttl = 900,
+        .queue = QUEUE,
+    };
+    world->issuer = mm_issuer_start(&parts, NULL);
+    assert_non_null(world->issuer);
+}
+
+/* Let every job end, then stop from the top down. */
+static void stop(struct world *world)
+{
+    if (world->issuer)
+        assert_true(mm_issuer_wait(world->issuer, mm_deadline_after_ms(10000), NULL));
+    mm_issuer_stop(MM_TAKE(world->issuer));
+    mm_pool_stop(MM_TAKE(world->fixture->pool));
+    mm_ledger_close(MM_TAKE(world->ledger));
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+    stop(world);
+    void *fixture = world->fixture;
+    int status = fixture_tear_down(&fixture);
+    free(world);
+    return status;
+}
+
+/* One caller: what it was told, and how often. */
+struct caller {
+    atomic_int n_answers;
+    enum mm_code code;
+    char jwt[2048];
+    char jti[64];
+};
+
+static void on_done(void *context, const struct mm_issued *issued, const struct mm_error *err)
+{
+    struct caller *caller = context;
+    caller->code = issued ? MM_OK : err->code;
+    if (issued) {
+        (void)snprintf(caller->jwt, sizeof caller->jwt, "%s", issued->jwt);
+        (void)snprintf(caller->jti, sizeof caller->jti, "%s", issued->jti);
+    }
+    (void)atomic_fetch_add(&caller->n_answers, 1);
+}
+
+static bool call(struct world *world, struct caller *caller, const char *const *scopes, int64_t within_ms,
+                 struct mm_error *err)
+{
+    struct mm_token_request request = {.scopes = scopes, .n_scopes = 1};
+    return mm_issue(world->issuer, &world->fixture->config, &world->principal, &request, "req-1",
+                    mm_deadline_after_ms(within_ms), on_done, caller, err);
+}
+
+static void await(struct caller *caller)
+{
+    int64_t deadline = mm_deadline_after_ms(10000);
+    while (atomic_load(&caller->n_answers) == 0 && mm_monotonic_ns() < deadline)
+        sleep_ms(2);
+    assert_int_equal(atomic_load(&caller->n_answers), 1);
+}
+
+static bool count_one(void *context, const struct mm_ledger_record *record, struct mm_error *err)
+{
+    (void)record, (void)err;
+    ++*(size_t *)context;
+    return true;
+}
+
+static size_t n_entries(const struct world *world, const char *type, const char *jti)
+{
+    size_t n = 0;
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
+        mm_ledger_reader_open(world->ledger_file, NULL);
+    assert_non_null(reader);
+    struct mm_ledger_filter filter = {.type = type, .jti = jti};
+    assert_true(mm_ledger_list(reader, &filter, count_one, &n, NULL));
+    return n;
+}
+
+static void a_token_comes_back_signed_and_recorded(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    serve(world, "answer");
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_OK);
+    mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
+    assert_true(mm_jws_parse(caller.jwt, &jws, NULL));
+    assert_true(mm_jws_verify(&jws, caller.jwt, world->fixture->jwks, NULL));
+    assert_string_equal(mm_json_string(jws.payload, "jti"), caller.jti);
+    assert_int_equal(n_entries(world, "token.issued", caller.jti), 1);
+    assert_int_equal(n_entries(world, "token.sign_failed", NULL), 0);
+}
+
+static void a_signature_that_fails_is_followed_by_an_entry_that_says_so(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    serve(world, "wrong");
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    await(&caller);
+    assert_int_not_equal(caller.code, MM_OK);
+    assert_string_equal(caller.jwt, "");
+    stop(world);
+    assert_int_equal(n_entries(world, "token.issued", NULL), 1);
+    assert_int_equal(n_entries(world, "token.sign_failed", NULL), 1);
+}
+
+static void a_hanging_hsm_costs_its_caller_no_more_than_the_deadline(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    serve(world, "hang");
+    int64_t before = mm_monotonic_ns();
+    assert_true(call(world, &caller, WANTED, 200, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_DEADLINE_EXCEEDED);
+    assert_in_range(mm_monotonic_ns() - before, 150000000, 2000000000);
+    stop(world);
+    assert_int_equal(atomic_load(&caller.n_answers), 1);
+    assert_int_equal(n_entries(world, "token.sign_failed", NULL), 1);
+}
+
+static void what_the_ledger_does_not_take_is_never_signed(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    serve(world, "answer chatty");
+    sqlite3 *other = NULL;
+    assert_int_equal(sqlite3_open(world->ledger_file, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_LEDGER_UNAVAILABLE);
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(other);
+    mm_cleanup(free) char *log = read_log(world->fixture);
+    assert_null(strstr(log, "read:repo"));
+    assert_int_equal(n_entries(world, "token.issued", NULL), 0);
+    struct caller next = {0};
+    assert_true(call(world, &next, WANTED, PATIENCE_MS, NULL));
+    await(&next);
+    assert_int_equal(next.code, MM_OK);
+    mm_cleanup(free) char *later = read_log(world->fixture);
+    assert_non_null(strstr(later, "read:repo")); /* the log would have shown it */
+}
+
+static void a_refusal_is_recorded_and_nothing_is_signed(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    struct mm_error err = {0};
+    serve(world, "answer");
+    assert_false(call(world, &caller, UNGRANTED, PATIENCE_MS, &err));
+    assert_int_equal(err.code, MM_SCOPE_NOT_GRANTED);
+    stop(world);
+    assert_int_equal(atomic_load(&caller.n_answers), 0);
+    assert_int_equal(n_entries(world, "token.refused", NULL), 1);
+    assert_int_equal(n_entries(world, "token.issued", NULL), 0);
+}
+
+static void more_jobs_than_the_queue_holds_are_refused(void **state)
+{
+    struct world *world = *state;
+    static struct caller callers[QUEUE + 1];
+    memset(callers, 0, sizeof callers);
+    serve(world, "hang");
+    for (size_t i = 0; i < QUEUE; i++)
+        assert_true(call(world, &callers[i], WANTED, 1500, NULL));
+    struct mm_error err = {0};
+    assert_false(call(world, &callers[QUEUE], WANTED, 1500, &err));
+    assert_int_equal(err.code, MM_OVERLOADED);
+    for (size_t i = 0; i < QUEUE; i++)
+        await(&callers[i]);
+    assert_int_equal(atomic_load(&callers[QUEUE].n_answers), 0);
+}
+
+static void draining_refuses_what_is_new_and_ends_what_has_begun(void **state)
+{
+    struct world *world = *state;
+    struct caller begun = {0};
+    struct caller late = {0};
+    struct mm_error err = {0};
+    serve(world, "answer delay=300");
+    assert_true(call(world, &begun, WANTED, PATIENCE_MS, NULL));
+    mm_issuer_drain(world->issuer);
+    assert_false(call(world, &late, WANTED, PATIENCE_MS, &err));
+    assert_int_equal(err.code, MM_SHUTTING_DOWN);
+    assert_true(mm_issuer_wait(world->issuer, mm_deadline_after_ms(5000), NULL));
+    assert_int_equal(atomic_load(&begun.n_answers), 1);
+    assert_int_equal(begun.code, MM_OK);
+}
+
+static void waiting_for_jobs_ends_at_its_deadline(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    struct mm_error err = {0};
+    serve(world, "answer delay=600");
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    assert_false(mm_issuer_wait(world->issuer, mm_deadline_after_ms(100), &err));
+    assert_int_equal(err.code, MM_DEADLINE_EXCEEDED);
+    await(&caller);
+}
+
+struct crowd {
+    struct world *world;
+    struct caller callers[100];
+};
+
+static void *call_often(void *context)
+{
+    struct crowd *crowd = context;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(crowd->callers); i++)
+        while (!call(crowd->world, &crowd->callers[i], WANTED, PATIENCE_MS, NULL))
+            sleep_ms(1); /* the queue is full */
+    return NULL;
+}
+
+static void every_caller_of_a_crowd_is_answered_once_and_recorded(void **state)
+{
+    struct world *world = *state;
+    static struct crowd crowds[8];
+    pthread_t threads[8];
+    memset(crowds, 0, sizeof crowds);
+    serve(world, "answer");
+    for (size_t i = 0; i < 8; i++) {
+        crowds[i].world = world;
+        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &crowds[i]), 0);
+    }
+    for (size_t i = 0; i < 8; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    stop(world);
+    for (size_t i = 0; i < 8; i++)
+        for (size_t j = 0; j < MM_ARRAY_SIZE(crowds[i].callers); j++) {
+            struct caller *caller = &crowds[i].callers[j];
+            assert_int_equal(atomic_load(&caller->n_answers), 1);
+            assert_int_equal(caller->code, MM_OK);
+            assert_int_equal(n_entries(world, "token.issued", caller->jti), 1);
+        }
+}
+
+#define ISSUE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ISSUE_TEST(a_token_comes_back_signed_and_recorded),
+        ISSUE_TEST(a_signature_that_fails_is_followed_by_an_entry_that_says_so),
+        ISSUE_TEST(a_hanging_hsm_costs_its_caller_no_more_than_the_deadline),
+        ISSUE_TEST(what_the_ledger_does_not_take_is_never_signed),
+        ISSUE_TEST(a_refusal_is_recorded_and_nothing_is_signed),
+        ISSUE_TEST(more_jobs_than_the_queue_holds_are_refused),
+        ISSUE_TEST(draining_refuses_what_is_new_and_ends_what_has_begun),
+        ISSUE_TEST(waiting_for_jobs_ends_at_its_deadline),
+        ISSUE_TEST(every_caller_of_a_crowd_is_answered_once_and_recorded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
