@@ -441,7 +441,8 @@ static bool refuse(void *context, const struct mm_config *config, struct mm_erro
 static void a_reload_that_is_not_approved_changes_nothing(void **state)
 {
     (void)state;
-    mm_cleanup(mm_config_unref) struct mm_config *config = fake_config_new(&mint, "renewed", mint.other_ca);
+    fake_mint_start(&mint);
+    mm_cleanup(mm_config_unref) struct mm_config *config = fake_config_new(&mint, "server", mint.other_ca);
     struct mm_error err = {0};
     int asked = 0;
     assert_false(mm_server_reload(mint.server, config, refuse, &asked, &err));
