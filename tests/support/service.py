@@ -4,6 +4,7 @@
 Configuration and tenant files are written as JSON, which is YAML too. MM_BUILD names the folder with the programs.
 """
 
+import atexit
 import copy
 import json
 import os
@@ -260,6 +261,7 @@ class Deployment:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **options
             )
+        atexit.register(self.process.kill)  # for a test that ends before its fixture can
 
     def start(self, **options):
         """Start mintmarkd and wait until it says it is ready."""
