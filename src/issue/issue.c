@@ -160,6 +160,21 @@ static void job_free(struct job *job)
 
 MM_DEFINE_CLEANUP(struct job, job_free);
 
+/*
+ * Whether a job of this tenant may begin. Half of the queue is the most that one tenant takes: another's request finds room
+ * however many the first one sends.
+ */
+static bool has_room_locked(const struct mm_issuer *issuer, const char *tenant)
+{
+    size_t share = (issuer->parts.queue + 1) / 2;
+    if (issuer->n_jobs < share)
+        return true;
+    size_t n_of_tenant = 0;
+    for (const struct job *job = issuer->jobs; job; job = job->next)
+        n_of_tenant += strcmp(job->tenant, tenant) == 0;
+    return issuer->n_jobs < issuer->parts.queue && n_of_tenant < share;
+}
+
 static bool job_enter(struct job *job, struct mm_error *err)
 {
     struct mm_issuer *issuer = job->issuer;
@@ -167,7 +182,7 @@ static bool job_enter(struct job *job, struct mm_error *err)
     (void)pthread_mutex_lock(&issuer->lock);
     if (issuer->is_draining) {
         code = MM_SHUTTING_DOWN;
-    } else if (issuer->n_jobs >= issuer->parts.queue) {
+    } else if (!has_room_locked(issuer, job->tenant)) {
         code = MM_OVERLOADED;
     } else {
         job->next = issuer->jobs;
