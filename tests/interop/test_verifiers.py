@@ -65,7 +65,10 @@ def jose_npm(mint, tokens, **changes):
     done = subprocess.run(
         ["node", str(HERE / "verify.cjs")],
         input=json.dumps(dict(task, **changes)),
-        env=dict(os.environ, NODE_EXTRA_CA_CERTS=str(mint.server_ca.file)),
+        # Node.js 18 tries one address of localhost, by default the IPv6 one.
+        env=dict(
+            os.environ, NODE_EXTRA_CA_CERTS=str(mint.server_ca.file), NODE_OPTIONS="--dns-result-order=ipv4first"
+        ),
         capture_output=True,
         text=True,
         timeout=60,
