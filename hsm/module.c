@@ -13,7 +13,6 @@ enum {
     SLOTS_MAX = 256,
     LABEL_LENGTH = 32, /* PKCS#11's fixed-width fields, padded with blanks */
     SERIAL_LENGTH = 16,
-    MODEL_LENGTH = 16,
 };
 
 struct mm_module {
@@ -25,7 +24,6 @@ struct mm_module {
     bool is_initialized;
     char label[LABEL_LENGTH + 1];
     char serial[SERIAL_LENGTH + 1];
-    char model[MODEL_LENGTH + 1];
 };
 
 static bool starts_with(const char *text, const char *prefix)
@@ -102,7 +100,6 @@ static void remember_token(struct mm_module *module, CK_SLOT_ID slot, const CK_T
     module->session_max = info->ulMaxSessionCount;
     copy_field(module->label, info->label, LABEL_LENGTH);
     copy_field(module->serial, info->serialNumber, SERIAL_LENGTH);
-    copy_field(module->model, info->model, MODEL_LENGTH);
 }
 
 static bool token_matches(const struct mm_module *module, const struct mm_hsm_token_config *token)
@@ -247,11 +244,6 @@ const char *mm_module_token_label(const struct mm_module *module)
 const char *mm_module_token_serial(const struct mm_module *module)
 {
     return module->serial;
-}
-
-const char *mm_module_token_model(const struct mm_module *module)
-{
-    return module->model;
 }
 
 CK_FUNCTION_LIST *mm_module_functions(const struct mm_module *module)

@@ -46,6 +46,5 @@ size_t mm_module_sessions(const struct mm_module *module, size_t wanted);
 /* What the HSM token says of itself, borrowed; trailing blanks removed. */
 const char *mm_module_token_label(const struct mm_module *module);
 const char *mm_module_token_serial(const struct mm_module *module);
-const char *mm_module_token_model(const struct mm_module *module);
 
 #endif

@@ -36,7 +36,6 @@ enum mm_exit {
     X(MM_INVALID_JSON, 21, "invalid_json", 400, MM_EXIT_REFUSED) \
     X(MM_NOT_FOUND, 22, "not_found", 404, MM_EXIT_REFUSED) \
     X(MM_METHOD_NOT_ALLOWED, 23, "method_not_allowed", 405, MM_EXIT_REFUSED) \
-    X(MM_REQUEST_TIMEOUT, 24, "request_timeout", 408, MM_EXIT_REFUSED) \
     X(MM_BODY_TOO_LARGE, 25, "body_too_large", 413, MM_EXIT_REFUSED) \
     X(MM_UNSUPPORTED_MEDIA_TYPE, 26, "unsupported_media_type", 415, MM_EXIT_REFUSED) \
     X(MM_HEADERS_TOO_LARGE, 27, "headers_too_large", 431, MM_EXIT_REFUSED) \

@@ -23,7 +23,6 @@ struct mm_certificate {
     struct name_list dns;
     char subject[SUBJECT_MAX + 1];
     char fingerprint[MM_SHA256_HEX_LENGTH + 1];
-    int64_t not_after;
 };
 
 MM_DEFINE_CLEANUP(X509, X509_free);
@@ -171,10 +170,6 @@ struct mm_certificate *mm_certificate_parse(const struct mm_bytes *chain, size_t
     const X509 *leaf = sk_X509_value(certificate->chain, 0);
     if (!read_alternative_names(certificate, leaf, err) || !read_subject(certificate, leaf, err))
         return NULL;
-    if (!mm_x509_not_after(leaf, &certificate->not_after)) {
-        (void)invalid(err, "an end of validity that isn't a time");
-        return NULL;
-    }
     mm_sha256_hex(chain[0].data, chain[0].length, certificate->fingerprint);
     return MM_TAKE(certificate);
 }
@@ -228,9 +223,4 @@ const char *mm_certificate_subject(const struct mm_certificate *certificate)
 const char *mm_certificate_fingerprint(const struct mm_certificate *certificate)
 {
     return certificate->fingerprint;
-}
-
-int64_t mm_certificate_not_after(const struct mm_certificate *certificate)
-{
-    return certificate->not_after;
 }

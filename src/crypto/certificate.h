@@ -31,7 +31,6 @@ size_t mm_certificate_n_dns(const struct mm_certificate *certificate);
 const char *mm_certificate_dns(const struct mm_certificate *certificate, size_t i); /* lower-cased */
 const char *mm_certificate_subject(const struct mm_certificate *certificate);       /* RFC 4514; beyond ASCII: \C3\A9 */
 const char *mm_certificate_fingerprint(const struct mm_certificate *certificate);   /* SHA-256 of the DER, hex */
-int64_t mm_certificate_not_after(const struct mm_certificate *certificate);         /* Unix seconds; leaf's own */
 
 struct mm_trust; /* the CAs of one tenant; immutable, safe to use from many threads */
 

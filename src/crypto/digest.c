@@ -41,8 +41,3 @@ static bool fill_from_drbg(void *context, void *out, size_t length)
 }
 
 const struct mm_random MM_SYSTEM_RANDOM = {.fill = fill_from_drbg};
-
-bool mm_bytes_equal(const void *a, const void *b, size_t length)
-{
-    return CRYPTO_memcmp(a, b, length) == 0;
-}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SHA-256, random bytes and constant-time comparison. With its siblings in this folder the only code outside hsm/ that
+ * SHA-256 and random bytes. With its siblings in this folder the only code outside hsm/ that
  * touches libcrypto.
  */
 #ifndef MM_CRYPTO_DIGEST_H
@@ -32,8 +32,5 @@ struct mm_random {
 
 /* libcrypto's DRBG; false only if the machine has no entropy. */
 extern const struct mm_random MM_SYSTEM_RANDOM;
-
-/* Compare secrets of equal length in constant time. */
-bool mm_bytes_equal(const void *a, const void *b, size_t length);
 
 #endif

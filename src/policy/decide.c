@@ -13,7 +13,7 @@ static bool has_scopes(const struct mm_grant *grant, const struct mm_token_reque
 
 static bool has_resource(const struct mm_grant *grant, const struct mm_token_request *request)
 {
-    return !request->resource_id || mm_pattern_is_covered(&grant->resources, request->resource_id);
+    return !request->resource_id || mm_resource_is_covered(&grant->resources, request->resource_id);
 }
 
 static bool has_ttl(const struct mm_grant *grant, const struct mm_token_request *request)

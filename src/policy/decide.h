@@ -13,7 +13,7 @@ enum { MM_SCOPES_MAX = 32, MM_SCOPE_LENGTH_MAX = 64, MM_RESOURCE_LENGTH_MAX = 25
 struct mm_token_request {
     const char *const *scopes; /* distinct, at least one */
     size_t n_scopes;
-    const char *resource_id; /* NULL: all of the grant's resources */
+    const char *resource_id; /* one resource, never a pattern; NULL: all of the grant's resources */
     const char *audience;    /* NULL: all of the tenant's audiences */
     int64_t ttl;             /* seconds; 0: the grant's default */
 };

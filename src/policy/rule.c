@@ -13,11 +13,6 @@ static const struct {
     [MM_MTLS_FINGERPRINT] = {"fingerprint", "SHA-256 fingerprint"},
 };
 
-const char *mm_mtls_member(enum mm_mtls_name name)
-{
-    return NAMES[name].member;
-}
-
 const char *mm_mtls_title(enum mm_mtls_name name)
 {
     return NAMES[name].title;

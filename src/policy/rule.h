@@ -9,9 +9,6 @@
 
 enum { MM_MTLS_NAMES = MM_MTLS_FINGERPRINT + 1 };
 
-/* The member that holds a kind of name in a tenant's file: `san_uri`, …. */
-const char *mm_mtls_member(enum mm_mtls_name name);
-
 /* What people call that kind of name: `SAN URI`, …. */
 const char *mm_mtls_title(enum mm_mtls_name name);
 

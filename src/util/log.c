@@ -2,7 +2,6 @@
 #include "util/log.h"
 
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <string.h>
 
 #include "util/clock.h"
@@ -10,14 +9,7 @@
 
 enum { VALUE_MAX = 1024, LINE_MAX_BYTES = 4096 };
 
-static _Atomic enum mm_log_level threshold = MM_LOG_INFO;
-
-static const char *const LEVELS[] = {"debug", "info", "warning", "error"};
-
-void mm_log_set_level(enum mm_log_level level)
-{
-    atomic_store(&threshold, level);
-}
+static const char *const LEVELS[] = {"info", "warning", "error"};
 
 static void add(json_t *line, const char *key, const char *value)
 {
@@ -61,8 +53,6 @@ static json_t *start_line(enum mm_log_level level, const char *event)
 
 void mm_log(enum mm_log_level level, const char *event, ...)
 {
-    if (level < atomic_load(&threshold))
-        return;
     mm_cleanup(json_decref) json_t *line = start_line(level, event);
     va_list pairs;
     va_start(pairs, event);

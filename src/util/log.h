@@ -8,10 +8,7 @@
 
 #include "util/base.h"
 
-enum mm_log_level { MM_LOG_DEBUG, MM_LOG_INFO, MM_LOG_WARNING, MM_LOG_ERROR };
-
-/* Lines below `level` are dropped (default MM_LOG_INFO). Call before threads start. */
-void mm_log_set_level(enum mm_log_level level);
+enum mm_log_level { MM_LOG_INFO, MM_LOG_WARNING, MM_LOG_ERROR };
 
 /*
  * Write one line: {"time":…,"level":…,"event":event, key: value, …}. Pairs of `const char *` end with NULL; a NULL value

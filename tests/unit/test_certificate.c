@@ -103,7 +103,6 @@ static void client_certificate_of_the_tenants_ca_is_accepted(void **state)
     int64_t not_after;
     assert_true(mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err));
     assert_int_equal(not_after, TEST_NOT_AFTER);
-    assert_int_equal(mm_certificate_not_after(certificate), TEST_NOT_AFTER);
 }
 
 static void the_chains_earliest_end_counts(void **state)
