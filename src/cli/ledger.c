@@ -148,7 +148,7 @@ static bool print_record(void *context, const struct mm_ledger_record *record, s
     json_t *value;
     json_object_foreach(entry, name, value)
     {
-        if (strcmp(name, "time") == 0 || strcmp(name, "type") == 0 || json_is_object(value))
+        if (strcmp(name, "time") == 0 || strcmp(name, "type") == 0 || strcmp(name, "jwk") == 0)
             continue;
         (void)fputs("  ", stdout);
         mm_print_text(stdout, name);
