@@ -68,11 +68,11 @@ enum mm_exit {
     X(MM_SENTENCE_REFUSED, 107, "internal_error", 500, MM_EXIT_HSM) \
     X(MM_HSM_MECHANISM, 108, "hsm_unavailable", 503, MM_EXIT_HSM) \
     /* store, ledger, network, verification */ \
-    X(MM_STORE_MISSING, 120, "ledger_unavailable", 503, MM_EXIT_STORE) \
-    X(MM_STORE_EXISTS, 121, "ledger_unavailable", 503, MM_EXIT_STORE) \
+    X(MM_STORE_MISSING, 120, "store_missing", 503, MM_EXIT_STORE) \
+    X(MM_STORE_EXISTS, 121, "store_exists", 503, MM_EXIT_STORE) \
     X(MM_LEDGER_CORRUPT, 122, "ledger_unavailable", 503, MM_EXIT_STORE) \
-    X(MM_CANNOT_LISTEN, 123, "internal_error", 500, MM_EXIT_NETWORK) \
-    X(MM_UNREACHABLE, 124, "internal_error", 502, MM_EXIT_NETWORK) \
+    X(MM_CANNOT_LISTEN, 123, "cannot_listen", 500, MM_EXIT_NETWORK) \
+    X(MM_UNREACHABLE, 124, "unreachable", 502, MM_EXIT_NETWORK) \
     X(MM_TOKEN_INVALID, 125, "token_invalid", 400, MM_EXIT_UNVERIFIED)
 
 enum mm_code {

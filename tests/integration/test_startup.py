@@ -18,14 +18,14 @@ CONFIG, HSM, PIN, STORE, NETWORK = 3, 4, 5, 6, 7
 
 
 def refused(deployment, status, *words, **options):
-    """The service ends with `status`; its last line is one JSON line that names each of `words`."""
+    """The service ends with `status`; one line of its log says why, naming each of `words`."""
     got, log = deployment.fail_to_start(**options)
     assert got == status, f"exit status {got}, expected {status}\n{log}"
-    last = json.loads(log.splitlines()[-1])
-    assert last["event"] == "start_failed"
+    events = [json.loads(line) for line in log.splitlines()]
+    (why,) = [event["error"] for event in events if event["event"] == "start_failed"]
     for word in words:
-        assert word in last["error"], f"{word!r} is not in {last['error']!r}"
-    return [json.loads(line) for line in log.splitlines()]
+        assert word in why, f"{word!r} is not in {why!r}"
+    return events
 
 
 # --- PIN
