@@ -43,13 +43,6 @@ def test_a_wrong_pin_is_tried_once_and_never_again_until_an_operator_says_so(dep
     refused(deployment, PIN, "primary", "token unlock")
     refused(deployment, PIN, "primary")
     deployment.cli("token", "unlock")
-    # SoftHSM shows CKF_USER_PIN_COUNT_LOW until somebody logs in with the right PIN.
-    subprocess.run(
-        ["pkcs11-tool", "--module", MODULE, "--token-label", "mintmark", "--login", "--pin", deployment.pin, "-O"],
-        env=dict(os.environ, SOFTHSM2_CONF=str(deployment.folder / "softhsm2.conf")),
-        check=True,
-        capture_output=True,
-    )
     deployment.start()
     deployment.issue()
 
