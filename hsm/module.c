@@ -173,7 +173,9 @@ static bool check_pin_flags(const struct mm_module *module, enum mm_module_purpo
     else if (module->flags & CKF_USER_PIN_FINAL_TRY)
         reason = "one try is left for its PIN (CKF_USER_PIN_FINAL_TRY)";
     else if (module->flags & CKF_USER_PIN_COUNT_LOW)
-        reason = "a wrong PIN was entered since the last login (CKF_USER_PIN_COUNT_LOW)";
+        reason =
+            "a wrong PIN was entered since the last login (CKF_USER_PIN_COUNT_LOW; `mintmark token unlock` logs in "
+            "once all the same)";
     return !reason || mm_fail(err, MM_PIN_REFUSED, "HSM token \"%s\": no login, because %s", module->label, reason);
 }
 

@@ -27,8 +27,9 @@ enum mm_module_purpose {
  *     MM_HSM_UNAVAILABLE      the module can't be loaded or initialised, or says something unexpected
  *     MM_CONFIG_INVALID       an environment entry that isn't NAME=value
  *     MM_HSM_TOKEN_NOT_FOUND  no token has that label and serial, or several have; the message says which
- *     MM_PIN_REFUSED          the PIN was refused, or wasn't sent because the token's flags say that tries are running
- * out `token` and `pin` are borrowed for the call only.
+ *     MM_PIN_REFUSED          the PIN was refused, or not sent since the token's flags say that tries run out
+ *
+ * `token` and `pin` are borrowed for the call only.
  */
 MM_MUST_USE struct mm_module *mm_module_open(const struct mm_hsm_token_config *token, const struct mm_secret *pin,
                                              enum mm_module_purpose purpose, struct mm_error *err);

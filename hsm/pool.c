@@ -170,7 +170,7 @@ bool mm_pool_sign(struct mm_pool *pool, enum mm_sentence sentence, const char *t
     if (sentence != MM_SENTENCE_ACCESS_TOKEN || length == 0)
         return mm_fail(err, MM_SENTENCE_REFUSED, "no such sentence can be signed");
     if (length > MM_PAYLOAD_MAX)
-        return mm_fail(err, MM_BODY_TOO_LARGE, "a payload of %zu bytes is too long to sign", length);
+        return mm_fail(err, MM_SENTENCE_REFUSED, "a payload of %zu bytes is too long to sign", length);
     struct mm_pool_request *request = mm_pool_request_new(sentence, tenant, payload, length, err);
     if (!request)
         return false;

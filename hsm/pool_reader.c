@@ -10,6 +10,9 @@
 #include "util/base64url.h"
 #include "util/clock.h"
 
+/* What the pool hands out can be taken apart again. */
+_Static_assert((MM_PAYLOAD_MAX + MM_HEADER_MAX + MM_SIGNATURE_MAX) / 3 * 4 + 16 <= MM_JWT_MAX, "every JWT must parse");
+
 struct header {
     char text[MM_HEADER_MAX]; /* decoded */
     size_t length;

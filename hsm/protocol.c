@@ -20,6 +20,13 @@ struct packet_header {
 _Static_assert(sizeof(struct packet_header) == 32, "the header has no padding");
 
 /* What each kind of message may carry; all else must be zero. */
+/* What a worker may say of a signature: nothing that would tell a caller something about its own request. */
+static bool is_signing_code(enum mm_code code)
+{
+    return code == MM_OK || code == MM_SENTENCE_REFUSED || code == MM_DEADLINE_EXCEEDED || code == MM_OVERLOADED ||
+           code == MM_HSM_UNAVAILABLE;
+}
+
 static bool is_valid(const struct mm_message *message)
 {
     bool is_failure = message->code != MM_OK;
@@ -33,7 +40,7 @@ static bool is_valid(const struct mm_message *message)
     case MM_MESSAGE_SIGN:
         return !is_failure && message->length && message->length <= MM_PAYLOAD_MAX;
     case MM_MESSAGE_SIGNED:
-        return !has_sentence && !message->timeout_ms && message->length &&
+        return !has_sentence && !message->timeout_ms && is_signing_code(message->code) && message->length &&
                message->length <= (is_failure ? (size_t)MM_ERROR_MESSAGE_MAX - 1 : (size_t)MM_SIGNATURE_MAX);
     }
     return false;

@@ -52,8 +52,20 @@ static struct mm_config *load_config(const char *file, struct mm_error *err)
     struct mm_config *config = mm_config_load(file, &problems);
     log_problems(&problems);
     if (!config)
-        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problems, each logged above", file, problems.n_errors);
+        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: problems: %zu, each logged above", file, problems.n_errors);
     return config;
+}
+
+/* Before anything is opened: a number that nobody passed would soon be some file of our own, and be read as a PIN. */
+static bool check_inherited(const struct mm_config *config, struct mm_error *err)
+{
+    for (size_t i = 0; i < config->n_hsm_tokens; i++) {
+        const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
+        if (token->pin_source == MM_PIN_FD && fcntl(token->pin_fd, F_GETFD) < 0)
+            return mm_fail(err, MM_CONFIG_INVALID, "%s:%d: pin_fd %d isn't open: pass it to the service, as in %d<file",
+                           config->file, token->line, token->pin_fd, token->pin_fd);
+    }
+    return true;
 }
 
 /* The keys, from a ledger whose chain is whole. */
@@ -63,8 +75,11 @@ static bool load_keyring(struct service *service, struct mm_error *err)
         mm_ledger_reader_open(service->config->store_file, err);
     struct mm_ledger_report report;
     /* All of it: a key that somebody slipped into the ledger must not be signed with or published. */
-    if (!reader || !mm_ledger_verify(reader, &report, err))
+    struct mm_error why = {0};
+    if (!reader)
         return false;
+    if (!mm_ledger_verify(reader, &report, &why))
+        return mm_fail(err, why.code, "%s: %s", service->config->store_file, why.message);
     service->keyring = mm_keyring_load(reader, err);
     if (!service->keyring)
         return false;
@@ -211,13 +226,13 @@ static bool write_pid_file(struct service *service, struct mm_error *err)
 static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service->config_file, err);
-    if (!service->config || !load_keyring(service, err))
+    if (!service->config || !check_inherited(service->config, err) || !load_keyring(service, err))
         return false;
     service->drain_timeout = service->config->limits.drain_timeout;
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
     return service->ledger && start_pool(service, err) && record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, err) && start_issuer(service, err) &&
-           start_server(service, err) && write_pid_file(service, err);
+           write_pid_file(service, err) && start_server(service, err);
 }
 
 static void log_ready(const struct service *service)

@@ -12,12 +12,37 @@ static bool is_same(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-static bool are_same_strings(const struct mm_strings *a, const struct mm_strings *b)
+/*
+ * `path` as seen from the folder of `file`: what a copy of a whole configuration in another folder names its own files by is
+ * the same.
+ */
+static const char *seen_from(const char *file, const char *path)
 {
-    if (a->n != b->n)
+    const char *slash = strrchr(file, '/');
+    size_t length = slash ? (size_t)(slash + 1 - file) : 0;
+    return path && strncmp(path, file, length) == 0 ? path + length : path;
+}
+
+static bool is_same_path(const struct mm_config *a, const char *path_a, const struct mm_config *b, const char *path_b)
+{
+    return is_same(seen_from(a->file, path_a), seen_from(b->file, path_b));
+}
+
+/* NAME=value each, where the value may be a path. */
+static bool is_same_variable(const struct mm_config *a, const char *entry_a, const struct mm_config *b,
+                             const char *entry_b)
+{
+    size_t name = strcspn(entry_a, "=");
+    return strncmp(entry_a, entry_b, name + 1) == 0 && is_same_path(a, entry_a + name + 1, b, entry_b + name + 1);
+}
+
+static bool is_same_environment(const struct mm_config *a, const struct mm_strings *variables_a,
+                                const struct mm_config *b, const struct mm_strings *variables_b)
+{
+    if (variables_a->n != variables_b->n)
         return false;
-    for (size_t i = 0; i < a->n; i++)
-        if (strcmp(a->items[i], b->items[i]) != 0)
+    for (size_t i = 0; i < variables_a->n; i++)
+        if (!is_same_variable(a, variables_a->items[i], b, variables_b->items[i]))
             return false;
     return true;
 }
@@ -33,12 +58,14 @@ static bool are_same_sockets(const struct mm_config *a, const struct mm_config *
     return true;
 }
 
-static bool is_same_hsm_token(const struct mm_hsm_token_config *a, const struct mm_hsm_token_config *b)
+static bool is_same_hsm_token(const struct mm_config *config_a, const struct mm_hsm_token_config *a,
+                              const struct mm_config *config_b, const struct mm_hsm_token_config *b)
 {
-    return is_same(a->name, b->name) && is_same(a->module, b->module) &&
-           are_same_strings(&a->environment, &b->environment) && is_same(a->label, b->label) &&
-           is_same(a->serial, b->serial) && a->pin_source == b->pin_source && is_same(a->pin_path, b->pin_path) &&
-           a->pin_fd == b->pin_fd && a->signing == b->signing && a->workers == b->workers && a->threads == b->threads &&
+    return is_same(a->name, b->name) && is_same_path(config_a, a->module, config_b, b->module) &&
+           is_same_environment(config_a, &a->environment, config_b, &b->environment) && is_same(a->label, b->label) &&
+           is_same(a->serial, b->serial) && a->pin_source == b->pin_source &&
+           is_same_path(config_a, a->pin_path, config_b, b->pin_path) && a->pin_fd == b->pin_fd &&
+           a->signing == b->signing && a->workers == b->workers && a->threads == b->threads &&
            a->sign_timeout_ms == b->sign_timeout_ms && a->start_timeout == b->start_timeout;
 }
 
@@ -47,7 +74,7 @@ static bool are_same_hsm_tokens(const struct mm_config *a, const struct mm_confi
     if (a->n_hsm_tokens != b->n_hsm_tokens)
         return false;
     for (size_t i = 0; i < a->n_hsm_tokens; i++)
-        if (!is_same_hsm_token(&a->hsm_tokens[i], &b->hsm_tokens[i]))
+        if (!is_same_hsm_token(a, &a->hsm_tokens[i], b, &b->hsm_tokens[i]))
             return false;
     return true;
 }
@@ -63,7 +90,7 @@ bool mm_config_can_replace(const struct mm_config *before, const struct mm_confi
         {are_same_hsm_tokens(before, after), "hsm"},
         {before->algorithm == after->algorithm, "keys.algorithm"},
         {before->max_ttl == after->max_ttl, "keys.max_ttl"},
-        {is_same(before->store_file, after->store_file), "store"},
+        {is_same_path(before, before->store_file, after, after->store_file), "store"},
         {before->limits.threads == after->limits.threads, "limits.threads"},
         {before->limits.queue == after->limits.queue, "limits.queue"},
     };

@@ -22,7 +22,7 @@ struct profile {
 };
 
 static const struct profile PROFILES[] = {
-    {.name = "softhsm2", .workers = 2, .threads = 4, .sign_timeout = 5, .start_timeout = 30},
+    {.name = "softhsm2", .workers = 2, .threads = 4, .sign_timeout = 2, .start_timeout = 30},
     {.name = "generic", .workers = 1, .threads = 16, .sign_timeout = 10, .start_timeout = 60},
 };
 
@@ -226,6 +226,9 @@ static void build_limits(const struct loader *loader)
     if (built->header_timeout > built->request_timeout)
         mm_loader_report(loader, "/limits/header_timeout",
                          "‹header_timeout› is longer than ‹request_timeout›, which it is part of");
+    if (built->drain_timeout < built->issue_timeout)
+        mm_loader_report(loader, "/limits/drain_timeout",
+                         "‹drain_timeout› is shorter than ‹issue_timeout›: a drain couldn't wait for what has begun");
 }
 
 static void build_keys(const struct loader *loader)

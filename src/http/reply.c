@@ -28,7 +28,7 @@ static const struct sentence {
     {MM_CREDENTIAL_AMBIGUOUS, 0, "The credential stands for more than one account."},
     {MM_SCOPE_NOT_GRANTED, 0, "A scope is not granted to this account."},
     {MM_RESOURCE_NOT_GRANTED, 0, "The resource is not granted to this account."},
-    {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of this tenant."},
+    {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of the tenant's."},
     {MM_TTL_TOO_LONG, 0, "The lifetime is longer than granted."},
     {MM_NO_SINGLE_GRANT, 0, "No single grant covers the whole request."},
     {MM_OVERLOADED, 1, "The service is busy."},

@@ -125,7 +125,11 @@ static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_pri
         return false;
     draft->payload = mm_json_compact(draft->claims, err);
     draft->scopes = string_array(token->scopes, token->n_scopes);
-    return draft->payload && (draft->scopes || mm_fail(err, MM_NO_MEMORY, "out of memory"));
+    if (!draft->payload || !(draft->scopes || mm_fail(err, MM_NO_MEMORY, "out of memory")))
+        return false;
+    /* Before it is recorded: what can't be signed must not be announced. */
+    size_t length = strlen(draft->payload);
+    return length <= MM_PAYLOAD_MAX || mm_fail(err, MM_INTERNAL, "claims of %zu bytes can't be signed", length);
 }
 
 bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *policy,

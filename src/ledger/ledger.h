@@ -32,7 +32,7 @@ enum mm_entry_type {
 
 const char *mm_entry_type_name(enum mm_entry_type type);
 
-enum { MM_ENTRY_BYTES_MAX = 16384 };
+enum { MM_ENTRY_BYTES_MAX = 262144 }; /* a policy of 1000 tenants, each with its digest, in one entry */
 
 struct mm_ledger; /* opaque: the writer */
 

@@ -15,8 +15,10 @@
 enum {
     POINTER_MAX = 160,
     LEAF_POINTER_MAX = POINTER_MAX + 40,
-    /* A token without resource_id carries all of a grant's resources: it must fit into what the HSM's worker signs. */
-    GRANT_RESOURCES_BYTES_MAX = 8192,
+    /* A token without resource_id carries all of a grant's resources: its claims must fit into what the worker signs. */
+    CLAIMS_BYTES_MAX = 16384,
+    CLAIMS_BYTES_FIXED = 1536, /* what doesn't depend on the grant: issuer, names, ids, times */
+    RESOURCE_BYTES_FIXED = 40, /* of one entry of `resources`: member names and punctuation */
 };
 
 struct check {
@@ -76,20 +78,37 @@ static void check_scopes(const struct check *check, const json_t *grant, const c
 static void check_resources(const struct check *check, const json_t *grant, const char *grant_path)
 {
     const json_t *resources = json_object_get(grant, "resources");
-    char path[LEAF_POINTER_MAX];
-    size_t n_bytes = 0;
     for (size_t i = 0; i < json_array_size(resources); i++) {
+        char path[LEAF_POINTER_MAX];
         (void)snprintf(path, sizeof path, "%s/resources/%zu", grant_path, i);
         const char *pattern = json_string_value(json_array_get(resources, i));
         if (!pattern || mm_check_resource_pattern(pattern))
             continue;
-        n_bytes += strlen(pattern);
         if (!mm_pattern_is_covered(&check->envelope->resources, pattern))
             report(check, path, "resource ‹%s› lies outside the tenant's envelope", pattern);
     }
-    (void)snprintf(path, sizeof path, "%s/resources", grant_path);
-    if (n_bytes > GRANT_RESOURCES_BYTES_MAX)
-        report(check, path, "‹resources› must have at most %d bytes in all", GRANT_RESOURCES_BYTES_MAX);
+}
+
+/* The bytes of an array's strings, each with `overhead` more. */
+static size_t count_bytes(const json_t *strings, size_t overhead)
+{
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < json_array_size(strings); i++)
+        n_bytes += json_string_length(json_array_get(strings, i)) + overhead;
+    return n_bytes;
+}
+
+/* No more than the grant's largest token: each resource with the actions of all scopes, every audience. */
+static void check_token_size(const struct check *check, const json_t *grant, const char *grant_path)
+{
+    const json_t *scopes = json_object_get(grant, "scopes");
+    size_t permission = count_bytes(scopes, 3);
+    size_t n_bytes = CLAIMS_BYTES_FIXED + permission +
+                     count_bytes(json_object_get(grant, "resources"), RESOURCE_BYTES_FIXED + permission) +
+                     count_bytes(json_object_get(check->document->root, "audience"), 3);
+    if (n_bytes > CLAIMS_BYTES_MAX)
+        report(check, grant_path, "a token with all of this grant would take up to %zu bytes, more than %d", n_bytes,
+               CLAIMS_BYTES_MAX);
 }
 
 static void check_ttl(const struct check *check, const json_t *grant, const char *grant_path)
@@ -114,6 +133,7 @@ static void check_grants(const struct check *check, const json_t *account, size_
         const json_t *grant = json_array_get(grants, i);
         check_scopes(check, grant, path);
         check_resources(check, grant, path);
+        check_token_size(check, grant, path);
         check_ttl(check, grant, path);
     }
 }

@@ -91,6 +91,17 @@ static int64_t longest_ttl(const struct mm_account *account, const char *scope, 
     return longest;
 }
 
+/* What a request without a TTL gets: the default of the first grant that has both; 0 for none. */
+static int64_t default_ttl(const struct mm_account *account, const char *scope, const char *resource)
+{
+    for (size_t i = 0; i < account->n_grants; i++) {
+        const struct mm_grant *grant = &account->grants[i];
+        if (mm_strings_have(&grant->scopes, scope) && mm_pattern_is_covered(&grant->resources, resource))
+            return grant->ttl_default;
+    }
+    return 0;
+}
+
 static void diff_right(struct diff *diff, enum direction direction, const struct mm_account *here,
                        const struct mm_account *there, const char *scope, const char *resource)
 {
@@ -102,6 +113,11 @@ static void diff_right(struct diff *diff, enum direction direction, const struct
         add(diff, "changes", "%s on %s for up to %s, was %s", scope, resource,
             duration(direction == GAINS ? ttl_there : ttl_here).text,
             duration(direction == GAINS ? ttl_here : ttl_there).text);
+    int64_t default_here = default_ttl(here, scope, resource);
+    int64_t default_there = default_ttl(there, scope, resource);
+    if (direction == GAINS && default_here && default_here != default_there)
+        add(diff, "changes", "%s on %s for %s unless asked otherwise, was %s", scope, resource,
+            duration(default_there).text, duration(default_here).text);
 }
 
 static bool is_in_earlier_grant(const struct mm_account *account, size_t n, const char *scope, const char *resource)

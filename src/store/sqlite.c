@@ -177,7 +177,7 @@ bool mm_store_create(const char *file, struct mm_error *err)
         return false;
     int fd = mkostemp(made, O_CLOEXEC); /* mode 0600, which SQLite gives to the companions, too */
     if (fd < 0)
-        return mm_fail(err, MM_FILE, "%s: can't be created: %s", file, strerror(errno));
+        return mm_fail(err, MM_LEDGER_UNAVAILABLE, "%s: can't be created: %s", file, strerror(errno));
     (void)close(fd);
     bool done = fill_new(made, err) && publish(made, file, err);
     remove_with_companions(made);

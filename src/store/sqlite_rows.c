@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE_ROWS = 256, SQL_MAX = 1024 };
+enum { PAGE_ROWS = 256, SQL_MAX = 1024, TEXT_MAX = 16384 /* bytes of an index column */ };
 
 #define COLUMNS "sequence, hash, bytes, type, time, account, jti"
 
@@ -204,7 +204,7 @@ static const char *judge_text(sqlite3_stmt *statement, int column)
     if (sqlite3_column_type(statement, column) != SQLITE_TEXT)
         return "its type, account or jti isn't text";
     size_t length = strlen((const char *)sqlite3_column_text(statement, column));
-    if (length > MM_STORE_BYTES_MAX || length != (size_t)sqlite3_column_bytes(statement, column))
+    if (length > TEXT_MAX || length != (size_t)sqlite3_column_bytes(statement, column))
         return "its type, account or jti is too long or holds a NUL";
     return NULL;
 }

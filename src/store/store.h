@@ -12,7 +12,7 @@
 
 struct mm_store; /* opaque */
 
-enum { MM_STORE_BYTES_MAX = 16384 }; /* of one row's bytes */
+enum { MM_STORE_BYTES_MAX = 262144 }; /* of one row's bytes */
 
 struct mm_store_row {
     int64_t sequence;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The claims of an access token: RFC 9068 section 2.2 with those that Lore's servers read. Built in one place, checked once
- * more against what the tenant may grant before they are handed on.
+ * The claims of an access token: RFC 9068 section 2.2 with those that Lore's servers read. Built in one place;
+ * issue/draft checks what goes in against what the tenant may grant.
  */
 #ifndef MM_TOKEN_CLAIMS_H
 #define MM_TOKEN_CLAIMS_H

@@ -7,7 +7,7 @@
 
 #include "crypto/pubkey.h"
 
-enum { MM_JWT_MAX = 16384 };
+enum { MM_JWT_MAX = 24576 }; /* room for the largest payload that is signed (hsm/protocol.h) */
 
 /* `header`.`payload`, base64url: what is signed (RFC 7515 section 5.1). The caller frees it. */
 MM_MUST_USE char *mm_jws_signing_input(const char *header, size_t header_length, const char *payload,

@@ -15,7 +15,7 @@
 
 #define MM_MUST_USE __attribute__((warn_unused_result))
 
-/* Run `function(&variable)` when the variable leaves its scope; define the function with MM_CLEANUP. */
+/* Run `function(&variable)` when the variable leaves its scope; MM_DEFINE_CLEANUP defines the function. */
 #define mm_cleanup(function) __attribute__((cleanup(function##_cleanup)))
 
 /* Define the cleanup function that frees a `type *` variable through `function`, which accepts NULL. */

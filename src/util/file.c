@@ -41,7 +41,7 @@ static bool read_all(int fd, const char *path, struct mm_buffer *buffer, struct 
     }
 }
 
-static int open_regular(const char *path, struct mm_error *err)
+static int open_to_read(const char *path, struct mm_error *err)
 {
     /* O_NONBLOCK: a FIFO in a file's place must not hang the start. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -52,14 +52,19 @@ static int open_regular(const char *path, struct mm_error *err)
 
 bool mm_file_read_trusted(const char *path, struct mm_buffer *buffer, struct mm_error *err)
 {
-    mm_cleanup(mm_close) int fd = open_regular(path, err);
+    mm_cleanup(mm_close) int fd = open_to_read(path, err);
     return fd >= 0 && mm_file_check_trusted(fd, path, err) && read_all(fd, path, buffer, err);
 }
 
 bool mm_file_read(const char *path, struct mm_buffer *buffer, struct mm_error *err)
 {
-    mm_cleanup(mm_close) int fd = open_regular(path, err);
-    return fd >= 0 && read_all(fd, path, buffer, err);
+    mm_cleanup(mm_close) int fd = open_to_read(path, err);
+    struct stat info;
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
+        return mm_fail(err, MM_FILE, "%s: not a regular file", path);
+    return read_all(fd, path, buffer, err);
 }
 
 char *mm_path_beside(const char *base_file, const char *path, struct mm_error *err)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Structured logging: one JSON object a line on standard error. Only boundaries log (http, main, a verb, the pool's
- * supervisor); modules return errors. Never pass a PIN, a JWT, a request body or a key.
+ * Structured logging: one JSON object a line on standard error. Only boundaries log (http, main, a verb); modules return errors. Never pass a PIN, a JWT, a request body or a key.
  */
 #ifndef MM_UTIL_LOG_H
 #define MM_UTIL_LOG_H

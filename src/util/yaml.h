@@ -21,7 +21,7 @@ struct mm_document {
     char *file; /* as named by the caller */
     json_t *root;
     json_t *lines;   /* RFC 6901 pointer -> 1-based line, for every value; a mapping's member has the line of its key */
-    char digest[65]; /* SHA-256 of the file's bytes, lower-case hex; set by mm_yaml_read's caller, see config/ */
+    char digest[65]; /* SHA-256 of the file's bytes, lower-case hex; set by whoever read the file, see config/ */
 };
 
 /*

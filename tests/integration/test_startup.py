@@ -110,6 +110,14 @@ def test_a_pin_may_come_from_a_file_descriptor(deployment):
         os.close(fd)
 
 
+def test_a_pin_fd_that_nobody_passed_is_never_read(deployment):
+    del deployment.hsm_token["pin_file"]
+    for fd in (4, 5, 6, 9, 99):
+        deployment.hsm_token["pin_fd"] = fd
+        deployment.write()
+        refused(deployment, CONFIG, f"pin_fd {fd}", "isn't open")
+
+
 def test_a_pin_may_come_from_a_systemd_credential(deployment):
     del deployment.hsm_token["pin_file"]
     deployment.hsm_token["pin_credential"] = "pin"
@@ -323,6 +331,45 @@ def test_a_broken_tenant_file_shows_all_its_faults(deployment):
     assert len(problems) >= 5, problems
     for word in ("ci-build", "write:repo", "elsewhere-*", "two accounts"):
         assert any(word in problem for problem in problems), (word, problems)
+
+
+def test_a_policy_of_many_tenants_is_recorded_and_served(deployment):
+    for i in range(300):
+        name = f"tenant-{i:03}-with-a-name-that-is-rather-long-but-still-allowed"
+        deployment.tenants[name] = dict(deployment.tenants["globex"], tenant=name, audience=[f"{name}.example"])
+        deployment.config["tenants"][name] = dict(
+            deployment.config["tenants"]["globex"], file=f"tenants/{name}.yaml", audiences=[f"{name}.example"]
+        )
+    deployment.write()
+    deployment.start()
+    deployment.issue()
+    assert len(deployment.ledger("--type", "policy.loaded")[-1]["tenants"]) == 302
+    deployment.stop()
+
+
+def test_the_largest_grant_that_loads_brings_a_token_that_verifies(deployment):
+    resources = [f"urc-{i:0124}" for i in range(100)]
+    account = deployment.account("ci-build")
+    account["grants"] = [grant(["read:repo"], resources)]
+    deployment.write()
+    (problem,) = listed(deployment)
+    assert "would take up to" in problem
+    account["grants"] = [grant(["read:repo"], resources[:80])]
+    deployment.write()
+    deployment.start()
+    token = deployment.issue(resource_id=None)["service_token"]
+    assert len(token) > 16384
+    keys = deployment.folder / "jwks.json"
+    keys.write_text(json.dumps(deployment.jwks()))
+    deployment.cli("inspect", "--jwks", str(keys), config=False, input=token)
+    deployment.stop()
+
+
+def test_a_drain_shorter_than_a_token_may_take_is_refused(deployment):
+    deployment.config["limits"] = {"drain_timeout": "1s", "issue_timeout": "60s"}
+    deployment.write()
+    (problem,) = listed(deployment)
+    assert "drain_timeout" in problem
 
 
 def test_overlapping_envelopes_are_refused_unless_shared(deployment):

@@ -228,6 +228,18 @@ static void lifetime_over_a_cap_makes_no_claims(void **state)
     assert_refused(&world, MM_INTERNAL);
 }
 
+static void claims_too_large_to_be_signed_are_not_even_announced(void **state)
+{
+    (void)state;
+    static char *many[400];
+    for (size_t i = 0; i < MM_ARRAY_SIZE(many); i++)
+        many[i] = RESOURCE_ID;
+    struct world world;
+    make_world(&world);
+    world.grant.resources = (struct mm_strings){many, MM_ARRAY_SIZE(many)};
+    assert_refused(&world, MM_INTERNAL);
+}
+
 static void without_randomness_there_is_no_token(void **state)
 {
     (void)state;
@@ -247,6 +259,7 @@ int main(void)
         cmocka_unit_test(certificate_that_ends_now_gets_nothing),
         cmocka_unit_test(decision_outside_the_envelope_makes_no_claims),
         cmocka_unit_test(lifetime_over_a_cap_makes_no_claims),
+        cmocka_unit_test(claims_too_large_to_be_signed_are_not_even_announced),
         cmocka_unit_test(without_randomness_there_is_no_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,7 +186,7 @@ static void largest_entry_fits_and_one_byte_more_does_not(void **state)
     static char filler[MM_ENTRY_BYTES_MAX + 1];
     size_t frame = strlen("{\"type\":\"token.issued\",\"time\":1700000000,\"x\":\"\"}");
     memset(filler, 'x', sizeof filler);
-    refuse_fields(ledger, json_pack("{ss#}", "x", filler, (int)(MM_ENTRY_BYTES_MAX - frame + 1)), "more than 16384");
+    refuse_fields(ledger, json_pack("{ss#}", "x", filler, (int)(MM_ENTRY_BYTES_MAX - frame + 1)), "more than 262144");
     mm_cleanup(json_decref) json_t *fits = json_pack("{ss#}", "x", filler, (int)(MM_ENTRY_BYTES_MAX - frame));
     struct mm_receipt receipt;
     assert_true(mm_ledger_append(ledger, MM_ENTRY_TOKEN_ISSUED, fits, mm_deadline_after_ms(9000), &receipt, NULL));

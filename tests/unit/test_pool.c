@@ -151,7 +151,7 @@ static void a_payload_that_no_worker_may_see_is_refused(void **state)
     int64_t deadline_ns = mm_deadline_after_ms(1000);
     assert_false(mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", large, sizeof large, deadline_ns, NULL,
                               NULL, &err));
-    assert_int_equal(err.code, MM_BODY_TOO_LARGE);
+    assert_int_equal(err.code, MM_SENTENCE_REFUSED);
     err = (struct mm_error){0};
     assert_false(mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", "", 0, deadline_ns, NULL, NULL, &err));
     assert_int_equal(err.code, MM_SENTENCE_REFUSED);
