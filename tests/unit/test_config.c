@@ -629,6 +629,25 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
     }
 }
 
+/* As one folder's copy is reviewed against another's. */
+static void the_same_configuration_in_another_folder_needs_no_restart(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *here = load(place);
+    mm_cleanup(mm_config_unref) struct mm_config *there = load(place);
+    char *elsewhere = strdup("/elsewhere/mintmark.yaml");
+    char *store = strdup("/elsewhere/state/mintmark.db");
+    assert_true(elsewhere && store);
+    free(there->file);
+    free(there->store_file);
+    there->file = elsewhere;
+    there->store_file = store;
+    struct mm_error err = {0};
+    assert_false(mm_config_can_replace(here, there, &err));
+    assert_non_null(strstr(err.message, "hsm")); /* whose paths still lie in the first folder */
+    assert_null(strstr(err.message, "store"));
+}
+
 static void the_last_reference_frees(void **state)
 {
     const struct place *place = *state;
@@ -772,6 +791,7 @@ int main(void)
         TEST(no_problem_ever_shows_a_pin),
         TEST(the_service_alone_needs_no_tenants_file),
         TEST(only_what_a_running_service_can_change_is_replaced),
+        TEST(the_same_configuration_in_another_folder_needs_no_restart),
         TEST(the_last_reference_frees),
         TEST(a_pin_is_read_from_a_private_file_only),
         TEST(a_pin_is_read_again_from_a_seekable_descriptor),

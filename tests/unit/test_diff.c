@@ -102,6 +102,9 @@ static void a_change_is_told_as_who_gains_and_who_loses_what(void **state)
          "acme/ci changes read:repo on urc-1 for up to 1h, was 10m\n"},
         {ACCOUNT(GRANT(REPO, "urc-1", "1h")), ACCOUNT(GRANT(REPO, "urc-1", "10m")),
          "acme/ci changes read:repo on urc-1 for up to 10m, was 1h\n"},
+        {ACCOUNT(GRANT(REPO, "urc-1", "10m")),
+         ACCOUNT("{scopes: [" REPO "], resources: [urc-1], ttl: {default: 2m, max: 10m}}"),
+         "acme/ci changes read:repo on urc-1 for 2m unless asked otherwise, was 1m\n"},
         /* two grants joined into one, and one parted */
         {ACCOUNT(GRANT(REPO, "urc-1", "10m") ", " GRANT(BLOB, "urc-1", "10m")),
          ACCOUNT(GRANT(REPO_BLOB, "urc-1", "10m")),

@@ -202,6 +202,21 @@ static void a_failure_with_an_unknown_code_is_refused(void **state)
     assert_refused(packet, length);
 }
 
+/* A worker's word on a signature becomes the caller's answer: it may not be one about the caller's own request. */
+static void a_signature_fails_only_for_reasons_of_the_hsm(void **state)
+{
+    (void)state;
+    static uint8_t packet[MM_PACKET_MAX];
+    struct mm_message failed = {
+        .kind = MM_MESSAGE_SIGNED, .id = 1, .code = MM_HSM_UNAVAILABLE, .data = (const uint8_t *)"no", .length = 2};
+    size_t length = encode(&failed, packet);
+    uint32_t code = MM_INVALID_REQUEST;
+    memcpy(packet + AT_CODE, &code, sizeof code);
+    assert_refused(packet, length);
+    failed.code = MM_INVALID_REQUEST;
+    assert_false(mm_message_encode(&failed, packet, &length, NULL));
+}
+
 static void an_overlong_signature_is_refused(void **state)
 {
     (void)state;
@@ -252,6 +267,7 @@ int main(void)
         cmocka_unit_test(packets_cut_short_or_with_bytes_to_spare_are_refused),
         cmocka_unit_test(every_damaged_header_byte_that_matters_is_refused),
         cmocka_unit_test(a_failure_with_an_unknown_code_is_refused),
+        cmocka_unit_test(a_signature_fails_only_for_reasons_of_the_hsm),
         cmocka_unit_test(an_overlong_signature_is_refused),
         cmocka_unit_test(random_packets_are_refused_or_re_encode_to_themselves),
     };
