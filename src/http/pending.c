@@ -90,13 +90,15 @@ struct mm_pending *mm_pending_begin(struct mm_pending_list *list, struct MHD_Con
     atomic_init(&pending->n_references, 2);
     pending->connection = connection;
     (void)snprintf(pending->request_id, sizeof pending->request_id, "%s", request_id);
+    /* Complete before it is in the list: from then on the close may settle it. */
+    (void)atomic_fetch_add(&list->n_references, 1);
+    pending->list = list;
     if (!enter(list, pending)) {
+        mm_pending_list_unref(list);
         free(pending);
         (void)mm_fail(err, MM_SHUTTING_DOWN, "the service is stopping");
         return NULL;
     }
-    (void)atomic_fetch_add(&list->n_references, 1);
-    pending->list = list;
     return pending;
 }
 
