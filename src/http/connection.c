@@ -69,15 +69,21 @@ static void leave_handshake(struct mm_connection *connection)
     connection->is_in_handshake = false;
 }
 
-static int on_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
-                       const gnutls_datum_t *message)
+/* GnuTLS calls this with each whole message, before it acts on it. */
+static int on_handshake_message(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
+                                const gnutls_datum_t *message)
 {
-    (void)type, (void)when, (void)message;
-    gnutls_transport_ptr_t connection;
-    gnutls_transport_ptr_t ignored;
-    gnutls_transport_get_ptr2(session, &connection, &ignored);
-    if (is_incoming)
+    (void)when, (void)message;
+    if (!is_incoming)
+        return 0;
+    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !mm_tls_peer_key_is_cheap(session))
+        return GNUTLS_E_CERTIFICATE_ERROR;
+    if (type == GNUTLS_HANDSHAKE_FINISHED) {
+        gnutls_transport_ptr_t connection;
+        gnutls_transport_ptr_t ignored;
+        gnutls_transport_get_ptr2(session, &connection, &ignored);
         leave_handshake(connection);
+    }
     return 0;
 }
 
@@ -89,7 +95,8 @@ static void attach_transport(struct mm_connection *connection, struct MHD_Connec
     (void)atomic_fetch_add(&connection->service->n_handshakes, 1);
     gnutls_transport_set_ptr2(connection->session, connection, (gnutls_transport_ptr_t)(intptr_t)connection->fd);
     gnutls_transport_set_pull_function(connection->session, pull);
-    gnutls_handshake_set_hook_function(connection->session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST, on_finished);
+    gnutls_handshake_set_hook_function(connection->session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_POST,
+                                       on_handshake_message);
 }
 
 static void attach_tls(struct mm_connection *connection, size_t listener, struct MHD_Connection *mhd)

@@ -29,6 +29,12 @@ MM_DEFINE_CLEANUP(struct mm_tls, mm_tls_unref);
 MM_MUST_USE bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_error *err);
 
 /*
+ * Whether checking a signature of the client's key is work that a stranger may ask for: any key can be sent, before anybody
+ * knows who sends it, and an RSA key with a huge modulus and exponent takes seconds. Ask before the signature is checked.
+ */
+bool mm_tls_peer_key_is_cheap(gnutls_session_t session);
+
+/*
  * The certificate the peer sent in the handshake, which is over; `ret_certificate` is NULL if it sent none. Otherwise as
  * mm_certificate_parse(), with MM_CERTIFICATE_INVALID for more than MM_CHAIN_MAX certificates.
  */
