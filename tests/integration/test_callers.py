@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is calling: client certificates, good, bad and somebody else's."""
 
+import ssl
+import subprocess
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from pki import CLIENT, HOUR, SERVER, now
 from service import CI_URI, TOKENS, assert_problem, token_request, without_request_id
@@ -19,6 +23,35 @@ def test_an_account_may_be_named_by_spiffe_id_dns_name_subject_or_fingerprint(mi
     by_dns = mint.ca.issue("anything", dns=["mirror.acme.example"])
     for credential in ("ci", by_dns, "named", "pinned"):
         mint.issue(credential)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa.generate_private_key(65537, 2048),
+        rsa.generate_private_key(65537, 4096),
+        ec.generate_private_key(ec.SECP384R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+    ids=["RSA-2048", "RSA-4096", "P-384", "Ed25519"],
+)
+def test_a_certificate_may_have_any_usual_key(mint, key):
+    mint.issue(mint.ca.issue("usual", uris=[CI_URI], key=key))
+
+
+@pytest.mark.parametrize("bits, exponent", [(2048, 2**64 + 13), (4352, 65537)], ids=["exponent", "modulus"])
+def test_a_key_that_is_costly_to_check_ends_the_handshake(mint, bits, exponent):
+    """Anybody may send one, before there is a CA to ask: it must not be worked with at all."""
+    made = subprocess.run(
+        ["openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{bits}"]
+        + ["-pkeyopt", f"rsa_keygen_pubexp:{exponent}"],
+        capture_output=True,
+        check=True,
+    )
+    costly = mint.ca.issue("costly", uris=[CI_URI], key=load_pem_private_key(made.stdout, None))
+    with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
+        mint.ask(costly)
+    mint.issue()
 
 
 def test_dns_names_are_compared_without_case(mint):

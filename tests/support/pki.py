@@ -81,8 +81,8 @@ class Authority:
             .not_valid_after(not_after)
         )
 
-    def issue(self, common_name, uris=(), dns=(), addresses=(), usages=(CLIENT,), not_before=None, not_after=None):
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, common_name, uris=(), dns=(), addresses=(), usages=(CLIENT,), not_before=None, not_after=None, key=None):
+        key = key or ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(
             subject(common_name), key.public_key(), not_before or now() - HOUR, not_after or now() + 24 * HOUR
         ).issuer_name(self.certificate.subject)
