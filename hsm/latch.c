@@ -74,10 +74,10 @@ static bool sync_folder(const char *path, struct mm_error *err)
     return true;
 }
 
-static bool write_whole(const char *path, const char *text, struct mm_error *err)
+/* `path` is a template for mkostemp(): several processes may have a refusal to record. */
+static bool write_whole(char *path, const char *text, struct mm_error *err)
 {
-    (void)unlink(path);
-    mm_cleanup(mm_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    mm_cleanup(mm_close) int fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
     size_t length = strlen(text);
@@ -106,12 +106,14 @@ bool mm_latch_set(const char *path, int64_t now, const char *reason, struct mm_e
     mm_cleanup(free) char *draft = NULL;
     if (!text)
         return false;
-    if (asprintf(&draft, "%s.new", path) < 0) {
+    if (asprintf(&draft, "%s.XXXXXX", path) < 0) {
         draft = NULL;
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     }
-    if (!write_whole(draft, text, err))
+    if (!write_whole(draft, text, err)) {
+        (void)unlink(draft);
         return false;
+    }
     /* link() rather than rename(): it keeps a latch that is there. */
     int linked = link(draft, path) == 0 || errno == EEXIST ? 0 : errno;
     (void)unlink(draft);

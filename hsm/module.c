@@ -8,10 +8,13 @@
 #include <openssl/crypto.h>
 
 #include "hsm/cryptoki.h"
+#include "hsm/login.h"
+#include "util/clock.h"
 
 enum {
     SLOTS_MAX = 256,
-    LABEL_LENGTH = 32, /* PKCS#11's fixed-width fields, padded with blanks */
+    LOGIN_WAIT_MS = 20000, /* for another process's login to end */
+    LABEL_LENGTH = 32,     /* PKCS#11's fixed-width fields, padded with blanks */
     SERIAL_LENGTH = 16,
 };
 
@@ -179,21 +182,15 @@ static bool check_pin_flags(const struct mm_module *module, enum mm_module_purpo
     return !reason || mm_fail(err, MM_PIN_REFUSED, "HSM token \"%s\": no login, because %s", module->label, reason);
 }
 
-static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum mm_module_purpose purpose,
-                   struct mm_error *err)
+/* Send the PIN, once. */
+static bool send_pin(const struct mm_module *module, const struct mm_secret *pin, struct mm_error *err)
 {
-    if (!check_pin_flags(module, purpose, err))
-        return false;
-    CK_FLAGS flags = CKF_SERIAL_SESSION | (purpose == MM_MODULE_CUSTODY ? CKF_RW_SESSION : 0);
-    CK_RV rv = module->functions->C_OpenSession(module->slot, flags, NULL, NULL, &module->session);
-    if (rv != CKR_OK)
-        return mm_ckr_fail(err, rv, "C_OpenSession");
     /* PKCS#11 takes a pointer to bytes that it doesn't change. */
     union {
         const char *string;
         CK_UTF8CHAR *bytes;
     } text = {.string = mm_secret_string(pin)};
-    rv = module->functions->C_Login(module->session, CKU_USER, text.bytes, (CK_ULONG)mm_secret_length(pin));
+    CK_RV rv = module->functions->C_Login(module->session, CKU_USER, text.bytes, (CK_ULONG)mm_secret_length(pin));
     if (rv == CKR_OK)
         return true;
     char what[LABEL_LENGTH + 64];
@@ -201,8 +198,34 @@ static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum m
     return mm_ckr_fail(err, rv, what);
 }
 
+static bool send_pin_guarded(const struct mm_module *module, const struct mm_secret *pin,
+                             enum mm_module_purpose purpose, const char *latch_path, struct mm_error *err)
+{
+    struct mm_login *login =
+        mm_login_begin(latch_path, module->label, purpose == MM_MODULE_UNLOCK ? MM_LOGIN_VOUCHED : MM_LOGIN_GUARDED,
+                       mm_deadline_after_ms(LOGIN_WAIT_MS), err);
+    if (!login)
+        return false;
+    struct mm_error why = {0};
+    bool is_in = send_pin(module, pin, &why);
+    mm_login_end(login, why.code == MM_PIN_REFUSED ? why.message : NULL);
+    return is_in || mm_fail(err, why.code, "%s", why.message);
+}
+
+static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum mm_module_purpose purpose,
+                   const char *latch_path, struct mm_error *err)
+{
+    if (!check_pin_flags(module, purpose, err))
+        return false;
+    CK_FLAGS flags = CKF_SERIAL_SESSION | (purpose == MM_MODULE_CUSTODY ? CKF_RW_SESSION : 0);
+    CK_RV rv = module->functions->C_OpenSession(module->slot, flags, NULL, NULL, &module->session);
+    if (rv != CKR_OK)
+        return mm_ckr_fail(err, rv, "C_OpenSession");
+    return latch_path ? send_pin_guarded(module, pin, purpose, latch_path, err) : send_pin(module, pin, err);
+}
+
 struct mm_module *mm_module_open(const struct mm_hsm_token_config *token, const struct mm_secret *pin,
-                                 enum mm_module_purpose purpose, struct mm_error *err)
+                                 enum mm_module_purpose purpose, const char *latch_path, struct mm_error *err)
 {
     /* Modules link libcrypto too: no configuration file may pull engines or providers into this process. */
     (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
@@ -212,7 +235,7 @@ struct mm_module *mm_module_open(const struct mm_hsm_token_config *token, const 
         return NULL;
     }
     if (!clear_environment(err) || !set_environment(&token->environment, err) || !load(module, token->module, err) ||
-        !find_token(module, token, err) || !log_in(module, pin, purpose, err))
+        !find_token(module, token, err) || !log_in(module, pin, purpose, latch_path, err))
         return NULL;
     return MM_TAKE(module);
 }

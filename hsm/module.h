@@ -29,10 +29,14 @@ enum mm_module_purpose {
  *     MM_HSM_TOKEN_NOT_FOUND  no token has that label and serial, or several have; the message says which
  *     MM_PIN_REFUSED          the PIN was refused, or not sent since the token's flags say that tries run out
  *
- * `token` and `pin` are borrowed for the call only.
+ *     MM_PIN_LATCHED, MM_FILE and others of mm_login_begin()
+ *
+ * The login is guarded by the latch at `latch_path` (hsm/login.h), and a refusal sets it; NULL for a PIN that a person has
+ * typed and answers for. Everything is borrowed for the call only.
  */
 MM_MUST_USE struct mm_module *mm_module_open(const struct mm_hsm_token_config *token, const struct mm_secret *pin,
-                                             enum mm_module_purpose purpose, struct mm_error *err);
+                                             enum mm_module_purpose purpose, const char *latch_path,
+                                             struct mm_error *err);
 
 /*
  * Log out, close all sessions and finalise. Only with no call in flight: a worker never calls this, it ends its

@@ -21,6 +21,7 @@
 #include "hsm/direct.h"
 #include "hsm/engine.h"
 #include "hsm/key.h"
+#include "hsm/latch.h"
 #include "hsm/module.h"
 #include "hsm/protocol.h"
 #include "hsm/sentence.h"
@@ -183,7 +184,10 @@ static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error
     mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_config_read_pin(worker->token, err);
     if (!pin)
         return false;
-    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, err);
+    mm_cleanup(free) char *latch_path = mm_latch_path(worker->config, worker->token->name, err);
+    if (!latch_path)
+        return false;
+    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, latch_path, err);
     if (!worker->module)
         return false;
     worker->key = mm_hsm_key_find(worker->module, mm_json_string(start, "id"), mm_json_string(start, "label"), err);

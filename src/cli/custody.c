@@ -50,8 +50,9 @@ static struct mm_module *open_as_service(const struct mm_config *config, const s
     mm_cleanup(free) char *latch = mm_latch_path(config, token->name, err);
     if (!latch || (purpose != MM_MODULE_UNLOCK && !mm_latch_check(latch, token->name, err)))
         return NULL;
+    /* A refusal after the PIN was sent is latched by the login itself; this is for one before, by the token's flags. */
     struct mm_error cause = {0};
-    struct mm_module *module = mm_module_open(token, pin, purpose, &cause);
+    struct mm_module *module = mm_module_open(token, pin, purpose, latch, &cause);
     if (module)
         return module;
     (void)mm_fail(err, cause.code, "%s", cause.message);
@@ -72,7 +73,7 @@ struct mm_module *mm_custody_open(const struct mm_config *config, const struct m
     if (!pin)
         return NULL;
     return options->whose == MM_PIN_OF_SERVICE ? open_as_service(config, token, pin, purpose, err)
-                                               : mm_module_open(token, pin, purpose, err);
+                                               : mm_module_open(token, pin, purpose, NULL, err);
 }
 
 void mm_custody_key_clear(struct mm_custody_key *key)

@@ -6,7 +6,7 @@
 
 #include "cli/custody.h"
 #include "cli/problems.h"
-#include "hsm/latch.h"
+#include "hsm/login.h"
 
 const char MM_TOKEN_UNLOCK_HELP[] =
     "Usage: mintmark token unlock [NAME] [--config FILE] [options]\n"
@@ -103,6 +103,6 @@ bool mm_verb_token_unlock(struct mm_cli *cli, int argc, char **argv, struct mm_e
         return false;
     struct mm_latch latch = {0};
     bool was_latched = false;
-    return clear_latch(path, &latch, &was_latched, err) &&
+    return mm_login_forget(path, err) && clear_latch(path, &latch, &was_latched, err) &&
            print_result(cli, token->name, was_latched ? &latch : NULL, err);
 }

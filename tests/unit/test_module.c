@@ -52,7 +52,7 @@ static struct mm_module *try_open(const struct softhsm *softhsm, const char *pin
 {
     mm_cleanup(mm_secret_free) struct mm_secret *secret = mm_secret_new(pin, strlen(pin), NULL);
     assert_non_null(secret);
-    return mm_module_open(&softhsm->config, secret, purpose, err);
+    return mm_module_open(&softhsm->config, secret, purpose, NULL, err);
 }
 
 static struct mm_module *open_for(const struct softhsm *softhsm, enum mm_module_purpose purpose)
@@ -179,7 +179,7 @@ static void a_pin_read_from_a_file_with_a_newline_logs_in(void **state)
     mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_secret_read(fileno(file), path, NULL);
     (void)fclose(file);
     struct mm_error err = {0};
-    mm_cleanup(mm_module_close) struct mm_module *module = mm_module_open(&softhsm->config, pin, MM_MODULE_SIGN, &err);
+    mm_cleanup(mm_module_close) struct mm_module *module = mm_module_open(&softhsm->config, pin, MM_MODULE_SIGN, NULL, &err);
     assert_non_null(module);
 }
 
@@ -773,7 +773,7 @@ static bool engine_signature_is_as_expected(const struct engine_case *engine_cas
 static bool engine_signs(const struct engine_case *engine_case, struct mm_error *err)
 {
     mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_secret_new(SOFTHSM_PIN, strlen(SOFTHSM_PIN), err);
-    struct mm_module *module = mm_module_open(&engine_case->softhsm->config, pin, MM_MODULE_SIGN, err);
+    struct mm_module *module = mm_module_open(&engine_case->softhsm->config, pin, MM_MODULE_SIGN, NULL, err);
     struct mm_hsm_key *key = module ? mm_hsm_key_find(module, "a0ff", engine_case->label, err) : NULL;
     struct mm_engine *engine =
         key ? mm_engine_open(SOFTHSM_MODULE, module, key, engine_case->algorithm, pin, err) : NULL;

@@ -73,7 +73,7 @@ static struct mm_module *open_module(struct deployment *deployment)
 {
     struct mm_error err = {0};
     mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_secret_new(SOFTHSM_PIN, strlen(SOFTHSM_PIN), NULL);
-    struct mm_module *module = mm_module_open(&deployment->softhsm.config, pin, MM_MODULE_CUSTODY, &err);
+    struct mm_module *module = mm_module_open(&deployment->softhsm.config, pin, MM_MODULE_CUSTODY, NULL, &err);
     if (!module)
         fail_msg("%s", err.message);
     return module;

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hsm/login.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/clock.h"
+
+enum { POLL_NS = 20000000 };
+
+struct mm_login {
+    char *latch_path;
+    int fd; /* of the note; holds the lock. The file has a byte while a login is under way */
+};
+
+static char *note_path(const char *latch_path, struct mm_error *err)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s.login", latch_path) < 0) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    return path;
+}
+
+static void login_free(struct mm_login *login)
+{
+    if (!login)
+        return;
+    if (login->fd >= 0)
+        (void)close(login->fd);
+    free(login->latch_path);
+    free(login);
+}
+
+MM_DEFINE_CLEANUP(struct mm_login, login_free);
+
+/* The file is never removed: two processes must not hold locks on two files of one name. */
+static struct mm_login *open_note(const char *latch_path, struct mm_error *err)
+{
+    mm_cleanup(free) char *path = note_path(latch_path, err);
+    mm_cleanup(login_free) struct mm_login *login = path ? calloc(1, sizeof *login) : NULL;
+    if (!login) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    login->latch_path = strdup(latch_path);
+    login->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (!login->latch_path || login->fd < 0) {
+        (void)mm_fail(err, MM_FILE, "%s: %s; without it no PIN is sent", path, strerror(errno));
+        return NULL;
+    }
+    return MM_TAKE(login);
+}
+
+static bool lock(const struct mm_login *login, const char *hsm_token, int64_t deadline_ns, struct mm_error *err)
+{
+    const struct timespec pause = {.tv_nsec = POLL_NS};
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    while (fcntl(login->fd, F_OFD_SETLK, &whole) != 0) {
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR)
+            return mm_fail(err, MM_FILE, "%s.login: %s", login->latch_path, strerror(errno));
+        if (mm_monotonic_ns() >= deadline_ns)
+            return mm_fail(err, MM_HSM_UNAVAILABLE, "HSM token %s: another process is still logging in", hsm_token);
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    }
+    return true;
+}
+
+static bool write_note(const struct mm_login *login, struct mm_error *err)
+{
+    if (pwrite(login->fd, "1", 1, 0) != 1 || fsync(login->fd) != 0)
+        return mm_fail(err, MM_FILE, "%s.login: can't be written: %s; without it no PIN is sent", login->latch_path,
+                       strerror(errno));
+    return true;
+}
+
+static bool erase_note(const struct mm_login *login)
+{
+    return ftruncate(login->fd, 0) == 0 && fsync(login->fd) == 0;
+}
+
+/* Turn the note that a dead process left into a latch. */
+static bool latch_unfinished(const struct mm_login *login, struct mm_error *err)
+{
+    char byte;
+    ssize_t n = pread(login->fd, &byte, 1, 0);
+    if (n == 0)
+        return true;
+    return mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK),
+                        "a login was cut off before its outcome was known", err) &&
+           (erase_note(login) || mm_fail(err, MM_FILE, "%s.login: %s", login->latch_path, strerror(errno)));
+}
+
+struct mm_login *mm_login_begin(const char *latch_path, const char *hsm_token, enum mm_login_mode mode,
+                                int64_t deadline_ns, struct mm_error *err)
+{
+    mm_cleanup(login_free) struct mm_login *login = open_note(latch_path, err);
+    if (!login || !lock(login, hsm_token, deadline_ns, err))
+        return NULL;
+    if (mode == MM_LOGIN_GUARDED && (!latch_unfinished(login, err) || !mm_latch_check(latch_path, hsm_token, err)))
+        return NULL;
+    return write_note(login, err) ? MM_TAKE(login) : NULL;
+}
+
+void mm_login_end(struct mm_login *login, const char *refusal)
+{
+    if (!login)
+        return;
+    /* If the latch can't be set the note stays, and becomes one. */
+    if (!refusal || mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK), refusal, NULL))
+        (void)erase_note(login);
+    login_free(login);
+}
+
+bool mm_login_forget(const char *latch_path, struct mm_error *err)
+{
+    mm_cleanup(login_free) struct mm_login *login = open_note(latch_path, err);
+    return login && (erase_note(login) || mm_fail(err, MM_FILE, "%s.login: %s", latch_path, strerror(errno)));
+}

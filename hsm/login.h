@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The right to send a PIN to one HSM token: one process at a time, and with a durable note that a login is under way. A
+ * process that is killed in a login leaves the note; whoever finds it sets the latch, since the PIN may have been sent and
+ * refused with nobody left to say so. Lock and note are one file beside the latch.
+ */
+#ifndef MM_HSM_LOGIN_H
+#define MM_HSM_LOGIN_H
+
+#include "hsm/latch.h"
+
+struct mm_login; /* opaque */
+
+enum mm_login_mode {
+    MM_LOGIN_GUARDED, /* not while the latch is set, nor after a login that was cut off */
+    MM_LOGIN_VOUCHED, /* an operator vouches for the PIN: whatever went before */
+};
+
+/*
+ * Wait until no other process is logging in, look at the latch at `latch_path`, and note that a login begins; from here on
+ * until mm_login_end() a death of this process counts as a refusal. MM_PIN_LATCHED; MM_HSM_UNAVAILABLE if others are still
+ * logging in at `deadline_ns` (monotonic); MM_FILE if the note can't be made: then nobody may send a PIN.
+ */
+MM_MUST_USE struct mm_login *mm_login_begin(const char *latch_path, const char *hsm_token, enum mm_login_mode mode,
+                                            int64_t deadline_ns, struct mm_error *err);
+
+/*
+ * The login is over: `refusal` is why the HSM refused the PIN, which sets the latch, or NULL for any other outcome. Frees
+ * `login`; NULL is allowed.
+ */
+void mm_login_end(struct mm_login *login, const char *refusal);
+
+/* Forget a login that was cut off, as mm_latch_clear() forgets a refusal. MM_FILE if it can't be. */
+MM_MUST_USE bool mm_login_forget(const char *latch_path, struct mm_error *err);
+
+#endif

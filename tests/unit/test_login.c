@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One login at a time, and none after one whose end nobody saw.
+ */
+#include "hsm/login.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "util/clock.h"
+
+enum { SHORT_MS = 200, LONG_MS = 5000 };
+
+struct place {
+    char folder[64];
+    char latch[96];
+};
+
+static int set_up(void **state)
+{
+    struct place *place = calloc(1, sizeof *place);
+    (void)snprintf(place->folder, sizeof place->folder, "/tmp/mm-login-XXXXXX");
+    if (!mkdtemp(place->folder))
+        return -1;
+    (void)snprintf(place->latch, sizeof place->latch, "%s/primary.pin-refused", place->folder);
+    *state = place;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *place = *state;
+    char command[96];
+    (void)snprintf(command, sizeof command, "rm -rf %s", place->folder);
+    int status = system(command); /* NOLINT(cert-env33-c): a folder this test made */
+    free(place);
+    return status;
+}
+
+static struct mm_login *begin(const struct place *place, enum mm_login_mode mode, int64_t within_ms,
+                              struct mm_error *err)
+{
+    return mm_login_begin(place->latch, "primary", mode, mm_deadline_after_ms(within_ms), err);
+}
+
+static bool is_latched(const struct place *place)
+{
+    return !mm_latch_check(place->latch, "primary", NULL);
+}
+
+static void a_login_that_ends_well_leaves_nothing_behind(void **state)
+{
+    const struct place *place = *state;
+    for (int i = 0; i < 3; i++) {
+        struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+        assert_non_null(login);
+        mm_login_end(login, NULL);
+    }
+    assert_false(is_latched(place));
+}
+
+static void a_refusal_sets_the_latch_and_bars_the_next(void **state)
+{
+    const struct place *place = *state;
+    mm_login_end(begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL), "wrong");
+    assert_true(is_latched(place));
+    struct mm_error err = {0};
+    assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
+    assert_int_equal(err.code, MM_PIN_LATCHED);
+}
+
+/* A child that begins a login and is then killed, or ends it and exits. */
+static void die_in_a_login(const struct place *place)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)!begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+        (void)raise(SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void a_process_killed_in_a_login_counts_as_a_refusal(void **state)
+{
+    const struct place *place = *state;
+    die_in_a_login(place);
+    struct mm_error err = {0};
+    assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
+    assert_int_equal(err.code, MM_PIN_LATCHED);
+    assert_non_null(strstr(err.message, "cut off"));
+    assert_true(is_latched(place));
+}
+
+static void an_operator_who_vouches_for_the_pin_may_try(void **state)
+{
+    const struct place *place = *state;
+    die_in_a_login(place);
+    struct mm_login *login = begin(place, MM_LOGIN_VOUCHED, SHORT_MS, NULL);
+    assert_non_null(login);
+    mm_login_end(login, NULL);
+    login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    assert_non_null(login);
+    mm_login_end(login, NULL);
+}
+
+static void a_login_that_was_cut_off_can_be_forgotten(void **state)
+{
+    const struct place *place = *state;
+    die_in_a_login(place);
+    assert_true(mm_login_forget(place->latch, NULL));
+    struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    assert_non_null(login);
+    mm_login_end(login, NULL);
+}
+
+static void two_never_log_in_at_once(void **state)
+{
+    const struct place *place = *state;
+    struct mm_login *first = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    assert_non_null(first);
+    struct mm_error err = {0};
+    assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
+    assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+    assert_false(is_latched(place)); /* the one under way isn't taken for one that was cut off */
+    mm_login_end(first, NULL);
+}
+
+/* Ten start at once with a PIN that is refused: one sends it. */
+static void of_many_with_a_wrong_pin_one_sends_it(void **state)
+{
+    const struct place *place = *state;
+    for (int i = 0; i < 10; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct mm_login *login = begin(place, MM_LOGIN_GUARDED, LONG_MS, NULL);
+            (void)usleep(20000);
+            mm_login_end(login, "wrong");
+            _exit(login ? 1 : 0);
+        }
+    }
+    int n_sent = 0;
+    for (int i = 0; i < 10; i++) {
+        int status;
+        assert_true(waitpid(-1, &status, 0) > 0);
+        n_sent += WEXITSTATUS(status);
+    }
+    assert_int_equal(n_sent, 1);
+}
+
+static void without_a_place_for_the_note_no_pin_is_sent(void **state)
+{
+    (void)state;
+    struct mm_error err = {0};
+    assert_null(mm_login_begin("/nonexistent/primary.pin-refused", "primary", MM_LOGIN_VOUCHED,
+                               mm_deadline_after_ms(SHORT_MS), &err));
+    assert_int_equal(err.code, MM_FILE);
+}
+
+#define LOGIN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LOGIN_TEST(a_login_that_ends_well_leaves_nothing_behind),
+        LOGIN_TEST(a_refusal_sets_the_latch_and_bars_the_next),
+        LOGIN_TEST(a_process_killed_in_a_login_counts_as_a_refusal),
+        LOGIN_TEST(an_operator_who_vouches_for_the_pin_may_try),
+        LOGIN_TEST(a_login_that_was_cut_off_can_be_forgotten),
+        LOGIN_TEST(two_never_log_in_at_once),
+        LOGIN_TEST(of_many_with_a_wrong_pin_one_sends_it),
+        LOGIN_TEST(without_a_place_for_the_note_no_pin_is_sent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
