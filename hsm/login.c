@@ -8,11 +8,14 @@
 
 #include "util/clock.h"
 
-enum { POLL_NS = 20000000 };
+enum {
+    POLL_NS = 20000000,
+    FORGIVEN = 1, /* cut-off logins in a row; HSMs lock after three refusals or more */
+};
 
 struct mm_login {
     char *latch_path;
-    int fd; /* of the note; holds the lock. The file has a byte while a login is under way */
+    int fd; /* of the note; holds the lock. A byte for the login under way, and for each cut off before it */
 };
 
 static char *note_path(const char *latch_path, struct mm_error *err)
@@ -71,7 +74,7 @@ static bool lock(const struct mm_login *login, const char *hsm_token, int64_t de
 
 static bool write_note(const struct mm_login *login, struct mm_error *err)
 {
-    if (pwrite(login->fd, "1", 1, 0) != 1 || fsync(login->fd) != 0)
+    if (lseek(login->fd, 0, SEEK_END) < 0 || write(login->fd, "1", 1) != 1 || fsync(login->fd) != 0)
         return mm_fail(err, MM_FILE, "%s.login: can't be written: %s; without it no PIN is sent", login->latch_path,
                        strerror(errno));
     return true;
@@ -82,15 +85,14 @@ static bool erase_note(const struct mm_login *login)
     return ftruncate(login->fd, 0) == 0 && fsync(login->fd) == 0;
 }
 
-/* Turn the note that a dead process left into a latch. */
+/* Turn what dead processes have noted into a latch, once they are too many. */
 static bool latch_unfinished(const struct mm_login *login, struct mm_error *err)
 {
-    char byte;
-    ssize_t n = pread(login->fd, &byte, 1, 0);
-    if (n == 0)
+    off_t n_unfinished = lseek(login->fd, 0, SEEK_END);
+    if (n_unfinished >= 0 && n_unfinished <= FORGIVEN)
         return true;
     return mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK),
-                        "a login was cut off before its outcome was known", err) &&
+                        "two logins in a row were cut off before their outcome was known", err) &&
            (erase_note(login) || mm_fail(err, MM_FILE, "%s.login: %s", login->latch_path, strerror(errno)));
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The right to send a PIN to one HSM token: one process at a time, and with a durable note that a login is under way. A
- * process that is killed in a login leaves the note; whoever finds it sets the latch, since the PIN may have been sent and
- * refused with nobody left to say so. Lock and note are one file beside the latch.
+ * process that is killed in a login leaves the note. One such login is forgiven, so that a worker killed at a bad moment
+ * doesn't stop the service; whoever finds a second in a row sets the latch, since the PIN may have been sent and refused with
+ * nobody left to say so. Lock and note are one file beside the latch.
  */
 #ifndef MM_HSM_LOGIN_H
 #define MM_HSM_LOGIN_H
@@ -18,7 +19,7 @@ enum mm_login_mode {
 
 /*
  * Wait until no other process is logging in, look at the latch at `latch_path`, and note that a login begins; from here on
- * until mm_login_end() a death of this process counts as a refusal. MM_PIN_LATCHED; MM_HSM_UNAVAILABLE if others are still
+ * until mm_login_end() a death of this process counts against the PIN. MM_PIN_LATCHED; MM_HSM_UNAVAILABLE if others are still
  * logging in at `deadline_ns` (monotonic); MM_FILE if the note can't be made: then nobody may send a PIN.
  */
 MM_MUST_USE struct mm_login *mm_login_begin(const char *latch_path, const char *hsm_token, enum mm_login_mode mode,

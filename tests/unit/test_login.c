@@ -91,9 +91,22 @@ static void die_in_a_login(const struct place *place)
     assert_true(WIFSIGNALED(status));
 }
 
-static void a_process_killed_in_a_login_counts_as_a_refusal(void **state)
+static void one_login_that_was_cut_off_is_forgiven(void **state)
 {
     const struct place *place = *state;
+    for (int i = 0; i < 3; i++) {
+        die_in_a_login(place);
+        struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+        assert_non_null(login);
+        mm_login_end(login, NULL);
+    }
+    assert_false(is_latched(place));
+}
+
+static void a_second_login_cut_off_in_a_row_sets_the_latch(void **state)
+{
+    const struct place *place = *state;
+    die_in_a_login(place);
     die_in_a_login(place);
     struct mm_error err = {0};
     assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
@@ -106,6 +119,7 @@ static void an_operator_who_vouches_for_the_pin_may_try(void **state)
 {
     const struct place *place = *state;
     die_in_a_login(place);
+    die_in_a_login(place);
     struct mm_login *login = begin(place, MM_LOGIN_VOUCHED, SHORT_MS, NULL);
     assert_non_null(login);
     mm_login_end(login, NULL);
@@ -117,6 +131,7 @@ static void an_operator_who_vouches_for_the_pin_may_try(void **state)
 static void a_login_that_was_cut_off_can_be_forgotten(void **state)
 {
     const struct place *place = *state;
+    die_in_a_login(place);
     die_in_a_login(place);
     assert_true(mm_login_forget(place->latch, NULL));
     struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
@@ -175,7 +190,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LOGIN_TEST(a_login_that_ends_well_leaves_nothing_behind),
         LOGIN_TEST(a_refusal_sets_the_latch_and_bars_the_next),
-        LOGIN_TEST(a_process_killed_in_a_login_counts_as_a_refusal),
+        LOGIN_TEST(one_login_that_was_cut_off_is_forgiven),
+        LOGIN_TEST(a_second_login_cut_off_in_a_row_sets_the_latch),
         LOGIN_TEST(an_operator_who_vouches_for_the_pin_may_try),
         LOGIN_TEST(a_login_that_was_cut_off_can_be_forgotten),
         LOGIN_TEST(two_never_log_in_at_once),
