@@ -41,7 +41,7 @@ static const char SCHEMA[] = "BEGIN;"
 /* The log is copied into the database every 16 MB: more often costs more than the rows themselves. */
 static const char WRITER_SETTINGS[] = "PRAGMA synchronous = FULL;"
                                       "PRAGMA wal_autocheckpoint = 4096;"
-                                      "PRAGMA journal_size_limit = 67108864;";
+                                      "PRAGMA journal_size_limit = 67108864;" /* MM_WAL_SIZE_LIMIT */;
 
 bool mm_sqlite_fail(const struct mm_store *store, int status, const char *what, struct mm_error *err)
 {

@@ -23,6 +23,9 @@ struct mm_store {
     sqlite3_stmt *statements[MM_N_SQL]; /* when writing; MM_SQL_HEAD when reading, too */
 };
 
+/* Once the log has been copied into the database, SQLite may cut it down to so many bytes. */
+enum { MM_WAL_SIZE_LIMIT = 67108864 };
+
 /* Report SQLite's failure `status` of doing `what`. Returns false. */
 bool mm_sqlite_fail(const struct mm_store *store, int status, const char *what, struct mm_error *err);
 

@@ -81,17 +81,27 @@ bool mm_store_head(struct mm_store *store, struct mm_store_head *ret_head, struc
 
 /* Appending. */
 
-static bool is_same_file(const char *path, const struct stat *opened)
+/* Whether the file is the one that was seen last, and holds no less than it did or than SQLite itself would leave. */
+static bool is_intact(const char *path, const struct stat *seen, off_t may_shrink_to)
 {
     struct stat now;
-    return stat(path, &now) == 0 && now.st_dev == opened->st_dev && now.st_ino == opened->st_ino;
+    return stat(path, &now) == 0 && now.st_dev == seen->st_dev && now.st_ino == seen->st_ino &&
+           (now.st_size >= seen->st_size || now.st_size >= may_shrink_to);
+}
+
+/* What is_intact() compares with from now on. */
+static void remember_files(struct mm_store *store)
+{
+    (void)stat(store->path, &store->db_file);
+    (void)stat(store->wal_path, &store->wal_file);
 }
 
 static bool check_before_write(struct mm_store *store, const struct mm_store_head *believed, struct mm_error *err)
 {
-    /* SQLite would go on writing into a file that nobody can find again. */
-    if (!is_same_file(store->path, &store->db_file) || !is_same_file(store->wal_path, &store->wal_file))
-        return mm_fail(err, MM_LEDGER_UNAVAILABLE, "%s: it or its log was removed or replaced", store->path);
+    /* SQLite would go on writing into a file that nobody can find again, or behind entries that are gone. */
+    if (!is_intact(store->path, &store->db_file, INT64_MAX) ||
+        !is_intact(store->wal_path, &store->wal_file, MM_WAL_SIZE_LIMIT))
+        return mm_fail(err, MM_LEDGER_UNAVAILABLE, "%s: it or its log was removed, replaced or cut", store->path);
     struct mm_store_head head;
     if (!mm_store_head(store, &head, err))
         return false;
@@ -148,7 +158,9 @@ bool mm_store_append(struct mm_store *store, const struct mm_store_head *head, c
     for (size_t i = 0; done && i < n; i++)
         done = insert(store, &rows[i], err);
     done = done && execute(store, MM_SQL_COMMIT, "commit", err);
-    if (!done)
+    if (done)
+        remember_files(store);
+    else
         roll_back(store);
     return done;
 }

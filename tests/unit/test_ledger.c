@@ -438,8 +438,34 @@ static void removed_ledger_takes_nothing_more(void **state)
     struct mm_receipt receipt;
     struct mm_error err = {0};
     assert_false(append(ledger, "two", &receipt, &err));
-    expect(&err, MM_LEDGER_UNAVAILABLE, "removed or replaced");
+    expect(&err, MM_LEDGER_UNAVAILABLE, "removed, replaced or cut");
     mm_ledger_close(ledger);
+}
+
+/* SQLite itself would go on and report commits that nobody can find again. */
+static void ledger_that_is_cut_in_place_takes_nothing_more(void **state)
+{
+    const struct place *place = *state;
+    static const char *const SUFFIXES[] = {"-wal", ""};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(SUFFIXES); i++) {
+        char base[128];
+        char path[160];
+        (void)snprintf(base, sizeof base, "%s/cut-%zu.db", place->folder, i);
+        (void)snprintf(path, sizeof path, "%s%s", base, SUFFIXES[i]);
+        assert_true(mm_ledger_create(base, NULL));
+        struct mm_ledger *ledger = mm_ledger_open(base, &MM_SYSTEM_CLOCK, 0, NULL);
+        assert_non_null(ledger);
+        append_or_fail(ledger, "one", 1);
+        append_or_fail(ledger, "two", 2);
+        assert_int_equal(truncate(path, 0), 0);
+        for (int attempt = 0; attempt < 3; attempt++) {
+            struct mm_receipt receipt;
+            struct mm_error err = {0};
+            assert_false(append(ledger, "three", &receipt, &err));
+        }
+        assert_false(mm_ledger_is_healthy(ledger));
+        mm_ledger_close(ledger);
+    }
 }
 
 /* How many entries with `fields` the queue takes while its writer still gathers. */
@@ -716,6 +742,7 @@ int main(int argc, char **argv)
         placed(closing_a_locked_ledger_ends_and_fails_what_is_queued),
         placed(store_that_can_not_grow_fails_entries_and_recovers_without_traffic),
         placed(removed_ledger_takes_nothing_more),
+        placed(ledger_that_is_cut_in_place_takes_nothing_more),
         placed(full_queue_refuses_at_once_and_calls_nobody_back),
         placed(full_queue_is_measured_in_bytes_too),
         placed(deadline_ends_the_wait_and_the_entry_may_still_get_in),

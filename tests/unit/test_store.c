@@ -528,9 +528,9 @@ static void expect_lost(struct mm_store *store, int64_t last)
     struct mm_store_head head = head_at(last);
     struct mm_error err = {0};
     assert_false(mm_store_append(store, &head, &row, 1, &err));
-    expect(&err, MM_LEDGER_UNAVAILABLE, "removed or replaced");
+    expect(&err, MM_LEDGER_UNAVAILABLE, "removed, replaced or cut");
     assert_false(mm_store_probe(store, &head, &err));
-    expect(&err, MM_LEDGER_UNAVAILABLE, "removed or replaced");
+    expect(&err, MM_LEDGER_UNAVAILABLE, "removed, replaced or cut");
 }
 
 static void store_whose_file_or_log_was_removed_takes_nothing(void **state)
