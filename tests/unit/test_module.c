@@ -179,7 +179,8 @@ static void a_pin_read_from_a_file_with_a_newline_logs_in(void **state)
     mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_secret_read(fileno(file), path, NULL);
     (void)fclose(file);
     struct mm_error err = {0};
-    mm_cleanup(mm_module_close) struct mm_module *module = mm_module_open(&softhsm->config, pin, MM_MODULE_SIGN, NULL, &err);
+    mm_cleanup(mm_module_close) struct mm_module *module =
+        mm_module_open(&softhsm->config, pin, MM_MODULE_SIGN, NULL, &err);
     assert_non_null(module);
 }
 
