@@ -39,41 +39,51 @@ static bool read_attribute(const struct mm_module *module, CK_OBJECT_HANDLE obje
     return true;
 }
 
-/* A boolean attribute; one that can't be read counts as `otherwise`, the answer that does no good to the key. */
-static bool read_flag(const struct mm_module *module, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, bool otherwise,
-                      bool *ret_flag, struct mm_error *err)
+/* A boolean attribute, and what it counts as without an answer. */
+struct flag {
+    CK_ATTRIBUTE_TYPE type;
+    bool if_unknown;    /* the module knows no such attribute */
+    bool if_unreadable; /* it doesn't tell: the answer that does no good to the key */
+    bool *value;
+};
+
+static bool read_flag(const struct mm_module *module, CK_OBJECT_HANDLE object, const struct flag *flag,
+                      struct mm_error *err)
 {
-    CK_BBOOL flag = CK_FALSE;
-    size_t length = 0;
-    if (!read_attribute(module, object, type, &flag, sizeof flag, &length, err))
-        return false;
-    *ret_flag = length == sizeof flag ? flag != CK_FALSE : otherwise;
+    CK_BBOOL answer = CK_FALSE;
+    CK_ATTRIBUTE attribute = {.type = flag->type, .pValue = &answer, .ulValueLen = sizeof answer};
+    CK_RV rv = mm_module_functions(module)->C_GetAttributeValue(mm_module_session(module), object, &attribute, 1);
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID)
+        *flag->value = flag->if_unknown;
+    else if (rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL ||
+             (rv == CKR_OK && attribute.ulValueLen != sizeof answer))
+        *flag->value = flag->if_unreadable;
+    else if (rv == CKR_OK)
+        *flag->value = answer != CK_FALSE;
+    else
+        return mm_ckr_fail(err, rv, "reading a key's attributes (C_GetAttributeValue)");
     return true;
 }
 
 static bool read_flags(const struct mm_module *module, CK_OBJECT_HANDLE object, struct mm_hsm_key_info *info,
                        struct mm_error *err)
 {
-    /* Uses that a module doesn't know at all (CKR_ATTRIBUTE_TYPE_INVALID) can't be made of the key. */
-    const struct {
-        CK_ATTRIBUTE_TYPE type;
-        bool otherwise;
-        bool *flag;
-    } flags[] = {
-        {CKA_PRIVATE, false, &info->is_private},
-        {CKA_SENSITIVE, false, &info->is_sensitive},
-        {CKA_ALWAYS_SENSITIVE, false, &info->is_always_sensitive},
-        {CKA_EXTRACTABLE, true, &info->is_extractable},
-        {CKA_NEVER_EXTRACTABLE, false, &info->is_never_extractable},
-        {CKA_LOCAL, false, &info->is_local},
-        {CKA_SIGN, false, &info->can_sign},
-        {CKA_SIGN_RECOVER, false, &info->can_sign_recover},
-        {CKA_DECRYPT, false, &info->can_decrypt},
-        {CKA_UNWRAP, false, &info->can_unwrap},
-        {CKA_DERIVE, false, &info->can_derive},
+    const struct flag flags[] = {
+        {CKA_PRIVATE, false, false, &info->is_private},
+        {CKA_SENSITIVE, false, false, &info->is_sensitive},
+        {CKA_ALWAYS_SENSITIVE, false, false, &info->is_always_sensitive},
+        {CKA_EXTRACTABLE, true, true, &info->is_extractable},
+        {CKA_NEVER_EXTRACTABLE, false, false, &info->is_never_extractable},
+        {CKA_LOCAL, false, false, &info->is_local},
+        {CKA_SIGN, false, false, &info->can_sign},
+        /* A use that a module doesn't know at all can't be made of the key. */
+        {CKA_SIGN_RECOVER, false, true, &info->can_sign_recover},
+        {CKA_DECRYPT, false, true, &info->can_decrypt},
+        {CKA_UNWRAP, false, true, &info->can_unwrap},
+        {CKA_DERIVE, false, true, &info->can_derive},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(flags); i++) {
-        if (!read_flag(module, object, flags[i].type, flags[i].otherwise, flags[i].flag, err))
+        if (!read_flag(module, object, &flags[i], err))
             return false;
     }
     return true;
