@@ -36,20 +36,27 @@ static struct parts_of_token choose(const struct mm_principal *principal, const 
     return chosen;
 }
 
-static bool action_is_allowed(const struct mm_strings *actions, const char *scope)
+/* Whether `length` bytes of `word` are one of `words`. */
+static bool has_word(const struct mm_strings *words, const char *word, size_t length)
 {
-    size_t length = strcspn(scope, ":");
-    for (size_t i = 0; i < actions->n; i++)
-        if (strlen(actions->items[i]) == length && memcmp(actions->items[i], scope, length) == 0)
+    for (size_t i = 0; i < words->n; i++)
+        if (strlen(words->items[i]) == length && memcmp(words->items[i], word, length) == 0)
             return true;
     return false;
+}
+
+static bool scope_is_allowed(const struct mm_envelope *envelope, const char *scope)
+{
+    const char *colon = strchr(scope, ':');
+    return colon && has_word(&envelope->actions, scope, (size_t)(colon - scope)) &&
+           has_word(&envelope->kinds, colon + 1, strlen(colon + 1));
 }
 
 /* The load has checked all this already; a token is where a mistake would cost most, so it is checked again. */
 static bool stays_inside(const struct mm_envelope *envelope, const struct parts_of_token *token, struct mm_error *err)
 {
     for (size_t i = 0; i < token->n_scopes; i++)
-        if (!action_is_allowed(&envelope->actions, token->scopes[i]))
+        if (!scope_is_allowed(envelope, token->scopes[i]))
             return mm_fail(err, MM_INTERNAL, "scope %s is outside the tenant's envelope", token->scopes[i]);
     for (size_t i = 0; i < token->n_resources; i++)
         if (!mm_pattern_is_covered(&envelope->resources, token->resources[i]))

@@ -39,6 +39,8 @@ static char LORE[] = "lore.example";
 static char OTHER[] = "other.example";
 static char PATTERN[] = "urc-*";
 static char READ[] = "read";
+static char REPO[] = "repo";
+static char BLOB[] = "blob";
 static char READ_REPO[] = "read:repo";
 static char READ_BLOB[] = "read:blob";
 
@@ -47,6 +49,7 @@ static char *TWO_AUDIENCES[] = {LORE, OTHER};
 static char *RESOURCES[] = {RESOURCE_ID, SECOND};
 static char *PATTERNS[] = {PATTERN};
 static char *ACTIONS[] = {READ};
+static char *KINDS[] = {REPO, BLOB};
 static char *SCOPES[] = {READ_REPO, READ_BLOB};
 static char ACCOUNT_ID[] = "ci";
 static char IDENTITY[] = "acme/ci";
@@ -89,6 +92,7 @@ static void make_world(struct world *world)
         .audiences = {TWO_AUDIENCES, 2},
         .resources = {PATTERNS, 1},
         .actions = {ACTIONS, 1},
+        .kinds = {KINDS, 2},
     };
     world->parts = (struct mm_issuer_parts){
         .issuer_url = "https://mint.example",
@@ -197,6 +201,7 @@ static void decision_outside_the_envelope_makes_no_claims(void **state)
     (void)state;
     static const char *const WRITE[] = {"write:repo"};
     static const char *const PREFIX_OF_AN_ACTION[] = {"rea:repo"};
+    static const char *const UNKNOWN_KIND[] = {"read:secret"};
     static char *foreign[] = {FOREIGN};
     struct world world;
     make_world(&world);
@@ -204,6 +209,9 @@ static void decision_outside_the_envelope_makes_no_claims(void **state)
     assert_refused(&world, MM_INTERNAL);
     make_world(&world);
     world.request.scopes = PREFIX_OF_AN_ACTION;
+    assert_refused(&world, MM_INTERNAL);
+    make_world(&world);
+    world.request.scopes = UNKNOWN_KIND;
     assert_refused(&world, MM_INTERNAL);
     make_world(&world);
     world.grant.resources = (struct mm_strings){foreign, 1};

@@ -17,6 +17,7 @@ static char LORE[] = "lore.example";
 static char PATTERN[] = "urc-*";
 static char RESOURCE[] = "urc-1";
 static char READ[] = "read";
+static char REPO[] = "repo";
 static char READ_REPO[] = "read:repo";
 static char ACCOUNT_ID[] = "ci";
 static char IDENTITY[] = "acme/ci";
@@ -27,6 +28,7 @@ static char *AUDIENCES[] = {LORE};
 static char *PATTERNS[] = {PATTERN};
 static char *RESOURCES[] = {RESOURCE};
 static char *ACTIONS[] = {READ};
+static char *KINDS[] = {REPO};
 static char *SCOPES[] = {READ_REPO};
 static const char *const WANTED[] = {"read:repo"};
 static const char *const UNGRANTED[] = {"write:repo"};
@@ -57,7 +59,8 @@ static void describe_policy(struct world *world)
                                        .n_accounts = 1,
                                        .envelope = {.audiences = {AUDIENCES, 1},
                                                     .resources = {PATTERNS, 1},
-                                                    .actions = {ACTIONS, 1}}};
+                                                    .actions = {ACTIONS, 1},
+                                                    .kinds = {KINDS, 1}}};
     world->principal = (struct mm_principal){.tenant = &world->tenant,
                                              .account = &world->account,
                                              .not_after = INT64_MAX,
