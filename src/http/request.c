@@ -94,7 +94,7 @@ static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *r
     *reply = (struct mm_reply){0};
     int64_t patience = request->config->limits.request_timeout;
     mm_watch_set(&request->connection->watch, mm_deadline_after_ms(patience * 1000)); /* to write it */
-    if (atomic_load(&request->service->is_draining))
+    if (request->is_chunked || atomic_load(&request->service->is_draining))
         afterwards = MM_REPLY_CLOSE;
     return mm_reply_send(&taken, request->mhd, request->id, afterwards);
 }
@@ -161,6 +161,7 @@ static enum MHD_Result take_head(struct mm_request *request, const char *target,
     int64_t patience = request->config->limits.request_timeout;
     mm_watch_set(&request->connection->watch, request->started_ns + patience * 1000000000);
     request->state = MM_REQUEST_BODY;
+    request->is_chunked = head.n_transfer_encoding > 0;
     route(request, method, target, &head);
     /* A client that waits for 100 Continue, or announces more than is worth reading, is refused before it sends. */
     if (request->refusal.status != 0 && (head.expects_continue || head.content_length > DISCARD_MAX))

@@ -26,6 +26,7 @@ struct mm_request {
     const struct mm_route *route;
     struct mm_buffer body;
     size_t n_discarded;
+    bool is_chunked;         /* the library reads chunks leniently: nothing may follow them on the connection */
     struct mm_reply refusal; /* decided before the body was read; sent after it */
     struct mm_pending *pending;
     enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;
