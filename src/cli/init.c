@@ -32,8 +32,6 @@ const char MM_INIT_HELP[] =
     "Exit status: 0 done, 4 HSM token, module or key, 5 PIN refused or latched, 6 the store exists or can't be made,\n"
     "3 configuration, 2 the command line.\n";
 
-enum { APPEND_TIMEOUT_MS = 10000 };
-
 enum { KID = MM_OPTION_FIRST };
 
 static const struct option OPTIONS[] = {
@@ -60,36 +58,18 @@ static json_t *current_user(void)
     return json_sprintf("%s (uid %u)", found ? found->pw_name : "?", (unsigned)geteuid());
 }
 
-static bool append(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, struct mm_error *err)
-{
-    struct mm_receipt receipt;
-    if (!fields)
-        return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    return mm_ledger_append(ledger, type, fields, mm_deadline_after_ms(APPEND_TIMEOUT_MS), &receipt, err);
-}
-
-static bool write_entries(const struct mm_config *config, const struct mm_key *key, struct mm_error *err)
+static bool write_ledger(const struct mm_config *config, const struct mm_key *key, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *created =
         json_pack("{s:s, s:s, s:o}", "issuer", config->issuer, "version", MM_VERSION, "by", current_user());
     mm_cleanup(json_decref) json_t *activated = mm_key_entry(key, err);
-    mm_cleanup(mm_ledger_close) struct mm_ledger *ledger = mm_ledger_open(config->store_file, &MM_SYSTEM_CLOCK, 0, err);
-    return ledger && append(ledger, MM_ENTRY_LEDGER_CREATED, created, err) &&
-           append(ledger, MM_ENTRY_KEY_ACTIVATED, activated, err);
-}
-
-/* A ledger without a key would stop the next try; it holds nothing that was ever relied on. */
-static void remove_store(const char *file)
-{
-    static const char *const SUFFIXES[] = {"", "-wal", "-shm", "-journal"};
-    for (size_t i = 0; i < MM_ARRAY_SIZE(SUFFIXES); i++) {
-        mm_cleanup(free) char *path = NULL;
-        if (asprintf(&path, "%s%s", file, SUFFIXES[i]) < 0) {
-            path = NULL;
-            continue;
-        }
-        (void)unlink(path);
-    }
+    if (!created || !activated)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    const struct mm_entry entries[] = {
+        {MM_ENTRY_LEDGER_CREATED, created},
+        {MM_ENTRY_KEY_ACTIVATED, activated},
+    };
+    return mm_ledger_create(config->store_file, &MM_SYSTEM_CLOCK, entries, MM_ARRAY_SIZE(entries), err);
 }
 
 static bool make_ledger(const struct mm_config *config, const struct mm_hsm_token_config *token,
@@ -106,12 +86,7 @@ static bool make_ledger(const struct mm_config *config, const struct mm_hsm_toke
         .hsm_id = chosen->id,
         .hsm_label = chosen->label,
     };
-    if (!mm_ledger_create(config->store_file, err))
-        return false;
-    if (write_entries(config, &key, err))
-        return true;
-    remove_store(config->store_file);
-    return false;
+    return write_ledger(config, &key, err);
 }
 
 static bool print_result(const struct mm_cli *cli, const struct mm_config *config,

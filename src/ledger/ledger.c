@@ -82,6 +82,16 @@ static void entry_free(struct entry *entry)
 }
 MM_DEFINE_CLEANUP(struct entry, entry_free);
 
+static void group_free(struct entry *group)
+{
+    while (group) {
+        struct entry *next = group->next;
+        entry_free(group);
+        group = next;
+    }
+}
+MM_DEFINE_CLEANUP(struct entry, group_free);
+
 static json_t *compose(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
 {
     if (!mm_entry_type_name(type) || !json_is_object(fields) || json_object_get(fields, "type") ||
@@ -139,6 +149,25 @@ static struct entry *entry_new(enum mm_entry_type type, int64_t time, const json
         !copy_index(fields, "jti", &entry->jti, err))
         return NULL;
     return MM_TAKE(entry);
+}
+
+/* Chain a group of entries to `head`, which moves, into `rows`, which borrow from them; returns how many. */
+static size_t chain_group(struct mm_store_head *head, const struct entry *group, struct mm_store_row *rows)
+{
+    size_t n = 0;
+    for (const struct entry *entry = group; entry; entry = entry->next) {
+        struct mm_bytes bytes = {entry->bytes, entry->length};
+        *head = mm_chain_next(head, bytes);
+        struct mm_store_row *row = &rows[n++];
+        *row = (struct mm_store_row){.sequence = head->sequence,
+                                     .bytes = bytes,
+                                     .type = entry->type,
+                                     .time = entry->time,
+                                     .account = entry->account,
+                                     .jti = entry->jti};
+        memcpy(row->hash, head->hash, sizeof row->hash);
+    }
+    return n;
 }
 
 /* The queue. */
@@ -222,27 +251,6 @@ static struct entry *take_queue(struct mm_ledger *ledger)
     return group;
 }
 
-/* Chain a group into ledger->rows; returns how many, and the head they lead to. */
-static size_t chain_group(struct mm_ledger *ledger, const struct entry *group, struct mm_store_head *ret_head)
-{
-    struct mm_store_head head = ledger->head;
-    size_t n = 0;
-    for (const struct entry *entry = group; entry; entry = entry->next) {
-        struct mm_bytes bytes = {entry->bytes, entry->length};
-        head = mm_chain_next(&head, bytes);
-        struct mm_store_row *row = &ledger->rows[n++];
-        *row = (struct mm_store_row){.sequence = head.sequence,
-                                     .bytes = bytes,
-                                     .type = entry->type,
-                                     .time = entry->time,
-                                     .account = entry->account,
-                                     .jti = entry->jti};
-        memcpy(row->hash, head.hash, sizeof row->hash);
-    }
-    *ret_head = head;
-    return n;
-}
-
 static void set_healthy(struct mm_ledger *ledger, bool healthy)
 {
     (void)pthread_mutex_lock(&ledger->lock);
@@ -271,9 +279,9 @@ static void answer_group(struct entry *group, const struct mm_store_row *rows, c
 static bool commit_queue(struct mm_ledger *ledger)
 {
     struct entry *group = take_queue(ledger);
-    struct mm_store_head head;
+    struct mm_store_head head = ledger->head;
     struct mm_error why = {0};
-    size_t n = chain_group(ledger, group, &head);
+    size_t n = chain_group(&head, group, ledger->rows);
     bool done = mm_store_append(ledger->store, &ledger->head, ledger->rows, n, &why);
     if (done)
         ledger->head = head;
@@ -302,9 +310,22 @@ static void *write_entries(void *context)
 
 /* Opening and closing. */
 
-bool mm_ledger_create(const char *file, struct mm_error *err)
+bool mm_ledger_create(const char *file, const struct mm_clock *clock, const struct mm_entry *entries, size_t n,
+                      struct mm_error *err)
 {
-    return mm_store_create(file, err);
+    mm_cleanup(group_free) struct entry *group = NULL;
+    mm_cleanup(free) struct mm_store_row *rows = calloc(n + 1, sizeof *rows);
+    if (!rows)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    struct entry **last = &group;
+    for (size_t i = 0; i < n; i++) {
+        *last = entry_new(entries[i].type, mm_clock_now(clock), entries[i].fields, err);
+        if (!*last)
+            return false;
+        last = &(*last)->next;
+    }
+    struct mm_store_head head = {0};
+    return mm_store_create(file, rows, chain_group(&head, group, rows), err);
 }
 
 struct tail {

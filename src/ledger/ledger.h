@@ -41,11 +41,18 @@ struct mm_receipt {
     uint8_t hash[MM_SHA256_LENGTH];
 };
 
+/* An entry to be: see mm_ledger_submit(). */
+struct mm_entry {
+    enum mm_entry_type type;
+    const json_t *fields;
+};
+
 /*
- * Make an empty ledger at `file` (mode 0600), complete or not at all. MM_STORE_EXISTS if something is there already, or the
- * log of a ledger that was. Only `mintmark init` calls it.
+ * Make a ledger of the `n` first entries (may be none) at `file` (mode 0600), complete or not at all. MM_STORE_EXISTS if
+ * something is there already, or the log of a ledger that was. Only `mintmark init` calls it.
  */
-MM_MUST_USE bool mm_ledger_create(const char *file, struct mm_error *err);
+MM_MUST_USE bool mm_ledger_create(const char *file, const struct mm_clock *clock, const struct mm_entry *entries,
+                                  size_t n, struct mm_error *err);
 
 /*
  * Open an existing ledger for writing and start its writer thread. MM_STORE_MISSING if there is none; MM_LEDGER_UNAVAILABLE

@@ -21,6 +21,8 @@ enum {
 /* Files that SQLite keeps beside a database. */
 static const char *const COMPANIONS[] = {"-wal", "-shm", "-journal"};
 
+static const char LOCK_SUFFIX[] = ".lock";
+
 static const char SCHEMA[] = "BEGIN;"
                              "CREATE TABLE entries ("
                              " sequence INTEGER PRIMARY KEY,"
@@ -95,14 +97,19 @@ static char *join(const char *path, const char *suffix, struct mm_error *err)
 
 /* Creating. */
 
+static void remove_with(const char *path, const char *suffix)
+{
+    mm_cleanup(free) char *joined = join(path, suffix, NULL);
+    if (joined)
+        (void)unlink(joined);
+}
+
 static void remove_with_companions(const char *path)
 {
     (void)unlink(path);
-    for (size_t i = 0; i < MM_ARRAY_SIZE(COMPANIONS); i++) {
-        mm_cleanup(free) char *companion = join(path, COMPANIONS[i], NULL);
-        if (companion)
-            (void)unlink(companion);
-    }
+    remove_with(path, LOCK_SUFFIX);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(COMPANIONS); i++)
+        remove_with(path, COMPANIONS[i]);
 }
 
 static bool refuse_existing(const char *path, struct mm_error *err)
@@ -142,6 +149,13 @@ static bool fill_new(const char *path, struct mm_error *err)
     return run(store, SCHEMA, "create the store", err);
 }
 
+static bool append_first(const char *path, const struct mm_store_row *rows, size_t n, struct mm_error *err)
+{
+    const struct mm_store_head none = {0};
+    mm_cleanup(mm_store_close) struct mm_store *store = mm_store_open(path, MM_STORE_WRITE, err);
+    return store && mm_store_append(store, &none, rows, n, err);
+}
+
 static bool sync_folder(const char *file, struct mm_error *err)
 {
     mm_cleanup(free) char *folder = join(file, "", err);
@@ -168,7 +182,7 @@ static bool publish(const char *made, const char *file, struct mm_error *err)
     return true;
 }
 
-bool mm_store_create(const char *file, struct mm_error *err)
+bool mm_store_create(const char *file, const struct mm_store_row *rows, size_t n, struct mm_error *err)
 {
     if (!refuse_remains(file, err))
         return false;
@@ -179,7 +193,7 @@ bool mm_store_create(const char *file, struct mm_error *err)
     if (fd < 0)
         return mm_fail(err, MM_LEDGER_UNAVAILABLE, "%s: can't be created: %s", file, strerror(errno));
     (void)close(fd);
-    bool done = fill_new(made, err) && publish(made, file, err);
+    bool done = fill_new(made, err) && append_first(made, rows, n, err) && publish(made, file, err);
     remove_with_companions(made);
     return done;
 }
@@ -205,7 +219,7 @@ static bool find_file(struct mm_store *store, const char *file, struct mm_error 
  */
 static bool take_lock(struct mm_store *store, struct mm_error *err)
 {
-    mm_cleanup(free) char *path = join(store->path, ".lock", err);
+    mm_cleanup(free) char *path = join(store->path, LOCK_SUFFIX, err);
     if (!path)
         return false;
     store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -32,10 +32,11 @@ struct mm_store_head {
 };
 
 /*
- * Make an empty store at `file`, mode 0600, in a folder that exists. It appears complete or not at all. MM_STORE_EXISTS if
- * anything is there, or the write-ahead log of a store that once was (SQLite would replay it into the new one).
+ * Make a store of the `n` first rows (may be none) at `file`, mode 0600, in a folder that exists. It appears complete or not
+ * at all. MM_STORE_EXISTS if anything is there, or the write-ahead log of a store that once was (SQLite would replay it into
+ * the new one).
  */
-MM_MUST_USE bool mm_store_create(const char *file, struct mm_error *err);
+MM_MUST_USE bool mm_store_create(const char *file, const struct mm_store_row *rows, size_t n, struct mm_error *err);
 
 enum mm_store_mode {
     MM_STORE_READ,  /* beside a live writer, on a copy, or on read-only media */

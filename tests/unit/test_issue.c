@@ -78,7 +78,7 @@ static int set_up(void **state)
     world->fixture = fixture;
     (void)snprintf(world->ledger_file, sizeof world->ledger_file, "%s/ledger.db", world->fixture->folder);
     struct mm_error err = {0};
-    if (!mm_ledger_create(world->ledger_file, &err) ||
+    if (!mm_ledger_create(world->ledger_file, &MM_SYSTEM_CLOCK, NULL, 0, &err) ||
         !(world->ledger = mm_ledger_open(world->ledger_file, &MM_SYSTEM_CLOCK, 0, &err)))
         return -1;
     describe_policy(world);

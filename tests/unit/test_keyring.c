@@ -59,7 +59,7 @@ static void activate(const char *file, json_t *fields)
 static void make(const char *file)
 {
     struct mm_error err = {0};
-    if (!mm_ledger_create(file, &err))
+    if (!mm_ledger_create(file, &MM_SYSTEM_CLOCK, NULL, 0, &err))
         fail_msg("%s", err.message);
     record(file, MM_ENTRY_LEDGER_CREATED, json_object());
 }

@@ -42,7 +42,7 @@ static struct mm_ledger *reopen(const char *file, unsigned gather_us)
 static struct mm_ledger *make(const struct place *place)
 {
     struct mm_error err = {0};
-    if (!mm_ledger_create(place->file, &err))
+    if (!mm_ledger_create(place->file, &CLOCK, NULL, 0, &err))
         fail_msg("%s", err.message);
     return reopen(place->file, 0);
 }
@@ -113,6 +113,35 @@ static struct found look_up(const char *file, const char *jti)
     if (!reader || !mm_ledger_list(reader, &(struct mm_ledger_filter){.jti = jti}, keep, &found, &err))
         fail_msg("%s", err.message);
     return found;
+}
+
+static void ledger_appears_with_its_first_entries_and_goes_on_from_them(void **state)
+{
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    mm_cleanup(json_decref) json_t *first = fields_of("first");
+    mm_cleanup(json_decref) json_t *second = fields_of("second");
+    const struct mm_entry entries[] = {{MM_ENTRY_LEDGER_CREATED, first}, {MM_ENTRY_KEY_ACTIVATED, second}};
+    if (!mm_ledger_create(place->file, &CLOCK, entries, 2, &err))
+        fail_msg("%s", err.message);
+    expect_verified(place->file, 2);
+    assert_int_equal(look_up(place->file, "second").record.sequence, 2);
+    struct mm_ledger *ledger = reopen(place->file, 0);
+    append_or_fail(ledger, "third", 3);
+    mm_ledger_close(ledger);
+    expect_verified(place->file, 3);
+}
+
+static void ledger_whose_first_entry_is_refused_is_not_made(void **state)
+{
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    mm_cleanup(json_decref) json_t *good = fields_of("first");
+    mm_cleanup(json_decref) json_t *bad = json_pack("{ss}", "type", "of its own");
+    const struct mm_entry entries[] = {{MM_ENTRY_LEDGER_CREATED, good}, {MM_ENTRY_KEY_ACTIVATED, bad}};
+    assert_false(mm_ledger_create(place->file, &CLOCK, entries, 2, &err));
+    expect(&err, MM_INTERNAL, "an entry needs");
+    assert_int_equal(access(place->file, F_OK), -1);
 }
 
 static void entry_is_stored_as_exact_bytes_under_its_receipt(void **state)
@@ -452,7 +481,7 @@ static void ledger_that_is_cut_in_place_takes_nothing_more(void **state)
         char path[160];
         (void)snprintf(base, sizeof base, "%s/cut-%zu.db", place->folder, i);
         (void)snprintf(path, sizeof path, "%s%s", base, SUFFIXES[i]);
-        assert_true(mm_ledger_create(base, NULL));
+        assert_true(mm_ledger_create(base, &CLOCK, NULL, 0, NULL));
         struct mm_ledger *ledger = mm_ledger_open(base, &MM_SYSTEM_CLOCK, 0, NULL);
         assert_non_null(ledger);
         append_or_fail(ledger, "one", 1);
@@ -724,6 +753,8 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "write-until-killed") == 0)
         return write_until_killed(argv[2], (int)strtol(argv[3], NULL, 10));
     const struct CMUnitTest tests[] = {
+        placed(ledger_appears_with_its_first_entries_and_goes_on_from_them),
+        placed(ledger_whose_first_entry_is_refused_is_not_made),
         placed(entry_is_stored_as_exact_bytes_under_its_receipt),
         cmocka_unit_test(every_type_has_a_name_of_its_own),
         placed(fields_borrowed_stay_as_they_were),

@@ -34,7 +34,7 @@ static struct mm_ledger *open_writer(const struct place *place)
     struct mm_error err = {0};
     now_seconds = 1000;
     struct mm_ledger *ledger =
-        mm_ledger_create(place->file, &err) ? mm_ledger_open(place->file, &CLOCK, 0, &err) : NULL;
+        mm_ledger_create(place->file, &CLOCK, NULL, 0, &err) ? mm_ledger_open(place->file, &CLOCK, 0, &err) : NULL;
     if (!ledger)
         fail_msg("%s", err.message);
     return ledger;

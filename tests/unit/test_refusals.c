@@ -36,7 +36,8 @@ static int set_up(void **state)
     (void)snprintf(world->file, sizeof world->file, "%s/ledger.db", world->folder);
     now = 1700000000;
     struct mm_error err = {0};
-    if (!mm_ledger_create(world->file, &err) || !(world->ledger = mm_ledger_open(world->file, &CLOCK, 0, &err)) ||
+    if (!mm_ledger_create(world->file, &CLOCK, NULL, 0, &err) ||
+        !(world->ledger = mm_ledger_open(world->file, &CLOCK, 0, &err)) ||
         !(world->refusals = mm_refusals_new(world->ledger, &CLOCK, &err)))
         return -1;
     *state = world;

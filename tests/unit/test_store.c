@@ -22,7 +22,7 @@ static void expect(struct mm_error *err, enum mm_code code, const char *words)
 static void create(const char *file)
 {
     struct mm_error err = {0};
-    if (!mm_store_create(file, &err))
+    if (!mm_store_create(file, NULL, 0, &err))
         fail_msg("%s", err.message);
 }
 
@@ -157,7 +157,7 @@ static void existing_file_is_never_replaced(void **state)
     const struct place *place = *state;
     struct mm_error err = {0};
     create(place->file);
-    assert_false(mm_store_create(place->file, &err));
+    assert_false(mm_store_create(place->file, NULL, 0, &err));
     expect(&err, MM_STORE_EXISTS, "exists already");
     mm_store_close(open_store(place->file, MM_STORE_READ));
 }
@@ -167,7 +167,7 @@ static void dangling_link_in_a_stores_place_is_refused(void **state)
     const struct place *place = *state;
     struct mm_error err = {0};
     assert_int_equal(symlink("nowhere", place->file), 0);
-    assert_false(mm_store_create(place->file, &err));
+    assert_false(mm_store_create(place->file, NULL, 0, &err));
     expect(&err, MM_STORE_EXISTS, "exists already");
     assert_int_equal(n_files(place->folder), 1);
 }
@@ -179,7 +179,7 @@ static void log_of_a_lost_store_is_not_replayed_into_a_new_one(void **state)
     for (size_t i = 0; i < MM_ARRAY_SIZE(remains); i++) {
         struct mm_error err = {0};
         write_file(place->file, remains[i], "x");
-        assert_false(mm_store_create(place->file, &err));
+        assert_false(mm_store_create(place->file, NULL, 0, &err));
         expect(&err, MM_STORE_EXISTS, remains[i]);
         char path[160];
         (void)snprintf(path, sizeof path, "%s%s", place->file, remains[i]);
@@ -194,7 +194,7 @@ static void missing_folder_is_named(void **state)
     char file[128];
     (void)snprintf(file, sizeof file, "%s/none/mint.db", place->folder);
     struct mm_error err = {0};
-    assert_false(mm_store_create(file, &err));
+    assert_false(mm_store_create(file, NULL, 0, &err));
     expect(&err, MM_LEDGER_UNAVAILABLE, file);
     assert_int_equal(n_files(place->folder), 0);
 }
@@ -216,12 +216,18 @@ static void failed_creation_leaves_nothing_behind(void **state)
     for (size_t i = 0; i < MM_ARRAY_SIZE(limits); i++) {
         struct mm_error err = {0};
         limit_files(limits[i]);
-        bool done = mm_store_create(place->file, &err);
+        bool done = mm_store_create(place->file, NULL, 0, &err);
         limit_files(RLIM_INFINITY);
         assert_false(done);
         assert_non_null(strstr(err.message, place->file));
         assert_int_equal(n_files(place->folder), 0);
     }
+    static const char LONG[MM_STORE_BYTES_MAX + 1];
+    const struct mm_store_row too_large = {.sequence = 1, .bytes = {LONG, sizeof LONG}, .type = "t"};
+    struct mm_error err = {0};
+    assert_false(mm_store_create(place->file, &too_large, 1, &err));
+    expect(&err, MM_INTERNAL, "larger than");
+    assert_int_equal(n_files(place->folder), 0);
     create(place->file);
 }
 
