@@ -52,7 +52,8 @@ static struct mm_config *load_config(const char *file, struct mm_error *err)
     struct mm_config *config = mm_config_load(file, &problems);
     log_problems(&problems);
     if (!config)
-        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: problems: %zu, each logged above", file, problems.n_errors);
+        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problem%s, logged above", file, problems.n_errors,
+                      problems.n_errors == 1 ? "" : "s");
     return config;
 }
 
@@ -226,11 +227,13 @@ static bool write_pid_file(struct service *service, struct mm_error *err)
 static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service->config_file, err);
-    if (!service->config || !check_inherited(service->config, err) || !load_keyring(service, err))
+    if (!service->config || !check_inherited(service->config, err))
         return false;
     service->drain_timeout = service->config->limits.drain_timeout;
+    /* The writer first: nobody else writes between the look at the chain and what is built on it. */
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
-    return service->ledger && start_pool(service, err) && record_policy(service->ledger, service->config, err) &&
+    return service->ledger && load_keyring(service, err) && start_pool(service, err) &&
+           record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, err) && start_issuer(service, err) &&
            write_pid_file(service, err) && start_server(service, err);
 }
