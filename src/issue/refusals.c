@@ -63,11 +63,12 @@ static void record_first(struct mm_ledger *ledger, const struct mm_principal *pr
     mm_cleanup(json_decref) json_t *scopes = json_array();
     for (size_t i = 0; i < request->n_scopes && i < MM_SCOPES_MAX; i++)
         (void)json_array_append_new(scopes, json_string(request->scopes[i]));
+    mm_cleanup(json_decref) json_t *ttl = request->ttl > 0 ? json_integer(request->ttl) : NULL;
     mm_cleanup(json_decref) json_t *fields =
-        json_pack("{ss ss ss sO ss* ss* sI ss ss}", "tenant", principal->tenant->id, "account",
+        json_pack("{ss ss ss sO ss* ss* sO* ss ss}", "tenant", principal->tenant->id, "account",
                   principal->account->identity, "code", mm_code_name(why->code), "scopes", scopes, "resource_id",
-                  request->resource_id, "audience", request->audience, "ttl_seconds", (json_int_t)request->ttl,
-                  "certificate_sha256", principal->fingerprint, "request_id", request_id);
+                  request->resource_id, "audience", request->audience, "ttl_seconds", ttl, "certificate_sha256",
+                  principal->fingerprint, "request_id", request_id);
     record(ledger, fields);
 }
 
