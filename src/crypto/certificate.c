@@ -19,6 +19,7 @@ struct name_list {
 
 struct mm_certificate {
     STACK_OF(X509) * chain;
+    struct mm_path path; /* mm_trust_verify()'s */
     struct name_list uris;
     struct name_list dns;
     char subject[SUBJECT_MAX + 1];
@@ -149,15 +150,6 @@ static bool read_subject(struct mm_certificate *certificate, const X509 *leaf, s
     return true;
 }
 
-bool mm_x509_not_after(const X509 *x509, int64_t *ret_unix_seconds)
-{
-    struct tm parts;
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(x509), &parts) != 1)
-        return false;
-    *ret_unix_seconds = (int64_t)timegm(&parts);
-    return true;
-}
-
 struct mm_certificate *mm_certificate_parse(const struct mm_bytes *chain, size_t n, struct mm_error *err)
 {
     mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = calloc(1, sizeof *certificate);
@@ -193,6 +185,11 @@ void mm_certificate_free(struct mm_certificate *certificate)
 STACK_OF(X509) * mm_certificate_chain(const struct mm_certificate *certificate)
 {
     return certificate->chain;
+}
+
+struct mm_path *mm_certificate_path(struct mm_certificate *certificate)
+{
+    return &certificate->path;
 }
 
 size_t mm_certificate_n_uris(const struct mm_certificate *certificate)

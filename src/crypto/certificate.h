@@ -14,7 +14,8 @@ enum {
     MM_CERTIFICATE_NAMES_MAX = 32, /* SAN entries of one kind; a certificate with more is refused */
 };
 
-struct mm_certificate; /* a leaf with the intermediates its client sent; immutable */
+/* A leaf with the intermediates its client sent. What was parsed never changes; used by one thread at a time. */
+struct mm_certificate;
 
 /*
  * Parse a client's chain, leaf first, DER. MM_CERTIFICATE_INVALID if it can't be parsed or breaks a bound. Nothing is verified
@@ -51,8 +52,11 @@ MM_DEFINE_CLEANUP(struct mm_trust, mm_trust_free);
  * MM_ACCESS_DENIED if the chain doesn't lead there at all; MM_CERTIFICATE_INVALID, saying why, only for a chain whose
  * signatures do lead there: strangers learn nothing. The message that comes with MM_ACCESS_DENIED names the cause for the
  * log: it must not reach the caller. `ret_not_after` (Unix seconds) is the earliest notAfter of the chain below the anchor.
+ *
+ * The certificate remembers the last trust that it verified with, and between which times each certificate of that path is
+ * valid: nothing else can change the answer, so within them it isn't worked out again.
  */
-MM_MUST_USE bool mm_trust_verify(const struct mm_trust *trust, const struct mm_certificate *certificate, int64_t now,
+MM_MUST_USE bool mm_trust_verify(const struct mm_trust *trust, struct mm_certificate *certificate, int64_t now,
                                  int64_t *ret_not_after, struct mm_error *err);
 
 #endif

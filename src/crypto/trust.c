@@ -18,6 +18,7 @@ enum {
 /* A store of its own: no default paths or system CAs ever go into it. */
 struct mm_trust {
     X509_STORE *store;
+    uint8_t digest[MM_SHA256_LENGTH]; /* of the PEM text: the same CAs after a reload are the same trust */
 };
 
 MM_DEFINE_CLEANUP(X509, X509_free);
@@ -105,6 +106,7 @@ struct mm_trust *mm_trust_parse(const void *pem, size_t length, struct mm_error 
         (void)out_of_memory(err);
         return NULL;
     }
+    mm_sha256(pem, length, trust->digest);
     size_t n = 0;
     for (bool more = true; more; n += more) {
         if (n > TRUST_CAS_MAX) {
@@ -229,23 +231,40 @@ static bool refuse(const struct mm_trust *trust, const struct mm_certificate *ce
     return invalid(err, validity_reason(error));
 }
 
-static bool earliest_not_after(STACK_OF(X509) * path, int64_t *ret_not_after)
+static bool unix_seconds(const ASN1_TIME *time, int64_t *ret_seconds)
 {
-    int n_below_anchor = sk_X509_num(path) > 1 ? sk_X509_num(path) - 1 : 1;
-    int64_t earliest = INT64_MAX;
-    for (int i = 0; i < n_below_anchor; i++) {
-        int64_t not_after;
-        if (!mm_x509_not_after(sk_X509_value(path, i), &not_after))
-            return false;
-        if (not_after < earliest)
-            earliest = not_after;
-    }
-    *ret_not_after = earliest;
+    struct tm parts;
+    if (ASN1_TIME_to_tm(time, &parts) != 1)
+        return false;
+    *ret_seconds = (int64_t)timegm(&parts);
     return true;
 }
 
-bool mm_trust_verify(const struct mm_trust *trust, const struct mm_certificate *certificate, int64_t now,
-                     int64_t *ret_not_after, struct mm_error *err)
+/* Between which times a path that verified does so, and how long what is below its anchor lasts. */
+static bool measure_path(STACK_OF(X509) * chain, struct mm_path *ret_path)
+{
+    struct mm_path path = {.valid_from = INT64_MIN, .valid_until = INT64_MAX, .not_after = INT64_MAX};
+    int n = sk_X509_num(chain);
+    int n_below_anchor = n > 1 ? n - 1 : 1;
+    for (int i = 0; i < n; i++) {
+        int64_t not_before;
+        int64_t not_after;
+        if (!unix_seconds(X509_get0_notBefore(sk_X509_value(chain, i)), &not_before) ||
+            !unix_seconds(X509_get0_notAfter(sk_X509_value(chain, i)), &not_after))
+            return false;
+        if (not_before > path.valid_from)
+            path.valid_from = not_before;
+        if (not_after < path.valid_until)
+            path.valid_until = not_after;
+        if (i < n_below_anchor && not_after < path.not_after)
+            path.not_after = not_after;
+    }
+    *ret_path = path;
+    return true;
+}
+
+static bool verify_path(const struct mm_trust *trust, const struct mm_certificate *certificate, int64_t now,
+                        struct mm_path *ret_path, struct mm_error *err)
 {
     mm_cleanup(X509_STORE_CTX_free) X509_STORE_CTX *context =
         start_verification(trust, certificate, now, VALIDITY_CHECKED);
@@ -253,8 +272,23 @@ bool mm_trust_verify(const struct mm_trust *trust, const struct mm_certificate *
         return out_of_memory(err);
     if (X509_verify_cert(context) != 1)
         return refuse(trust, certificate, X509_STORE_CTX_get_error(context), err);
-    STACK_OF(X509) *path = X509_STORE_CTX_get0_chain(context);
-    if (!check_issuers(path, err) || !check_leaf(sk_X509_value(path, 0), err))
+    STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(context);
+    if (!check_issuers(chain, err) || !check_leaf(sk_X509_value(chain, 0), err))
         return false;
-    return earliest_not_after(path, ret_not_after) || invalid(err, "an end of validity that isn't a time");
+    if (!measure_path(chain, ret_path))
+        return invalid(err, "a validity that isn't a time");
+    memcpy(ret_path->trust, trust->digest, sizeof trust->digest);
+    return true;
+}
+
+bool mm_trust_verify(const struct mm_trust *trust, struct mm_certificate *certificate, int64_t now,
+                     int64_t *ret_not_after, struct mm_error *err)
+{
+    struct mm_path *path = mm_certificate_path(certificate);
+    bool is_known = memcmp(path->trust, trust->digest, sizeof trust->digest) == 0 && now >= path->valid_from &&
+                    now < path->valid_until;
+    if (!is_known && !verify_path(trust, certificate, now, path, err))
+        return false;
+    *ret_not_after = path->not_after;
+    return true;
 }

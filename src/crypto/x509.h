@@ -12,7 +12,15 @@
 /* The certificates in the order sent, leaf first; borrowed. Never changed after parsing. */
 STACK_OF(X509) * mm_certificate_chain(const struct mm_certificate *certificate);
 
-/* A certificate's end of validity in Unix seconds. False if it isn't a time. */
-MM_MUST_USE bool mm_x509_not_after(const X509 *x509, int64_t *ret_unix_seconds);
+/* What a verification found; a plain value, all zero while there was none. */
+struct mm_path {
+    uint8_t trust[MM_SHA256_LENGTH]; /* the trust's digest */
+    int64_t valid_from;              /* Unix seconds: the whole path, anchor included, is valid from here on … */
+    int64_t valid_until;             /* … and no longer at this second */
+    int64_t not_after;               /* the earliest below the anchor */
+};
+
+/* The path that the certificate remembers; borrowed. */
+struct mm_path *mm_certificate_path(struct mm_certificate *certificate);
 
 #endif

@@ -150,7 +150,7 @@ static void learn_peer(struct mm_connection *connection)
         connection->peer_state = connection->peer ? MM_PEER_PRESENT : MM_PEER_ANONYMOUS;
 }
 
-bool mm_connection_peer(struct mm_connection *connection, const struct mm_certificate **ret_peer, struct mm_error *err)
+bool mm_connection_peer(struct mm_connection *connection, struct mm_certificate **ret_peer, struct mm_error *err)
 {
     if (connection->peer_state == MM_PEER_UNKNOWN)
         learn_peer(connection);

@@ -41,7 +41,7 @@ void mm_connection_close(struct mm_connection *connection);
  * The client's certificate, borrowed, parsed once; NULL in `ret_peer` if it sent none. MM_CERTIFICATE_INVALID if it can't be
  * parsed.
  */
-MM_MUST_USE bool mm_connection_peer(struct mm_connection *connection, const struct mm_certificate **ret_peer,
+MM_MUST_USE bool mm_connection_peer(struct mm_connection *connection, struct mm_certificate **ret_peer,
                                     struct mm_error *err);
 
 #endif

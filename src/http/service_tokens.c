@@ -43,7 +43,7 @@ static void on_issued(void *context, const struct mm_issued *issued, const struc
 static bool authenticate(struct mm_request *request, const char *tenant_id, struct mm_principal *ret_principal,
                          struct mm_error *err)
 {
-    const struct mm_certificate *peer = NULL;
+    struct mm_certificate *peer = NULL;
     if (!mm_connection_peer(request->connection, &peer, err))
         return false;
     int64_t now = mm_clock_now(request->service->parts.clock);

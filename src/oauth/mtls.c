@@ -82,9 +82,8 @@ static const struct mm_account *find_account(const struct mm_tenant *tenant, con
     return found;
 }
 
-bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id,
-                          const struct mm_certificate *certificate, int64_t now, struct mm_principal *ret_principal,
-                          struct mm_error *err)
+bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id, struct mm_certificate *certificate,
+                          int64_t now, struct mm_principal *ret_principal, struct mm_error *err)
 {
     if (!certificate)
         return mm_fail(err, MM_CERTIFICATE_REQUIRED, "a client certificate is required");

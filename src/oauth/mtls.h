@@ -26,7 +26,7 @@ struct mm_principal {
  * what a certificate would open stays hidden.
  */
 MM_MUST_USE bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id,
-                                      const struct mm_certificate *certificate, int64_t now,
+                                      struct mm_certificate *certificate, int64_t now,
                                       struct mm_principal *ret_principal, struct mm_error *err);
 
 #endif

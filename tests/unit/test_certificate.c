@@ -123,6 +123,55 @@ static void the_chains_earliest_end_counts(void **state)
     assert_int_equal(not_after, TEST_NOW + 600);
 }
 
+static enum mm_code verify_again(const struct mm_trust *anchors, struct mm_certificate *certificate, int64_t now)
+{
+    struct mm_error err = {0};
+    int64_t not_after = -1;
+    bool verified = mm_trust_verify(anchors, certificate, now, &not_after, &err);
+    assert_int_equal(not_after, verified ? TEST_NOW + 600 : -1);
+    return err.code;
+}
+
+/* A verified path is remembered: time and trust must count as if it weren't. */
+static void certificate_that_verified_once_can_still_expire(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate =
+        make_certificate(&(struct certificate_spec){
+            .common_name = "Intermediate",
+            .issuer = root,
+            .basic_constraints = "critical,CA:TRUE",
+            .not_after = TEST_NOW + 600,
+        });
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
+    assert_int_equal(verify_again(trust, certificate, TEST_NOW), MM_OK);
+    assert_int_equal(verify_again(trust, certificate, TEST_NOW + 599), MM_OK);
+    assert_int_equal(verify_again(trust, certificate, TEST_NOW + 600), MM_CERTIFICATE_INVALID);
+    assert_int_equal(verify_again(trust, certificate, TEST_NOW - 10 * 365 * 86400), MM_CERTIFICATE_INVALID);
+    assert_int_equal(verify_again(trust, certificate, TEST_NOW), MM_OK);
+}
+
+static void certificate_that_verified_once_is_a_stranger_to_another_ca(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate =
+        make_certificate(&(struct certificate_spec){
+            .common_name = "Intermediate",
+            .issuer = root,
+            .basic_constraints = "critical,CA:TRUE",
+            .not_after = TEST_NOW + 600,
+        });
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
+    mm_cleanup(test_certificate_free) struct test_certificate *impostor = make_ca("Acme CA", NULL);
+    mm_cleanup(mm_trust_free) struct mm_trust *others = trust_in(impostor, NULL);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(verify_again(trust, certificate, TEST_NOW), MM_OK);
+        assert_int_equal(verify_again(others, certificate, TEST_NOW), MM_ACCESS_DENIED);
+    }
+}
+
 static void missing_intermediate_makes_a_stranger(void **state)
 {
     (void)state;
@@ -582,6 +631,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(client_certificate_of_the_tenants_ca_is_accepted),
         cmocka_unit_test(the_chains_earliest_end_counts),
+        cmocka_unit_test(certificate_that_verified_once_can_still_expire),
+        cmocka_unit_test(certificate_that_verified_once_is_a_stranger_to_another_ca),
         cmocka_unit_test(missing_intermediate_makes_a_stranger),
         cmocka_unit_test(intermediate_alone_may_be_the_anchor),
         cmocka_unit_test(certificate_of_another_ca_of_the_same_name_is_a_stranger),
