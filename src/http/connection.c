@@ -28,7 +28,10 @@ static void admit(struct mm_connection *connection, struct MHD_Connection *mhd)
         (void)shutdown(connection->fd, SHUT_RDWR);
 }
 
-/* A client without TCP_NODELAY sends its next bytes once these are acknowledged; the kernel alone would take 40 ms. */
+/*
+ * A client without TCP_NODELAY sends its next bytes once these are acknowledged; the kernel alone would take 40 ms. Each is a
+ * packet of its own, so only where more must come.
+ */
 static void acknowledge(int fd)
 {
     const int on = 1;
@@ -51,11 +54,14 @@ static void wait_for_handshake(const struct mm_connection *connection)
 /* GnuTLS reads through this, on the connection's thread. */
 static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
 {
-    const struct mm_connection *connection = context;
+    struct mm_connection *connection = context;
     ssize_t n = recv(connection->fd, data, length, 0);
+    if (n > 0)
+        connection->awaits_more = true;
     if (n >= 0 || errno != EAGAIN)
         return n;
-    acknowledge(connection->fd);
+    if (connection->awaits_more)
+        acknowledge(connection->fd);
     if (connection->is_in_handshake)
         wait_for_handshake(connection);
     errno = EAGAIN;

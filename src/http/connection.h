@@ -15,6 +15,7 @@ struct mm_connection {
     int fd;
     int epoll_fd; /* of the thread that serves it */
     bool is_in_handshake;
+    bool awaits_more; /* something came in since the last complete request */
     struct mm_address_key key;
     char address[MM_ADDRESS_TEXT_MAX];
     bool is_counted;

@@ -188,6 +188,7 @@ static enum MHD_Result answer(struct mm_request *request)
     if (request->refusal.status != 0)
         return send_reply(request, &request->refusal, MM_REPLY_KEEP_ALIVE);
     mm_watch_set(&request->connection->watch, 0); /* from here on the service takes its time, not the client */
+    request->connection->awaits_more = false;
     struct mm_reply reply = request->route->handle(request);
     if (reply.status != 0)
         return send_reply(request, &reply, MM_REPLY_KEEP_ALIVE);
