@@ -147,7 +147,8 @@ bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *
     struct parts_of_token token = choose(principal, request, decision->grant);
     mm_cleanup(mm_draft_clear) struct mm_draft draft = {0};
     if (!stays_inside(&principal->tenant->envelope, &token, err) ||
-        !set_times(parts, principal, decision->ttl, &draft, err) || !mm_jti_make(parts->random, draft.jti, err) ||
+        !set_times(parts, principal, decision->ttl, &draft, err) ||
+        !mm_jti_make(parts->random, mm_clock_now_ms(parts->clock), draft.jti, err) ||
         !make_claims(parts, principal, &token, &draft, err) ||
         !make_entry(parts, policy, principal, decision, request_id, &draft, err))
         return false;

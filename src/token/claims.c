@@ -6,12 +6,14 @@
 
 #include "util/base64url.h"
 
-enum { JTI_BYTES = 16 };
+enum { JTI_TIME_BYTES = 6, JTI_RANDOM_BYTES = 10 };
 
-bool mm_jti_make(const struct mm_random *random, char *out, struct mm_error *err)
+bool mm_jti_make(const struct mm_random *random, int64_t unix_ms, char *out, struct mm_error *err)
 {
-    uint8_t bytes[JTI_BYTES];
-    if (!random->fill(random->context, bytes, sizeof bytes))
+    uint8_t bytes[JTI_TIME_BYTES + JTI_RANDOM_BYTES];
+    for (int i = JTI_TIME_BYTES - 1; i >= 0; i--, unix_ms >>= 8)
+        bytes[i] = (uint8_t)unix_ms;
+    if (!random->fill(random->context, bytes + JTI_TIME_BYTES, JTI_RANDOM_BYTES))
         return mm_fail(err, MM_INTERNAL, "the machine has no entropy for a jti");
     mm_base64url_encode(bytes, sizeof bytes, out);
     return true;

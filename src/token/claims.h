@@ -9,7 +9,7 @@
 #include "crypto/digest.h"
 #include "util/json.h"
 
-enum { MM_JTI_LENGTH = 22 }; /* base64url of 128 random bits */
+enum { MM_JTI_LENGTH = 22 }; /* base64url of 16 bytes */
 
 struct mm_claims {
     const char *issuer;
@@ -29,8 +29,11 @@ struct mm_claims {
     const char *jti;
 };
 
-/* A new jti of 128 random bits; out has room for MM_JTI_LENGTH + 1. MM_INTERNAL without entropy. */
-MM_MUST_USE bool mm_jti_make(const struct mm_random *random, char *out, struct mm_error *err);
+/*
+ * A new jti: 48 bits of Unix milliseconds and 80 random bits, as in a UUIDv7 (RFC 9562 section 5.7), so that those of one time
+ * lie together in an index. `out` has room for MM_JTI_LENGTH + 1. MM_INTERNAL without entropy.
+ */
+MM_MUST_USE bool mm_jti_make(const struct mm_random *random, int64_t unix_ms, char *out, struct mm_error *err);
 
 /* The payload as a new JSON object, members in a fixed order. NULL: MM_NO_MEMORY, or MM_INTERNAL for a scope without a `:`. */
 MM_MUST_USE json_t *mm_claims_to_json(const struct mm_claims *claims, struct mm_error *err);

@@ -6,15 +6,15 @@
 
 static const int64_t DURATION_MAX = 3653LL * 86400;
 
-static int64_t system_unix_seconds(void *context)
+static int64_t system_unix_ms(void *context)
 {
     (void)context;
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-const struct mm_clock MM_SYSTEM_CLOCK = {.unix_seconds = system_unix_seconds};
+const struct mm_clock MM_SYSTEM_CLOCK = {.unix_ms = system_unix_ms};
 
 int64_t mm_monotonic_ns(void)
 {

@@ -10,16 +10,21 @@
 #include "util/base.h"
 
 struct mm_clock {
-    int64_t (*unix_seconds)(void *context);
+    int64_t (*unix_ms)(void *context);
     void *context;
 };
 
 /* The machine's clock. */
 extern const struct mm_clock MM_SYSTEM_CLOCK;
 
+static inline int64_t mm_clock_now_ms(const struct mm_clock *clock)
+{
+    return clock->unix_ms(clock->context);
+}
+
 static inline int64_t mm_clock_now(const struct mm_clock *clock)
 {
-    return clock->unix_seconds(clock->context);
+    return mm_clock_now_ms(clock) / 1000;
 }
 
 /* Monotonic nanoseconds: for deadlines and durations, never for claims. */

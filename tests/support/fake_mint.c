@@ -345,12 +345,12 @@ void fake_mint_open(struct fake_mint *mint)
 static int64_t test_now(void *context)
 {
     (void)context;
-    return TEST_NOW;
+    return TEST_NOW * 1000LL;
 }
 
 void fake_mint_start(struct fake_mint *mint)
 {
-    static const struct mm_clock CLOCK = {.unix_seconds = test_now};
+    static const struct mm_clock CLOCK = {.unix_ms = test_now};
     struct mm_server_parts parts = {.clock = &CLOCK, .random = &MM_SYSTEM_RANDOM};
     struct mm_error err = {0};
     struct mm_config *config = fake_config_new(mint, "server", mint->ca);

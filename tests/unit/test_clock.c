@@ -123,7 +123,7 @@ static void monotonic_time_goes_forward(void **state)
     assert_in_range(spec.tv_nsec, 0, 999999999);
 }
 
-static int64_t fixed_seconds(void *context)
+static int64_t fixed_ms(void *context)
 {
     return *(int64_t *)context;
 }
@@ -131,10 +131,11 @@ static int64_t fixed_seconds(void *context)
 static void clock_can_be_set(void **state)
 {
     (void)state;
-    int64_t now = 42;
-    const struct mm_clock clock = {fixed_seconds, &now};
+    int64_t now_ms = 42999;
+    const struct mm_clock clock = {fixed_ms, &now_ms};
     assert_int_equal(mm_clock_now(&clock), 42);
-    now = 43;
+    assert_int_equal(mm_clock_now_ms(&clock), 42999);
+    now_ms = 43000;
     assert_int_equal(mm_clock_now(&clock), 43);
     assert_true(mm_clock_now(&MM_SYSTEM_CLOCK) > 1700000000);
 }

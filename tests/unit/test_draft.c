@@ -15,7 +15,7 @@ static const int64_t NOW = 1700000000;
 static int64_t fixed_now(void *context)
 {
     (void)context;
-    return NOW;
+    return NOW * 1000LL;
 }
 
 static bool fixed_random(void *context, void *out, size_t length)
@@ -77,7 +77,7 @@ struct world {
 static void make_world(struct world *world)
 {
     *world = (struct world){
-        .clock = {.unix_seconds = fixed_now},
+        .clock = {.unix_ms = fixed_now},
         .random = {.fill = fixed_random},
         .key = {.kid = "the-kid", .algorithm = MM_ES256},
         .policy = {.digest = "policy-digest"},

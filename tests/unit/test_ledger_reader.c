@@ -4,13 +4,13 @@
 
 #include "tests/unit/ledger_support.h"
 
-static int64_t fixed_seconds(void *context)
+static int64_t fixed_ms(void *context)
 {
-    return *(int64_t *)context;
+    return *(int64_t *)context * 1000;
 }
 
 static int64_t now_seconds;
-static const struct mm_clock CLOCK = {.unix_seconds = fixed_seconds, .context = &now_seconds};
+static const struct mm_clock CLOCK = {.unix_ms = fixed_ms, .context = &now_seconds};
 
 static void expect(struct mm_error *err, enum mm_code code, const char *words)
 {

@@ -15,10 +15,10 @@ static int64_t now;
 static int64_t test_now(void *context)
 {
     (void)context;
-    return now;
+    return now * 1000;
 }
 
-static const struct mm_clock CLOCK = {.unix_seconds = test_now};
+static const struct mm_clock CLOCK = {.unix_ms = test_now};
 
 struct world {
     char folder[64];
