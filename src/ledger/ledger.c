@@ -92,31 +92,27 @@ static void group_free(struct entry *group)
 }
 MM_DEFINE_CLEANUP(struct entry, group_free);
 
-static json_t *compose(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
+/*
+ * `{"type":‹type›,"time":‹time›` and the members of `fields`. What can't be read back would break the ledger for ever;
+ * mm_json_compact() doesn't write it.
+ */
+static char *compose(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
 {
     if (!mm_entry_type_name(type) || !json_is_object(fields) || json_object_get(fields, "type") ||
         json_object_get(fields, "time")) {
         (void)mm_fail(err, MM_INTERNAL, "an entry needs a known type, and fields other than `type` and `time`");
         return NULL;
     }
-    mm_cleanup(json_decref) json_t *whole =
-        json_pack("{ss sI}", "type", mm_entry_type_name(type), "time", (json_int_t)time);
-    /* json_object_update() changes only reference counts in what it copies from. */
-    if (!whole || json_object_update(whole, (json_t *)(uintptr_t)fields) != 0) {
+    mm_cleanup(free) char *members = mm_json_compact(fields, err);
+    char *bytes = NULL;
+    if (!members)
+        return NULL;
+    if (asprintf(&bytes, "{\"type\":\"%s\",\"time\":%lld%s%s", mm_entry_type_name(type), (long long)time,
+                 json_object_size(fields) > 0 ? "," : "", members + 1) < 0) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    return MM_TAKE(whole);
-}
-
-/* An entry that can't be read back would break the ledger for ever; the caller's fields may hold what JSON can't carry. */
-static bool check_readable(const struct entry *entry, struct mm_error *err)
-{
-    if (entry->length > MM_ENTRY_BYTES_MAX)
-        return mm_fail(err, MM_INTERNAL, "an entry of %zu bytes, more than %d", entry->length, MM_ENTRY_BYTES_MAX);
-    struct mm_error why = {0};
-    mm_cleanup(json_decref) json_t *parsed = mm_json_parse(entry->bytes, entry->length, &why);
-    return parsed || mm_fail(err, MM_INTERNAL, "an entry that can't be read back: %s", why.message);
+    return bytes;
 }
 
 /* Copy a member that is indexed, if it is there. */
@@ -131,9 +127,6 @@ static bool copy_index(const json_t *fields, const char *name, char **ret_copy, 
 
 static struct entry *entry_new(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *whole = compose(type, time, fields, err);
-    if (!whole)
-        return NULL;
     mm_cleanup(entry_free) struct entry *entry = calloc(1, sizeof *entry);
     if (!entry) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
@@ -141,12 +134,15 @@ static struct entry *entry_new(enum mm_entry_type type, int64_t time, const json
     }
     entry->type = mm_entry_type_name(type);
     entry->time = time;
-    entry->bytes = mm_json_compact(whole, err);
+    entry->bytes = compose(type, time, fields, err);
     if (!entry->bytes)
         return NULL;
     entry->length = strlen(entry->bytes);
-    if (!check_readable(entry, err) || !copy_index(fields, "account", &entry->account, err) ||
-        !copy_index(fields, "jti", &entry->jti, err))
+    if (entry->length > MM_ENTRY_BYTES_MAX) {
+        (void)mm_fail(err, MM_INTERNAL, "an entry of %zu bytes, more than %d", entry->length, MM_ENTRY_BYTES_MAX);
+        return NULL;
+    }
+    if (!copy_index(fields, "account", &entry->account, err) || !copy_index(fields, "jti", &entry->jti, err))
         return NULL;
     return MM_TAKE(entry);
 }

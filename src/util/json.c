@@ -28,6 +28,15 @@ static bool depth_is_bounded(const char *text, size_t length)
     return true;
 }
 
+/* Whether a string of some JSON text has an escaped NUL in it, the one character that jansson writes but won't read. */
+static bool has_escaped_nul(const char *text)
+{
+    for (const char *escape = text; (escape = strchr(escape, '\\')); escape += 2)
+        if (strncmp(escape, "\\u0000", 6) == 0)
+            return true;
+    return false;
+}
+
 json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
 {
     if (!depth_is_bounded(data, length)) {
@@ -48,10 +57,16 @@ json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
 
 char *mm_json_compact(const json_t *value, struct mm_error *err)
 {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (!text)
+    mm_cleanup(free) char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text) {
         (void)mm_fail(err, MM_NO_MEMORY, "JSON can't be serialised");
-    return text;
+        return NULL;
+    }
+    if (has_escaped_nul(text) || !depth_is_bounded(text, strlen(text))) {
+        (void)mm_fail(err, MM_INTERNAL, "JSON that can't be read back: a NUL in it, or nested too deep");
+        return NULL;
+    }
+    return MM_TAKE(text);
 }
 
 const char *mm_json_string(const json_t *object, const char *name)

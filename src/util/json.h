@@ -18,7 +18,10 @@ MM_DEFINE_CLEANUP(json_t, json_decref);
  */
 MM_MUST_USE json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err);
 
-/* Compact serialisation, members in insertion order; the caller frees it. NULL (MM_NO_MEMORY) on failure. */
+/*
+ * Compact serialisation, members in insertion order; the caller frees it. NULL: MM_NO_MEMORY, or MM_INTERNAL for a value that
+ * mm_json_parse() wouldn't take back.
+ */
 MM_MUST_USE char *mm_json_compact(const json_t *value, struct mm_error *err);
 
 /* The string member `name` of `object`, borrowed; NULL if absent or not a string. */

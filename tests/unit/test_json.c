@@ -111,6 +111,19 @@ static void brackets_in_strings_are_no_nesting(void **state)
     assert_refused("[\"\\\\\",[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
 }
 
+static void what_could_not_be_read_back_is_not_written(void **state)
+{
+    (void)state;
+    struct mm_error err = {0};
+    mm_cleanup(json_decref) json_t *nul = json_pack("{so}", "a", json_stringn("\\\0", 2));
+    assert_null(mm_json_compact(nul, &err));
+    assert_int_equal(err.code, MM_INTERNAL);
+    mm_cleanup(json_decref) json_t *escaped = json_pack("{ss}", "a", "\\\\u0000 \\u0000");
+    mm_cleanup(free) char *text = mm_json_compact(escaped, NULL);
+    mm_cleanup(json_decref) json_t *again = parse(text);
+    assert_true(json_equal(escaped, again));
+}
+
 static void compact_text_keeps_the_members_order(void **state)
 {
     (void)state;
@@ -139,10 +152,15 @@ static void members_of_another_type_are_not_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_single_value_is_accepted),          cmocka_unit_test(broken_json_is_refused),
-        cmocka_unit_test(duplicate_members_are_refused),         cmocka_unit_test(nul_and_invalid_utf_8_are_refused),
-        cmocka_unit_test(integers_beyond_64_bits_are_refused),   cmocka_unit_test(nesting_past_32_levels_is_refused),
-        cmocka_unit_test(brackets_in_strings_are_no_nesting),    cmocka_unit_test(compact_text_keeps_the_members_order),
+        cmocka_unit_test(any_single_value_is_accepted),
+        cmocka_unit_test(broken_json_is_refused),
+        cmocka_unit_test(duplicate_members_are_refused),
+        cmocka_unit_test(nul_and_invalid_utf_8_are_refused),
+        cmocka_unit_test(integers_beyond_64_bits_are_refused),
+        cmocka_unit_test(nesting_past_32_levels_is_refused),
+        cmocka_unit_test(brackets_in_strings_are_no_nesting),
+        cmocka_unit_test(what_could_not_be_read_back_is_not_written),
+        cmocka_unit_test(compact_text_keeps_the_members_order),
         cmocka_unit_test(members_of_another_type_are_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
