@@ -56,12 +56,16 @@ void mm_reply_clear(struct mm_reply *reply)
     *reply = (struct mm_reply){0};
 }
 
+struct mm_reply mm_reply_text(unsigned status, char *json)
+{
+    if (!json)
+        return (struct mm_reply){.status = MHD_HTTP_INTERNAL_SERVER_ERROR};
+    return (struct mm_reply){.status = status, .content_type = JSON_TYPE, .owned_body = json};
+}
+
 struct mm_reply mm_reply_json(unsigned status, const json_t *body)
 {
-    char *text = body ? mm_json_compact(body, NULL) : NULL;
-    if (!text)
-        return (struct mm_reply){.status = MHD_HTTP_INTERNAL_SERVER_ERROR};
-    return (struct mm_reply){.status = status, .content_type = JSON_TYPE, .owned_body = text};
+    return mm_reply_text(status, body ? mm_json_compact(body, NULL) : NULL);
 }
 
 /* `reason`, cut at a character's start so that one problem can't fill the reply. */

@@ -39,6 +39,9 @@ static inline void mm_reply_clear_cleanup(struct mm_reply *reply)
 /* A JSON reply that is never cached. Out of memory it is a bare 500. */
 struct mm_reply mm_reply_json(unsigned status, const json_t *body);
 
+/* The same of JSON text, which is taken over; NULL stands for no memory. */
+struct mm_reply mm_reply_text(unsigned status, char *json);
+
 /*
  * The problem document for `err` and this request. Only for MM_INVALID_REQUEST and MM_INVALID_JSON is the message itself told;
  * it is about what the caller sent. `problems` (NULL: none) become its `errors`, at most MM_REPLY_PROBLEMS_MAX of them.
