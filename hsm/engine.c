@@ -23,6 +23,7 @@ enum {
 struct mm_engine {
     ENGINE *engine;
     EVP_PKEY *key;
+    EVP_MD_CTX *signature; /* ready to be copied for each */
     enum mm_algorithm algorithm;
 };
 
@@ -122,6 +123,18 @@ static bool load_key(struct mm_engine *engine, const struct mm_module *module, c
     return engine->key || engine_fail(err, "OpenSSL's pkcs11 engine can't load the key");
 }
 
+static bool prepare(struct mm_engine *engine, struct mm_error *err)
+{
+    EVP_PKEY_CTX *parameters = NULL; /* owned by the signature */
+    const EVP_MD *md = engine->algorithm == MM_ES384 ? EVP_sha384() : EVP_sha256();
+    engine->signature = EVP_MD_CTX_new();
+    if (engine->signature && EVP_DigestSignInit(engine->signature, &parameters, md, NULL, engine->key) == 1 &&
+        (engine->algorithm != MM_PS256 || (EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
+                                           EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1)))
+        return true;
+    return engine_fail(err, "OpenSSL's pkcs11 engine can't sign with the key");
+}
+
 struct mm_engine *mm_engine_open(const char *library, const struct mm_module *module, const struct mm_hsm_key *key,
                                  enum mm_algorithm algorithm, const struct mm_secret *pin, struct mm_error *err)
 {
@@ -137,7 +150,7 @@ struct mm_engine *mm_engine_open(const char *library, const struct mm_module *mo
     }
     engine->algorithm = algorithm;
     ERR_clear_error();
-    if (!load_engine(engine, library, pin, err) || !load_key(engine, module, key, err))
+    if (!load_engine(engine, library, pin, err) || !load_key(engine, module, key, err) || !prepare(engine, err))
         return NULL;
     return MM_TAKE(engine);
 }
@@ -146,22 +159,13 @@ void mm_engine_close(struct mm_engine *engine)
 {
     if (!engine)
         return;
+    EVP_MD_CTX_free(engine->signature);
     EVP_PKEY_free(engine->key);
     if (engine->engine) {
         ENGINE_finish(engine->engine);
         ENGINE_free(engine->engine);
     }
     free(engine);
-}
-
-static bool set_up(EVP_MD_CTX *context, const struct mm_engine *engine)
-{
-    EVP_PKEY_CTX *parameters = NULL; /* owned by `context` */
-    const EVP_MD *md = engine->algorithm == MM_ES384 ? EVP_sha384() : EVP_sha256();
-    if (EVP_DigestSignInit(context, &parameters, md, NULL, engine->key) != 1)
-        return false;
-    return engine->algorithm != MM_PS256 || (EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
-                                             EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) == 1);
 }
 
 /* OpenSSL gives a DER SEQUENCE of two INTEGERs; JWS wants both padded to the curve's length. */
@@ -181,7 +185,8 @@ bool mm_engine_sign(const struct mm_engine *engine, struct mm_bytes data, uint8_
     uint8_t out[MM_SIGNATURE_MAX];
     size_t length = sizeof out;
     mm_cleanup(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (!context || !set_up(context, engine) || EVP_DigestSign(context, out, &length, data.data, data.length) != 1)
+    if (!context || EVP_MD_CTX_copy_ex(context, engine->signature) != 1 ||
+        EVP_DigestSign(context, out, &length, data.data, data.length) != 1)
         return engine_fail(err, "signing through the pkcs11 engine failed");
     if (engine->algorithm == MM_RS256 || engine->algorithm == MM_PS256) {
         memcpy(signature, out, length);

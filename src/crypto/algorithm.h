@@ -9,6 +9,8 @@
 
 enum mm_algorithm { MM_ES256, MM_ES384, MM_RS256, MM_PS256, MM_EDDSA };
 
+enum { MM_N_ALGORITHMS = MM_EDDSA + 1 };
+
 enum mm_key_type { MM_KEY_P256, MM_KEY_P384, MM_KEY_RSA, MM_KEY_ED25519 };
 
 enum {
