@@ -246,7 +246,7 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     (void)pthread_cond_init(&pool->started, NULL);
     TAILQ_INIT(&pool->failed);
     pool->settings = settings;
-    pool->spec = (struct mm_pool_worker_spec){
+    pool->spec = (struct mm_worker_spec){
         .program = options->worker_program,
         .config_file = options->config->file,
         .hsm_token = settings->name,

@@ -142,7 +142,7 @@ static void bury_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
 static bool launch(struct mm_pool *pool, struct mm_pool_worker *worker, struct mm_error *err)
 {
     if (!mm_latch_check(pool->latch_path, pool->spec.hsm_token, err) ||
-        !mm_pool_worker_spawn(&pool->spec, &worker->pid, &worker->fd, err))
+        !mm_worker_spawn(&pool->spec, &worker->pid, &worker->fd, err))
         return false;
     int failed = pthread_create(&worker->reader, NULL, mm_pool_reader, worker);
     if (failed == 0)

@@ -12,19 +12,12 @@
 #include <sys/types.h>
 
 #include "hsm/pool_queue.h"
+#include "hsm/spawn.h"
 
 enum {
     MM_POOL_SLOTS_MAX = 16,       /* in flight in one worker */
     MM_POOL_END_MS = 2000,        /* for a worker to exit by itself once it is told to */
     MM_POOL_END_START_MS = 10000, /* the same while it may be logging in: killing that can destroy an HSM token */
-};
-
-/* How worker processes are started; immutable. */
-struct mm_pool_worker_spec {
-    const char *program;
-    const char *config_file;
-    const char *hsm_token;
-    int pin_fd; /* stays open in the worker; -1: none */
 };
 
 enum mm_pool_worker_state {
@@ -60,13 +53,6 @@ struct mm_pool_worker {
     size_t n_in_flight;  /* slots taken */
     struct mm_pool_slot slots[MM_POOL_SLOTS_MAX];
 };
-
-/*
- * Start a process with its end of a new socketpair as MM_WORKER_FD, a clean environment, default signals, and no other
- * descriptor than standard output and error and the PIN's. MM_HSM_UNAVAILABLE if that can't be done.
- */
-MM_MUST_USE bool mm_pool_worker_spawn(const struct mm_pool_worker_spec *spec, pid_t *ret_pid, int *ret_fd,
-                                      struct mm_error *err);
 
 enum mm_pool_sent { MM_POOL_SENT, MM_POOL_FULL, MM_POOL_GONE };
 
