@@ -246,12 +246,8 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     (void)pthread_cond_init(&pool->started, NULL);
     TAILQ_INIT(&pool->failed);
     pool->settings = settings;
-    pool->spec = (struct mm_worker_spec){
-        .program = options->worker_program,
-        .config_file = options->config->file,
-        .hsm_token = settings->name,
-        .pin_fd = settings->pin_source == MM_PIN_FD ? settings->pin_fd : -1,
-    };
+    pool->launcher = options->launcher;
+    pool->spec = (size_t)(settings - options->config->hsm_tokens);
     pool->key = options->key;
     pool->bound = options->queue;
     pool->observer = options->observer;
@@ -295,7 +291,7 @@ static bool wait_for_first(struct mm_pool *pool, struct mm_error *err)
         return true;
     return why.code != MM_OK ? mm_fail(err, why.code, "%s", why.message)
                              : mm_fail(err, MM_HSM_UNAVAILABLE, "HSM token %s: no worker became ready within %lld s",
-                                       pool->spec.hsm_token, (long long)pool->settings->start_timeout);
+                                       pool->settings->name, (long long)pool->settings->start_timeout);
 }
 
 struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_error *err)
@@ -303,11 +299,6 @@ struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_e
     const struct mm_hsm_token_config *settings = mm_config_hsm_token(options->config, options->key.hsm_token, err);
     if (!settings)
         return NULL;
-    if (settings->pin_source == MM_PIN_FD && settings->pin_fd <= MM_WORKER_FD) {
-        (void)mm_fail(err, MM_CONFIG_INVALID, "HSM token %s: pin_fd can't be %d: descriptors 0 to %d have other uses",
-                      settings->name, settings->pin_fd, MM_WORKER_FD);
-        return NULL;
-    }
     mm_cleanup(pool_free) struct mm_pool *pool = pool_new(options, settings, err);
     if (!pool || !mm_latch_check(pool->latch_path, settings->name, err))
         return NULL;

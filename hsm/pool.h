@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "crypto/pubkey.h"
 #include "hsm/latch.h"
+#include "hsm/launcher.h"
 #include "hsm/protocol.h"
 
 struct mm_pool; /* opaque */
@@ -29,7 +30,7 @@ typedef void (*mm_pool_observer)(void *context, enum mm_pool_event event, const 
 /* Everything is borrowed for the pool's life. */
 struct mm_pool_options {
     const struct mm_config *config; /* holds the HSM token's settings; outlives the pool */
-    const char *worker_program;     /* path of mintmark-hsm */
+    struct mm_launcher *launcher;   /* starts the workers of config->hsm_tokens[i] as its spec i */
     struct mm_pool_key key;
     size_t queue;              /* requests waiting or in flight at most */
     mm_pool_observer observer; /* may be NULL */

@@ -14,7 +14,8 @@ enum mm_pool_start_result { MM_POOL_START_PENDING, MM_POOL_START_READY, MM_POOL_
 struct mm_pool {
     /* immutable after mm_pool_start() */
     const struct mm_hsm_token_config *settings;
-    struct mm_worker_spec spec;
+    struct mm_launcher *launcher;
+    size_t spec; /* the launcher's number for this HSM token */
     struct mm_pool_key key;
     size_t bound; /* for n_requests */
     mm_pool_observer observer;

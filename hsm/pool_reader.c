@@ -140,7 +140,7 @@ static void kill_worker(struct reader *reader, const struct mm_error *why)
 {
     (void)pthread_mutex_lock(&reader->pool->lock);
     (void)mm_fail(&reader->worker->why, why->code, "%s", why->message);
-    mm_pool_worker_kill(reader->worker);
+    mm_pool_worker_kill(reader->pool->launcher, reader->worker);
     (void)pthread_mutex_unlock(&reader->pool->lock);
 }
 
@@ -195,7 +195,7 @@ static void leave(struct reader *reader, const struct mm_error *why)
     if (why->code != MM_OK)
         (void)mm_fail(&worker->why, why->code, "%s", why->message);
     if (why->code != MM_OK && worker->history != MM_POOL_NEVER_READY)
-        mm_pool_worker_kill(worker);
+        mm_pool_worker_kill(pool->launcher, worker);
     else
         mm_pool_worker_end(worker);
     worker->n_signed = reader->n_verified;

@@ -5,9 +5,10 @@
  * logs in while the latch is set.
  */
 #include <assert.h>
-#include <signal.h>
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "hsm/pool_internal.h"
@@ -27,7 +28,7 @@ static void notify_locked(struct mm_pool *pool, enum mm_pool_event event, const 
     if (!pool->observer)
         return;
     (void)pthread_mutex_unlock(&pool->lock);
-    pool->observer(pool->observer_context, event, pool->spec.hsm_token, detail);
+    pool->observer(pool->observer_context, event, pool->settings->name, detail);
     (void)pthread_mutex_lock(&pool->lock);
 }
 
@@ -70,7 +71,7 @@ static void look_at_latch_locked(struct mm_pool *pool)
     }
     (void)pthread_mutex_unlock(&pool->lock);
     struct mm_error err = {0};
-    bool is_clear = mm_latch_check(pool->latch_path, pool->spec.hsm_token, &err);
+    bool is_clear = mm_latch_check(pool->latch_path, pool->settings->name, &err);
     (void)pthread_mutex_lock(&pool->lock);
     bool was_clear = pool->latch == MM_POOL_UNLATCHED;
     pool->latch = is_clear ? MM_POOL_UNLATCHED : MM_POOL_LATCH_FILE;
@@ -90,7 +91,7 @@ static void judge_start_locked(struct mm_pool *pool, const struct mm_pool_worker
     if (pool->start_result != MM_POOL_START_PENDING)
         return;
     pool->start_error = (struct mm_error){0};
-    (void)mm_fail(&pool->start_error, worker->why.code, "HSM token %s: %s%s", pool->spec.hsm_token, worker->why.message,
+    (void)mm_fail(&pool->start_error, worker->why.code, "HSM token %s: %s%s", pool->settings->name, worker->why.message,
                   is_pin_failure(worker->why.code) ? "; no further try before `mintmark token unlock`" : "");
     if (end == CRASHED && worker->n_failures < START_CRASHES_MAX && mm_monotonic_ns() < pool->start_deadline_ns)
         return;
@@ -130,8 +131,10 @@ static void explain_status(struct mm_error *why, int status)
 static void bury_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int status)
 {
     (void)pthread_mutex_unlock(&pool->lock);
-    (void)pthread_join(worker->reader, NULL);
+    if (worker->has_reader)
+        (void)pthread_join(worker->reader, NULL);
     (void)pthread_mutex_lock(&pool->lock);
+    worker->has_reader = false;
     (void)close(worker->fd);
     worker->fd = -1;
     enum end end = WIFSIGNALED(status) && worker->why.code == MM_OK ? CRASHED : ENDED;
@@ -139,21 +142,22 @@ static void bury_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
     go_down_locked(pool, worker, end);
 }
 
-static bool launch(struct mm_pool *pool, struct mm_pool_worker *worker, struct mm_error *err)
+static bool launch_locked(struct mm_pool *pool, struct mm_pool_worker *worker, struct mm_error *err)
 {
-    if (!mm_latch_check(pool->latch_path, pool->spec.hsm_token, err) ||
-        !mm_worker_spawn(&pool->spec, &worker->pid, &worker->fd, err))
+    uint64_t process = 0;
+    int fd = -1;
+    /* Nobody else looks at the process of a worker that has none. */
+    (void)pthread_mutex_unlock(&pool->lock);
+    bool is_running = mm_latch_check(pool->latch_path, pool->settings->name, err) &&
+                      mm_launcher_spawn(pool->launcher, pool->spec, &process, &fd, err);
+    (void)pthread_mutex_lock(&pool->lock);
+    worker->process = process;
+    worker->fd = fd;
+    if (!is_running)
         return false;
     int failed = pthread_create(&worker->reader, NULL, mm_pool_reader, worker);
-    if (failed == 0)
-        return true;
-    /* It hasn't been told its key yet and so isn't logging in. */
-    (void)kill(worker->pid, SIGKILL);
-    (void)waitpid(worker->pid, NULL, 0);
-    (void)close(worker->fd);
-    worker->pid = 0;
-    worker->fd = -1;
-    return mm_fail(err, MM_HSM_UNAVAILABLE, "no thread for a worker: %s", strerror(failed));
+    worker->has_reader = failed == 0;
+    return failed == 0 || mm_fail(err, MM_HSM_UNAVAILABLE, "no thread for a worker: %s", strerror(failed));
 }
 
 static void start_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
@@ -166,8 +170,12 @@ static void start_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
                            ? pool->start_deadline_ns
                            : mm_deadline_after_ms(pool->settings->start_timeout * 1000);
     worker->state = MM_POOL_STARTING;
-    if (!launch(pool, worker, &worker->why)) {
-        go_down_locked(pool, worker, ENDED);
+    if (!launch_locked(pool, worker, &worker->why)) {
+        /* One that runs hasn't been told its key and so isn't logging in. */
+        if (worker->process)
+            mm_pool_worker_kill(pool->launcher, worker);
+        else
+            go_down_locked(pool, worker, ENDED);
         return;
     }
     struct mm_message start = {
@@ -193,10 +201,25 @@ static bool may_start_locked(const struct mm_pool *pool, const struct mm_pool_wo
     return true;
 }
 
-static void kill_for_time_locked(struct mm_pool_worker *worker, const char *what, int64_t limit, const char *unit)
+static void kill_for_time_locked(struct mm_pool *pool, struct mm_pool_worker *worker, const char *what, int64_t limit,
+                                 const char *unit)
 {
     (void)mm_fail(&worker->why, MM_HSM_UNAVAILABLE, "%s within %lld %s", what, (long long)limit, unit);
-    mm_pool_worker_kill(worker);
+    mm_pool_worker_kill(pool->launcher, worker);
+}
+
+/* Whether the process is gone; then its reader soon will be, too. */
+static bool reap_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int *ret_status)
+{
+    uint64_t process = worker->process;
+    (void)pthread_mutex_unlock(&pool->lock);
+    bool is_gone = mm_launcher_reap(pool->launcher, process, ret_status);
+    (void)pthread_mutex_lock(&pool->lock);
+    if (is_gone) {
+        worker->process = 0;
+        (void)shutdown(worker->fd, SHUT_RDWR);
+    }
+    return is_gone;
 }
 
 static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int64_t now)
@@ -216,17 +239,17 @@ static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
         break;
     case MM_POOL_STARTING:
         if (now >= worker->until_ns)
-            kill_for_time_locked(worker, "the worker wasn't ready", pool->settings->start_timeout, "s");
+            kill_for_time_locked(pool, worker, "the worker wasn't ready", pool->settings->start_timeout, "s");
         break;
     case MM_POOL_READY:
         if (worker->n_in_flight > 0 && now - mm_pool_worker_oldest_ns(worker) > sign_timeout_ms * 1000000)
-            kill_for_time_locked(worker, "the HSM gave no signature", sign_timeout_ms, "ms");
+            kill_for_time_locked(pool, worker, "the HSM gave no signature", sign_timeout_ms, "ms");
         break;
     case MM_POOL_ENDING:
-        if (mm_pool_worker_reap(worker, &status))
+        if (reap_locked(pool, worker, &status))
             bury_locked(pool, worker, status);
         else if (now >= worker->until_ns && worker->fate != MM_POOL_KILLED)
-            kill_for_time_locked(worker, "the worker didn't exit", MM_POOL_END_MS, "ms");
+            kill_for_time_locked(pool, worker, "the worker didn't exit", MM_POOL_END_MS, "ms");
         break;
     }
 }
@@ -301,6 +324,7 @@ static bool has_ended_locked(struct mm_pool *pool, int64_t now)
             continue;
         if (worker->fate != MM_POOL_KILLED || now < worker->until_ns + LOST_MS * 1000000LL)
             return false;
+        worker->process = 0;
         bury_locked(pool, worker, SIGKILL);
     }
     return true;

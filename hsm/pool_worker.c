@@ -2,10 +2,8 @@
 #include "hsm/pool_worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #include "util/clock.h"
 
@@ -74,25 +72,13 @@ void mm_pool_worker_end(struct mm_pool_worker *worker)
     (void)shutdown(worker->fd, SHUT_WR);
 }
 
-void mm_pool_worker_kill(struct mm_pool_worker *worker)
+void mm_pool_worker_kill(struct mm_launcher *launcher, struct mm_pool_worker *worker)
 {
     worker->state = MM_POOL_ENDING;
     worker->until_ns = mm_monotonic_ns();
     worker->fate = MM_POOL_KILLED;
-    if (worker->pid > 0)
-        (void)kill(worker->pid, SIGKILL);
+    if (worker->process)
+        mm_launcher_kill(launcher, worker->process);
     /* Should a child of the worker's hold the other end, the reader must still wake. */
     (void)shutdown(worker->fd, SHUT_RDWR);
-}
-
-bool mm_pool_worker_reap(struct mm_pool_worker *worker, int *ret_status)
-{
-    int status = 0;
-    pid_t pid = waitpid(worker->pid, &status, WNOHANG);
-    if (pid == 0 || (pid < 0 && errno != ECHILD))
-        return false;
-    worker->pid = 0;
-    (void)shutdown(worker->fd, SHUT_RDWR);
-    *ret_status = status;
-    return true;
 }

@@ -9,10 +9,9 @@
 #define MM_HSM_POOL_WORKER_H
 
 #include <pthread.h>
-#include <sys/types.h>
 
+#include "hsm/launcher.h"
 #include "hsm/pool_queue.h"
-#include "hsm/spawn.h"
 
 enum {
     MM_POOL_SLOTS_MAX = 16,       /* in flight in one worker */
@@ -42,9 +41,10 @@ struct mm_pool_worker {
     /* guarded by the pool's lock */
     enum mm_pool_worker_state state;
     int64_t until_ns;
-    pid_t pid; /* 0: none, or reaped */
-    int fd;    /* our end; closed by the supervisor alone, after `reader` has ended */
+    uint64_t process; /* as the launcher numbers it; 0: none, or reaped */
+    int fd;           /* our end; closed by the supervisor alone, after `reader` has ended */
     pthread_t reader;
+    bool has_reader;
     enum { MM_POOL_NEVER_READY, MM_POOL_BECAME_READY, MM_POOL_WAS_READY } history; /* became: not yet announced */
     enum { MM_POOL_NOT_KILLED, MM_POOL_KILLED } fate;
     struct mm_error why; /* the first reason known for its end */
@@ -80,9 +80,6 @@ int64_t mm_pool_worker_oldest_ns(const struct mm_pool_worker *worker);
 void mm_pool_worker_end(struct mm_pool_worker *worker);
 
 /* End the process with SIGKILL. */
-void mm_pool_worker_kill(struct mm_pool_worker *worker);
-
-/* Whether the process is gone; then it has been reaped and `ret_status` is its wait status. Doesn't block. */
-MM_MUST_USE bool mm_pool_worker_reap(struct mm_pool_worker *worker, int *ret_status);
+void mm_pool_worker_kill(struct mm_launcher *launcher, struct mm_pool_worker *worker);
 
 #endif

@@ -14,7 +14,8 @@ struct mm_worker_spec {
     const char *program;
     const char *config_file;
     const char *hsm_token;
-    int pin_fd; /* stays open in the worker; -1: none */
+    int pin_fd;       /* stays open in the worker; -1: none */
+    size_t n_workers; /* at once */
 };
 
 /*

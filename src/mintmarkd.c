@@ -6,12 +6,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
+#include "hsm/launcher.h"
 #include "http/server.h"
 #include "util/log.h"
 
@@ -25,13 +28,13 @@ struct service {
     struct mm_config *config; /* the snapshot it started with; the server holds the current one */
     struct mm_keyring *keyring;
     struct mm_ledger *ledger;
+    struct mm_launcher *launcher;
     struct mm_pool *pool;
     struct mm_issuer *issuer;
     struct mm_server *server;
     int64_t drain_timeout; /* seconds; the current configuration's */
     const char *config_file;
     const char *pid_file;
-    char worker_program[4096];
     bool wrote_pid_file;
 };
 
@@ -158,14 +161,37 @@ static bool find_worker_program(char *out, size_t size, struct mm_error *err)
     return true;
 }
 
+/* From here on the launcher alone holds what a worker needs: no descriptor of a PIN stays in this process. */
+static bool start_launcher(struct service *service, struct mm_error *err)
+{
+    const struct mm_config *config = service->config;
+    char program[PATH_MAX];
+    struct mm_worker_spec specs[MM_HSM_TOKENS_MAX];
+    if (!find_worker_program(program, sizeof program, err))
+        return false;
+    for (size_t i = 0; i < config->n_hsm_tokens; i++) {
+        const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
+        specs[i] = (struct mm_worker_spec){
+            .program = program,
+            .config_file = config->file,
+            .hsm_token = token->name,
+            .pin_fd = token->pin_source == MM_PIN_FD ? token->pin_fd : -1,
+            .n_workers = (size_t)token->workers,
+        };
+    }
+    service->launcher = mm_launcher_start(specs, config->n_hsm_tokens, err);
+    for (size_t i = 0; service->launcher && i < config->n_hsm_tokens; i++)
+        if (specs[i].pin_fd >= 0)
+            (void)close(specs[i].pin_fd);
+    return service->launcher != NULL;
+}
+
 static bool start_pool(struct service *service, struct mm_error *err)
 {
-    if (!find_worker_program(service->worker_program, sizeof service->worker_program, err))
-        return false;
     const struct mm_key *key = mm_keyring_active(service->keyring);
     struct mm_pool_options options = {
         .config = service->config,
-        .worker_program = service->worker_program,
+        .launcher = service->launcher,
         .key =
             {
                 .pubkey = key->pubkey,
@@ -227,7 +253,7 @@ static bool write_pid_file(struct service *service, struct mm_error *err)
 static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service->config_file, err);
-    if (!service->config || !check_inherited(service->config, err))
+    if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err))
         return false;
     service->drain_timeout = service->config->limits.drain_timeout;
     /* The writer first: nobody else writes between the look at the chain and what is built on it. */
@@ -260,6 +286,18 @@ static bool reload(struct service *service, struct mm_error *err)
     return true;
 }
 
+/* Nobody can start or end a worker any more, and nobody but this process may: end, and let whoever minds us start anew. */
+static void check_launcher(const struct service *service)
+{
+    int status = 0;
+    if (waitpid(mm_launcher_pid(service->launcher), &status, WNOHANG) == 0)
+        return;
+    char detail[64];
+    (void)snprintf(detail, sizeof detail, "wait status %d", status);
+    mm_log(MM_LOG_ERROR, "launcher_lost", "detail", detail, NULL);
+    _exit(MM_EXIT_FAILURE);
+}
+
 /* Serve until SIGTERM or SIGINT; the signals are blocked in every thread and taken here alone. */
 static void run(struct service *service, const sigset_t *signals)
 {
@@ -267,6 +305,8 @@ static void run(struct service *service, const sigset_t *signals)
         int signal = sigwaitinfo(signals, NULL);
         if (signal == SIGTERM || signal == SIGINT)
             return;
+        if (signal == SIGCHLD)
+            check_launcher(service);
         if (signal != SIGHUP)
             continue;
         struct mm_error err = {0};
@@ -291,6 +331,7 @@ static void stop(struct service *service)
     mm_server_stop(service->server);
     mm_issuer_stop(service->issuer);
     mm_pool_stop(service->pool);
+    mm_launcher_stop(service->launcher);
     mm_ledger_close(service->ledger);
     mm_keyring_free(service->keyring);
     mm_config_unref(service->config);
@@ -356,8 +397,10 @@ static void prepare_process(sigset_t *ret_signals)
     (void)sigaddset(ret_signals, SIGTERM);
     (void)sigaddset(ret_signals, SIGINT);
     (void)sigaddset(ret_signals, SIGHUP);
+    (void)sigaddset(ret_signals, SIGCHLD);
     (void)pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGCHLD, SIG_DFL);
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
     (void)umask(077);
 }

@@ -33,6 +33,8 @@ struct mm_limits {
     int64_t queue;           /* tokens being made at once; needs a restart */
 };
 
+enum { MM_HSM_TOKENS_MAX = 16 };
+
 enum mm_pin_source { MM_PIN_FILE, MM_PIN_FD, MM_PIN_CREDENTIAL };
 
 enum mm_signing_path { MM_SIGNING_ENGINE, MM_SIGNING_DIRECT };

@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "config/address.h"
+#include "config/config.h"
 #include "policy/policy.h"
 #include "policy/syntax.h"
 
 enum {
     LISTEN_MAX = 16,
-    HSM_TOKENS_MAX = 16,
     HSM_LABEL_MAX = 32,  /* PKCS#11: CK_TOKEN_INFO.label */
     HSM_SERIAL_MAX = 16, /* PKCS#11: CK_TOKEN_INFO.serialNumber */
     ENVIRONMENT_MAX = 64,
@@ -81,7 +81,7 @@ static const struct mm_schema HSM_MEMBERS[] = {
      .type = MM_SCHEMA_ARRAY,
      .presence = MM_REQUIRED,
      .min = 1,
-     .max = HSM_TOKENS_MAX,
+     .max = MM_HSM_TOKENS_MAX,
      .element = &HSM_TOKEN},
     {0},
 };

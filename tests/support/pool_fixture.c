@@ -89,12 +89,12 @@ int fixture_set_up(void **state)
     fixture->config.n_hsm_tokens = 1;
     fixture->options = (struct mm_pool_options){
         .config = &fixture->config,
-        .worker_program = FAKE_WORKER,
         .key = {fixture->pubkey, MM_ES256, "primary", "01", "mintmark"},
         .queue = 2000,
         .observer = observe,
         .observer_context = fixture,
     };
+    fixture->worker_program = FAKE_WORKER;
     behave(fixture, "answer");
     *state = fixture;
     return 0;
@@ -104,6 +104,7 @@ int fixture_tear_down(void **state)
 {
     struct fixture *fixture = *state;
     mm_pool_stop(fixture->pool);
+    mm_launcher_stop(fixture->launcher);
     assert_int_equal(fixture->n_answered, fixture->n_asked);
     assert_int_equal(fixture->n_doubled, 0);
     assert_int_equal(fixture->n_forged, 0);
@@ -132,6 +133,18 @@ void behave(struct fixture *fixture, const char *lines)
 
 bool start(struct fixture *fixture, struct mm_error *err)
 {
+    struct mm_worker_spec spec = {
+        .program = fixture->worker_program,
+        .config_file = fixture->file,
+        .hsm_token = fixture->settings.name,
+        .pin_fd = fixture->settings.pin_fd,
+        .n_workers = (size_t)fixture->settings.workers,
+    };
+    mm_launcher_stop(fixture->launcher);
+    fixture->launcher = mm_launcher_start(&spec, 1, err);
+    if (!fixture->launcher)
+        return false;
+    fixture->options.launcher = fixture->launcher;
     fixture->pool = mm_pool_start(&fixture->options, err);
     return fixture->pool != NULL;
 }

@@ -32,6 +32,8 @@ struct fixture {
     struct mm_pool_options options;
     struct mm_pubkey *pubkey;
     json_t *jwks;
+    const char *worker_program;
+    struct mm_launcher *launcher;
     struct mm_pool *pool;
 
     pthread_mutex_t lock;

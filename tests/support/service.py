@@ -308,7 +308,7 @@ class Deployment:
     def workers(self):
         """The pids of the live mintmark-hsm processes."""
         found = processes().items()
-        return [pid for pid, (name, parent, _, _) in found if parent == self.process.pid and name == "mintmark-hsm"]
+        return [pid for pid, (name, _, session, _) in found if session == self.process.pid and name == "mintmark-hsm"]
 
     def stop(self):
         """SIGTERM; the service must drain, exit with 0 and leave nothing behind."""

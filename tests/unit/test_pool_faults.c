@@ -202,6 +202,26 @@ static void requests_wait_for_a_worker_that_is_starting(void **state)
     assert_int_equal(hasty->code, MM_DEADLINE_EXCEEDED);
 }
 
+static void a_launcher_that_hangs_holds_up_no_signature(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.workers = 2;
+    behave(fixture, "answer");
+    start_ok(fixture);
+    wait_for_ready(fixture, 2);
+    assert_int_equal(kill(mm_launcher_pid(fixture->launcher), SIGSTOP), 0);
+    kill_latest(fixture);
+    for (int i = 0; i < 20; i++) {
+        /* Meanwhile the supervisor asks the launcher for the dead one's status. */
+        sleep_ms(20);
+        int64_t before = mm_monotonic_ns();
+        (void)ask_ok(fixture, "acme", 9000);
+        wait_for_answers(fixture);
+        assert_in_range(mm_monotonic_ns() - before, 0, 1000000000);
+    }
+    assert_int_equal(count_answers(fixture, SIGNED, MM_OK), 20);
+}
+
 static void without_hope_of_a_worker_requests_are_refused_at_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -252,7 +272,8 @@ static void fifty_restarts_leak_no_descriptor_thread_or_process(void **state)
     assert_int_equal(count_entries("/proc/self/fd"), n_fds);
     assert_int_equal(count_entries("/proc/self/task"), n_threads);
     char path[64];
-    (void)snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    int launcher = mm_launcher_pid(fixture->launcher);
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", launcher, launcher);
     FILE *children = fopen(path, "re");
     int n_children = 0;
     for (int pid; children && fscanf(children, "%d", &pid) == 1;)
@@ -278,6 +299,7 @@ int main(void)
         TEST(a_second_answer_to_one_request_is_an_offence),
         TEST(an_hsm_that_cannot_sign_at_present_is_tried_twice),
         TEST(requests_wait_for_a_worker_that_is_starting),
+        TEST(a_launcher_that_hangs_holds_up_no_signature),
         TEST(without_hope_of_a_worker_requests_are_refused_at_once),
         TEST(fifty_restarts_leak_no_descriptor_thread_or_process),
     };

@@ -72,7 +72,7 @@ static void a_module_that_always_crashes_ends_the_start(void **state)
 static void a_missing_program_is_named(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->options.worker_program = "/nonexistent/mintmark-hsm";
+    fixture->worker_program = "/nonexistent/mintmark-hsm";
     struct mm_error err = start_fails(fixture, MM_HSM_UNAVAILABLE);
     assert_non_null(strstr(err.message, "/nonexistent/mintmark-hsm"));
 }

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The launcher: a small single-threaded process that starts mintmarkd's workers for it, so that mintmarkd itself can be kept
+ * from executing anything. What can be started is fixed when the launcher starts: a request names one of those workers by its
+ * number, never a program, an argument or a variable, and no more of each run at once than were configured. Neither side
+ * outlives the other: at the end of its input the launcher sees its workers out and ends; mintmarkd ends when its launcher did.
+ */
+#ifndef MM_HSM_LAUNCHER_H
+#define MM_HSM_LAUNCHER_H
+
+#include "hsm/spawn.h"
+
+struct mm_launcher; /* opaque; its functions may be called by any thread */
+
+/*
+ * Fork the launcher. To be called before the process has other threads, secrets, or descriptors that a launcher shouldn't hold.
+ * `specs` is borrowed; the launcher keeps a copy of all memory as it is now.
+ */
+MM_MUST_USE struct mm_launcher *mm_launcher_start(const struct mm_worker_spec *specs, size_t n, struct mm_error *err);
+
+/* Its process, the caller's child: when it ends, nobody can start a worker any more. */
+pid_t mm_launcher_pid(const struct mm_launcher *launcher);
+
+/*
+ * Start a worker of specs[spec]: `ret_worker` is a number that names it and no other, never 0, `ret_fd` its socket. MM_HSM_UNAVAILABLE
+ * if that can't be done, also when the launcher doesn't answer within seconds; it is then killed.
+ */
+MM_MUST_USE bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, uint64_t *ret_worker, int *ret_fd,
+                                   struct mm_error *err);
+
+/* End a worker with SIGKILL; one that has ended already is left in peace. Doesn't wait. */
+void mm_launcher_kill(struct mm_launcher *launcher, uint64_t worker);
+
+/*
+ * Whether a worker is gone; then `ret_status` is its wait status and its number is void. Without a launcher everything is
+ * gone: workers end when their sockets are closed.
+ */
+MM_MUST_USE bool mm_launcher_reap(struct mm_launcher *launcher, uint64_t worker, int *ret_status);
+
+/* Let the launcher end, once its workers have, and free. NULL is allowed. */
+void mm_launcher_stop(struct mm_launcher *launcher);
+MM_DEFINE_CLEANUP(struct mm_launcher, mm_launcher_stop);
+
+#endif
