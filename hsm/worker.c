@@ -11,13 +11,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <openssl/crypto.h>
 
 #include "config/config.h"
+#include "confine/privileges.h"
 #include "hsm/direct.h"
 #include "hsm/engine.h"
 #include "hsm/key.h"
@@ -328,7 +329,7 @@ static void serve_all(const struct worker *worker)
 /* Nothing may be left behind by this process or slip into it: no core, no tracer, no configuration of OpenSSL's. */
 static bool harden(void)
 {
-    const struct rlimit none = {0, 0};
+    struct rlimit lockable;
     /* mintmarkd ends its workers by closing the socket, once it has drained; a signal meant for the group must not. */
     static const int IGNORED[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < MM_ARRAY_SIZE(IGNORED); i++)
@@ -337,8 +338,10 @@ static bool harden(void)
                                             "OPENSSL_CONF_INCLUDE"};
     for (size_t i = 0; i < MM_ARRAY_SIZE(VARIABLES); i++)
         (void)unsetenv(VARIABLES[i]);
-    return setrlimit(RLIMIT_CORE, &none) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0 &&
-           OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
+    /* Where that costs nobody anything, keep what the module and libp11 hold off the swap, too. A PIN of ours always is. */
+    if (getrlimit(RLIMIT_MEMLOCK, &lockable) == 0 && lockable.rlim_cur == RLIM_INFINITY)
+        (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+    return mm_privileges_drop(NULL, NULL) && OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
 }
 
 static bool parse_arguments(int argc, char **argv, struct worker *worker)

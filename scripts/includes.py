@@ -11,12 +11,13 @@ import sys
 # A folder includes its own headers and those of the folders named here, nothing else. `include/` is open to all.
 LADDER = {
     "util": set(),
+    "confine": {"util"},
     "crypto": {"util"},
     "policy": {"crypto", "util"},
     "token": {"crypto", "util"},
     "store": {"crypto", "util"},
     "config": {"policy", "crypto", "util"},
-    "hsm": {"config", "policy", "token", "crypto", "util"},
+    "hsm": {"confine", "config", "policy", "token", "crypto", "util"},
     "ledger": {"store", "crypto", "util"},
     "keyring": {"ledger", "token", "crypto", "util"},
     "oauth": {"config", "policy", "crypto", "util"},

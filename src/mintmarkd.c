@@ -10,10 +10,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "confine/privileges.h"
 #include "hsm/launcher.h"
 #include "http/server.h"
 #include "util/log.h"
@@ -35,6 +35,7 @@ struct service {
     int64_t drain_timeout; /* seconds; the current configuration's */
     const char *config_file;
     const char *pid_file;
+    const char *user;
     bool wrote_pid_file;
 };
 
@@ -340,7 +341,7 @@ static void stop(struct service *service)
 }
 
 static const char USAGE[] =
-    "Usage: mintmarkd [--config FILE] [--pid-file FILE]\n"
+    "Usage: mintmarkd [--config FILE] [--pid-file FILE] [--user NAME]\n"
     "\n"
     "Issue short-lived, tenant-scoped JWTs signed inside a PKCS#11 token. Runs in the foreground and logs JSON lines "
     "on\n"
@@ -348,6 +349,7 @@ static const char USAGE[] =
     "\n"
     "  --config FILE    configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
     "  --pid-file FILE  write the process id there once the service is ready\n"
+    "  --user NAME      started as root, become this user before anything else\n"
     "  --help, --version\n"
     "\n"
     "Exit status: 0 stopped as asked, 1 internal, 2 usage, 3 configuration, 4 HSM, 5 PIN refused or latched (don't\n"
@@ -356,11 +358,9 @@ static const char USAGE[] =
 static bool parse_options(int argc, char **argv, struct service *service, int *ret_status)
 {
     static const struct option OPTIONS[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"pid-file", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"pid-file", required_argument, NULL, 'p'},
+        {"user", required_argument, NULL, 'u'},   {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
     };
     const char *from_environment = getenv("MINTMARK_CONFIG");
     service->config_file = from_environment ? from_environment : "/etc/mintmark/mintmark.yaml";
@@ -371,6 +371,9 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
             break;
         case 'p':
             service->pid_file = optarg;
+            break;
+        case 'u':
+            service->user = optarg;
             break;
         case 'h':
             *ret_status = fputs(USAGE, stdout) < 0 ? MM_EXIT_FAILURE : MM_EXIT_OK;
@@ -390,7 +393,7 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
     return false;
 }
 
-/* Block what run() takes, before any thread starts; keep broken pipes and core dumps out of the way. */
+/* Block what run() takes, before any thread starts; keep broken pipes out of the way. */
 static void prepare_process(sigset_t *ret_signals)
 {
     (void)sigemptyset(ret_signals);
@@ -401,8 +404,15 @@ static void prepare_process(sigset_t *ret_signals)
     (void)pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL);
-    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-    (void)umask(077);
+}
+
+static bool drop_privileges(const struct service *service, struct mm_error *err)
+{
+    if (!mm_privileges_drop(service->user, err))
+        return false;
+    if (geteuid() == 0)
+        mm_log(MM_LOG_WARNING, "running_as_root", "detail", "give the service a user of its own: --user NAME", NULL);
+    return true;
 }
 
 int main(int argc, char **argv)
@@ -414,9 +424,10 @@ int main(int argc, char **argv)
         return status;
     sigset_t signals;
     prepare_process(&signals);
-    if (!start(&service, &err)) {
+    if (!drop_privileges(&service, &err) || !start(&service, &err)) {
         mm_log_error("start_failed", &err, NULL);
         stop(&service);
+        mm_privileges_allow_leak_check();
         return mm_code_exit_status(err.code);
     }
     log_ready(&service);
@@ -428,6 +439,7 @@ int main(int argc, char **argv)
     if (!record_service(service.ledger, MM_ENTRY_SERVICE_STOPPED, &err))
         mm_log_error("stop_not_recorded", &err, NULL);
     stop(&service);
+    mm_privileges_allow_leak_check();
     mm_log(MM_LOG_INFO, "stopped", NULL);
     return mm_code_exit_status(err.code);
 }

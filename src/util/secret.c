@@ -17,8 +17,11 @@ static struct mm_secret *allocate(struct mm_error *err)
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    /* Best effort: a low RLIMIT_MEMLOCK must not stop the service, a page of a PIN is small. */
-    (void)mlock(secret, sizeof *secret);
+    if (mlock(secret, sizeof *secret) != 0) {
+        (void)mm_fail(err, MM_FILE, "a secret can't be locked in memory: %s; raise RLIMIT_MEMLOCK", strerror(errno));
+        (void)munmap(secret, sizeof *secret);
+        return NULL;
+    }
     (void)madvise(secret, sizeof *secret, MADV_DONTDUMP);
     (void)madvise(secret, sizeof *secret, MADV_WIPEONFORK);
     return secret;

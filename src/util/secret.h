@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one type that holds a secret (a PIN): its bytes are locked in memory, kept out of core dumps and zeroed when freed.
+ * The one type that holds a secret (a PIN): its bytes are locked in memory (or not held at all: MM_FILE), kept out of core
+ * dumps and of forks, and zeroed when freed.
  */
 #ifndef MM_UTIL_SECRET_H
 #define MM_UTIL_SECRET_H

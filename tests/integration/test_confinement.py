@@ -4,11 +4,17 @@
 import fcntl
 import os
 import pathlib
+import pwd
+import shutil
 import signal
+import subprocess
+import tempfile
 
 import pytest
 
-from service import Deployment, processes, wait_until
+from service import BUILD, Deployment, DidNotStart, processes, wait_until
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +78,82 @@ def test_mintmarkd_keeps_no_descriptor_of_a_pin(mint):
     mint.hsm_token["pin_file"] = pin_file
     mint.write()
     mint.start()
+
+
+# --- privileges
+
+
+def status(pid):
+    """/proc/PID/status as a dictionary."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def everyone(mint):
+    return [mint.process.pid, launcher_of(mint), *mint.workers()]
+
+
+def test_no_process_keeps_a_capability_or_can_get_one(mint):
+    assert len(everyone(mint)) > 3
+    for pid in everyone(mint):
+        found = status(pid)
+        for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            assert int(found[name], 16) == 0, (pid, name)
+        assert found["NoNewPrivs"] == "1"
+        if os.geteuid() == 0:
+            assert int(found["CapBnd"], 16) == 0
+
+
+def test_files_are_made_for_the_service_alone(mint):
+    for path in (mint.folder / "state").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.fixture
+def of_nobody():
+    """A deployment where `nobody` can go, of its own, with the programs beside it; started by root with --user."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="mm-user-"))
+    folder.chmod(0o755)
+    deployment = Deployment(folder / "mint").create()
+    programs = folder / "bin"
+    programs.mkdir(mode=0o755)
+    for name in ("mintmarkd", "mintmark-hsm"):
+        shutil.copy(BUILD / name, programs)
+    subprocess.run(["chown", "-R", "nobody:", deployment.folder], check=True)
+    deployment.command = lambda: [
+        str(programs / "mintmarkd"), "--config", str(deployment.config_file), "--user", "nobody"
+    ]
+    yield deployment
+    deployment.ensure_stopped()
+    shutil.rmtree(folder)
+
+
+@as_root
+def test_started_as_root_all_of_it_becomes_the_configured_user_for_good(of_nobody):
+    of_nobody.start()
+    of_nobody.issue()
+    assert not of_nobody.events("running_as_root")
+    nobody = pwd.getpwnam("nobody")
+    for pid in everyone(of_nobody):
+        found = status(pid)
+        assert set(found["Uid"].split()) == {str(nobody.pw_uid)}
+        assert set(found["Gid"].split()) == {str(nobody.pw_gid)}
+        assert "0" not in found["Groups"].split()
+        # Of one that may be dumped and traced, /proc belongs to its user.
+        assert os.stat(f"/proc/{pid}/mem").st_uid == 0, pid
+    os.kill(of_nobody.workers()[0], signal.SIGKILL)
+    assert wait_until(lambda: of_nobody.ask().status == 201)
+
+
+@as_root
+def test_root_without_a_user_is_warned(mint):
+    assert mint.events("running_as_root")
+
+
+@as_root
+@pytest.mark.parametrize("user", ["root", "no-such-user"])
+def test_a_user_that_cannot_be_is_a_usage_error(of_nobody, user):
+    command = of_nobody.command()
+    of_nobody.command = lambda: [*command[:-1], user]
+    with pytest.raises(DidNotStart, match="exit status 2"):
+        of_nobody.start()

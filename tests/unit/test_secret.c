@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -130,12 +133,77 @@ static void copied_secret_is_bounded_too(void **state)
     mm_secret_free(NULL);
 }
 
+/* The lines of /proc/self/smaps about the mapping that `address` lies in. */
+static void read_mapping(const void *address, char *out, size_t size)
+{
+    char line[512];
+    bool is_ours = false;
+    size_t length = 0;
+    FILE *stream = fopen("/proc/self/smaps", "re");
+    assert_non_null(stream);
+    out[0] = '\0';
+    while (fgets(line, sizeof line, stream)) {
+        unsigned long start;
+        unsigned long end;
+        if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+            is_ours = (uintptr_t)address >= start && (uintptr_t)address < end;
+        if (is_ours)
+            length += (size_t)snprintf(out + length, size - length, "%s", line);
+        assert_true(length < size);
+    }
+    (void)fclose(stream);
+}
+
+static void a_secrets_page_is_locked_and_neither_dumped_nor_inherited(void **state)
+{
+    (void)state;
+    char mapping[8192];
+    mm_cleanup(mm_secret_free) struct mm_secret *secret = mm_secret_new("1234", 4, NULL);
+    read_mapping(mm_secret_string(secret), mapping, sizeof mapping);
+    const char *flags = strstr(mapping, "VmFlags:");
+    assert_non_null(flags);
+    assert_non_null(strstr(flags, " dd"));
+    assert_non_null(strstr(flags, " wf"));
+#ifndef __SANITIZE_ADDRESS__ /* whose mlock() does nothing */
+    assert_non_null(strstr(flags, " lo"));
+    const char *locked = strstr(mapping, "Locked:");
+    assert_non_null(locked);
+    assert_true(strtol(locked + strlen("Locked:"), NULL, 10) > 0);
+#endif
+}
+
+static void a_secret_that_cannot_be_locked_is_not_held(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip();
+#endif
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct mm_error err = {0};
+        const struct rlimit none = {0, 0};
+        /* Root may lock whatever the limit says. */
+        if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (geteuid() == 0 && setuid(65534) != 0))
+            _exit(1);
+        _exit(mm_secret_new("1234", 4, &err) || err.code != MM_FILE || !strstr(err.message, "RLIMIT_MEMLOCK"));
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_trailing_newline_is_stripped), cmocka_unit_test(empty_and_nul_are_refused),
-        cmocka_unit_test(secret_past_its_bound_is_refused), cmocka_unit_test(file_can_be_read_again_by_a_successor),
-        cmocka_unit_test(pipe_is_read_to_its_end),          cmocka_unit_test(unreadable_descriptor_is_an_error),
+        cmocka_unit_test(a_secrets_page_is_locked_and_neither_dumped_nor_inherited),
+        cmocka_unit_test(a_secret_that_cannot_be_locked_is_not_held),
+        cmocka_unit_test(one_trailing_newline_is_stripped),
+        cmocka_unit_test(empty_and_nul_are_refused),
+        cmocka_unit_test(secret_past_its_bound_is_refused),
+        cmocka_unit_test(file_can_be_read_again_by_a_successor),
+        cmocka_unit_test(pipe_is_read_to_its_end),
+        cmocka_unit_test(unreadable_descriptor_is_an_error),
         cmocka_unit_test(copied_secret_is_bounded_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
