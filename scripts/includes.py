@@ -38,6 +38,7 @@ THIRD_PARTY = {
     "gnutls/": ["src/http/"],
     "curl/": ["src/client/"],
     "p11-kit/": ["hsm/"],
+    "seccomp.h": ["src/confine/"],
 }
 
 # The C library's and the kernel's headers.

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "confine/filter.h"
 #include "confine/privileges.h"
 #include "hsm/launcher.h"
 #include "http/server.h"
@@ -36,6 +37,7 @@ struct service {
     const char *config_file;
     const char *pid_file;
     const char *user;
+    enum { CONFINED, UNCONFINED } confinement;
     bool wrote_pid_file;
 };
 
@@ -251,6 +253,16 @@ static bool write_pid_file(struct service *service, struct mm_error *err)
     return true;
 }
 
+/* Before anybody can connect. Threads that start from here on are confined, too. */
+static bool confine(const struct service *service, struct mm_error *err)
+{
+    if (service->confinement == CONFINED)
+        return mm_filter_load(mm_launcher_pid(service->launcher), err);
+    mm_log(MM_LOG_WARNING, "unconfined", "detail",
+           "--unconfined: who takes over this process can do whatever its user can", NULL);
+    return true;
+}
+
 static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service->config_file, err);
@@ -262,7 +274,7 @@ static bool start(struct service *service, struct mm_error *err)
     return service->ledger && load_keyring(service, err) && start_pool(service, err) &&
            record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, err) && start_issuer(service, err) &&
-           write_pid_file(service, err) && start_server(service, err);
+           write_pid_file(service, err) && confine(service, err) && start_server(service, err);
 }
 
 static void log_ready(const struct service *service)
@@ -341,7 +353,7 @@ static void stop(struct service *service)
 }
 
 static const char USAGE[] =
-    "Usage: mintmarkd [--config FILE] [--pid-file FILE] [--user NAME]\n"
+    "Usage: mintmarkd [--config FILE] [--pid-file FILE] [--user NAME] [--unconfined]\n"
     "\n"
     "Issue short-lived, tenant-scoped JWTs signed inside a PKCS#11 token. Runs in the foreground and logs JSON lines "
     "on\n"
@@ -350,6 +362,7 @@ static const char USAGE[] =
     "  --config FILE    configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
     "  --pid-file FILE  write the process id there once the service is ready\n"
     "  --user NAME      started as root, become this user before anything else\n"
+    "  --unconfined     do without the filter of system calls, on a system whose libraries it doesn't suit\n"
     "  --help, --version\n"
     "\n"
     "Exit status: 0 stopped as asked, 1 internal, 2 usage, 3 configuration, 4 HSM, 5 PIN refused or latched (don't\n"
@@ -358,9 +371,13 @@ static const char USAGE[] =
 static bool parse_options(int argc, char **argv, struct service *service, int *ret_status)
 {
     static const struct option OPTIONS[] = {
-        {"config", required_argument, NULL, 'c'}, {"pid-file", required_argument, NULL, 'p'},
-        {"user", required_argument, NULL, 'u'},   {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"pid-file", required_argument, NULL, 'p'},
+        {"user", required_argument, NULL, 'u'},
+        {"unconfined", no_argument, NULL, 'n'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
     const char *from_environment = getenv("MINTMARK_CONFIG");
     service->config_file = from_environment ? from_environment : "/etc/mintmark/mintmark.yaml";
@@ -371,6 +388,9 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
             break;
         case 'p':
             service->pid_file = optarg;
+            break;
+        case 'n':
+            service->confinement = UNCONFINED;
             break;
         case 'u':
             service->user = optarg;

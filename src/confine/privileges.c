@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "confine/leak_check.h"
+
 static bool refused(struct mm_error *err, const char *what)
 {
     return mm_fail(err, MM_INTERNAL, "privileges can't be dropped: %s: %s", what, strerror(errno));
@@ -76,17 +78,8 @@ bool mm_privileges_drop(const char *user, struct mm_error *err)
     return prctl(PR_SET_DUMPABLE, 0) == 0 || refused(err, "tracers");
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_LEAK_CHECK 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_LEAK_CHECK 1
-#endif
-#endif
-
 void mm_privileges_allow_leak_check(void)
 {
-#ifdef HAS_LEAK_CHECK
-    (void)prctl(PR_SET_DUMPABLE, 1);
-#endif
+    if (MM_LEAK_CHECK)
+        (void)prctl(PR_SET_DUMPABLE, 1);
 }

@@ -5,6 +5,7 @@ import fcntl
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -157,3 +158,33 @@ def test_a_user_that_cannot_be_is_a_usage_error(of_nobody, user):
     of_nobody.command = lambda: [*command[:-1], user]
     with pytest.raises(DidNotStart, match="exit status 2"):
         of_nobody.start()
+
+
+# --- the filter of system calls
+
+
+def seccomp_modes(pid):
+    """Of all its threads; 2 is a filter."""
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return {re.search(r"^Seccomp:\s+(\d)", (task / "status").read_text(), re.MULTILINE)[1] for task in tasks}
+
+
+def test_every_thread_of_the_service_is_filtered_and_no_other_process(mint):
+    """A worker runs a vendor's code, and the launcher starts workers: what either calls is not for us to list."""
+    assert seccomp_modes(mint.process.pid) == {"2"}
+    for pid in everyone(mint)[1:]:
+        assert seccomp_modes(pid) == {"0"}
+
+
+def test_doing_without_the_filter_is_possible_and_warned_of(mint):
+    mint.stop()
+    command = mint.command
+    mint.command = lambda: [*command(), "--unconfined"]
+    mint.start()
+    assert seccomp_modes(mint.process.pid) == {"0"}
+    assert [event["level"] for event in mint.events("unconfined")] == ["warning"]
+    mint.issue()
+    mint.stop()
+    mint.command = command
+    mint.start()
+    assert not mint.events("unconfined")
