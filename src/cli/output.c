@@ -5,25 +5,7 @@
 #include <string.h>
 
 #include "util/clock.h"
-
-/* Decode one UTF-8 sequence: its length, 0 if it isn't one. Overlong forms and surrogates aren't. */
-static size_t decode_utf8(const unsigned char *text, uint32_t *ret_code)
-{
-    static const uint32_t SMALLEST[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = text[0] < 0x80 ? 1 : text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : text[0] >= 0xc2 ? 2 : 0;
-    if (length == 0 || text[0] > 0xf4)
-        return 0;
-    uint32_t code = length == 1 ? text[0] : text[0] & (0xffU >> (length + 1));
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (text[i] & 0x3f);
-    }
-    if ((length > 1 && code < SMALLEST[length]) || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-        return 0;
-    *ret_code = code;
-    return length;
-}
+#include "util/utf8.h"
 
 /* Control characters, and the marks that reorder or hide text: what one reads must be what is there. */
 static bool is_deceptive(uint32_t code)
@@ -35,12 +17,11 @@ static bool is_deceptive(uint32_t code)
 
 void mm_print_text(FILE *out, const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
-    while (*at) {
+    for (const char *at = text; *at;) {
         uint32_t code = 0;
-        size_t length = decode_utf8(at, &code);
+        size_t length = mm_utf8_decode(at, &code);
         if (length == 0) {
-            (void)fprintf(out, "\\x%02x", *at);
+            (void)fprintf(out, "\\x%02x", (unsigned char)*at);
             length = 1;
         } else if (is_deceptive(code)) {
             (void)fprintf(out, "\\u%04x", code);

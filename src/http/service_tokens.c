@@ -6,29 +6,29 @@
 #include "http/routes.h"
 #include "http/service.h"
 #include "http/token_request.h"
+#include "util/json_writer.h"
 #include "util/log.h"
 
-/* `aud` is a string when there is one; callers get a list either way. */
-static json_t *audience_list(const json_t *claims)
-{
-    json_t *audience = json_object_get(claims, "aud");
-    return json_is_string(audience) ? json_pack("[O]", audience) : json_incref(audience);
-}
-
-/* A JWT holds nothing that JSON escapes, and is most of the reply: it is put in as it is. NULL without memory. */
+/* NULL without memory. */
 static char *issued_body(const struct mm_issued *issued)
 {
-    mm_cleanup(json_decref) json_t *about =
-        json_pack("{ss sI sI ss sO sO sO sO so}", "token_type", "Bearer", "expires_at", (json_int_t)issued->expires_at,
-                  "expires_in", (json_int_t)(issued->expires_at - issued->issued_at), "token_id", issued->jti,
-                  "tenant_id", json_object_get(issued->claims, "tenant_id"), "account",
-                  json_object_get(issued->claims, "sub"), "scopes", issued->scopes, "resources",
-                  json_object_get(issued->claims, "resources"), "audience", audience_list(issued->claims));
-    mm_cleanup(free) char *members = about ? mm_json_compact(about, NULL) : NULL;
-    char *body = NULL;
-    if (!members || asprintf(&body, "{\"service_token\":\"%s\",%s", issued->jwt, members + 1) < 0)
-        return NULL;
-    return body;
+    mm_cleanup(mm_json_writer_clear) struct mm_json_writer body = mm_json_writer_make();
+    mm_json_open(&body, '{');
+    mm_json_member_string(&body, "service_token", issued->jwt);
+    mm_json_member_string(&body, "token_type", "Bearer");
+    mm_json_member_integer(&body, "expires_at", issued->expires_at);
+    mm_json_member_integer(&body, "expires_in", issued->expires_at - issued->issued_at);
+    mm_json_member_string(&body, "token_id", issued->jti);
+    mm_json_member_string(&body, "tenant_id", issued->tenant_id);
+    mm_json_member_string(&body, "account", issued->account);
+    mm_json_name(&body, "scopes");
+    mm_json_put_text(&body, issued->scopes);
+    mm_json_name(&body, "resources");
+    mm_json_put_text(&body, issued->resources);
+    mm_json_name(&body, "audience");
+    mm_json_put_text(&body, issued->audiences);
+    mm_json_close(&body, '}');
+    return mm_json_writer_finish(&body, NULL);
 }
 
 /* On any thread, perhaps after the server is gone: only the pending request may be touched. */

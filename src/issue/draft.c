@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "util/json_writer.h"
+
 /* The strings of a draft, borrowed from the request or else from the policy. */
 struct parts_of_token {
     const char *const *scopes;
@@ -81,30 +83,39 @@ static bool set_times(const struct mm_issuer_parts *parts, const struct mm_princ
     return true;
 }
 
-static json_t *string_array(const char *const *items, size_t n)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < n; i++)
-        if (json_array_append_new(array, json_string(items[i])) != 0) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
-}
-
 static bool make_entry(const struct mm_issuer_parts *parts, const struct mm_policy *policy,
                        const struct mm_principal *principal, const struct mm_decision *decision, const char *request_id,
                        struct mm_draft *draft, struct mm_error *err)
 {
     char claims_digest[MM_SHA256_HEX_LENGTH + 1];
     mm_sha256_hex(draft->payload, strlen(draft->payload), claims_digest);
-    draft->entry =
-        json_pack("{ss ss ss s{sI sI} ss ss ss sI ss ss ss}", "tenant", principal->tenant->id, "account",
-                  principal->account->identity, "jti", draft->jti, "rule", "grant", (json_int_t)decision->grant_index,
-                  "line", (json_int_t)decision->grant->line, "policy", policy->digest, "kid", parts->key->kid,
-                  "claims_sha256", claims_digest, "exp", (json_int_t)draft->expires_at, "credential",
-                  principal->credential, "certificate_sha256", principal->fingerprint, "request_id", request_id);
-    return draft->entry || mm_fail(err, MM_NO_MEMORY, "out of memory");
+    mm_cleanup(mm_json_writer_clear) struct mm_json_writer entry = mm_json_writer_make();
+    mm_json_open(&entry, '{');
+    mm_json_member_string(&entry, "tenant", principal->tenant->id);
+    mm_json_member_string(&entry, "account", principal->account->identity);
+    mm_json_member_string(&entry, "jti", draft->jti);
+    mm_json_name(&entry, "rule");
+    mm_json_open(&entry, '{');
+    mm_json_member_integer(&entry, "grant", (int64_t)decision->grant_index);
+    mm_json_member_integer(&entry, "line", decision->grant->line);
+    mm_json_close(&entry, '}');
+    mm_json_member_string(&entry, "policy", policy->digest);
+    mm_json_member_string(&entry, "kid", parts->key->kid);
+    mm_json_member_string(&entry, "claims_sha256", claims_digest);
+    mm_json_member_integer(&entry, "exp", draft->expires_at);
+    mm_json_member_string(&entry, "credential", principal->credential);
+    mm_json_member_string(&entry, "certificate_sha256", principal->fingerprint);
+    mm_json_member_string(&entry, "request_id", request_id);
+    mm_json_close(&entry, '}');
+    draft->entry = mm_json_writer_finish(&entry, err);
+    return draft->entry != NULL;
+}
+
+static char *array_text(const char *const *strings, size_t n, struct mm_error *err)
+{
+    mm_cleanup(mm_json_writer_clear) struct mm_json_writer writer = mm_json_writer_make();
+    mm_json_put_strings(&writer, strings, n);
+    return mm_json_writer_finish(&writer, err);
 }
 
 static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_principal *principal,
@@ -127,12 +138,11 @@ static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_pri
         .expires_at = draft->expires_at,
         .jti = draft->jti,
     };
-    draft->claims = mm_claims_to_json(&claims, err);
-    if (!draft->claims)
-        return false;
-    draft->payload = mm_json_compact(draft->claims, err);
-    draft->scopes = string_array(token->scopes, token->n_scopes);
-    if (!draft->payload || !(draft->scopes || mm_fail(err, MM_NO_MEMORY, "out of memory")))
+    draft->resources = mm_claims_resources(&claims, err);
+    draft->payload = draft->resources ? mm_claims_payload(&claims, draft->resources, err) : NULL;
+    draft->scopes = draft->payload ? array_text(token->scopes, token->n_scopes, err) : NULL;
+    draft->audiences = draft->scopes ? array_text(token->audiences, token->n_audiences, err) : NULL;
+    if (!draft->audiences)
         return false;
     /* Before it is recorded: what can't be signed must not be announced. */
     size_t length = strlen(draft->payload);
@@ -159,9 +169,10 @@ bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *
 
 void mm_draft_clear(struct mm_draft *draft)
 {
-    json_decref(draft->claims);
-    json_decref(draft->scopes);
-    json_decref(draft->entry);
     free(draft->payload);
+    free(draft->entry);
+    free(draft->scopes);
+    free(draft->resources);
+    free(draft->audiences);
     *draft = (struct mm_draft){0};
 }

@@ -13,10 +13,12 @@ struct mm_draft {
     char jti[MM_JTI_LENGTH + 1];
     int64_t issued_at;  /* Unix seconds */
     int64_t expires_at; /* Unix seconds */
-    json_t *claims;
+    /* JSON text, owned */
     char *payload; /* the claims' exact bytes: what is hashed, then signed */
-    json_t *scopes;
-    json_t *entry; /* the fields of MM_ENTRY_TOKEN_ISSUED */
+    char *entry;   /* the fields of MM_ENTRY_TOKEN_ISSUED */
+    char *scopes;  /* arrays, for the caller's reply */
+    char *resources;
+    char *audiences;
 };
 
 /*

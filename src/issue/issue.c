@@ -266,8 +266,11 @@ static void on_signed(void *context, const char *jws, const struct mm_error *why
         .jti = job->draft.jti,
         .expires_at = job->draft.expires_at,
         .issued_at = job->draft.issued_at,
-        .claims = job->draft.claims,
+        .tenant_id = job->tenant,
+        .account = job->account,
         .scopes = job->draft.scopes,
+        .resources = job->draft.resources,
+        .audiences = job->draft.audiences,
     };
     job->done(job->context, &issued, NULL);
     job_leave(job);
@@ -349,7 +352,8 @@ bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct m
         return false;
     /* From here on the job may end on another thread at any moment. */
     struct job *begun = MM_TAKE(job);
-    if (mm_ledger_submit(issuer->parts.ledger, MM_ENTRY_TOKEN_ISSUED, begun->draft.entry, on_recorded, begun, err))
+    struct mm_entry_text entry = {begun->draft.entry, begun->account, begun->draft.jti};
+    if (mm_ledger_submit_text(issuer->parts.ledger, MM_ENTRY_TOKEN_ISSUED, &entry, on_recorded, begun, err))
         return true;
     /* Nobody else holds it, except perhaps the timekeeper who has answered already. */
     bool is_mine = job_claim(begun);

@@ -50,10 +50,13 @@ MM_DEFINE_CLEANUP(struct mm_issuer, mm_issuer_stop);
 struct mm_issued {
     const char *jwt;
     const char *jti;
-    int64_t expires_at;   /* Unix seconds */
-    int64_t issued_at;    /* Unix seconds */
-    const json_t *claims; /* the payload */
-    const json_t *scopes; /* array of strings */
+    int64_t expires_at; /* Unix seconds */
+    int64_t issued_at;  /* Unix seconds */
+    const char *tenant_id;
+    const char *account; /* its `sub` */
+    const char *scopes;  /* JSON text, as are the two below: an array of strings */
+    const char *resources;
+    const char *audiences; /* an array, even of one */
 };
 
 /* Called exactly once, on any thread, perhaps before mm_issue() returns: `issued` or `err`. */

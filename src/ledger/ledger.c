@@ -92,40 +92,26 @@ static void group_free(struct entry *group)
 }
 MM_DEFINE_CLEANUP(struct entry, group_free);
 
-/*
- * `{"type":‹type›,"time":‹time›` and the members of `fields`. What can't be read back would break the ledger for ever;
- * mm_json_compact() doesn't write it.
- */
-static char *compose(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
+/* `{"type":‹type›,"time":‹time›` and the members of `fields`, an object's text. */
+static char *compose(const char *type, int64_t time, const char *fields, struct mm_error *err)
 {
-    if (!mm_entry_type_name(type) || !json_is_object(fields) || json_object_get(fields, "type") ||
-        json_object_get(fields, "time")) {
-        (void)mm_fail(err, MM_INTERNAL, "an entry needs a known type, and fields other than `type` and `time`");
-        return NULL;
-    }
-    mm_cleanup(free) char *members = mm_json_compact(fields, err);
     char *bytes = NULL;
-    if (!members)
-        return NULL;
-    if (asprintf(&bytes, "{\"type\":\"%s\",\"time\":%lld%s%s", mm_entry_type_name(type), (long long)time,
-                 json_object_size(fields) > 0 ? "," : "", members + 1) < 0) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-        return NULL;
-    }
-    return bytes;
+    if (asprintf(&bytes, "{\"type\":\"%s\",\"time\":%lld%s%s", type, (long long)time, fields[1] == '}' ? "" : ",",
+                 fields + 1) >= 0)
+        return bytes;
+    (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+    return NULL;
 }
 
-/* Copy a member that is indexed, if it is there. */
-static bool copy_index(const json_t *fields, const char *name, char **ret_copy, struct mm_error *err)
+/* Copy an index, if it is there. */
+static bool copy_index(const char *value, char **ret_copy, struct mm_error *err)
 {
-    const char *value = mm_json_string(fields, name);
-    if (!value)
-        return true;
-    *ret_copy = strdup(value);
-    return *ret_copy || mm_fail(err, MM_NO_MEMORY, "out of memory");
+    *ret_copy = value ? strdup(value) : NULL;
+    return *ret_copy || !value || mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
-static struct entry *entry_new(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
+static struct entry *entry_new(enum mm_entry_type type, int64_t time, const struct mm_entry_text *text,
+                               struct mm_error *err)
 {
     mm_cleanup(entry_free) struct entry *entry = calloc(1, sizeof *entry);
     if (!entry) {
@@ -134,7 +120,7 @@ static struct entry *entry_new(enum mm_entry_type type, int64_t time, const json
     }
     entry->type = mm_entry_type_name(type);
     entry->time = time;
-    entry->bytes = compose(type, time, fields, err);
+    entry->bytes = compose(entry->type, time, text->fields, err);
     if (!entry->bytes)
         return NULL;
     entry->length = strlen(entry->bytes);
@@ -142,9 +128,24 @@ static struct entry *entry_new(enum mm_entry_type type, int64_t time, const json
         (void)mm_fail(err, MM_INTERNAL, "an entry of %zu bytes, more than %d", entry->length, MM_ENTRY_BYTES_MAX);
         return NULL;
     }
-    if (!copy_index(fields, "account", &entry->account, err) || !copy_index(fields, "jti", &entry->jti, err))
+    if (!copy_index(text->account, &entry->account, err) || !copy_index(text->jti, &entry->jti, err))
         return NULL;
     return MM_TAKE(entry);
+}
+
+/* What can't be read back would break the ledger for ever; mm_json_compact() doesn't write it. */
+static struct entry *entry_of_fields(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
+{
+    if (!mm_entry_type_name(type) || !json_is_object(fields) || json_object_get(fields, "type") ||
+        json_object_get(fields, "time")) {
+        (void)mm_fail(err, MM_INTERNAL, "an entry needs a known type, and fields other than `type` and `time`");
+        return NULL;
+    }
+    mm_cleanup(free) char *text = mm_json_compact(fields, err);
+    if (!text)
+        return NULL;
+    struct mm_entry_text entry = {text, mm_json_string(fields, "account"), mm_json_string(fields, "jti")};
+    return entry_new(type, time, &entry, err);
 }
 
 /* Chain a group of entries to `head`, which moves, into `rows`, which borrow from them; returns how many. */
@@ -192,10 +193,10 @@ static struct entry *take_queue_locked(struct mm_ledger *ledger)
     return group;
 }
 
-bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, mm_ledger_done done,
-                      void *context, struct mm_error *err)
+static bool submit(struct mm_ledger *ledger, struct entry *made, mm_ledger_done done, void *context,
+                   struct mm_error *err)
 {
-    mm_cleanup(entry_free) struct entry *entry = entry_new(type, mm_clock_now(ledger->clock), fields, err);
+    mm_cleanup(entry_free) struct entry *entry = made;
     if (!entry)
         return false;
     entry->done = done;
@@ -206,6 +207,18 @@ bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type type, const j
     if (queued)
         (void)MM_TAKE(entry);
     return queued;
+}
+
+bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, mm_ledger_done done,
+                      void *context, struct mm_error *err)
+{
+    return submit(ledger, entry_of_fields(type, mm_clock_now(ledger->clock), fields, err), done, context, err);
+}
+
+bool mm_ledger_submit_text(struct mm_ledger *ledger, enum mm_entry_type type, const struct mm_entry_text *entry,
+                           mm_ledger_done done, void *context, struct mm_error *err)
+{
+    return submit(ledger, entry_new(type, mm_clock_now(ledger->clock), entry, err), done, context, err);
 }
 
 /* The writer thread. */
@@ -315,7 +328,7 @@ bool mm_ledger_create(const char *file, const struct mm_clock *clock, const stru
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     struct entry **last = &group;
     for (size_t i = 0; i < n; i++) {
-        *last = entry_new(entries[i].type, mm_clock_now(clock), entries[i].fields, err);
+        *last = entry_of_fields(entries[i].type, mm_clock_now(clock), entries[i].fields, err);
         if (!*last)
             return false;
         last = &(*last)->next;

@@ -78,6 +78,18 @@ typedef void (*mm_ledger_done)(void *context, const struct mm_receipt *receipt, 
 MM_MUST_USE bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields,
                                   mm_ledger_done done, void *context, struct mm_error *err);
 
+/* Fields that are JSON text already: one object, with neither `type` nor `time` in it, and the indexes among its members. */
+struct mm_entry_text {
+    const char *fields;
+    const char *account; /* NULL: none */
+    const char *jti;     /* NULL: none */
+};
+
+/* As mm_ledger_submit(), for a program that writes its fields itself and vouches that they can be read back. */
+MM_MUST_USE bool mm_ledger_submit_text(struct mm_ledger *ledger, enum mm_entry_type type,
+                                       const struct mm_entry_text *entry, mm_ledger_done done, void *context,
+                                       struct mm_error *err);
+
 /*
  * Append and wait until durable. Past `deadline_ns` (monotonic): MM_DEADLINE_EXCEEDED, and the entry may or may not get in.
  * Not to be called on the writer thread.

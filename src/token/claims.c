@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "util/base64url.h"
+#include "util/json_writer.h"
 
 enum { JTI_TIME_BYTES = 6, JTI_RANDOM_BYTES = 10 };
 
@@ -19,103 +20,108 @@ bool mm_jti_make(const struct mm_random *random, int64_t unix_ms, char *out, str
     return true;
 }
 
-static json_t *out_of_memory(struct mm_error *err)
+/* The part of a scope before its colon. */
+static size_t action_length(const char *scope)
 {
-    (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-    return NULL;
+    return strcspn(scope, ":");
 }
 
-static json_t *audience(const struct mm_claims *claims)
+static bool check_scopes(const struct mm_claims *claims, struct mm_error *err)
 {
-    assert(claims->n_audiences > 0);
-    if (claims->n_audiences == 1)
-        return json_string(claims->audiences[0]);
-    mm_cleanup(json_decref) json_t *array = json_array();
-    for (size_t i = 0; array && i < claims->n_audiences; i++)
-        if (json_array_append_new(array, json_string(claims->audiences[i])) != 0)
-            return NULL;
-    return MM_TAKE(array);
+    for (size_t i = 0; i < claims->n_scopes; i++) {
+        const char *scope = claims->scopes[i];
+        size_t length = action_length(scope);
+        /* A space would make two scopes of one. */
+        if (length == 0 || scope[length] == '\0' || strchr(scope, ' '))
+            return mm_fail(err, MM_INTERNAL, "a scope that isn't action:kind");
+    }
+    return true;
+}
+
+static bool is_repeated(const struct mm_claims *claims, size_t i)
+{
+    size_t length = action_length(claims->scopes[i]);
+    for (size_t j = 0; j < i; j++)
+        if (action_length(claims->scopes[j]) == length && memcmp(claims->scopes[j], claims->scopes[i], length) == 0)
+            return true;
+    return false;
 }
 
 /* The scopes' distinct actions, in the order in which they first come. */
-static json_t *permission(const struct mm_claims *claims, struct mm_error *err)
+static void put_permission(struct mm_json_writer *writer, const struct mm_claims *claims)
 {
-    mm_cleanup(json_decref) json_t *actions = json_array();
-    if (!actions)
-        return out_of_memory(err);
-    for (size_t i = 0; i < claims->n_scopes; i++) {
-        const char *scope = claims->scopes[i];
-        const char *colon = strchr(scope, ':');
-        /* A space would make two scopes of one. */
-        if (!colon || colon == scope || strchr(scope, ' ')) {
-            (void)mm_fail(err, MM_INTERNAL, "a scope that isn't action:kind");
-            return NULL;
-        }
-        mm_cleanup(json_decref) json_t *action = json_stringn(scope, (size_t)(colon - scope));
-        if (!action)
-            return out_of_memory(err);
-        if (!mm_json_array_has(actions, json_string_value(action)) && json_array_append(actions, action) != 0)
-            return out_of_memory(err);
-    }
-    return MM_TAKE(actions);
+    mm_json_open(writer, '[');
+    for (size_t i = 0; i < claims->n_scopes; i++)
+        if (!is_repeated(claims, i))
+            mm_json_put_bytes(writer, claims->scopes[i], action_length(claims->scopes[i]));
+    mm_json_close(writer, ']');
 }
 
-static json_t *resources(const struct mm_claims *claims, struct mm_error *err)
+char *mm_claims_resources(const struct mm_claims *claims, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *actions = permission(claims, err);
-    mm_cleanup(json_decref) json_t *array = json_array();
-    if (!actions)
+    if (!check_scopes(claims, err))
         return NULL;
+    mm_cleanup(mm_json_writer_clear) struct mm_json_writer writer = mm_json_writer_make();
+    mm_json_open(&writer, '[');
     for (size_t i = 0; i < claims->n_resources; i++) {
-        json_t *entry =
-            json_pack("{ss so}", "resource_id", claims->resources[i], "permission", json_deep_copy(actions));
-        if (!array || json_array_append_new(array, entry) != 0)
-            return out_of_memory(err);
+        mm_json_open(&writer, '{');
+        mm_json_member_string(&writer, "resource_id", claims->resources[i]);
+        mm_json_name(&writer, "permission");
+        put_permission(&writer, claims);
+        mm_json_close(&writer, '}');
     }
-    return array ? MM_TAKE(array) : out_of_memory(err);
+    mm_json_close(&writer, ']');
+    return mm_json_writer_finish(&writer, err);
 }
 
-static json_t *scope(const struct mm_claims *claims, struct mm_error *err)
+static char *join_scopes(const struct mm_claims *claims, struct mm_error *err)
 {
     size_t length = 0;
     for (size_t i = 0; i < claims->n_scopes; i++)
         length += strlen(claims->scopes[i]) + 1;
-    mm_cleanup(free) char *joined = calloc(1, length + 1);
-    if (!joined)
-        return out_of_memory(err);
+    char *joined = calloc(1, length + 1);
+    if (!joined) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
     char *end = joined;
     for (size_t i = 0; i < claims->n_scopes; i++) {
         if (i > 0)
             *end++ = ' ';
         end = stpcpy(end, claims->scopes[i]);
     }
-    json_t *value = json_string(joined);
-    return value ? value : out_of_memory(err);
+    return joined;
 }
 
-json_t *mm_claims_to_json(const struct mm_claims *claims, struct mm_error *err)
+char *mm_claims_payload(const struct mm_claims *claims, const char *resources, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *granted = resources(claims, err);
-    mm_cleanup(json_decref) json_t *scopes = granted ? scope(claims, err) : NULL;
-    if (!scopes)
+    assert(claims->n_audiences > 0);
+    mm_cleanup(free) char *scope = check_scopes(claims, err) ? join_scopes(claims, err) : NULL;
+    if (!scope)
         return NULL;
-    /* clang-format off */
-    json_t *payload = json_pack("{ss ss so ss sI sI ss sO ss ss ss ss ss sb sO}",
-        "iss", claims->issuer,
-        "sub", claims->identity,
-        "aud", audience(claims),
-        "client_id", claims->identity,
-        "iat", (json_int_t)claims->issued_at,
-        "exp", (json_int_t)claims->expires_at,
-        "jti", claims->jti,
-        "scope", scopes,
-        "tenant_id", claims->tenant_id,
-        "env", claims->env,
-        "name", claims->name,
-        "preferred_username", claims->identity,
-        "idp", "mintmark",
-        "is_service_account", claims->is_service_account,
-        "resources", granted);
-    /* clang-format on */
-    return payload ? payload : out_of_memory(err);
+    mm_cleanup(mm_json_writer_clear) struct mm_json_writer writer = mm_json_writer_make();
+    mm_json_open(&writer, '{');
+    mm_json_member_string(&writer, "iss", claims->issuer);
+    mm_json_member_string(&writer, "sub", claims->identity);
+    mm_json_name(&writer, "aud");
+    if (claims->n_audiences == 1)
+        mm_json_put_string(&writer, claims->audiences[0]);
+    else
+        mm_json_put_strings(&writer, claims->audiences, claims->n_audiences);
+    mm_json_member_string(&writer, "client_id", claims->identity);
+    mm_json_member_integer(&writer, "iat", claims->issued_at);
+    mm_json_member_integer(&writer, "exp", claims->expires_at);
+    mm_json_member_string(&writer, "jti", claims->jti);
+    mm_json_member_string(&writer, "scope", scope);
+    mm_json_member_string(&writer, "tenant_id", claims->tenant_id);
+    mm_json_member_string(&writer, "env", claims->env);
+    mm_json_member_string(&writer, "name", claims->name);
+    mm_json_member_string(&writer, "preferred_username", claims->identity);
+    mm_json_member_string(&writer, "idp", "mintmark");
+    mm_json_name(&writer, "is_service_account");
+    mm_json_put_bool(&writer, claims->is_service_account);
+    mm_json_name(&writer, "resources");
+    mm_json_put_text(&writer, resources);
+    mm_json_close(&writer, '}');
+    return mm_json_writer_finish(&writer, err);
 }

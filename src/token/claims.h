@@ -35,7 +35,13 @@ struct mm_claims {
  */
 MM_MUST_USE bool mm_jti_make(const struct mm_random *random, int64_t unix_ms, char *out, struct mm_error *err);
 
-/* The payload as a new JSON object, members in a fixed order. NULL: MM_NO_MEMORY, or MM_INTERNAL for a scope without a `:`. */
-MM_MUST_USE json_t *mm_claims_to_json(const struct mm_claims *claims, struct mm_error *err);
+/* The `resources` claim as JSON text: each resource with the scopes' distinct actions as its `permission`. The caller frees it. */
+MM_MUST_USE char *mm_claims_resources(const struct mm_claims *claims, struct mm_error *err);
+
+/*
+ * The payload as compact JSON text, members in a fixed order, which the caller frees. `resources` is what mm_claims_resources()
+ * gave. NULL: MM_NO_MEMORY, or MM_INTERNAL for a scope that isn't action:kind or text that isn't UTF-8.
+ */
+MM_MUST_USE char *mm_claims_payload(const struct mm_claims *claims, const char *resources, struct mm_error *err);
 
 #endif

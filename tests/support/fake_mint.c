@@ -155,20 +155,18 @@ static atomic_int n_answering;
 
 static void answer_one(struct held one)
 {
-    json_t *scopes = json_pack("[s]", "read:repo");
-    json_t *claims = json_pack("{ss ss ss s[{ss s[s]}]}", "tenant_id", "acme", "sub", "acme/ci-build", "aud",
-                               "lore.acme.example", "resources", "resource_id", "urc-1", "permission", "read");
     struct mm_issued issued = {
         .jwt = "header.payload.signature",
         .jti = "0123456789abcdefABCDEF",
         .issued_at = TEST_NOW,
         .expires_at = TEST_NOW + 300,
-        .claims = claims,
-        .scopes = scopes,
+        .tenant_id = "acme",
+        .account = "acme/ci-build",
+        .scopes = "[\"read:repo\"]",
+        .resources = "[{\"resource_id\":\"urc-1\",\"permission\":[\"read\"]}]",
+        .audiences = "[\"lore.acme.example\"]",
     };
     one.done(one.context, &issued, NULL);
-    json_decref(scopes);
-    json_decref(claims);
 }
 
 static void *answer_on_thread(void *context)
