@@ -20,10 +20,11 @@ enum {
 static struct mm_pool_worker *worker_with_room(struct mm_pool *pool)
 {
     struct mm_pool_worker *best = NULL;
+    int64_t now = mm_monotonic_ns();
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct mm_pool_worker *worker = &pool->workers[i];
         if (worker->state == MM_POOL_READY && worker->n_in_flight < worker->n_slots &&
-            (!best || worker->n_in_flight < best->n_in_flight))
+            !mm_pool_worker_is_failing(worker, now) && (!best || worker->n_in_flight < best->n_in_flight))
             best = worker;
     }
     return best;
@@ -115,8 +116,12 @@ void mm_pool_answer_failed_locked(struct mm_pool *pool)
 int64_t mm_pool_serves_from_ns_locked(const struct mm_pool *pool)
 {
     int64_t from = INT64_MAX;
+    int64_t now = mm_monotonic_ns();
     for (size_t i = 0; i < pool->n_workers; i++) {
         const struct mm_pool_worker *worker = &pool->workers[i];
+        bool is_failing = worker->state == MM_POOL_READY && mm_pool_worker_is_failing(worker, now);
+        if (is_failing)
+            continue;
         if (worker->state == MM_POOL_READY || worker->state == MM_POOL_STARTING)
             return 0;
         /* One that ends is followed by another soon; how soon is known once it is gone. */
@@ -133,7 +138,7 @@ static int64_t signed_by_ns_locked(const struct mm_pool *pool, const char *tenan
     size_t n_slots = 0;
     for (size_t i = 0; i < pool->n_workers; i++) {
         const struct mm_pool_worker *worker = &pool->workers[i];
-        if (worker->state != MM_POOL_READY)
+        if (worker->state != MM_POOL_READY || mm_pool_worker_is_failing(worker, now))
             continue;
         /* Room: send it whatever the estimate says, or an old estimate could refuse everything for ever. */
         if (worker->n_in_flight < worker->n_slots)
@@ -195,9 +200,10 @@ bool mm_pool_sign(struct mm_pool *pool, enum mm_sentence sentence, const char *t
 struct mm_pool_state mm_pool_state(struct mm_pool *pool)
 {
     struct mm_pool_state state = {.n_workers = pool->n_workers};
+    int64_t now = mm_monotonic_ns();
     (void)pthread_mutex_lock(&pool->lock);
     for (size_t i = 0; i < pool->n_workers; i++)
-        state.n_ready += pool->workers[i].state == MM_POOL_READY;
+        state.n_ready += pool->workers[i].state == MM_POOL_READY && !mm_pool_worker_is_failing(&pool->workers[i], now);
     state.is_latched = pool->latch != MM_POOL_UNLATCHED;
     (void)pthread_mutex_unlock(&pool->lock);
     return state;

@@ -58,8 +58,8 @@ MM_MUST_USE bool mm_pool_sign(struct mm_pool *pool, enum mm_sentence sentence, c
 
 struct mm_pool_state {
     size_t n_workers; /* configured */
-    size_t n_ready;
-    bool is_latched; /* the PIN was refused: nothing starts until `mintmark token unlock` */
+    size_t n_ready;   /* and signing, as far as the last signatures and probes tell */
+    bool is_latched;  /* the PIN was refused: nothing starts until `mintmark token unlock` */
 };
 
 struct mm_pool_state mm_pool_state(struct mm_pool *pool);

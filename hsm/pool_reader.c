@@ -24,6 +24,7 @@ struct reader {
     int fd;
     struct header access_token;
     uint64_t n_verified;
+    uint8_t nonce[MM_PROBE_NONCE]; /* of the probe that was answered last */
 };
 
 /* The protected header of access tokens may say nothing but this (RFC 9068 section 2.1, RFC 7515 section 4.1). */
@@ -72,6 +73,7 @@ static void announce_ready(struct reader *reader)
     if (reader->worker->state == MM_POOL_STARTING) {
         reader->worker->state = MM_POOL_READY;
         reader->worker->history = MM_POOL_BECAME_READY;
+        reader->worker->health.asked_ns = mm_monotonic_ns();
         pool->start_result = MM_POOL_START_READY;
         (void)pthread_cond_signal(&pool->started);
         (void)pthread_cond_signal(&pool->wake);
@@ -85,9 +87,23 @@ static void measure_locked(struct mm_pool *pool, int64_t took_ns)
     pool->service_ns += (took_ns - pool->service_ns) / (pool->service_ns == 0 ? 1 : 8);
 }
 
-/* The request that a SIGNED answers, and the worker's next one on its way. `ret_request` is NULL if nobody waits for it. */
-static bool take_request(struct reader *reader, const struct mm_message *message, struct mm_pool_request **ret_request,
-                         struct mm_error *err)
+/* What an answer says of the HSM; a request that was refused for what it is says nothing. */
+static void judge_health_locked(struct mm_pool_health *health, const struct mm_message *message, int64_t now)
+{
+    if (message->code == MM_OK) {
+        health->n_refused = 0;
+        health->asked_ns = now;
+        return;
+    }
+    if (message->code == MM_OVERLOADED && health->n_refused++ == 0)
+        health->refusing_ns = now;
+    if (message->code == MM_OVERLOADED || message->code == MM_HSM_UNAVAILABLE)
+        mm_pool_worker_reason(message, health->refusal, sizeof health->refusal);
+}
+
+/* What a SIGNED answers, and the worker's next request on its way. The request in `ret_slot` is NULL if nobody waits for it. */
+static bool take_slot(struct reader *reader, const struct mm_message *message, struct mm_pool_slot *ret_slot,
+                      struct mm_error *err)
 {
     struct mm_pool *pool = reader->pool;
     struct mm_pool_worker *worker = reader->worker;
@@ -96,11 +112,17 @@ static bool take_request(struct reader *reader, const struct mm_message *message
     (void)pthread_mutex_lock(&pool->lock);
     struct mm_pool_slot *slot = mm_pool_worker_slot(worker, message->id);
     if (slot) {
-        *ret_request = slot->request;
+        int64_t now = mm_monotonic_ns();
+        *ret_slot = *slot;
         if (slot->request)
             pool->n_requests--;
         if (message->code == MM_OK)
-            measure_locked(pool, mm_monotonic_ns() - slot->sent_ns);
+            measure_locked(pool, now - slot->sent_ns);
+        judge_health_locked(&worker->health, message, now);
+        if (slot->is_probe) {
+            memcpy(reader->nonce, worker->health.nonce, sizeof reader->nonce);
+            worker->health.is_probed = false;
+        }
         *slot = (struct mm_pool_slot){0};
         worker->n_in_flight--;
         mm_pool_dispatch_locked(pool);
@@ -158,12 +180,26 @@ static void refuse(struct reader *reader, struct mm_pool_request *request, const
     mm_pool_request_free(request);
 }
 
+static bool check_probe(struct reader *reader, const struct mm_message *message, struct mm_error *err)
+{
+    const struct mm_pool_key *key = &reader->pool->key;
+    uint8_t input[MM_PROBE_INPUT];
+    mm_probe_input(reader->nonce, input);
+    if (message->code != MM_OK || mm_pubkey_verify(key->pubkey, key->algorithm, (struct mm_bytes){input, sizeof input},
+                                                   (struct mm_bytes){message->data, message->length}, NULL))
+        return true;
+    return mm_fail(err, MM_SIGNATURE_INVALID, "a probe's signature doesn't verify with the pinned key");
+}
+
 /* False: the worker must not be listened to any longer, and `err` says why. */
 static bool take_signed(struct reader *reader, const struct mm_message *message, struct mm_error *err)
 {
-    struct mm_pool_request *request = NULL;
-    if (!take_request(reader, message, &request, err))
+    struct mm_pool_slot slot = {0};
+    if (!take_slot(reader, message, &slot, err))
         return false;
+    if (slot.is_probe)
+        return check_probe(reader, message, err);
+    struct mm_pool_request *request = slot.request;
     if (!request)
         return true;
     if (message->code != MM_OK) {

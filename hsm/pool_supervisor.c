@@ -20,7 +20,10 @@ enum {
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 30000,
     START_CRASHES_MAX = 3, /* of the very first worker: more than bad luck */
-    LOST_MS = 5000,        /* for the kernel to end a killed process when the pool stops */
+    PROBE_MS = 5000,       /* without a signature */
+    PROBE_REFUSING_MS = 1000,
+    REFUSING_MAX_S = 10, /* then a fresh process is tried, the cure that works with every module */
+    LOST_MS = 5000,      /* for the kernel to end a killed process when the pool stops */
 };
 
 static void notify_locked(struct mm_pool *pool, enum mm_pool_event event, const char *detail)
@@ -114,17 +117,19 @@ static void go_down_locked(struct mm_pool *pool, struct mm_pool_worker *worker, 
         notify_locked(pool, worker->fate == MM_POOL_KILLED ? MM_POOL_WORKER_KILLED : MM_POOL_WORKER_LOST, why.message);
 }
 
-static void explain_status(struct mm_error *why, int status)
+/* `refusal` is what the worker last said of a signature. */
+static void explain_status(struct mm_error *why, int status, const char *refusal)
 {
     bool has_exited = WIFEXITED(status);
     if (has_exited && WEXITSTATUS(status) == MM_EXIT_PIN && !is_pin_failure(why->code)) {
         *why = (struct mm_error){0};
         (void)mm_fail(why, MM_PIN_REFUSED, "the worker exited with status %d: PIN refused", MM_EXIT_PIN);
     } else if (has_exited) {
-        (void)mm_fail(why, MM_HSM_UNAVAILABLE, "the worker exited with status %d", WEXITSTATUS(status));
+        (void)mm_fail(why, MM_HSM_UNAVAILABLE, "the worker exited with status %d%s%s", WEXITSTATUS(status),
+                      refusal[0] ? ": " : "", refusal);
     } else {
-        (void)mm_fail(why, MM_HSM_UNAVAILABLE, "the worker was ended by signal %d (%s)", WTERMSIG(status),
-                      strsignal(WTERMSIG(status)));
+        (void)mm_fail(why, MM_HSM_UNAVAILABLE, "the worker was ended by signal %d (%s)%s%s", WTERMSIG(status),
+                      strsignal(WTERMSIG(status)), refusal[0] ? "; its last word: " : "", refusal);
     }
 }
 
@@ -138,7 +143,7 @@ static void bury_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
     (void)close(worker->fd);
     worker->fd = -1;
     enum end end = WIFSIGNALED(status) && worker->why.code == MM_OK ? CRASHED : ENDED;
-    explain_status(&worker->why, status);
+    explain_status(&worker->why, status, worker->health.refusal);
     go_down_locked(pool, worker, end);
 }
 
@@ -166,6 +171,7 @@ static void start_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
     worker->fate = MM_POOL_NOT_KILLED;
     worker->why = (struct mm_error){0};
     worker->n_signed = 0;
+    worker->health = (struct mm_pool_health){0};
     worker->until_ns = pool->start_result == MM_POOL_START_PENDING
                            ? pool->start_deadline_ns
                            : mm_deadline_after_ms(pool->settings->start_timeout * 1000);
@@ -222,6 +228,44 @@ static bool reap_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
     return is_gone;
 }
 
+/* Have a nonce signed, by the way that requests go: a probe that hangs ends its worker like any other signature. */
+static void probe_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int64_t now)
+{
+    struct mm_pool_health *health = &worker->health;
+    arc4random_buf(health->nonce, sizeof health->nonce);
+    health->asked_ns = now;
+    struct mm_message message = {
+        .kind = MM_MESSAGE_SIGN,
+        .id = ++pool->last_id,
+        .sentence = MM_SENTENCE_PROBE,
+        .timeout_ms = pool->settings->sign_timeout_ms,
+        .data = health->nonce,
+        .length = sizeof health->nonce,
+    };
+    if (mm_pool_worker_send(worker->fd, &message, pool->packet) != MM_POOL_SENT) {
+        mm_pool_worker_end(worker);
+        return;
+    }
+    *mm_pool_worker_slot(worker, 0) = (struct mm_pool_slot){.id = message.id, .sent_ns = now, .is_probe = true};
+    health->is_probed = true;
+    worker->n_in_flight++;
+}
+
+/* A worker with nothing to do must not learn from a caller that its HSM is gone. */
+static void mind_health_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int64_t now)
+{
+    const struct mm_pool_health *health = &worker->health;
+    int64_t patience_ms = health->n_refused > 0 ? PROBE_REFUSING_MS : PROBE_MS;
+    if (mm_pool_worker_is_failing(worker, now) && now - health->refusing_ns >= REFUSING_MAX_S * 1000000000LL) {
+        (void)mm_fail(&worker->why, MM_HSM_UNAVAILABLE, "the HSM refused every signature for %d s: %s", REFUSING_MAX_S,
+                      health->refusal);
+        mm_pool_worker_end(worker);
+    } else if (!health->is_probed && worker->n_in_flight < worker->n_slots &&
+               now - health->asked_ns >= patience_ms * 1000000) {
+        probe_locked(pool, worker, now);
+    }
+}
+
 static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int64_t now)
 {
     int64_t sign_timeout_ms = pool->settings->sign_timeout_ms;
@@ -244,6 +288,8 @@ static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
     case MM_POOL_READY:
         if (worker->n_in_flight > 0 && now - mm_pool_worker_oldest_ns(worker) > sign_timeout_ms * 1000000)
             kill_for_time_locked(pool, worker, "the HSM gave no signature", sign_timeout_ms, "ms");
+        else
+            mind_health_locked(pool, worker, now);
         break;
     case MM_POOL_ENDING:
         if (reap_locked(pool, worker, &status))

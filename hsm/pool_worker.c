@@ -7,6 +7,11 @@
 
 #include "util/clock.h"
 
+enum {
+    FAILING_REFUSALS = 3,
+    FAILING_MS = 1000, /* an HSM that throttles refuses for less, or signs in between */
+};
+
 enum mm_pool_sent mm_pool_worker_send(int fd, const struct mm_message *message, uint8_t *packet)
 {
     size_t length;
@@ -51,6 +56,11 @@ struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t
         if (worker->slots[i].id == id)
             return &worker->slots[i];
     return NULL;
+}
+
+bool mm_pool_worker_is_failing(const struct mm_pool_worker *worker, int64_t now)
+{
+    return worker->health.n_refused >= FAILING_REFUSALS && now - worker->health.refusing_ns >= FAILING_MS * 1000000LL;
 }
 
 int64_t mm_pool_worker_oldest_ns(const struct mm_pool_worker *worker)

@@ -30,7 +30,18 @@ enum mm_pool_worker_state {
 struct mm_pool_slot {
     uint64_t id; /* 0: free */
     int64_t sent_ns;
-    struct mm_pool_request *request; /* NULL once its caller was answered without the worker */
+    struct mm_pool_request *request; /* NULL for a probe, and once its caller was answered without the worker */
+    bool is_probe;
+};
+
+/* What a worker's signatures say of its HSM, as far as it lives. */
+struct mm_pool_health {
+    int64_t asked_ns;    /* when it last gave a signature or was last probed */
+    int64_t refusing_ns; /* when the first of `n_refused` was refused */
+    unsigned n_refused;  /* in a row, by an HSM that is busy, or says so */
+    bool is_probed;      /* a probe is in flight */
+    uint8_t nonce[MM_PROBE_NONCE];
+    char refusal[MM_ERROR_MESSAGE_MAX]; /* what it last said of a failure */
 };
 
 struct mm_pool_worker {
@@ -51,6 +62,7 @@ struct mm_pool_worker {
     uint64_t n_signed;   /* verified signatures of a process that has ended */
     unsigned n_failures; /* ends in a row without a signature: the backoff's exponent */
     size_t n_in_flight;  /* slots taken */
+    struct mm_pool_health health;
     struct mm_pool_slot slots[MM_POOL_SLOTS_MAX];
 };
 
@@ -72,6 +84,12 @@ void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t s
 
 /* The slot of request `id`; NULL if the worker has no such request. */
 struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t id);
+
+/*
+ * Whether its HSM has refused everything for a while: such a worker gets no requests, which it would only fail faster than others
+ * serve them, and doesn't count as ready. Probes tell when it is over.
+ */
+bool mm_pool_worker_is_failing(const struct mm_pool_worker *worker, int64_t now);
 
 /* When the oldest request in flight was sent; INT64_MAX if there is none. */
 int64_t mm_pool_worker_oldest_ns(const struct mm_pool_worker *worker);

@@ -19,7 +19,6 @@ struct packet_header {
 
 _Static_assert(sizeof(struct packet_header) == 32, "the header has no padding");
 
-/* What each kind of message may carry; all else must be zero. */
 /* What a worker may say of a signature: nothing that would tell a caller something about its own request. */
 static bool is_signing_code(enum mm_code code)
 {
@@ -27,6 +26,7 @@ static bool is_signing_code(enum mm_code code)
            code == MM_HSM_UNAVAILABLE;
 }
 
+/* What each kind of message may carry; all else must be zero. */
 static bool is_valid(const struct mm_message *message)
 {
     bool is_failure = message->code != MM_OK;
@@ -90,4 +90,12 @@ bool mm_message_decode(const uint8_t *packet, size_t length, struct mm_message *
         return mm_fail(err, MM_INTERNAL, "a packet that no message of kind %d has", (int)message.kind);
     *ret_message = message;
     return true;
+}
+
+void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_INPUT])
+{
+    static const char PREFIX[] = "\0mintmark-hsm probe"; /* its final NUL isn't part of it */
+    _Static_assert(sizeof PREFIX - 1 + MM_PROBE_NONCE == MM_PROBE_INPUT, "prefix and nonce");
+    memcpy(input, PREFIX, sizeof PREFIX - 1);
+    memcpy(input + sizeof PREFIX - 1, nonce, MM_PROBE_NONCE);
 }

@@ -22,10 +22,15 @@ enum {
     MM_PAYLOAD_MAX = 16384,
     MM_HEADER_MAX = 512,
     MM_WORKER_FD = 3, /* the worker's end of the socketpair */
+    MM_PROBE_NONCE = 32,
+    MM_PROBE_INPUT = 19 + MM_PROBE_NONCE,
 };
 
-/* What a worker can be asked to sign. Each has its own `typ` and its own checks (sentence.h). */
-enum mm_sentence { MM_SENTENCE_ACCESS_TOKEN = 1 };
+/* What a worker can be asked to sign. Each has its own checks (sentence.h), and those that leave as a JWS their own `typ`. */
+enum mm_sentence {
+    MM_SENTENCE_ACCESS_TOKEN = 1,
+    MM_SENTENCE_PROBE, /* MM_PROBE_NONCE bytes: does the HSM still sign? */
+};
 
 enum mm_message_kind { MM_MESSAGE_START = 1, MM_MESSAGE_READY, MM_MESSAGE_SIGN, MM_MESSAGE_SIGNED };
 
@@ -50,6 +55,9 @@ MM_MUST_USE bool mm_message_encode(const struct mm_message *message, uint8_t *pa
 /* Take a packet apart; MM_INTERNAL for anything that mm_message_encode() wouldn't have written. */
 MM_MUST_USE bool mm_message_decode(const uint8_t *packet, size_t length, struct mm_message *ret_message,
                                    struct mm_error *err);
+
+/* What is signed for a probe: the nonce after bytes that can't be taken for a JWS, since they start with a NUL. */
+void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_INPUT]);
 
 /*
  * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","issuer","max_ttl"}: the key to use, and what mintmarkd read in

@@ -12,6 +12,8 @@ static const char *type_of(enum mm_sentence sentence)
     switch (sentence) {
     case MM_SENTENCE_ACCESS_TOKEN:
         return "at+jwt"; /* RFC 9068 section 2.1 */
+    case MM_SENTENCE_PROBE:
+        break; /* no JWS */
     }
     return NULL;
 }
@@ -108,6 +110,9 @@ bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limit
     switch (sentence) {
     case MM_SENTENCE_ACCESS_TOKEN:
         return check_access_token(limits, payload, now, err);
+    case MM_SENTENCE_PROBE:
+        return payload.length == MM_PROBE_NONCE ||
+               mm_fail(err, MM_SENTENCE_REFUSED, "a probe of %zu bytes", payload.length);
     }
     return mm_fail(err, MM_SENTENCE_REFUSED, "unknown sentence type");
 }

@@ -24,7 +24,7 @@ struct mm_sentence_limits {
 
 /*
  * The protected header of a sentence, base64url, always the same bytes for one key: {"alg","kid","typ"}. The caller frees it.
- * MM_SENTENCE_REFUSED for an unknown type or a kid that isn't a thumbprint.
+ * MM_SENTENCE_REFUSED for a type that is no JWS or a kid that isn't a thumbprint.
  */
 MM_MUST_USE char *mm_sentence_header(enum mm_sentence sentence, const char *kid, enum mm_algorithm algorithm,
                                      struct mm_error *err);
@@ -32,7 +32,8 @@ MM_MUST_USE char *mm_sentence_header(enum mm_sentence sentence, const char *kid,
 /*
  * Whether `payload` is a sentence of that type within the limits at `now` (Unix seconds). An access token: a JSON object without
  * duplicate members and with names in lower-case ASCII only; `iss` the configured issuer; `iat` and `exp` integers, `iat` within
- * MM_SENTENCE_SKEW of now, `exp` after it by at most the longest TTL. MM_SENTENCE_REFUSED, saying which rule.
+ * MM_SENTENCE_SKEW of now, `exp` after it by at most the longest TTL. A probe: MM_PROBE_NONCE bytes. MM_SENTENCE_REFUSED, saying
+ * which rule.
  */
 MM_MUST_USE bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limits *limits,
                                    struct mm_bytes payload, int64_t now, struct mm_error *err);

@@ -33,7 +33,6 @@ enum {
     START_TIMEOUT_MS = 30000, /* from the program's start to START */
     SEND_TIMEOUT_S = 30,      /* mintmarkd doesn't read: it hangs */
     LOGIN_GRACE_MS = 120000,  /* how long a login may outlive mintmarkd */
-    SELF_TEST_RANDOM = 32,
 };
 
 struct worker {
@@ -211,15 +210,15 @@ static bool sign(const struct signer *signer, struct mm_bytes data, uint8_t *sig
                           : mm_engine_sign(signer->worker->engine, data, signature, ret_length, err);
 }
 
-/* A signature that the pinned key verifies, over bytes that can't be taken for a JWS: it starts with a NUL. */
+/* Before it says that it is ready, a worker probes itself: a signature that the pinned key verifies. */
 static bool self_test(const struct worker *worker, struct mm_error *err)
 {
-    static const char PREFIX[] = "\0mintmark-hsm self-test";
-    uint8_t bytes[sizeof PREFIX + SELF_TEST_RANDOM];
-    memcpy(bytes, PREFIX, sizeof PREFIX);
-    if (!MM_SYSTEM_RANDOM.fill(MM_SYSTEM_RANDOM.context, bytes + sizeof PREFIX, SELF_TEST_RANDOM))
+    uint8_t nonce[MM_PROBE_NONCE];
+    uint8_t input[MM_PROBE_INPUT];
+    if (!MM_SYSTEM_RANDOM.fill(MM_SYSTEM_RANDOM.context, nonce, sizeof nonce))
         return mm_fail(err, MM_INTERNAL, "no random bytes");
-    struct mm_bytes message = {bytes, sizeof bytes};
+    mm_probe_input(nonce, input);
+    struct mm_bytes message = {input, sizeof input};
     struct signer signer = {worker, worker->direct[0]};
     uint8_t signature[MM_SIGNATURE_MAX];
     size_t length = 0;
@@ -270,6 +269,11 @@ static bool sign_sentence(const struct signer *signer, const struct mm_message *
         return mm_fail(err, MM_DEADLINE_EXCEEDED, "expired before it was signed");
     if (!mm_sentence_check(request->sentence, &worker->limits, payload, mm_clock_now(&MM_SYSTEM_CLOCK), err))
         return false;
+    if (request->sentence == MM_SENTENCE_PROBE) {
+        uint8_t probe[MM_PROBE_INPUT];
+        mm_probe_input(request->data, probe);
+        return sign(signer, (struct mm_bytes){probe, sizeof probe}, signature, ret_length, err);
+    }
     mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
     return mm_sentence_signing_input(worker->header, payload, &input, err) &&
            sign(signer, (struct mm_bytes){input.data, input.length}, signature, ret_length, err);

@@ -36,6 +36,7 @@ struct behaviour {
     long exits;       /* before READY, with this status; 0: no */
     long ready_code;  /* READY's code, then exit with its status */
     long sign_code;   /* SIGNED's code */
+    long refusals;    /* how many SIGNEDs have that code, probes included; 0: all */
     bool is_crashing; /* before READY */
     bool is_stuck;    /* never READY */
     bool is_deaf;     /* stays at the end of its input */
@@ -89,6 +90,8 @@ static void apply(struct behaviour *behaviour, const char *word)
         behaviour->ready_code = value;
     else if (strncmp(word, "code=", 5) == 0)
         behaviour->sign_code = value;
+    else if (strncmp(word, "refusals=", 9) == 0)
+        behaviour->refusals = value;
     behaviour->is_crashing |= strcmp(word, "crash") == 0;
     behaviour->is_stuck |= strcmp(word, "stuck") == 0;
     behaviour->is_deaf |= strcmp(word, "deaf") == 0;
@@ -179,13 +182,13 @@ static EVP_PKEY *read_key(void)
 }
 
 /* ES256: r || s. */
-static void sign(EVP_PKEY *key, const char *input, uint8_t out[64])
+static void sign(EVP_PKEY *key, const void *input, size_t input_length, uint8_t out[64])
 {
     uint8_t der[128];
     size_t length = sizeof der;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     if (EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, key) != 1 ||
-        EVP_DigestSign(context, der, &length, (const uint8_t *)input, strlen(input)) != 1)
+        EVP_DigestSign(context, der, &length, input, input_length) != 1)
         _exit(96);
     EVP_MD_CTX_free(context);
     const uint8_t *at = der;
@@ -240,15 +243,26 @@ static void start(const struct behaviour *behaviour)
         _exit((int)behaviour->exits);
 }
 
-static void answer(const struct behaviour *behaviour, EVP_PKEY *key, const char *header,
-                   const struct mm_message *request)
+static void sign_sentence(EVP_PKEY *key, const char *header, const struct mm_message *request, uint8_t out[64])
 {
     char payload[MM_PAYLOAD_MAX * 4 / 3 + 4];
     char input[sizeof payload + 512];
-    uint8_t signature[64];
+    uint8_t probe[MM_PROBE_INPUT];
+    if (request->sentence == MM_SENTENCE_PROBE) {
+        mm_probe_input(request->data, probe);
+        sign(key, probe, sizeof probe, out);
+        return;
+    }
     mm_base64url_encode(request->data, request->length, payload);
     (void)snprintf(input, sizeof input, "%s.%s", header, payload);
-    sign(key, input, signature);
+    sign(key, input, strlen(input), out);
+}
+
+static void answer(const struct behaviour *behaviour, EVP_PKEY *key, const char *header,
+                   const struct mm_message *request)
+{
+    uint8_t signature[64];
+    sign_sentence(key, header, request, signature);
     struct mm_message signed_ = {.kind = MM_MESSAGE_SIGNED, .id = request->id, .data = signature, .length = 64};
     if (behaviour->sign_code) {
         signed_.code = (enum mm_code)behaviour->sign_code;
@@ -292,11 +306,15 @@ int main(int argc, char **argv)
     for (long n = 0; receive(packet, &message); n++) {
         if (message.kind != MM_MESSAGE_SIGN || message.timeout_ms <= 0)
             _exit(99);
-        if (behaviour.is_chatty)
+        if (behaviour.is_chatty && message.sentence == MM_SENTENCE_PROBE)
+            say("probe\n");
+        else if (behaviour.is_chatty)
             say("sign %.*s\n", (int)message.length, (const char *)message.data);
         if (n == behaviour.dies_after)
             (void)raise(SIGKILL);
         sleep_ms(behaviour.delay_ms);
+        if (behaviour.refusals > 0 && n >= behaviour.refusals)
+            behaviour.sign_code = 0;
         if (behaviour.mood != HANG && n + 1 != behaviour.skips)
             answer(&behaviour, key, header, &message);
     }

@@ -153,7 +153,7 @@ static void an_overlong_payload_is_refused(void **state)
 static void an_unknown_sentence_is_refused(void **state)
 {
     (void)state;
-    const int types[] = {0, 2, -1, 65535};
+    const int types[] = {0, 3, -1, 65535};
     static const char TOKEN[] = "{" ISS ",\"iat\":1800000000,\"exp\":1800000900}";
     struct mm_bytes payload = {TOKEN, sizeof TOKEN - 1};
     for (size_t i = 0; i < MM_ARRAY_SIZE(types); i++) {
@@ -164,6 +164,25 @@ static void an_unknown_sentence_is_refused(void **state)
         assert_null(mm_sentence_header((enum mm_sentence)types[i], KID, MM_ES256, &err));
         assert_int_equal(err.code, MM_SENTENCE_REFUSED);
     }
+}
+
+static void a_probe_is_a_nonce_that_is_signed_as_nothing_else_could_be(void **state)
+{
+    (void)state;
+    static const uint8_t NONCE[MM_PROBE_NONCE + 1] = "12345678901234567890123456789012";
+    uint8_t input[MM_PROBE_INPUT];
+    struct mm_error err = {0};
+    assert_true(mm_sentence_check(MM_SENTENCE_PROBE, &LIMITS, (struct mm_bytes){NONCE, MM_PROBE_NONCE}, NOW, &err));
+    for (size_t length = 0; length < 2; length++) {
+        err = (struct mm_error){0};
+        struct mm_bytes wrong = {NONCE, MM_PROBE_NONCE - 1 + 2 * length};
+        assert_false(mm_sentence_check(MM_SENTENCE_PROBE, &LIMITS, wrong, NOW, &err));
+        assert_int_equal(err.code, MM_SENTENCE_REFUSED);
+    }
+    assert_null(mm_sentence_header(MM_SENTENCE_PROBE, KID, MM_ES256, &err));
+    mm_probe_input(NONCE, input);
+    assert_int_equal(input[0], 0);
+    assert_memory_equal(input + MM_PROBE_INPUT - MM_PROBE_NONCE, NONCE, MM_PROBE_NONCE);
 }
 
 static void the_header_is_composed_byte_for_byte(void **state)
@@ -233,6 +252,7 @@ int main(void)
         cmocka_unit_test(what_is_no_json_object_is_refused),
         cmocka_unit_test(an_overlong_payload_is_refused),
         cmocka_unit_test(an_unknown_sentence_is_refused),
+        cmocka_unit_test(a_probe_is_a_nonce_that_is_signed_as_nothing_else_could_be),
         cmocka_unit_test(the_header_is_composed_byte_for_byte),
         cmocka_unit_test(a_kid_that_is_no_thumbprint_is_refused),
         cmocka_unit_test(the_signing_input_is_header_dot_payload),

@@ -400,6 +400,33 @@ static void sentences_outside_the_limits_are_refused_and_the_next_is_signed(void
     undeploy(deployment);
 }
 
+static void a_probe_is_signed_with_the_key_but_never_as_a_jws(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy(MM_ES256, "direct");
+    start(deployment);
+    uint8_t nonce[MM_PROBE_NONCE];
+    uint8_t input[MM_PROBE_INPUT];
+    memset(nonce, 'n', sizeof nonce);
+    mm_probe_input(nonce, input);
+    struct mm_message probe = {.kind = MM_MESSAGE_SIGN,
+                               .id = 5,
+                               .sentence = MM_SENTENCE_PROBE,
+                               .timeout_ms = 5000,
+                               .data = nonce,
+                               .length = sizeof nonce};
+    send_message(deployment, &probe);
+    struct mm_message reply = receive(deployment);
+    assert_int_equal(reply.code, MM_OK);
+    assert_true(mm_pubkey_verify(deployment->pubkey, MM_ES256, (struct mm_bytes){input, sizeof input},
+                                 (struct mm_bytes){reply.data, reply.length}, NULL));
+    probe.length = sizeof nonce - 1;
+    send_message(deployment, &probe);
+    assert_refused(deployment, MM_SENTENCE_REFUSED);
+    assert_signs(deployment);
+    undeploy(deployment);
+}
+
 static void an_expired_request_is_never_signed(void **state)
 {
     (void)state;
@@ -718,6 +745,7 @@ int main(void)
         cmocka_unit_test(an_ed25519_key_beside_the_key_makes_the_worker_sign_directly),
         cmocka_unit_test(requests_in_flight_together_are_each_answered_once),
         cmocka_unit_test(sentences_outside_the_limits_are_refused_and_the_next_is_signed),
+        cmocka_unit_test(a_probe_is_signed_with_the_key_but_never_as_a_jws),
         cmocka_unit_test(an_expired_request_is_never_signed),
         cmocka_unit_test(a_wrong_pin_ends_the_worker_with_the_pins_exit_status),
         cmocka_unit_test(a_missing_token_or_key_is_named),
