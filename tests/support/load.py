@@ -22,6 +22,7 @@ class Load:
         self.tokens = []  # the bodies of 201s
         self.slowest = 0.0
         self.n_disconnects = 0
+        self.n_without_retry_after = 0  # 503s that don't say when to come back
 
     def __enter__(self):
         for thread in self.threads:
@@ -59,6 +60,8 @@ class Load:
         with self.lock:
             self.slowest = max(self.slowest, time.monotonic() - start)
             self.replies.append((time.monotonic(), reply.status, body.get("code")))
+            if reply.status == 503 and int(reply.headers.get("retry-after", 0)) <= 0:
+                self.n_without_retry_after += 1
             if reply.status == 201:
                 self.tokens.append(body)
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An HSM behind a connection: p11-kit's server in front of SoftHSM2, stopped (a hung HSM) and killed (a lost one) under load."""
+
+import glob
+import os
+import signal
+import subprocess
+
+import pytest
+
+from faults import assert_refuses, assert_serves, assert_sound, details, impatient, is_unready
+from load import Load
+from service import MODULE, Deployment, processes, wait_until
+
+
+class Server:
+    """`p11-kit server` and the processes that it makes, one a connection."""
+
+    def __init__(self, deployment):
+        self.socket = deployment.folder / "p11-kit.sock"
+        self.environment = dict(os.environ, SOFTHSM2_CONF=str(deployment.folder / "softhsm2.conf"))
+        self.process = None
+
+    def start(self):
+        self.socket.unlink(missing_ok=True)
+        command = ["p11-kit", "server", "--foreground", "--provider", MODULE, "--name", str(self.socket)]
+        self.process = subprocess.Popen(
+            [*command, "pkcs11:token=mintmark"],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert wait_until(self.socket.exists, 20)
+
+    def signal(self, number):
+        for pid, (_, _, session, _) in processes().items():
+            if session == self.process.pid:
+                os.kill(pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.process.wait(20)
+        assert wait_until(lambda: not any(one[2] == self.process.pid for one in processes().values()), 20)
+
+
+@pytest.fixture(params=["direct", "engine"])
+def mint(request, tmp_path):
+    deployment = impatient(Deployment(tmp_path / "mint", signing=request.param)).create()
+    deployment.server = Server(deployment)
+    deployment.hsm_token["module"] = glob.glob("/usr/lib/*/pkcs11/p11-kit-client.so")[0]
+    deployment.hsm_token["environment"] = {"P11_KIT_SERVER_ADDRESS": f"unix:path={deployment.server.socket}"}
+    deployment.write()
+    deployment.server.start()
+    try:
+        deployment.start()
+        yield deployment
+    finally:
+        deployment.server.signal(signal.SIGCONT)
+        deployment.server.kill()
+        deployment.ensure_stopped()
+
+
+def wait_for_tokens(load, n=20):
+    before = load.n_issued()
+    assert wait_until(lambda: load.n_issued() >= before + n, 30), (load.statuses, load.codes)
+
+
+def test_an_hsm_that_stops_answering_and_one_that_dies_are_lived_through(mint):
+    with Load(mint, threads=4) as load:
+        wait_for_tokens(load)
+        mint.server.signal(signal.SIGSTOP)
+        assert wait_until(lambda: is_unready(mint), 10)
+        assert_refuses(mint)
+        mint.server.signal(signal.SIGCONT)
+        wait_for_tokens(load)
+        mint.server.kill()
+        assert wait_until(lambda: is_unready(mint), 10)
+        assert_refuses(mint)
+        mint.server.start()
+        wait_for_tokens(load)
+    assert_sound(mint, load)
+    assert_serves(mint)
+    assert "the HSM gave no signature within 1000 ms" in details(mint, "worker_killed")
+    assert 'no HSM token with label "mintmark"' in details(mint, "worker_lost")
