@@ -101,35 +101,46 @@ static void judge_health_locked(struct mm_pool_health *health, const struct mm_m
         mm_pool_worker_reason(message, health->refusal, sizeof health->refusal);
 }
 
-/* What a SIGNED answers, and the worker's next request on its way. The request in `ret_slot` is NULL if nobody waits for it. */
-static bool take_slot(struct reader *reader, const struct mm_message *message, struct mm_pool_slot *ret_slot,
-                      struct mm_error *err)
+/* Take the slot that a SIGNED answers. The request in it is NULL if nobody waits for it. */
+static bool take_slot_locked(struct reader *reader, const struct mm_message *message, struct mm_pool_slot *ret_slot,
+                             struct mm_error *err)
 {
     struct mm_pool *pool = reader->pool;
     struct mm_pool_worker *worker = reader->worker;
     if (message->kind != MM_MESSAGE_SIGNED || message->id == 0)
         return mm_fail(err, MM_INTERNAL, "the worker sent something else than signatures");
-    (void)pthread_mutex_lock(&pool->lock);
     struct mm_pool_slot *slot = mm_pool_worker_slot(worker, message->id);
-    if (slot) {
-        int64_t now = mm_monotonic_ns();
-        *ret_slot = *slot;
-        if (slot->request)
-            pool->n_requests--;
-        if (message->code == MM_OK)
-            measure_locked(pool, now - slot->sent_ns);
-        judge_health_locked(&worker->health, message, now);
-        if (slot->is_probe) {
-            memcpy(reader->nonce, worker->health.nonce, sizeof reader->nonce);
-            worker->health.is_probed = false;
-        }
-        *slot = (struct mm_pool_slot){0};
-        worker->n_in_flight--;
-        mm_pool_dispatch_locked(pool);
-        mm_pool_answer_failed_locked(pool);
+    if (!slot)
+        return mm_fail(err, MM_INTERNAL, "the worker answered a request that it doesn't have");
+    int64_t now = mm_monotonic_ns();
+    *ret_slot = *slot;
+    if (slot->request)
+        pool->n_requests--;
+    if (message->code == MM_OK)
+        measure_locked(pool, now - slot->sent_ns);
+    judge_health_locked(&worker->health, message, now);
+    if (slot->is_probe) {
+        memcpy(reader->nonce, worker->health.nonce, sizeof reader->nonce);
+        worker->health.is_probed = false;
     }
+    *slot = (struct mm_pool_slot){0};
+    worker->n_in_flight--;
+    return true;
+}
+
+/* The slots that a batch answers, up to the first answer that is out of order; then the worker's next requests are on their way. */
+static size_t take_slots(struct reader *reader, const struct mm_pool_batch *batch, struct mm_pool_slot *ret_slots,
+                         struct mm_error *err)
+{
+    struct mm_pool *pool = reader->pool;
+    size_t n = 0;
+    (void)pthread_mutex_lock(&pool->lock);
+    while (n < batch->n && take_slot_locked(reader, &batch->messages[n], &ret_slots[n], err))
+        n++;
+    mm_pool_dispatch_locked(pool);
+    mm_pool_answer_failed_locked(pool);
     (void)pthread_mutex_unlock(&pool->lock);
-    return slot || mm_fail(err, MM_INTERNAL, "the worker answered a request that it doesn't have");
+    return n;
 }
 
 static void retry(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code, const char *reason)
@@ -192,14 +203,12 @@ static bool check_probe(struct reader *reader, const struct mm_message *message,
 }
 
 /* False: the worker must not be listened to any longer, and `err` says why. */
-static bool take_signed(struct reader *reader, const struct mm_message *message, struct mm_error *err)
+static bool take_signed(struct reader *reader, const struct mm_message *message, const struct mm_pool_slot *slot,
+                        struct mm_error *err)
 {
-    struct mm_pool_slot slot = {0};
-    if (!take_slot(reader, message, &slot, err))
-        return false;
-    if (slot.is_probe)
+    if (slot->is_probe)
         return check_probe(reader, message, err);
-    struct mm_pool_request *request = slot.request;
+    struct mm_pool_request *request = slot->request;
     if (!request)
         return true;
     if (message->code != MM_OK) {
@@ -220,6 +229,20 @@ static bool take_signed(struct reader *reader, const struct mm_message *message,
     request->done(request->context, jws, jws ? NULL : &why);
     mm_pool_request_free(request);
     return true;
+}
+
+/*
+ * First the slots, so that the worker has its next requests before what it signed is checked. Every answer whose slot was taken
+ * is seen to, also after one that is wrong.
+ */
+static bool take_batch(struct reader *reader, const struct mm_pool_batch *batch, struct mm_error *err)
+{
+    struct mm_pool_slot slots[MM_POOL_BATCH_MAX];
+    size_t n = take_slots(reader, batch, slots, err);
+    bool in_order = n == batch->n;
+    for (size_t i = 0; i < n; i++)
+        in_order = take_signed(reader, &batch->messages[i], &slots[i], err) && in_order;
+    return in_order;
 }
 
 /* What a worker leaves behind goes to another; one that broke the rules is killed, but not while it may be logging in. */
@@ -250,15 +273,15 @@ void *mm_pool_reader(void *argument)
 {
     struct mm_pool_worker *worker = argument;
     struct reader reader = {.pool = worker->pool, .worker = worker, .fd = worker->fd};
-    uint8_t packet[MM_PACKET_MAX];
-    struct mm_message message;
+    struct mm_pool_batch batch;
     struct mm_error err = {0};
-    if (mm_pool_worker_receive(reader.fd, packet, &message, &err) == MM_POOL_MESSAGE &&
-        take_ready(&reader, &message, &err)) {
+    if (mm_pool_worker_receive(reader.fd, 1, &batch, &err) == MM_POOL_MESSAGES &&
+        take_ready(&reader, &batch.messages[0], &err)) {
         announce_ready(&reader);
-        while (mm_pool_worker_receive(reader.fd, packet, &message, &err) == MM_POOL_MESSAGE &&
-               take_signed(&reader, &message, &err))
-            ;
+        enum mm_pool_received received;
+        do
+            received = mm_pool_worker_receive(reader.fd, MM_POOL_BATCH_MAX, &batch, &err);
+        while (take_batch(&reader, &batch, &err) && received == MM_POOL_MESSAGES);
     }
     leave(&reader, &err);
     return NULL;
