@@ -93,7 +93,7 @@ def test_a_newline_at_the_end_of_a_pin_file_burns_no_try(mint, ending):
 def test_a_worker_killed_in_its_login_is_forgiven_once_and_latched_twice(mint):
     mint.start()
     assert_serves(mint)
-    mint.shim.write(LOCKING, "C_Login delay 300ms")
+    mint.shim.write(LOCKING, "C_Login delay 1500ms")
     kill_in_login(mint)
     assert_serves(mint)
     assert not mint.events("pin_latched")

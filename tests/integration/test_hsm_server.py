@@ -34,15 +34,19 @@ class Server:
         )
         assert wait_until(self.socket.exists, 20)
 
+    def _children(self):
+        return [pid for pid, one in processes().items() if one[2] == self.process.pid and pid != self.process.pid]
+
     def signal(self, number):
-        for pid, (_, _, session, _) in processes().items():
-            if session == self.process.pid:
-                os.kill(pid, number)
+        """The parent first: then there are no new children."""
+        os.kill(self.process.pid, number)
+        for pid in self._children():
+            os.kill(pid, number)
 
     def kill(self):
         self.signal(signal.SIGKILL)
         self.process.wait(20)
-        assert wait_until(lambda: not any(one[2] == self.process.pid for one in processes().values()), 20)
+        assert wait_until(lambda: not self._children(), 20)
 
 
 @pytest.fixture(params=["direct", "engine"])
@@ -57,7 +61,6 @@ def mint(request, tmp_path):
         deployment.start()
         yield deployment
     finally:
-        deployment.server.signal(signal.SIGCONT)
         deployment.server.kill()
         deployment.ensure_stopped()
 

@@ -13,7 +13,7 @@ CODES = {"hsm_unavailable", "deadline_exceeded", "overloaded"}
 def impatient(deployment, **hsm_token):
     """Make a deployment's waits short; `hsm_token` are settings of its HSM token."""
     deployment.config["limits"] = {"issue_timeout": f"{DEADLINE}s"}
-    deployment.hsm_token.update({"sign_timeout": "1s", "start_timeout": "5s", "workers": 2, "threads": 4}, **hsm_token)
+    deployment.hsm_token.update({"sign_timeout": "1s", "start_timeout": "15s", "workers": 2, "threads": 4}, **hsm_token)
     return deployment
 
 
