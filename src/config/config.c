@@ -29,6 +29,14 @@ void mm_loader_no_memory(const struct loader *loader)
     mm_problems_add(loader->problems, loader->document.file, 0, "", "out of memory");
 }
 
+char *mm_loader_copy(const struct loader *loader, const char *string)
+{
+    char *copied = string ? strdup(string) : NULL;
+    if (string && !copied)
+        mm_loader_no_memory(loader);
+    return copied;
+}
+
 char *mm_loader_resolve(const struct loader *loader, const char *path)
 {
     if (!path)

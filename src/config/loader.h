@@ -25,10 +25,16 @@ void mm_loader_no_memory(const struct loader *loader);
 /* `path` resolved beside mintmark.yaml, for the caller to free; NULL if `path` is NULL. */
 char *mm_loader_resolve(const struct loader *loader, const char *path);
 
-/* service.c: everything but the tenants, from the document alone. */
+/* A copy of `string` for the caller to free; NULL if `string` is NULL. */
+char *mm_loader_copy(const struct loader *loader, const char *string);
+
+/* service.c: everything but HSM tokens and tenants, from the document alone. */
+void mm_loader_build_service(const struct loader *loader);
+
+/* hsm_tokens.c */
 void mm_loader_check_pins(
     const struct loader *loader); /* before the schema: a PIN in the file deserves its own words */
-void mm_loader_build_service(const struct loader *loader);
+void mm_loader_build_hsm_tokens(const struct loader *loader);
 
 /*
  * files.c: reading a file that nobody else could have written or replaced, taking one apart with its digest (the root stays NULL
