@@ -108,11 +108,13 @@ struct mm_config *mm_config_load_service(const char *file, struct mm_problems *p
 static void clear_hsm_token(struct mm_hsm_token_config *token)
 {
     free(token->name);
-    free(token->module);
-    mm_strings_clear(&token->environment);
+    free(token->profile);
     free(token->label);
     free(token->serial);
     free(token->pin_path);
+    free(token->module);
+    mm_strings_clear(&token->environment);
+    free(token->pin_form.description);
 }
 
 static void config_free(struct mm_config *config)

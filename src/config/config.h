@@ -6,6 +6,7 @@
 #ifndef MM_CONFIG_CONFIG_H
 #define MM_CONFIG_CONFIG_H
 
+#include "config/quirks.h"
 #include "crypto/algorithm.h"
 #include "policy/policy.h"
 #include "util/secret.h"
@@ -35,25 +36,46 @@ struct mm_limits {
 
 enum { MM_HSM_TOKENS_MAX = 16 };
 
-enum mm_pin_source { MM_PIN_FILE, MM_PIN_FD, MM_PIN_CREDENTIAL };
+enum mm_pin_source { MM_PIN_FILE, MM_PIN_FD, MM_PIN_CREDENTIAL, MM_PIN_NONE };
+
+enum mm_login_need { MM_LOGIN_REQUIRED, MM_LOGIN_OPTIONAL };
+
+/* What every PIN of an HSM token looks like, so that a wrong file isn't sent to the HSM. */
+struct mm_pin_form {
+    int64_t hex_prefix; /* it starts with so many hex digits */
+    char separator;     /* stands in it with something on either side; '\0': none */
+    int64_t min, max;   /* bytes in all */
+    char *description;  /* for people */
+};
 
 enum mm_signing_path { MM_SIGNING_ENGINE, MM_SIGNING_DIRECT };
 
 struct mm_hsm_token_config {
     char *name;
-    char *module;                  /* path of the PKCS#11 module */
-    struct mm_strings environment; /* NAME=value; values of names such as SOFTHSM2_CONF are paths, already resolved */
+    char *profile;                 /* as mintmark.yaml names it */
     char *label;                   /* the PKCS#11 token's label; NULL if `serial` is given alone */
     char *serial;                  /* NULL unless given */
-    enum mm_pin_source pin_source;
+    enum mm_pin_source pin_source; /* MM_PIN_NONE: no login; only where `login` is optional */
     char *pin_path; /* MM_PIN_FILE: the file; MM_PIN_CREDENTIAL: $CREDENTIALS_DIRECTORY/name, NULL if that isn't set */
     int pin_fd;     /* MM_PIN_FD: a seekable descriptor; -1 otherwise */
+    int line;
+
+    /* settings: mintmark.yaml's, else the profile's */
+    char *module;                  /* path of the PKCS#11 module */
+    struct mm_strings environment; /* NAME=value; values of names such as SOFTHSM2_CONF are paths, already resolved */
+    enum mm_login_need login;
+    struct mm_pin_form pin_form;
     enum mm_signing_path signing;
     int64_t workers;         /* processes */
     int64_t threads;         /* signatures at once in each: at most 16 */
     int64_t sign_timeout_ms; /* a signature that takes longer means a hung HSM: its worker is killed */
-    int64_t start_timeout; /* seconds from a worker's start to ready; long, since killing a login can destroy a token */
-    int line;
+    int64_t start_timeout;   /* seconds from a worker's start to ready; killing a login can destroy a token */
+    int64_t busy_timeout;    /* seconds that an HSM may refuse every signature as busy */
+    int64_t probe_interval;  /* seconds without a signature until a worker is asked for one that nobody uses */
+    /* Before a lost worker is replaced: milliseconds, doubled for each in a row that fails, and seconds at most. */
+    int64_t restart_delay_ms;
+    int64_t restart_delay_max;
+    struct mm_hsm_quirks quirks;
 };
 
 struct mm_config {
@@ -100,9 +122,17 @@ MM_MUST_USE bool mm_config_can_replace(const struct mm_config *before, const str
                                        struct mm_error *err);
 
 /*
- * Read the PIN from where the configuration says. A file that group or others can read (a credential: that others can read), or
- * a descriptor that a restarted worker couldn't read again: MM_CONFIG_INVALID. Messages never hold what was read.
+ * Read the PIN from where the configuration says. A file that group or others can read (a credential: that others can read), a
+ * descriptor that a restarted worker couldn't read again, or a PIN of the wrong form: MM_CONFIG_INVALID. Messages never hold what
+ * was read. Not for MM_PIN_NONE.
  */
 MM_MUST_USE struct mm_secret *mm_config_read_pin(const struct mm_hsm_token_config *token, struct mm_error *err);
+
+/*
+ * MM_CONFIG_INVALID unless `pin`, which came from `where`, has the form that the HSM token's PINs have. The message holds nothing of
+ * the PIN, not even which part of it is wrong.
+ */
+MM_MUST_USE bool mm_config_check_pin(const struct mm_hsm_token_config *token, const struct mm_secret *pin,
+                                     const char *where, struct mm_error *err);
 
 #endif

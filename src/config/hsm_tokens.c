@@ -7,29 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/profile.h"
+#include "config/schema.h"
+
 enum { POINTER_MAX = 64 };
-
-/* What a kind of HSM is best driven with, unless the file says otherwise. */
-struct profile {
-    const char *name;
-    int64_t workers;
-    int64_t threads;
-    int64_t sign_timeout;  /* seconds */
-    int64_t start_timeout; /* seconds */
-};
-
-static const struct profile PROFILES[] = {
-    {.name = "softhsm2", .workers = 2, .threads = 4, .sign_timeout = 2, .start_timeout = 30},
-    {.name = "generic", .workers = 1, .threads = 16, .sign_timeout = 10, .start_timeout = 60},
-};
-
-static const struct profile *find_profile(const char *name)
-{
-    for (size_t i = 0; name && i < MM_ARRAY_SIZE(PROFILES); i++)
-        if (strcmp(PROFILES[i].name, name) == 0)
-            return &PROFILES[i];
-    return &PROFILES[MM_ARRAY_SIZE(PROFILES) - 1];
-}
 
 static const json_t *hsm_tokens(const struct loader *loader)
 {
@@ -48,21 +29,9 @@ void mm_loader_check_pins(const struct loader *loader)
     }
 }
 
-static bool is_path_variable(const char *name)
-{
-    static const char *const ENDINGS[] = {"_CONF", "_CONFIG", "_FILE", "_DIR", "_PATH", "_STORE"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < MM_ARRAY_SIZE(ENDINGS); i++) {
-        size_t ending = strlen(ENDINGS[i]);
-        if (length > ending && strcmp(name + length - ending, ENDINGS[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 static char *environment_entry(const struct loader *loader, const char *name, const char *value)
 {
-    bool is_path = is_path_variable(name) && value[0];
+    bool is_path = mm_is_path_variable(name) && value[0];
     mm_cleanup(free) char *resolved = is_path ? mm_loader_resolve(loader, value) : mm_loader_copy(loader, value);
     char *entry = NULL;
     if (resolved && asprintf(&entry, "%s=%s", name, resolved) < 0) {
@@ -112,6 +81,9 @@ static void build_pin(const struct loader *loader, const json_t *item, const cha
     const json_t *fd = json_object_get(item, "pin_fd");
     const json_t *credential = json_object_get(item, "pin_credential");
     token->pin_fd = -1;
+    token->pin_source = MM_PIN_NONE;
+    if (!file && !fd && !credential && token->login == MM_LOGIN_OPTIONAL)
+        return;
     if ((file != NULL) + (fd != NULL) + (credential != NULL) != 1) {
         mm_loader_report(loader, path, "an HSM token needs exactly one of pin_file, pin_fd and pin_credential");
         return;
@@ -129,24 +101,119 @@ static void build_pin(const struct loader *loader, const json_t *item, const cha
     }
 }
 
-static void build_hsm_token(const struct loader *loader, const json_t *item, const char *path,
+static void build_pin_form(const struct loader *loader, const json_t *settings, const char *path,
+                           struct mm_pin_form *form)
+{
+    const json_t *written = json_object_get(settings, "pin_form");
+    const char *separator = mm_json_string(written, "separator");
+    form->hex_prefix = mm_json_integer(written, "hex_prefix", 0);
+    form->separator = separator ? separator[0] : '\0';
+    form->min = mm_json_integer(written, "min", 1);
+    form->max = mm_json_integer(written, "max", MM_PIN_MAX);
+    form->description = mm_loader_copy(loader, mm_json_string(written, "description"));
+    if (form->min > form->max)
+        mm_loader_report(loader, path, "no PIN can have ‹pin_form›: its ‹min› is more than its ‹max›");
+}
+
+static mm_quirk_set set_of(const json_t *settings, const char *member, const char *const *names)
+{
+    mm_quirk_set set = 0;
+    const json_t *written = json_object_get(settings, member);
+    for (unsigned i = 0; names[i]; i++)
+        if (mm_json_array_has(written, names[i]))
+            set |= (mm_quirk_set)1 << i;
+    return set;
+}
+
+static void build_vendor_values(json_t *written, struct mm_hsm_quirks *quirks)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(written, key, value)
+    {
+        struct mm_vendor_value *built = &quirks->vendor_values[quirks->n_vendor_values];
+        if (quirks->n_vendor_values == MM_VENDOR_VALUES_MAX || !json_is_integer(value) ||
+            !mm_vendor_key_parse(key, &built->algorithm, &built->bits))
+            return;
+        built->value = (uint64_t)json_integer_value(value);
+        quirks->n_vendor_values++;
+    }
+}
+
+static void build_quirks(const json_t *settings, struct mm_hsm_quirks *quirks)
+{
+    const char *session = mm_json_string(settings, "session");
+    const json_t *generate = json_object_get(settings, "generate");
+    const char *vendor_attribute = mm_json_string(generate, "vendor_attribute");
+    quirks->session = session && strcmp(session, "read_write") == 0 ? MM_SESSION_READ_WRITE : MM_SESSION_READ_ONLY;
+    quirks->sessions = mm_json_integer(settings, "sessions", 0);
+    quirks->busy = set_of(settings, "busy", MM_BUSY_NAMES);
+    quirks->untold = set_of(settings, "untold", MM_UNTOLD_NAMES);
+    quirks->id_bytes = mm_json_integer(generate, "id_bytes", 0);
+    quirks->omit_public = set_of(generate, "omit_public", MM_TEMPLATE_NAMES);
+    quirks->omit_private = set_of(generate, "omit_private", MM_TEMPLATE_NAMES);
+    quirks->vendor_attribute = vendor_attribute ? strtoull(vendor_attribute, NULL, 16) : 0;
+    build_vendor_values(json_object_get(generate, "vendor_values"), quirks);
+}
+
+static void build_settings(const struct loader *loader, const json_t *settings, const char *path,
+                           struct mm_hsm_token_config *token)
+{
+    const char *login = mm_json_string(settings, "login");
+    const char *signing = mm_json_string(settings, "signing");
+    token->module = mm_loader_resolve(loader, mm_json_string(settings, "module"));
+    token->login = login && strcmp(login, "optional") == 0 ? MM_LOGIN_OPTIONAL : MM_LOGIN_REQUIRED;
+    token->signing = signing && strcmp(signing, "direct") == 0 ? MM_SIGNING_DIRECT : MM_SIGNING_ENGINE;
+#define BUILD_NUMBER(member, schema_type, least, most) token->member = mm_json_integer(settings, #member, least);
+    MM_HSM_NUMBERS_TABLE(BUILD_NUMBER)
+#undef BUILD_NUMBER
+    /* Bounded before it is multiplied: the schema may have refused it and left it in place. */
+    int64_t sign_timeout = mm_json_integer(settings, "sign_timeout", 1);
+    token->sign_timeout_ms = sign_timeout < INT32_MAX ? sign_timeout * 1000 : 0;
+    build_environment(loader, json_object_get(settings, "environment"), &token->environment);
+    build_pin_form(loader, settings, path, &token->pin_form);
+    build_quirks(settings, &token->quirks);
+}
+
+static void check_environment(const struct loader *loader, const json_t *settings, const char *path)
+{
+    const json_t *required = json_object_get(settings, "required_environment");
+    for (size_t i = 0; i < json_array_size(required); i++) {
+        const char *name = json_string_value(json_array_get(required, i));
+        const char *value = name ? mm_json_string(json_object_get(settings, "environment"), name) : NULL;
+        if (name && (!value || !value[0]))
+            mm_loader_report(loader, path, "‹environment› lacks ‹%s›, which this profile's module needs", name);
+    }
+}
+
+/* What settings must be, taken together. */
+static void check_settings(const struct loader *loader, const json_t *settings, const char *path,
+                           const struct mm_hsm_token_config *token)
+{
+    if (!token->module)
+        mm_loader_report(loader, path, "missing key ‹module›: this profile doesn't say where its module is");
+    check_environment(loader, settings, path);
+    if (token->signing == MM_SIGNING_ENGINE && token->quirks.session == MM_SESSION_READ_WRITE)
+        mm_loader_report(loader, path, "‹session: read_write› needs ‹signing: direct›: the engine's are read-only");
+    if (token->restart_delay_ms > token->restart_delay_max * 1000)
+        mm_loader_report(loader, path, "‹restart_delay_ms› is longer than ‹restart_delay_max›");
+    if ((token->quirks.vendor_attribute != 0) != (token->quirks.n_vendor_values != 0))
+        mm_loader_report(loader, path, "‹vendor_attribute› and ‹vendor_values› need each other");
+}
+
+static void build_hsm_token(const struct loader *loader, json_t *item, const char *path,
                             struct mm_hsm_token_config *token)
 {
-    const struct profile *profile = find_profile(mm_json_string(item, "profile"));
-    const char *signing = mm_json_string(item, "signing");
     token->line = mm_document_line(&loader->document, path);
     token->name = mm_loader_copy(loader, mm_json_string(item, "name"));
-    token->module = mm_loader_resolve(loader, mm_json_string(item, "module"));
+    token->profile = mm_loader_copy(loader, mm_json_string(item, "profile"));
     token->label = mm_loader_copy(loader, mm_json_string(item, "label"));
     token->serial = mm_loader_copy(loader, mm_json_string(item, "serial"));
-    token->signing = signing && strcmp(signing, "direct") == 0 ? MM_SIGNING_DIRECT : MM_SIGNING_ENGINE;
-    token->workers = mm_json_integer(item, "workers", profile->workers);
-    token->threads = mm_json_integer(item, "threads", profile->threads);
-    token->start_timeout = mm_json_integer(item, "start_timeout", profile->start_timeout);
-    /* Bounded before it is multiplied: the schema may have refused it and left it in place. */
-    int64_t sign_timeout = mm_json_integer(item, "sign_timeout", profile->sign_timeout);
-    token->sign_timeout_ms = sign_timeout < INT32_MAX ? sign_timeout * 1000 : 0;
-    build_environment(loader, json_object_get(item, "environment"), &token->environment);
+    mm_cleanup(json_decref) json_t *settings = mm_loader_settings(loader, item, path);
+    if (!settings)
+        return;
+    build_settings(loader, settings, path, token);
+    check_settings(loader, settings, path, token);
     build_pin(loader, item, path, token);
     if (!json_object_get(item, "label") && !json_object_get(item, "serial"))
         mm_loader_report(loader, path, "an HSM token needs a label or a serial");

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/schema.h"
+
 static bool is_same(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
@@ -58,6 +60,26 @@ static bool are_same_sockets(const struct mm_config *a, const struct mm_config *
     return true;
 }
 
+static bool is_same_pin_form(const struct mm_pin_form *a, const struct mm_pin_form *b)
+{
+    return a->hex_prefix == b->hex_prefix && a->separator == b->separator && a->min == b->min && a->max == b->max;
+}
+
+/* But for what generates keys, which is no business of a running service. */
+static bool are_same_quirks(const struct mm_hsm_quirks *a, const struct mm_hsm_quirks *b)
+{
+    return a->session == b->session && a->sessions == b->sessions && a->busy == b->busy && a->untold == b->untold;
+}
+
+static bool are_same_settings(const struct mm_hsm_token_config *a, const struct mm_hsm_token_config *b)
+{
+#define IS_SAME_NUMBER(member, schema_type, least, most) a->member == b->member &&
+    return MM_HSM_NUMBERS_TABLE(IS_SAME_NUMBER) a->sign_timeout_ms == b->sign_timeout_ms && a->signing == b->signing &&
+           a->login == b->login && is_same_pin_form(&a->pin_form, &b->pin_form) &&
+           are_same_quirks(&a->quirks, &b->quirks);
+#undef IS_SAME_NUMBER
+}
+
 static bool is_same_hsm_token(const struct mm_config *config_a, const struct mm_hsm_token_config *a,
                               const struct mm_config *config_b, const struct mm_hsm_token_config *b)
 {
@@ -65,8 +87,7 @@ static bool is_same_hsm_token(const struct mm_config *config_a, const struct mm_
            is_same_environment(config_a, &a->environment, config_b, &b->environment) && is_same(a->label, b->label) &&
            is_same(a->serial, b->serial) && a->pin_source == b->pin_source &&
            is_same_path(config_a, a->pin_path, config_b, b->pin_path) && a->pin_fd == b->pin_fd &&
-           a->signing == b->signing && a->workers == b->workers && a->threads == b->threads &&
-           a->sign_timeout_ms == b->sign_timeout_ms && a->start_timeout == b->start_timeout;
+           are_same_settings(a, b);
 }
 
 static bool are_same_hsm_tokens(const struct mm_config *a, const struct mm_config *b)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/schema.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "config/address.h"
@@ -15,6 +16,10 @@ enum {
     ENVIRONMENT_MAX = 64,
     PIN_FD_MIN = 4, /* below lie the standard streams and the worker's own socket */
     PIN_FD_MAX = 1023,
+    HEX_PREFIX_MAX = 16,
+    ID_BYTES_MIN = 2, /* fewer than 16,000 random ids are too few */
+    ID_BYTES_MAX = 64,
+    SET_MAX = 32,
     TENANTS_MAX = 1000,
 };
 
@@ -37,6 +42,53 @@ static const char *check_credential_name(const char *name)
     return mm_check_visible(name);
 }
 
+static const char *check_separator(const char *separator)
+{
+    return separator[0] && !ispunct((unsigned char)separator[0]) ? "must be a punctuation character" : NULL;
+}
+
+/* PKCS#11 keeps what is past CKA_VENDOR_DEFINED for vendors. */
+static const char *check_vendor_attribute(const char *attribute)
+{
+    if (!attribute[0])
+        return NULL;
+    size_t length = strlen(attribute);
+    bool is_hex = strncmp(attribute, "0x", 2) == 0 && strspn(attribute + 2, "0123456789abcdef") == length - 2;
+    if (!is_hex || length != 10 || attribute[2] < '8')
+        return "must be a vendor's attribute: 0x80000000 to 0xffffffff, in lower case";
+    return NULL;
+}
+
+bool mm_vendor_key_parse(const char *key, enum mm_algorithm *ret_algorithm, unsigned *ret_bits)
+{
+    static const struct {
+        const char *text;
+        unsigned bits;
+    } SIZES[] = {{"-2048", 2048}, {"-3072", 3072}, {"-4096", 4096}};
+    char name[8] = "";
+    size_t length = strcspn(key, "-");
+    if (length >= sizeof name)
+        return false;
+    memcpy(name, key, length);
+    if (!mm_algorithm_parse(name, ret_algorithm))
+        return false;
+    *ret_bits = 0;
+    if (mm_algorithm_key_type(*ret_algorithm) != MM_KEY_RSA)
+        return !key[length];
+    for (size_t i = 0; i < MM_ARRAY_SIZE(SIZES); i++)
+        if (strcmp(key + length, SIZES[i].text) == 0)
+            *ret_bits = SIZES[i].bits;
+    return *ret_bits != 0;
+}
+
+static const char *check_vendor_key(const char *key)
+{
+    enum mm_algorithm algorithm;
+    unsigned bits;
+    return mm_vendor_key_parse(key, &algorithm, &bits) ? NULL
+                                                       : "must be an algorithm: ES256, …, with RSA's bits RS256-3072";
+}
+
 static const struct mm_schema LISTEN_MEMBERS[] = {
     {.name = "address", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_listen_address},
     {.name = "certificate", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
@@ -48,30 +100,100 @@ static const struct mm_schema LISTEN = {.type = MM_SCHEMA_OBJECT, .members = LIS
 
 static const struct mm_schema ENVIRONMENT_VALUE = {.type = MM_SCHEMA_STRING, .check = mm_check_line};
 
-static const char *const PROFILES[] = {"softhsm2", "generic", NULL};
 static const char *const SIGNING_PATHS[] = {"engine", "direct", NULL};
 static const char *const ALGORITHMS[] = {"ES256", "ES384", "RS256", "PS256", "EdDSA", NULL};
 
+static const char *const LOGINS[] = {"required", "optional", NULL};
+static const char *const SESSIONS[] = {"read_only", "read_write", NULL};
+
+#define CKA_NAME(name) "CKA_" #name,
+#define CKR_NAME(name) "CKR_" #name,
+const char *const MM_TEMPLATE_NAMES[] = {MM_TEMPLATE_ATTRIBUTES(CKA_NAME) NULL};
+const char *const MM_UNTOLD_NAMES[] = {MM_UNTOLD_ATTRIBUTES(CKA_NAME) NULL};
+const char *const MM_BUSY_NAMES[] = {MM_BUSY_RETURNS(CKR_NAME) NULL};
+#undef CKA_NAME
+#undef CKR_NAME
+
+static const struct mm_schema VARIABLE = {.type = MM_SCHEMA_STRING, .min = 1, .check = check_environment_name};
+static const struct mm_schema TEMPLATE_ATTRIBUTE = {.type = MM_SCHEMA_STRING, .one_of = MM_TEMPLATE_NAMES};
+static const struct mm_schema UNTOLD_ATTRIBUTE = {.type = MM_SCHEMA_STRING, .one_of = MM_UNTOLD_NAMES};
+static const struct mm_schema BUSY_RETURN = {.type = MM_SCHEMA_STRING, .one_of = MM_BUSY_NAMES};
+static const struct mm_schema VENDOR_VALUE = {.type = MM_SCHEMA_INTEGER, .min = 0, .max = INT32_MAX};
+
+static const struct mm_schema PIN_FORM_MEMBERS[] = {
+    {.name = "hex_prefix", .type = MM_SCHEMA_INTEGER, .min = 0, .max = HEX_PREFIX_MAX},
+    {.name = "separator", .type = MM_SCHEMA_STRING, .min = 0, .max = 1, .check = check_separator},
+    {.name = "min", .type = MM_SCHEMA_INTEGER, .min = 1, .max = MM_PIN_MAX},
+    {.name = "max", .type = MM_SCHEMA_INTEGER, .min = 1, .max = MM_PIN_MAX},
+    {.name = "description", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_PIN_DESCRIPTION_MAX, .check = mm_check_line},
+    {0},
+};
+
+static const struct mm_schema GENERATE_MEMBERS[] = {
+    {.name = "id_bytes", .type = MM_SCHEMA_INTEGER, .min = ID_BYTES_MIN, .max = ID_BYTES_MAX},
+    {.name = "omit_public",
+     .type = MM_SCHEMA_ARRAY,
+     .max = SET_MAX,
+     .element = &TEMPLATE_ATTRIBUTE,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "omit_private",
+     .type = MM_SCHEMA_ARRAY,
+     .max = SET_MAX,
+     .element = &TEMPLATE_ATTRIBUTE,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "vendor_attribute", .type = MM_SCHEMA_STRING, .check = check_vendor_attribute},
+    {.name = "vendor_values",
+     .type = MM_SCHEMA_MAP,
+     .max = MM_VENDOR_VALUES_MAX,
+     .key_check = check_vendor_key,
+     .element = &VENDOR_VALUE},
+    {0},
+};
+
+#define HSM_NUMBER(member, schema_type, least, most) \
+    {.name = #member, .type = (schema_type), .min = (least), .max = (most)},
+
+/* What a profile says and mintmark.yaml may say otherwise. */
+#define HSM_SETTINGS \
+    {.name = "module", .type = MM_SCHEMA_STRING, .min = 1}, \
+        {.name = "environment", \
+         .type = MM_SCHEMA_MAP, \
+         .max = ENVIRONMENT_MAX, \
+         .key_check = check_environment_name, \
+         .element = &ENVIRONMENT_VALUE}, \
+        {.name = "required_environment", .type = MM_SCHEMA_ARRAY, .max = ENVIRONMENT_MAX, .element = &VARIABLE}, \
+        {.name = "login", .type = MM_SCHEMA_STRING, .one_of = LOGINS}, \
+        {.name = "pin_form", .type = MM_SCHEMA_OBJECT, .members = PIN_FORM_MEMBERS}, \
+        {.name = "session", .type = MM_SCHEMA_STRING, .one_of = SESSIONS}, \
+        {.name = "sessions", .type = MM_SCHEMA_INTEGER, .min = 2, .max = MM_SESSIONS_MAX}, \
+        {.name = "signing", .type = MM_SCHEMA_STRING, .one_of = SIGNING_PATHS}, \
+        {.name = "sign_timeout", .type = MM_SCHEMA_DURATION, .min = 1, .max = 120}, \
+        {.name = "busy", \
+         .type = MM_SCHEMA_ARRAY, \
+         .max = SET_MAX, \
+         .element = &BUSY_RETURN, \
+         .repeats = MM_REPEATS_REFUSED}, \
+        {.name = "generate", .type = MM_SCHEMA_OBJECT, .members = GENERATE_MEMBERS}, \
+        {.name = "untold", \
+         .type = MM_SCHEMA_ARRAY, \
+         .max = SET_MAX, \
+         .element = &UNTOLD_ATTRIBUTE, \
+         .repeats = MM_REPEATS_REFUSED}, \
+        MM_HSM_NUMBERS_TABLE(HSM_NUMBER)
+
+static const struct mm_schema PROFILE_MEMBERS[] = {HSM_SETTINGS{0}};
+
+const struct mm_schema MM_PROFILE_SCHEMA = {.type = MM_SCHEMA_OBJECT, .members = PROFILE_MEMBERS};
+
 static const struct mm_schema HSM_TOKEN_MEMBERS[] = {
     {.name = "name", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_id},
-    {.name = "profile", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .one_of = PROFILES},
-    {.name = "module", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
-    {.name = "environment",
-     .type = MM_SCHEMA_MAP,
-     .max = ENVIRONMENT_MAX,
-     .key_check = check_environment_name,
-     .element = &ENVIRONMENT_VALUE},
+    {.name = "profile", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
     {.name = "label", .type = MM_SCHEMA_STRING, .min = 1, .max = HSM_LABEL_MAX, .check = mm_check_line},
     {.name = "serial", .type = MM_SCHEMA_STRING, .min = 1, .max = HSM_SERIAL_MAX, .check = mm_check_visible},
     {.name = "pin_file", .type = MM_SCHEMA_STRING, .min = 1},
     {.name = "pin_fd", .type = MM_SCHEMA_INTEGER, .min = PIN_FD_MIN, .max = PIN_FD_MAX},
     {.name = "pin_credential", .type = MM_SCHEMA_STRING, .min = 1, .max = 255, .check = check_credential_name},
-    {.name = "signing", .type = MM_SCHEMA_STRING, .one_of = SIGNING_PATHS},
-    {.name = "workers", .type = MM_SCHEMA_INTEGER, .min = 1, .max = 16},
-    {.name = "threads", .type = MM_SCHEMA_INTEGER, .min = 1, .max = 16},
-    {.name = "sign_timeout", .type = MM_SCHEMA_DURATION, .min = 1, .max = 120},
-    {.name = "start_timeout", .type = MM_SCHEMA_DURATION, .min = 5, .max = 600},
-    {0},
+    HSM_SETTINGS{0},
 };
 
 static const struct mm_schema HSM_TOKEN = {.type = MM_SCHEMA_OBJECT, .members = HSM_TOKEN_MEMBERS};

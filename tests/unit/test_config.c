@@ -345,7 +345,8 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"tls/server.key", "tls/missing.key", 6, "No such file"},
         {"tls/server.key", "tls", 6, "not a regular file"},
         {"name: primary", "name: Primary", 10, "lower-case"},
-        {"profile: softhsm2", "profile: luna", 11, "one of softhsm2, generic"},
+        {"profile: softhsm2", "profile: luna", 11,
+         "one of cloudhsm, generic, kmsp11, softhsm2, tpm2-pkcs11, yubihsm2, or a file's path"},
         {"X: y", "LD_PRELOAD: y", 13, "‹LD_PRELOAD› can't be set"},
         {"X: y", "PKCS11_MODULE_PATH: y", 13, "can't be set"},
         {"X: y", "OPENSSL_CONF: y", 13, "can't be set"},
@@ -698,13 +699,14 @@ static void a_pin_is_read_again_from_a_seekable_descriptor(void **state)
     (void)state;
     mm_cleanup(mm_close) int fd = memfd_create("pin", MFD_CLOEXEC);
     assert_int_equal(write(fd, "123456\n", 7), 7);
-    const struct mm_hsm_token_config token = {.pin_source = MM_PIN_FD, .pin_fd = fd};
+    const struct mm_pin_form any = {.min = 1, .max = 1024};
+    const struct mm_hsm_token_config token = {.pin_source = MM_PIN_FD, .pin_fd = fd, .pin_form = any};
     assert_int_equal(read_pin(&token, "123456"), MM_OK);
     assert_int_equal(read_pin(&token, "123456"), MM_OK);
     int pipe_fds[2];
     assert_int_equal(pipe(pipe_fds), 0);
     assert_int_equal(write(pipe_fds[1], "123456\n", 7), 7);
-    const struct mm_hsm_token_config piped = {.pin_source = MM_PIN_FD, .pin_fd = pipe_fds[0]};
+    const struct mm_hsm_token_config piped = {.pin_source = MM_PIN_FD, .pin_fd = pipe_fds[0], .pin_form = any};
     assert_int_equal(read_pin(&piped, NULL), MM_CONFIG_INVALID);
     (void)close(pipe_fds[0]);
     (void)close(pipe_fds[1]);

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config/profile.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "config/schema.h"
+#include "util/file.h"
+
+static const char GENERIC[] = "generic";
+
+bool mm_is_path_variable(const char *name)
+{
+    static const char *const ENDINGS[] = {"_CONF", "_CONFIG", "_FILE", "_DIR", "_PATH", "_STORE"};
+    size_t length = strlen(name);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(ENDINGS); i++) {
+        size_t ending = strlen(ENDINGS[i]);
+        if (length > ending && strcmp(name + length - ending, ENDINGS[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool resolve_member(const char *file, json_t *object, const char *name)
+{
+    const char *path = mm_json_string(object, name);
+    if (!path || !path[0])
+        return true;
+    mm_cleanup(free) char *resolved = mm_path_beside(file, path, NULL);
+    return resolved && json_object_set_new(object, name, json_string(resolved)) == 0;
+}
+
+/* Paths start at the profile's own folder; once settings are merged nobody knows any more whose they were. */
+static bool resolve_paths(const struct mm_document *profile)
+{
+    json_t *environment = json_object_get(profile->root, "environment");
+    const char *name;
+    json_t *value;
+    json_object_foreach(environment, name, value)
+    {
+        if (mm_is_path_variable(name) && !resolve_member(profile->file, environment, name))
+            return false;
+    }
+    return resolve_member(profile->file, profile->root, "module");
+}
+
+static const struct mm_embedded_profile *find_embedded(const char *name)
+{
+    for (const struct mm_embedded_profile *profile = MM_EMBEDDED_PROFILES; profile->name; profile++)
+        if (strcmp(profile->name, name) == 0)
+            return profile;
+    return NULL;
+}
+
+static void complain_unknown(const struct loader *loader, const char *path)
+{
+    char names[256] = "";
+    for (const struct mm_embedded_profile *profile = MM_EMBEDDED_PROFILES; profile->name; profile++) {
+        size_t length = strlen(names);
+        (void)snprintf(names + length, sizeof names - length, "%s%s", length ? ", " : "", profile->name);
+    }
+    mm_loader_report(loader, path, "‹profile› must be one of %s, or a file's path with a ‹/› in it", names);
+}
+
+/* An operator's own: believed under the same conditions as mintmark.yaml. */
+static void read_file(const struct loader *loader, const char *name, const char *path, struct mm_document *ret_profile)
+{
+    struct mm_error err = {0};
+    mm_cleanup(free) char *file = mm_loader_resolve(loader, name);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_YAML_FILE_MAX);
+    if (!file)
+        return;
+    if (mm_loader_read(file, &text, &err))
+        mm_loader_parse(file, &text, ret_profile, loader->problems);
+    else
+        mm_loader_report(loader, path, "%s", err.message);
+}
+
+static void read_embedded(const struct loader *loader, const struct mm_embedded_profile *profile,
+                          struct mm_document *ret_profile)
+{
+    char file[64];
+    (void)snprintf(file, sizeof file, "hsm/profiles/%s.yaml", profile->name);
+    bool is_read = mm_yaml_parse(file, profile->data, profile->length, ret_profile, loader->problems);
+    (void)is_read; /* the problems tell */
+}
+
+/* Lay the profile called `name` over `settings`. What is wrong with it is among the problems then. */
+static bool lay_over(const struct loader *loader, const char *name, const char *path, json_t *settings)
+{
+    mm_cleanup(mm_document_clear) struct mm_document profile = {0};
+    const struct mm_embedded_profile *embedded = find_embedded(name);
+    if (embedded)
+        read_embedded(loader, embedded, &profile);
+    else if (strchr(name, '/'))
+        read_file(loader, name, path, &profile);
+    else
+        complain_unknown(loader, path);
+    if (!profile.root)
+        return true;
+    bool is_valid = mm_schema_validate(&MM_PROFILE_SCHEMA, &profile, loader->problems);
+    return !is_valid || (resolve_paths(&profile) && json_object_update_recursive(settings, profile.root) == 0);
+}
+
+json_t *mm_loader_settings(const struct loader *loader, json_t *item, const char *path)
+{
+    const char *name = mm_json_string(item, "profile");
+    mm_cleanup(json_decref) json_t *settings = json_object();
+    mm_cleanup(free) char *profile_path = mm_pointer_child(path, "profile");
+    if (settings && profile_path && lay_over(loader, GENERIC, profile_path, settings) &&
+        (!name || lay_over(loader, name, profile_path, settings)) && json_object_update_recursive(settings, item) == 0)
+        return MM_TAKE(settings);
+    mm_loader_no_memory(loader);
+    return NULL;
+}
