@@ -15,10 +15,8 @@
 #include "util/clock.h"
 
 enum {
-    TICK_MS = 10,   /* while requests or processes are on their way */
-    DOZE_MS = 1000, /* otherwise; also how often the latch is looked at */
-    BACKOFF_MIN_MS = 100,
-    BACKOFF_MAX_MS = 30000,
+    TICK_MS = 10,          /* while requests or processes are on their way */
+    DOZE_MS = 1000,        /* otherwise; also how often the latch is looked at */
     START_CRASHES_MAX = 3, /* of the very first worker: more than bad luck */
     PROBE_MS = 5000,       /* without a signature */
     PROBE_REFUSING_MS = 1000,
@@ -35,12 +33,14 @@ static void notify_locked(struct mm_pool *pool, enum mm_pool_event event, const 
     (void)pthread_mutex_lock(&pool->lock);
 }
 
-/* Between half and all of 100 ms, 200 ms, … 30 s: workers of many machines must not come back in step. */
-static int64_t backoff_ns(unsigned n_failures)
+/* Between half and all of restart_delay_ms, doubled for each failure: workers of many machines must not come back in step. */
+static int64_t backoff_ns(const struct mm_hsm_token_config *settings, unsigned n_failures)
 {
-    int64_t ms = BACKOFF_MAX_MS;
-    if (n_failures < 9 && (int64_t)BACKOFF_MIN_MS << n_failures < BACKOFF_MAX_MS)
-        ms = (int64_t)BACKOFF_MIN_MS << n_failures;
+    int64_t max = settings->restart_delay_max * 1000;
+    int64_t ms = settings->restart_delay_ms;
+    for (; n_failures > 0 && ms < max; n_failures--)
+        ms *= 2;
+    ms = ms < max ? ms : max;
     return (ms / 2 + arc4random_uniform((uint32_t)(ms / 2 + 1))) * 1000000;
 }
 
@@ -108,7 +108,7 @@ static void go_down_locked(struct mm_pool *pool, struct mm_pool_worker *worker, 
     if (worker->n_signed > 0)
         worker->n_failures = 0;
     worker->state = MM_POOL_DOWN;
-    worker->until_ns = mm_monotonic_ns() + backoff_ns(worker->n_failures++);
+    worker->until_ns = mm_monotonic_ns() + backoff_ns(pool->settings, worker->n_failures++);
     struct mm_error why = worker->why;
     if (is_pin_failure(why.code))
         latch_locked(pool, why.message);
