@@ -130,9 +130,15 @@ bool mm_ckr_fail(struct mm_error *err, CK_RV rv, const char *what)
     return mm_fail(err, code_of(rv), "%s: %s", what, mm_ckr_text(rv, text));
 }
 
-bool mm_ckr_is_transient(CK_RV rv)
+bool mm_ckr_is_in(CK_RV rv, mm_quirk_set set)
 {
-    return rv == CKR_FUNCTION_FAILED || rv == CKR_SESSION_COUNT || rv == CKR_HOST_MEMORY;
+#define VALUE(name) CKR_##name,
+    static const CK_RV VALUES[MM_N_BUSY_RETURNS] = {MM_BUSY_RETURNS(VALUE)};
+#undef VALUE
+    for (unsigned i = 0; i < MM_N_BUSY_RETURNS; i++)
+        if (VALUES[i] == rv)
+            return mm_quirk_set_has(set, i);
+    return false;
 }
 
 /* Take handles until the search ends or `max` + 1 are there; the caller ends the search. */

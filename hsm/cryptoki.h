@@ -22,8 +22,8 @@ const char *mm_ckr_text(CK_RV rv, char *out);
  */
 bool mm_ckr_fail(struct mm_error *err, CK_RV rv, const char *what);
 
-/* Whether the HSM is busy rather than broken: worth another try later, in the same process. */
-bool mm_ckr_is_transient(CK_RV rv);
+/* Whether `rv` is in a set of mm_busy_return. */
+bool mm_ckr_is_in(CK_RV rv, mm_quirk_set set);
 
 /* A curve by its CKA_EC_PARAMS; a type may have several spellings, the one to generate with first. */
 struct mm_curve {
@@ -37,10 +37,18 @@ enum { MM_N_CURVES = 4 };
 extern const struct mm_curve MM_CURVES[MM_N_CURVES];
 
 CK_FUNCTION_LIST *mm_module_functions(const struct mm_module *module);
+const struct mm_hsm_quirks *mm_module_quirks(const struct mm_module *module);
+CK_FLAGS mm_module_session_flags(const struct mm_module *module); /* of sessions to sign with */
 CK_SLOT_ID mm_module_slot(const struct mm_module *module);
 /* The session that stays open; for the thread that opened the module. */
 CK_SESSION_HANDLE mm_module_session(const struct mm_module *module);
 
+/* As mm_ckr_fail(), but MM_OVERLOADED for what this module says when it is busy rather than broken. */
+bool mm_module_fail(const struct mm_module *module, struct mm_error *err, CK_RV rv, const char *what);
+
+/* The private key with this handle, as mm_hsm_key_find() gives it. */
+MM_MUST_USE struct mm_hsm_key *mm_hsm_key_take(const struct mm_module *module, CK_OBJECT_HANDLE handle,
+                                               struct mm_error *err);
 CK_OBJECT_HANDLE mm_hsm_key_handle(const struct mm_hsm_key *key);
 
 /*

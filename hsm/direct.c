@@ -15,6 +15,7 @@ struct mm_direct {
     enum mm_algorithm algorithm;
     size_t signature_length;
     CK_SESSION_HANDLE session;
+    enum { OWN_SESSION, SESSION_OF_MODULE } whose;
 };
 
 /* DigestInfo of a SHA-256 up to the digest itself (RFC 8017 section 9.2). */
@@ -64,17 +65,8 @@ static bool digest(enum mm_algorithm algorithm, struct mm_bytes data, struct inp
     return true;
 }
 
-/* A failed call on the way to a signature; MM_OVERLOADED if it is worth another try. */
-static bool sign_failed(struct mm_error *err, CK_RV rv, const char *what)
-{
-    char text[MM_CKR_TEXT_MAX];
-    if (mm_ckr_is_transient(rv))
-        return mm_fail(err, MM_OVERLOADED, "%s: %s", what, mm_ckr_text(rv, text));
-    return mm_ckr_fail(err, rv, what);
-}
-
-struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_hsm_key *key,
-                                 enum mm_algorithm algorithm, struct mm_error *err)
+struct mm_direct *mm_direct_borrow(const struct mm_module *module, const struct mm_hsm_key *key,
+                                   enum mm_algorithm algorithm, struct mm_error *err)
 {
     const struct mm_hsm_key_info *info = mm_hsm_key_info(key);
     if (mm_algorithm_key_type(algorithm) != info->type) {
@@ -90,12 +82,24 @@ struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm
     *direct = (struct mm_direct){.module = module,
                                  .key = mm_hsm_key_handle(key),
                                  .algorithm = algorithm,
-                                 .signature_length = signature_length_of(info->type, info->bits)};
-    CK_RV rv = mm_module_functions(module)->C_OpenSession(mm_module_slot(module), CKF_SERIAL_SESSION, NULL, NULL,
-                                                          &direct->session);
+                                 .signature_length = signature_length_of(info->type, info->bits),
+                                 .session = mm_module_session(module),
+                                 .whose = SESSION_OF_MODULE};
+    return MM_TAKE(direct);
+}
+
+struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_hsm_key *key,
+                                 enum mm_algorithm algorithm, struct mm_error *err)
+{
+    mm_cleanup(mm_direct_close) struct mm_direct *direct = mm_direct_borrow(module, key, algorithm, err);
+    if (!direct)
+        return NULL;
+    direct->whose = OWN_SESSION;
+    CK_RV rv = mm_module_functions(module)->C_OpenSession(mm_module_slot(module), mm_module_session_flags(module), NULL,
+                                                          NULL, &direct->session);
     if (rv != CKR_OK) {
         direct->session = CK_INVALID_HANDLE;
-        (void)sign_failed(err, rv, "C_OpenSession");
+        (void)mm_module_fail(direct->module, err, rv, "C_OpenSession");
         return NULL;
     }
     return MM_TAKE(direct);
@@ -105,7 +109,7 @@ void mm_direct_close(struct mm_direct *direct)
 {
     if (!direct)
         return;
-    if (direct->session != CK_INVALID_HANDLE)
+    if (direct->whose == OWN_SESSION && direct->session != CK_INVALID_HANDLE)
         (void)mm_module_functions(direct->module)->C_CloseSession(direct->session);
     free(direct);
 }
@@ -128,7 +132,7 @@ bool mm_direct_sign(struct mm_direct *direct, struct mm_bytes data, uint8_t *sig
     }
     CK_RV rv = functions->C_SignInit(direct->session, &mechanism, direct->key);
     if (rv != CKR_OK)
-        return sign_failed(err, rv, "C_SignInit");
+        return mm_module_fail(direct->module, err, rv, "C_SignInit");
     /* PKCS#11 takes a pointer to bytes that it doesn't change. */
     union {
         const void *data;
@@ -137,7 +141,7 @@ bool mm_direct_sign(struct mm_direct *direct, struct mm_bytes data, uint8_t *sig
     CK_ULONG length = MM_SIGNATURE_MAX;
     rv = functions->C_Sign(direct->session, in.bytes, (CK_ULONG)data.length, signature, &length);
     if (rv != CKR_OK)
-        return sign_failed(err, rv, "C_Sign");
+        return mm_module_fail(direct->module, err, rv, "C_Sign");
     if (length != direct->signature_length)
         return mm_fail(err, MM_HSM_UNAVAILABLE, "C_Sign gave %lu bytes where a signature has %zu", length,
                        direct->signature_length);

@@ -15,6 +15,10 @@ struct mm_direct; /* one session and the key; used by one thread at a time. Borr
  */
 MM_MUST_USE struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_hsm_key *key,
                                              enum mm_algorithm algorithm, struct mm_error *err);
+
+/* The same over the session that stays open, for a custodian's process: some HSMs log out when any session is closed. */
+MM_MUST_USE struct mm_direct *mm_direct_borrow(const struct mm_module *module, const struct mm_hsm_key *key,
+                                               enum mm_algorithm algorithm, struct mm_error *err);
 void mm_direct_close(struct mm_direct *direct);
 MM_DEFINE_CLEANUP(struct mm_direct, mm_direct_close);
 

@@ -100,7 +100,7 @@ static bool load_engine(struct mm_engine *engine, const char *library, const str
         return engine_fail(err, "OpenSSL's pkcs11 engine can't be loaded (Debian: libengine-pkcs11-openssl)");
     /* The real PIN: the login that is already there makes it unused, but a wrong one must never be at hand. */
     if (!ENGINE_ctrl_cmd_string(found, "QUIET", NULL, 0) || !ENGINE_ctrl_cmd_string(found, "MODULE_PATH", library, 0) ||
-        !ENGINE_ctrl_cmd_string(found, "PIN", mm_secret_string(pin), 0) || !ENGINE_init(found)) {
+        (pin && !ENGINE_ctrl_cmd_string(found, "PIN", mm_secret_string(pin), 0)) || !ENGINE_init(found)) {
         ENGINE_free(found);
         return engine_fail(err, "OpenSSL's pkcs11 engine can't be set up");
     }

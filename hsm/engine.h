@@ -23,7 +23,7 @@ MM_MUST_USE bool mm_engine_can_serve(const struct mm_module *module, const struc
 
 /*
  * Load the engine for the PKCS#11 library at `library`, the very path that `module` was opened from, and the key. Not safe beside
- * other threads that use libcrypto's engines. The engine keeps a copy of the PIN for the life of the process. Any failure is
+ * other threads that use libcrypto's engines. The engine keeps a copy of the PIN for the life of the process; NULL: no login. Any failure is
  * MM_HSM_UNAVAILABLE, but MM_HSM_MECHANISM for an algorithm that doesn't fit the key. Borrows `module` for its life.
  */
 MM_MUST_USE struct mm_engine *mm_engine_open(const char *library, const struct mm_module *module,

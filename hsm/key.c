@@ -39,25 +39,39 @@ static bool read_attribute(const struct mm_module *module, CK_OBJECT_HANDLE obje
     return true;
 }
 
+enum { ALWAYS_TOLD = MM_N_UNTOLD_ATTRIBUTES };
+
 /* A boolean attribute, and what it counts as without an answer. */
 struct flag {
     CK_ATTRIBUTE_TYPE type;
+    bool *value;
+    unsigned untold;    /* mm_untold_attribute, or ALWAYS_TOLD: no profile can except it */
     bool if_unknown;    /* the module knows no such attribute */
     bool if_unreadable; /* it doesn't tell: the answer that does no good to the key */
-    bool *value;
+    bool if_excepted;   /* where a profile says that the module can't tell */
 };
 
+/* The module gave no answer: as a profile has it, or as `otherwise`. */
+static void except(const struct mm_module *module, const struct flag *flag, bool otherwise,
+                   struct mm_hsm_key_info *info)
+{
+    bool is_excepted = flag->untold != ALWAYS_TOLD && mm_quirk_set_has(mm_module_quirks(module)->untold, flag->untold);
+    *flag->value = is_excepted ? flag->if_excepted : otherwise;
+    if (is_excepted)
+        info->untold |= (mm_quirk_set)1 << flag->untold;
+}
+
 static bool read_flag(const struct mm_module *module, CK_OBJECT_HANDLE object, const struct flag *flag,
-                      struct mm_error *err)
+                      struct mm_hsm_key_info *info, struct mm_error *err)
 {
     CK_BBOOL answer = CK_FALSE;
     CK_ATTRIBUTE attribute = {.type = flag->type, .pValue = &answer, .ulValueLen = sizeof answer};
     CK_RV rv = mm_module_functions(module)->C_GetAttributeValue(mm_module_session(module), object, &attribute, 1);
     if (rv == CKR_ATTRIBUTE_TYPE_INVALID)
-        *flag->value = flag->if_unknown;
+        except(module, flag, flag->if_unknown, info);
     else if (rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL ||
              (rv == CKR_OK && attribute.ulValueLen != sizeof answer))
-        *flag->value = flag->if_unreadable;
+        except(module, flag, flag->if_unreadable, info);
     else if (rv == CKR_OK)
         *flag->value = answer != CK_FALSE;
     else
@@ -69,21 +83,21 @@ static bool read_flags(const struct mm_module *module, CK_OBJECT_HANDLE object, 
                        struct mm_error *err)
 {
     const struct flag flags[] = {
-        {CKA_PRIVATE, false, false, &info->is_private},
-        {CKA_SENSITIVE, false, false, &info->is_sensitive},
-        {CKA_ALWAYS_SENSITIVE, false, false, &info->is_always_sensitive},
-        {CKA_EXTRACTABLE, true, true, &info->is_extractable},
-        {CKA_NEVER_EXTRACTABLE, false, false, &info->is_never_extractable},
-        {CKA_LOCAL, false, false, &info->is_local},
-        {CKA_SIGN, false, false, &info->can_sign},
+        {CKA_PRIVATE, &info->is_private, MM_UNTOLD_PRIVATE, false, false, true},
+        {CKA_SENSITIVE, &info->is_sensitive, ALWAYS_TOLD, false, false, false},
+        {CKA_ALWAYS_SENSITIVE, &info->is_always_sensitive, MM_UNTOLD_ALWAYS_SENSITIVE, false, false, true},
+        {CKA_EXTRACTABLE, &info->is_extractable, ALWAYS_TOLD, true, true, true},
+        {CKA_NEVER_EXTRACTABLE, &info->is_never_extractable, MM_UNTOLD_NEVER_EXTRACTABLE, false, false, true},
+        {CKA_LOCAL, &info->is_local, ALWAYS_TOLD, false, false, false},
+        {CKA_SIGN, &info->can_sign, ALWAYS_TOLD, false, false, false},
         /* A use that a module doesn't know at all can't be made of the key. */
-        {CKA_SIGN_RECOVER, false, true, &info->can_sign_recover},
-        {CKA_DECRYPT, false, true, &info->can_decrypt},
-        {CKA_UNWRAP, false, true, &info->can_unwrap},
-        {CKA_DERIVE, false, true, &info->can_derive},
+        {CKA_SIGN_RECOVER, &info->can_sign_recover, ALWAYS_TOLD, false, true, true},
+        {CKA_DECRYPT, &info->can_decrypt, MM_UNTOLD_DECRYPT, false, true, false},
+        {CKA_UNWRAP, &info->can_unwrap, MM_UNTOLD_UNWRAP, false, true, false},
+        {CKA_DERIVE, &info->can_derive, MM_UNTOLD_DERIVE, false, true, false},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(flags); i++) {
-        if (!read_flag(module, object, &flags[i], err))
+        if (!read_flag(module, object, &flags[i], info, err))
             return false;
     }
     return true;
@@ -335,6 +349,24 @@ bool mm_hsm_key_all_are_rsa_or_ec(const struct mm_module *module, bool *ret_are,
     return true;
 }
 
+static const char *untold_name(unsigned attribute)
+{
+#define NAME(name) "CKA_" #name,
+    static const char *const NAMES[MM_N_UNTOLD_ATTRIBUTES] = {MM_UNTOLD_ATTRIBUTES(NAME)};
+#undef NAME
+    return NAMES[attribute];
+}
+
+const char *mm_hsm_key_info_untold(const struct mm_hsm_key_info *info, char *out, size_t size)
+{
+    size_t length = 0;
+    out[0] = '\0';
+    for (unsigned i = 0; i < MM_N_UNTOLD_ATTRIBUTES && length < size; i++)
+        if (mm_quirk_set_has(info->untold, i))
+            length += (size_t)snprintf(out + length, size - length, "%s%s", length ? ", " : "", untold_name(i));
+    return out;
+}
+
 static bool find_one(const struct mm_module *module, const char *id, const char *label, CK_OBJECT_HANDLE *ret_object,
                      struct mm_error *err)
 {
@@ -365,6 +397,15 @@ static bool find_one(const struct mm_module *module, const char *id, const char 
     return true;
 }
 
+/* Read what the key at `key->handle` is. */
+static bool load(const struct mm_module *module, struct mm_hsm_key *key, struct mm_error *err)
+{
+    struct mm_error pubkey_err = {0};
+    if (!describe(module, key->handle, &key->info, &key->pubkey, &pubkey_err, err))
+        return false;
+    return key->pubkey || mm_fail(err, pubkey_err.code, "key \"%s\": %s", key->info.label, pubkey_err.message);
+}
+
 struct mm_hsm_key *mm_hsm_key_find(const struct mm_module *module, const char *id, const char *label,
                                    struct mm_error *err)
 {
@@ -373,15 +414,18 @@ struct mm_hsm_key *mm_hsm_key_find(const struct mm_module *module, const char *i
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    struct mm_error pubkey_err = {0};
-    if (!find_one(module, id, label, &key->handle, err) ||
-        !describe(module, key->handle, &key->info, &key->pubkey, &pubkey_err, err))
-        return NULL;
-    if (!key->pubkey) {
-        (void)mm_fail(err, pubkey_err.code, "key \"%s\": %s", label, pubkey_err.message);
+    return find_one(module, id, label, &key->handle, err) && load(module, key, err) ? MM_TAKE(key) : NULL;
+}
+
+struct mm_hsm_key *mm_hsm_key_take(const struct mm_module *module, CK_OBJECT_HANDLE handle, struct mm_error *err)
+{
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = calloc(1, sizeof *key);
+    if (!key) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    return MM_TAKE(key);
+    key->handle = handle;
+    return load(module, key, err) ? MM_TAKE(key) : NULL;
 }
 
 void mm_hsm_key_free(struct mm_hsm_key *key)

@@ -39,10 +39,14 @@ struct mm_hsm_key_info {
 
     bool is_custody_sound;
     char custody_reason[MM_CUSTODY_REASON_MAX]; /* which attribute breaks custody; empty if sound */
+    mm_quirk_set untold; /* mm_untold_attribute: what the module didn't tell, and the profile says that it can't */
 };
 
 /* `P-256`, `RSA-3072`, …: for people, into `out` of `size` bytes. Returns out. */
 const char *mm_hsm_key_info_describe(const struct mm_hsm_key_info *info, char *out, size_t size);
+
+/* `CKA_PRIVATE, CKA_DERIVE` into `out` of `size` bytes: what `info->untold` names; empty if it is. Returns out. */
+const char *mm_hsm_key_info_untold(const struct mm_hsm_key_info *info, char *out, size_t size);
 
 /*
  * Every private key of the token, usable or not, in the token's order. `ret_infos` is freed with free(). More than

@@ -24,6 +24,7 @@ struct mm_module {
     CK_SESSION_HANDLE session;
     CK_ULONG session_max; /* ulMaxSessionCount as the token says it */
     CK_FLAGS flags;       /* the token's */
+    struct mm_hsm_quirks quirks;
     bool is_initialized;
     char label[LABEL_LENGTH + 1];
     char serial[SERIAL_LENGTH + 1];
@@ -215,12 +216,15 @@ static bool send_pin_guarded(const struct mm_module *module, const struct mm_sec
 static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum mm_module_purpose purpose,
                    const char *latch_path, struct mm_error *err)
 {
-    if (!check_pin_flags(module, purpose, err))
+    if (pin && !check_pin_flags(module, purpose, err))
         return false;
-    CK_FLAGS flags = CKF_SERIAL_SESSION | (purpose == MM_MODULE_CUSTODY ? CKF_RW_SESSION : 0);
+    CK_FLAGS flags =
+        purpose == MM_MODULE_CUSTODY ? CKF_SERIAL_SESSION | CKF_RW_SESSION : mm_module_session_flags(module);
     CK_RV rv = module->functions->C_OpenSession(module->slot, flags, NULL, NULL, &module->session);
     if (rv != CKR_OK)
         return mm_ckr_fail(err, rv, "C_OpenSession");
+    if (!pin)
+        return true;
     return latch_path ? send_pin_guarded(module, pin, purpose, latch_path, err) : send_pin(module, pin, err);
 }
 
@@ -234,6 +238,7 @@ struct mm_module *mm_module_open(const struct mm_hsm_token_config *token, const 
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
+    module->quirks = token->quirks;
     if (!clear_environment(err) || !set_environment(&token->environment, err) || !load(module, token->module, err) ||
         !find_token(module, token, err) || !log_in(module, pin, purpose, latch_path, err))
         return NULL;
@@ -255,9 +260,11 @@ void mm_module_close(struct mm_module *module)
 
 size_t mm_module_sessions(const struct mm_module *module, size_t wanted)
 {
-    if (module->session_max == CK_EFFECTIVELY_INFINITE || module->session_max == CK_UNAVAILABLE_INFORMATION)
-        return wanted;
-    size_t spare = module->session_max > 1 ? module->session_max - 1 : 1;
+    CK_ULONG max = (CK_ULONG)module->quirks.sessions;
+    bool says_so = module->session_max != CK_EFFECTIVELY_INFINITE && module->session_max != CK_UNAVAILABLE_INFORMATION;
+    if (says_so && module->session_max < max)
+        max = module->session_max;
+    size_t spare = max > 1 ? max - 1 : 1;
     return wanted < spare ? wanted : spare;
 }
 
@@ -279,6 +286,24 @@ CK_FUNCTION_LIST *mm_module_functions(const struct mm_module *module)
 CK_SLOT_ID mm_module_slot(const struct mm_module *module)
 {
     return module->slot;
+}
+
+const struct mm_hsm_quirks *mm_module_quirks(const struct mm_module *module)
+{
+    return &module->quirks;
+}
+
+CK_FLAGS mm_module_session_flags(const struct mm_module *module)
+{
+    return CKF_SERIAL_SESSION | (module->quirks.session == MM_SESSION_READ_WRITE ? CKF_RW_SESSION : 0);
+}
+
+bool mm_module_fail(const struct mm_module *module, struct mm_error *err, CK_RV rv, const char *what)
+{
+    char text[MM_CKR_TEXT_MAX];
+    if (mm_ckr_is_in(rv, module->quirks.busy))
+        return mm_fail(err, MM_OVERLOADED, "%s: %s", what, mm_ckr_text(rv, text));
+    return mm_ckr_fail(err, rv, what);
 }
 
 CK_SESSION_HANDLE mm_module_session(const struct mm_module *module)

@@ -181,8 +181,9 @@ static bool open_signers(struct worker *worker, const struct mm_secret *pin, str
 /* Log in, find the key, check it, get ready to sign. The PIN is gone when this returns, but for the engine's copy. */
 static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error *err)
 {
-    mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_config_read_pin(worker->token, err);
-    if (!pin)
+    bool needs_pin = worker->token->pin_source != MM_PIN_NONE;
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = needs_pin ? mm_config_read_pin(worker->token, err) : NULL;
+    if (needs_pin && !pin)
         return false;
     mm_cleanup(free) char *latch_path = mm_latch_path(worker->config, worker->token->name, err);
     if (!latch_path)

@@ -30,16 +30,34 @@ bool mm_custody_take_option(struct mm_custody_options *options, int option, stru
     }
 }
 
-static struct mm_secret *read_pin(const struct mm_hsm_token_config *token, const struct mm_custody_options *options,
-                                  struct mm_error *err)
+static bool is_pin_given(const struct mm_custody_options *options)
 {
-    if (options->whose == MM_PIN_OF_SERVICE)
-        return mm_config_read_pin(token, err);
+    return options->pin_file || options->pin_fd >= 0;
+}
+
+static struct mm_secret *read_custodians_pin(const struct mm_hsm_token_config *token,
+                                             const struct mm_custody_options *options, struct mm_error *err)
+{
     if (options->pin_file)
         return mm_pin_from_file(options->pin_file, err);
     if (options->pin_fd >= 0)
         return mm_secret_read(options->pin_fd, "--pin-fd", err);
     return mm_pin_ask(token->name, err);
+}
+
+/* NULL in `ret_pin` where the HSM token needs no login and nobody says a PIN. */
+static bool read_pin(const struct mm_hsm_token_config *token, const struct mm_custody_options *options,
+                     struct mm_secret **ret_pin, struct mm_error *err)
+{
+    bool is_services = options->whose == MM_PIN_OF_SERVICE;
+    if (is_services ? token->pin_source == MM_PIN_NONE : token->login == MM_LOGIN_OPTIONAL && !is_pin_given(options))
+        return true;
+    mm_cleanup(mm_secret_free) struct mm_secret *pin =
+        is_services ? mm_config_read_pin(token, err) : read_custodians_pin(token, options, err);
+    if (!pin || (!is_services && !mm_config_check_pin(token, pin, "the PIN", err)))
+        return false;
+    *ret_pin = MM_TAKE(pin);
+    return true;
 }
 
 /* The service's PIN is shared with a running service, and so is the knowledge that it was refused. */
@@ -69,8 +87,8 @@ struct mm_module *mm_custody_open(const struct mm_config *config, const struct m
         (void)mm_fail(err, MM_USAGE, "--pin-file, --pin-fd and --service-pin exclude each other");
         return NULL;
     }
-    mm_cleanup(mm_secret_free) struct mm_secret *pin = read_pin(token, options, err);
-    if (!pin)
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = NULL;
+    if (!read_pin(token, options, &pin, err))
         return NULL;
     return options->whose == MM_PIN_OF_SERVICE ? open_as_service(config, token, pin, purpose, err)
                                                : mm_module_open(token, pin, purpose, NULL, err);

@@ -40,7 +40,7 @@ enum { MM_OPTION_HSM_TOKEN = 1024, MM_OPTION_PIN_FILE, MM_OPTION_PIN_FD, MM_OPTI
 MM_MUST_USE bool mm_custody_take_option(struct mm_custody_options *options, int option, struct mm_error *err);
 
 /*
- * Get the PIN and open the module. The service's PIN isn't sent while its latch is set (but for MM_MODULE_UNLOCK), and a refusal
+ * Get the PIN, unless the HSM token's login is optional and none is given, and open the module. The service's PIN isn't sent while its latch is set (but for MM_MODULE_UNLOCK), and a refusal
  * sets it. `token` is
  * borrowed for the call. Failures: those of mm_module_open(), mm_latch_check(), mm_config_read_pin(); MM_USAGE for PIN options that
  * exclude each other.

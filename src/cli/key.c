@@ -34,7 +34,9 @@ const char MM_KEY_LIST_HELP[] =
     "Usage: mintmark key list [--config FILE] [options]\n"
     "\n"
     "List the HSM token's private keys: kid, type, label, CKA_ID, whether their custody is sound (never extractable,\n"
-    "always sensitive, for signing only) and which one the ledger says is active.\n"
+    "always sensitive, for signing only) and which one the ledger says is active. What the module can't tell of a "
+    "key's\n"
+    "custody, and the HSM token's profile excepts, is named.\n"
     "\n"
     "  --config FILE          the configuration that names the HSM token\n" MM_CUSTODY_HELP
     "  --json                 the list, and errors, as JSON\n"
@@ -51,6 +53,8 @@ struct key_options {
 };
 
 enum { LABEL = MM_OPTION_FIRST, ALGORITHM, BITS };
+
+enum { UNTOLD_MAX = 160 };
 
 static const struct option GENERATE_OPTIONS[] = {
     MM_COMMON_OPTIONS,
@@ -97,17 +101,20 @@ static bool make_request(const struct key_options *options, const struct mm_conf
     if (options->bits && type != MM_KEY_RSA)
         return mm_fail(err, MM_USAGE, "--bits is for RSA; a key for %s has one size", mm_algorithm_name(algorithm));
     *ret_algorithm = algorithm;
-    *ret_request = (struct mm_hsm_key_request){.type = type, .bits = (unsigned)options->bits, .label = options->label};
+    *ret_request =
+        (struct mm_hsm_key_request){.algorithm = algorithm, .bits = (unsigned)options->bits, .label = options->label};
     return true;
 }
 
 static json_t *key_to_json(const struct mm_hsm_key_info *info)
 {
     char type[64];
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*}", "kid", info->kid, "type",
+    char untold[UNTOLD_MAX];
+    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*, s:s*}", "kid", info->kid, "type",
                      mm_hsm_key_info_describe(info, type, sizeof type), "label", info->label, "id", info->id,
                      "custody_sound", info->is_custody_sound, "custody_reason",
-                     info->is_custody_sound ? NULL : info->custody_reason);
+                     info->is_custody_sound ? NULL : info->custody_reason, "custody_untold",
+                     info->untold ? mm_hsm_key_info_untold(info, untold, sizeof untold) : NULL);
 }
 
 static bool print_generated(const struct mm_cli *cli, const struct mm_hsm_key_info *info, enum mm_algorithm algorithm,
@@ -150,13 +157,16 @@ bool mm_verb_key_generate(struct mm_cli *cli, int argc, char **argv, struct mm_e
 static void print_key(const struct mm_hsm_key_info *info, const char *active)
 {
     char type[64];
+    char untold[UNTOLD_MAX];
     bool is_active = info->kid[0] && strcmp(info->kid, active) == 0;
     (void)printf("%-43s  %-9s  ", info->kid[0] ? info->kid : "(unsupported)",
                  mm_hsm_key_info_describe(info, type, sizeof type));
     mm_print_text(stdout, info->label[0] ? info->label : "-");
-    (void)printf("  id %s  %s%s%s\n", info->id[0] ? info->id : "-",
-                 info->is_custody_sound ? "sound" : "UNSOUND: ", info->is_custody_sound ? "" : info->custody_reason,
-                 is_active ? "  ACTIVE" : "");
+    (void)printf("  id %s  %s%s", info->id[0] ? info->id : "-",
+                 info->is_custody_sound ? "sound" : "UNSOUND: ", info->is_custody_sound ? "" : info->custody_reason);
+    if (info->untold)
+        (void)printf(" (the module can't tell %s)", mm_hsm_key_info_untold(info, untold, sizeof untold));
+    (void)fputs(is_active ? "  ACTIVE\n" : "\n", stdout);
 }
 
 static bool print_keys_json(const struct mm_hsm_key_info *infos, size_t n, const char *active, struct mm_error *err)

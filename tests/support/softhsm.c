@@ -81,6 +81,9 @@ void softhsm_make(struct softhsm *softhsm, const char *label)
         .pin_fd = -1,
         .threads = 2,
         .workers = 1,
+        .quirks = {.sessions = 1024,
+                   .id_bytes = 16,
+                   .busy = 1 << MM_BUSY_FUNCTION_FAILED | 1 << MM_BUSY_SESSION_COUNT | 1 << MM_BUSY_HOST_MEMORY},
     };
     softhsm_add_token(softhsm, label);
 }

@@ -82,7 +82,12 @@ static struct mm_hsm_key *generate(const struct mm_module *module, enum mm_key_t
                                    const char *id)
 {
     struct mm_error err = {0};
-    struct mm_hsm_key_request request = {.type = type, .bits = type == MM_KEY_RSA ? 2048 : 0, .label = label, .id = id};
+    static const enum mm_algorithm ALGORITHMS[] = {
+        [MM_KEY_P256] = MM_ES256, [MM_KEY_P384] = MM_ES384, [MM_KEY_RSA] = MM_RS256, [MM_KEY_ED25519] = MM_EDDSA};
+    struct mm_hsm_key_request request = {.algorithm = ALGORITHMS[type],
+                                         .bits = type == MM_KEY_RSA ? 2048 : 0,
+                                         .label = label,
+                                         .id = id};
     struct mm_hsm_key *key = mm_hsm_key_generate(module, &request, &err);
     if (!key)
         fail_msg("%s", err.message);
@@ -345,7 +350,7 @@ static void a_generated_key_in_unsound_custody_is_destroyed(void **state)
     function_list(*state)->C_GenerateKeyPair = careless_generate;
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     struct mm_error err = {0};
-    struct mm_hsm_key_request request = {.type = MM_KEY_P256, .label = "k"};
+    struct mm_hsm_key_request request = {.algorithm = MM_ES256, .label = "k"};
     assert_null(mm_hsm_key_generate(module, &request, &err));
     assert_int_equal(err.code, MM_KEY_CUSTODY);
     assert_non_null(strstr(err.message, "CKA_EXTRACTABLE"));
@@ -394,10 +399,10 @@ static void every_type_of_key_is_generated_in_sound_custody(void **state)
         unsigned bits;
         const char *description;
     } kinds[] = {
-        {{.type = MM_KEY_P256, .label = "p256"}, 256, "P-256"},
-        {{.type = MM_KEY_P384, .label = "p384", .id = "00FF10"}, 384, "P-384"},
-        {{.type = MM_KEY_ED25519, .label = "ed25519"}, 256, "Ed25519"},
-        {{.type = MM_KEY_RSA, .bits = 2048, .label = "rsa"}, 2048, "RSA-2048"},
+        {{.algorithm = MM_ES256, .label = "p256"}, 256, "P-256"},
+        {{.algorithm = MM_ES384, .label = "p384", .id = "00FF10"}, 384, "P-384"},
+        {{.algorithm = MM_EDDSA, .label = "ed25519"}, 256, "Ed25519"},
+        {{.algorithm = MM_RS256, .bits = 2048, .label = "rsa"}, 2048, "RSA-2048"},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(kinds); i++) {
         char text[32];
@@ -425,8 +430,8 @@ static void a_label_or_id_in_use_is_refused(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     mm_hsm_key_free(generate(module, MM_KEY_P256, "one", "01"));
-    const struct mm_hsm_key_request requests[] = {{.type = MM_KEY_P256, .label = "one", .id = "02"},
-                                                  {.type = MM_KEY_P384, .label = "two", .id = "01"}};
+    const struct mm_hsm_key_request requests[] = {{.algorithm = MM_ES256, .label = "one", .id = "02"},
+                                                  {.algorithm = MM_ES384, .label = "two", .id = "01"}};
     for (size_t i = 0; i < MM_ARRAY_SIZE(requests); i++) {
         struct mm_error err = {0};
         assert_null(mm_hsm_key_generate(module, &requests[i], &err));
@@ -442,16 +447,16 @@ static void requests_that_make_no_sense_are_refused(void **state)
     memset(too_long, 'x', sizeof too_long - 1);
     too_long[sizeof too_long - 1] = '\0';
     const struct mm_hsm_key_request requests[] = {
-        {.type = MM_KEY_RSA, .bits = 1024, .label = "k"},
-        {.type = MM_KEY_RSA, .bits = 8192, .label = "k"},
-        {.type = MM_KEY_RSA, .bits = 2049, .label = "k"},
-        {.type = MM_KEY_P256, .bits = 256, .label = "k"},
-        {.type = MM_KEY_P256, .label = ""},
-        {.type = MM_KEY_P256, .label = "\xff"},
-        {.type = MM_KEY_P256, .label = too_long},
-        {.type = MM_KEY_P256, .label = "k", .id = ""},
-        {.type = MM_KEY_P256, .label = "k", .id = "0"},
-        {.type = MM_KEY_P256, .label = "k", .id = "xx"},
+        {.algorithm = MM_RS256, .bits = 1024, .label = "k"},
+        {.algorithm = MM_RS256, .bits = 8192, .label = "k"},
+        {.algorithm = MM_RS256, .bits = 2049, .label = "k"},
+        {.algorithm = MM_ES256, .bits = 256, .label = "k"},
+        {.algorithm = MM_ES256, .label = ""},
+        {.algorithm = MM_ES256, .label = "\xff"},
+        {.algorithm = MM_ES256, .label = too_long},
+        {.algorithm = MM_ES256, .label = "k", .id = ""},
+        {.algorithm = MM_ES256, .label = "k", .id = "0"},
+        {.algorithm = MM_ES256, .label = "k", .id = "xx"},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(requests); i++) {
         struct mm_error err = {0};
@@ -465,7 +470,7 @@ static void a_module_opened_for_signing_generates_nothing(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_for(*state, MM_MODULE_SIGN);
     struct mm_error err = {0};
-    struct mm_hsm_key_request request = {.type = MM_KEY_P256, .label = "k"};
+    struct mm_hsm_key_request request = {.algorithm = MM_ES256, .label = "k"};
     assert_null(mm_hsm_key_generate(module, &request, &err));
     assert_non_null(strstr(err.message, "CKR_SESSION_READ_ONLY"));
 }

@@ -83,8 +83,8 @@ static struct mm_module *open_module(struct deployment *deployment)
 static void pin_key(struct deployment *deployment, enum mm_algorithm algorithm, const char *id)
 {
     struct mm_error err = {0};
-    enum mm_key_type type = mm_algorithm_key_type(algorithm);
-    struct mm_hsm_key_request request = {.type = type, .bits = type == MM_KEY_RSA ? 2048 : 0, .label = "k", .id = id};
+    unsigned bits = mm_algorithm_key_type(algorithm) == MM_KEY_RSA ? 2048 : 0;
+    struct mm_hsm_key_request request = {.algorithm = algorithm, .bits = bits, .label = "k", .id = id};
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(deployment);
     mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_generate(module, &request, &err);
     if (!key)
@@ -335,7 +335,7 @@ static void an_ed25519_key_beside_the_key_makes_the_worker_sign_directly(void **
     (void)state;
     struct deployment *deployment = deploy(MM_ES256, "engine");
     struct mm_module *module = open_module(deployment);
-    struct mm_hsm_key_request other = {.type = MM_KEY_ED25519, .label = "other"};
+    struct mm_hsm_key_request other = {.algorithm = MM_EDDSA, .label = "other"};
     mm_hsm_key_free(mm_hsm_key_generate(module, &other, NULL));
     mm_module_close(module);
     start(deployment);
