@@ -18,10 +18,8 @@ enum {
     TICK_MS = 10,          /* while requests or processes are on their way */
     DOZE_MS = 1000,        /* otherwise; also how often the latch is looked at */
     START_CRASHES_MAX = 3, /* of the very first worker: more than bad luck */
-    PROBE_MS = 5000,       /* without a signature */
     PROBE_REFUSING_MS = 1000,
-    REFUSING_MAX_S = 10, /* then a fresh process is tried, the cure that works with every module */
-    LOST_MS = 5000,      /* for the kernel to end a killed process when the pool stops */
+    LOST_MS = 5000, /* for the kernel to end a killed process when the pool stops */
 };
 
 static void notify_locked(struct mm_pool *pool, enum mm_pool_event event, const char *detail)
@@ -255,10 +253,12 @@ static void probe_locked(struct mm_pool *pool, struct mm_pool_worker *worker, in
 static void mind_health_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int64_t now)
 {
     const struct mm_pool_health *health = &worker->health;
-    int64_t patience_ms = health->n_refused > 0 ? PROBE_REFUSING_MS : PROBE_MS;
-    if (mm_pool_worker_is_failing(worker, now) && now - health->refusing_ns >= REFUSING_MAX_S * 1000000000LL) {
-        (void)mm_fail(&worker->why, MM_HSM_UNAVAILABLE, "the HSM refused every signature for %d s: %s", REFUSING_MAX_S,
-                      health->refusal);
+    int64_t patience_ms = health->n_refused > 0 ? PROBE_REFUSING_MS : pool->settings->probe_interval * 1000;
+    int64_t busy_timeout = pool->settings->busy_timeout;
+    if (mm_pool_worker_is_failing(worker, now) && now - health->refusing_ns >= busy_timeout * 1000000000) {
+        /* A fresh process is the cure that works with every module. */
+        (void)mm_fail(&worker->why, MM_HSM_UNAVAILABLE, "the HSM refused every signature for %lld s: %s",
+                      (long long)busy_timeout, health->refusal);
         mm_pool_worker_end(worker);
     } else if (!health->is_probed && worker->n_in_flight < worker->n_slots &&
                now - health->asked_ns >= patience_ms * 1000000) {

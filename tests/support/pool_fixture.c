@@ -77,6 +77,8 @@ int fixture_set_up(void **state)
         .threads = 4,
         .sign_timeout_ms = 2000,
         .start_timeout = 5,
+        .busy_timeout = 10,
+        .probe_interval = 600,
         .restart_delay_ms = 100,
         .restart_delay_max = 30,
     };

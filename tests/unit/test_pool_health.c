@@ -33,6 +33,7 @@ static void wait_for_n_ready(struct fixture *fixture, size_t n)
 static void an_idle_hsm_is_probed_and_callers_are_not_counted_on(void **state)
 {
     struct fixture *fixture = *state;
+    fixture->settings.probe_interval = 1;
     fixture->settings.sign_timeout_ms = 300;
     behave(fixture, "chatty hang\nchatty answer");
     start_ok(fixture);
@@ -46,6 +47,7 @@ static void an_idle_hsm_is_probed_and_callers_are_not_counted_on(void **state)
 static void a_probe_that_does_not_verify_ends_the_worker(void **state)
 {
     struct fixture *fixture = *state;
+    fixture->settings.probe_interval = 1;
     behave(fixture, "wrong\nanswer");
     start_ok(fixture);
     wait_for_event(fixture, MM_POOL_WORKER_KILLED, 1);
@@ -99,6 +101,7 @@ static void a_worker_that_only_refuses_draws_no_requests_from_one_that_signs(voi
 static void a_fresh_process_is_tried_when_refusals_do_not_end(void **state)
 {
     struct fixture *fixture = *state;
+    fixture->settings.busy_timeout = 3;
     refuse_with(fixture, MM_OVERLOADED, "", "answer");
     start_ok(fixture);
     (void)ask_ok(fixture, "acme", 5000);
@@ -109,7 +112,7 @@ static void a_fresh_process_is_tried_when_refusals_do_not_end(void **state)
         sleep_ms(POLL_MS);
     }
     wait_for_event(fixture, MM_POOL_WORKER_LOST, 1);
-    assert_non_null(strstr(fixture->last_detail[MM_POOL_WORKER_LOST], "refused every signature for 10 s: the fake's"));
+    assert_non_null(strstr(fixture->last_detail[MM_POOL_WORKER_LOST], "refused every signature for 3 s: the fake's"));
     wait_for_n_ready(fixture, 1);
 }
 
