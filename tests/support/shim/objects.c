@@ -144,6 +144,15 @@ static CK_ULONG cut_id(const CK_ATTRIBUTE *template, CK_ULONG n, CK_ATTRIBUTE ou
     return n;
 }
 
+/* Whether a template says that the attribute is `value`. */
+static bool says(const CK_ATTRIBUTE *template, CK_ULONG n, CK_ATTRIBUTE_TYPE type, CK_BBOOL value)
+{
+    for (CK_ULONG i = 0; i < n; i++)
+        if (template[i].type == type && template[i].ulValueLen == sizeof value)
+            return memcmp(template[i].pValue, &value, sizeof value) == 0;
+    return false;
+}
+
 static CK_RV generate_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public, CK_ULONG n_public,
                            CK_ATTRIBUTE *private, CK_ULONG n_private, CK_OBJECT_HANDLE *public_key,
                            CK_OBJECT_HANDLE *private_key)
@@ -156,6 +165,9 @@ static CK_RV generate_pair(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, C
     if (shim_has(SHIM_STRICT_TEMPLATE) &&
         (check_template(public, n_public) != CKR_OK || check_template(private, n_private) != CKR_OK))
         return CKR_ATTRIBUTE_TYPE_INVALID;
+    if (shim_has(SHIM_VERIFY_IS_DECRYPT) && says(public, n_public, CKA_VERIFY, CK_TRUE) &&
+        says(private, n_private, CKA_DECRYPT, CK_FALSE))
+        return CKR_GENERAL_ERROR;
     n_public = cut_id(public, n_public, public_template);
     n_private = cut_id(private, n_private, private_template);
     return SHIM_REAL->C_GenerateKeyPair(real_handle(session), mechanism, public_template, n_public, private_template,

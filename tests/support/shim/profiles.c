@@ -7,13 +7,21 @@ static const struct {
     const char *name;
     uint32_t flag;
 } QUIRKS[] = {
-    {"serialised", SHIM_SERIALISED},           {"login-lost", SHIM_LOGIN_LOST},
-    {"yubihsm-pin", SHIM_YUBIHSM_PIN},         {"cloudhsm-pin", SHIM_CLOUDHSM_PIN},
-    {"strict-template", SHIM_STRICT_TEMPLATE}, {"short-id", SHIM_SHORT_ID},
-    {"no-raw-rsa", SHIM_NO_RAW_RSA},           {"no-seed", SHIM_NO_SEED},
-    {"no-read-only", SHIM_NO_READ_ONLY},       {"no-notify", SHIM_NO_NOTIFY},
-    {"login-optional", SHIM_LOGIN_OPTIONAL},   {"kms-generation", SHIM_KMS_GENERATION},
-    {"close-logs-out", SHIM_CLOSE_LOGS_OUT},   {"no-token-change", SHIM_NO_TOKEN_CHANGE},
+    {"serialised", SHIM_SERIALISED},
+    {"login-lost", SHIM_LOGIN_LOST},
+    {"yubihsm-pin", SHIM_YUBIHSM_PIN},
+    {"cloudhsm-pin", SHIM_CLOUDHSM_PIN},
+    {"strict-template", SHIM_STRICT_TEMPLATE},
+    {"short-id", SHIM_SHORT_ID},
+    {"no-raw-rsa", SHIM_NO_RAW_RSA},
+    {"no-seed", SHIM_NO_SEED},
+    {"no-read-only", SHIM_NO_READ_ONLY},
+    {"no-notify", SHIM_NO_NOTIFY},
+    {"login-optional", SHIM_LOGIN_OPTIONAL},
+    {"kms-generation", SHIM_KMS_GENERATION},
+    {"close-logs-out", SHIM_CLOSE_LOGS_OUT},
+    {"no-token-change", SHIM_NO_TOKEN_CHANGE},
+    {"verify-is-decrypt", SHIM_VERIFY_IS_DECRYPT},
 };
 
 /* How long an operation takes isn't part of a profile: a test adds `C_Sign delay 73ms` where that matters. */
@@ -29,7 +37,7 @@ static const struct {
       .idle_ns = 30000000000}},
     {"cloudhsm", {.flags = SHIM_CLOUDHSM_PIN | SHIM_NO_READ_ONLY | SHIM_NO_NOTIFY, .throttle = 3000}},
     {"kmsp11", {.flags = SHIM_LOGIN_OPTIONAL | SHIM_KMS_GENERATION | SHIM_NO_SEED | SHIM_NO_TOKEN_CHANGE}},
-    {"tpm2", {.flags = SHIM_CLOSE_LOGS_OUT}},
+    {"tpm2", {.flags = SHIM_CLOSE_LOGS_OUT | SHIM_VERIFY_IS_DECRYPT}},
 };
 
 const struct shim_quirks *shim_profile(const char *name)

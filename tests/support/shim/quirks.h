@@ -23,8 +23,9 @@ enum shim_quirk {
     SHIM_LOGIN_OPTIONAL = 1 << 10, /* any PIN, or none; MM_SHIM_PIN is the real module's */
     SHIM_KMS_GENERATION =
         1 << 11, /* C_GenerateKeyPair takes CKA_LABEL and CKA_KMS_ALGORITHM of the private key, nothing else */
-    SHIM_CLOSE_LOGS_OUT = 1 << 12,  /* C_CloseSession ends the login of all */
-    SHIM_NO_TOKEN_CHANGE = 1 << 13, /* no C_InitToken, C_InitPIN, C_SetPIN */
+    SHIM_CLOSE_LOGS_OUT = 1 << 12,    /* C_CloseSession ends the login of all */
+    SHIM_NO_TOKEN_CHANGE = 1 << 13,   /* no C_InitToken, C_InitPIN, C_SetPIN */
+    SHIM_VERIFY_IS_DECRYPT = 1 << 14, /* a pair that is generated must verify and decrypt, or neither */
 };
 
 /* CKA_KMS_ALGORITHM of Google's library, and its number of ECDSA on P-256 with SHA-256. */
