@@ -84,9 +84,9 @@ static void print_summary(const struct mm_config *config)
         (void)printf("  listens  %s port %u\n", config->listen[i].address, (unsigned)config->listen[i].port);
     for (size_t i = 0; i < config->n_hsm_tokens; i++) {
         const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
-        (void)printf("  hsm      %s: %s %s, %s, %lld worker%s\n", token->name, token->label ? "label" : "serial",
-                     token->label ? token->label : token->serial, token->module, (long long)token->workers,
-                     plural((size_t)token->workers));
+        (void)printf("  hsm      %s: profile %s, %s %s, %s, %lld worker%s\n", token->name, token->profile,
+                     token->label ? "label" : "serial", token->label ? token->label : token->serial, token->module,
+                     (long long)token->workers, plural((size_t)token->workers));
     }
     (void)printf("  keys     %s, tokens live %lld s at most\n  store    %s\n", mm_algorithm_name(config->algorithm),
                  (long long)config->max_ttl, config->store_file);

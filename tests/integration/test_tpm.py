@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The profile tpm2-pkcs11 with the real module on a software TPM."""
+
+import json
+
+import pytest
+
+from faults import assert_tokens_sound
+from load import Load
+from service import Deployment
+from tpm import MODULES, Tpm, missing
+
+HSM = 4
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
+
+
+@pytest.fixture(scope="module")
+def tpm(tmp_path_factory):
+    with Tpm(tmp_path_factory.mktemp("tpm")) as tpm:
+        tpm.make_token("mintmark", "so-pin-1234", "tpm-pin-1234")
+        yield tpm
+
+
+def deploy(folder, tpm, profile, **hsm_token):
+    made = Deployment(folder)
+    made.pin = "tpm-pin-1234"
+    made.module_leaks = True  # a string for each key that is generated
+    made.hsm_token.pop("signing")
+    made.hsm_token.pop("module")
+    made.hsm_token.update(profile=profile, environment=tpm.environment, **hsm_token)
+    (made.folder / "state").mkdir(mode=0o700)
+    made.write_file(made.pin_file, made.pin + "\n")
+    made.write()
+    return made
+
+
+def test_generic_cannot_make_a_key_on_a_tpm(tmp_path, tpm):
+    generic = deploy(tmp_path / "mint", tpm, "generic", module=MODULES[0])
+    done = generic.run_cli("key", "generate", "--service-pin", "--label", "generic")
+    assert done.returncode == HSM
+    assert "C_GenerateKeyPair: CKR_GENERAL_ERROR" in done.stderr
+    assert json.loads(generic.cli("key", "list", "--service-pin", "--json"))["keys"] == []
+
+
+def test_a_tpm_serves(tmp_path, tpm):
+    mint = deploy(tmp_path / "mint", tpm, "tpm2-pkcs11", module=MODULES[0])
+    mint.cli("key", "generate", "--service-pin", "--label", "mint")
+    (key,) = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    assert key["custody_sound"], key
+    assert key["type"] == "P-256"
+    mint.cli("init")
+    mint.start()
+    try:
+        with Load(mint, threads=4) as load:
+            while len(load.tokens) < 100 and load.slowest < 10:
+                mint.issue()
+        assert set(load.statuses) == {201}
+        assert_tokens_sound(mint, load.tokens)
+        # A custodian looks at the token meanwhile, in a session of their own.
+        (key,) = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+        assert key["active"]
+        mint.issue()
+        assert not mint.events("worker_lost")
+        mint.stop()
+    finally:
+        mint.ensure_stopped()
