@@ -9,6 +9,15 @@
 
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What libmintmark exports; everything else in it is hidden. */
+#define MM_API __attribute__((visibility("default")))
+
+#define MM_MUST_USE __attribute__((warn_unused_result))
+
 /* Process exit statuses, shared by mintmarkd, mintmark-hsm and mintmark (docs/configuration.md). */
 enum mm_exit {
     MM_EXIT_OK = 0,
@@ -90,21 +99,16 @@ struct mm_error {
 };
 
 /* The stable wire name of `code` (the `code` member of problem documents). */
-const char *mm_code_name(enum mm_code code);
+MM_API const char *mm_code_name(enum mm_code code);
 
 /* The HTTP status that goes with `code`. */
-unsigned mm_code_http_status(enum mm_code code);
+MM_API unsigned mm_code_http_status(enum mm_code code);
 
 /* The process exit status that goes with `code`. */
-int mm_code_exit_status(enum mm_code code);
+MM_API int mm_code_exit_status(enum mm_code code);
 
-/* Whether a number received from outside (a worker, a file) is a code of the table. */
-bool mm_code_is_known(int number);
-
-/*
- * Record a failure and return false, so that `return mm_fail(err, …)` reads as one sentence. `err` may be
- * NULL. The first, deepest failure wins: an `err` that already holds a code is left as it is.
- */
-bool mm_fail(struct mm_error *err, enum mm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The few language helpers that every module uses: must-use results, scope cleanup, ownership hand-over.
+ * The few language helpers that every module uses: failing, scope cleanup, ownership hand-over.
  */
 #ifndef MM_UTIL_BASE_H
 #define MM_UTIL_BASE_H
@@ -13,7 +13,14 @@
 
 #include <mintmark/error.h>
 
-#define MM_MUST_USE __attribute__((warn_unused_result))
+/* Whether a number received from outside (a worker, a file) is a code of the table. */
+bool mm_code_is_known(int number);
+
+/*
+ * Record a failure and return false, so that `return mm_fail(err, …)` reads as one sentence. `err` may be
+ * NULL. The first, deepest failure wins: an `err` that already holds a code is left as it is.
+ */
+bool mm_fail(struct mm_error *err, enum mm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Run `function(&variable)` when the variable leaves its scope; MM_DEFINE_CLEANUP defines the function. */
 #define mm_cleanup(function) __attribute__((cleanup(function##_cleanup)))

@@ -2,8 +2,9 @@
 #include <mintmark/error.h>
 
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
+
+#include "util/base.h"
 
 struct code_entry {
     enum mm_code code;

@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "util/base.h"
+
 static const int NUMBERS[] = {
 #define NUMBER(symbol, number, wire, http, status) number,
     MM_ERROR_TABLE(NUMBER)
