@@ -32,6 +32,8 @@ THIRD_PARTY = {
     "jansson.h": ["src/util/json.h"],
     "yaml.h": ["src/util/yaml.c"],
     "openssl/": ["src/crypto/", "hsm/"],
+    "openssl/ssl.h": ["src/client/"],
+    "openssl/err.h": ["src/client/", "src/crypto/", "hsm/"],
     "openssl/engine.h": ["hsm/engine.c"],
     "sqlite3.h": ["src/store/"],
     "microhttpd.h": ["src/http/"],

@@ -10,11 +10,18 @@
 
 #include <curl/curl.h>
 
+#include "client/credential.h"
+
 struct mm_http {
+    struct mm_http_options options;
     CURL *curl;
     struct curl_slist *json_headers;
-    size_t body_max;
+
+    /* of the last request */
+    enum { CONNECTING, SENDING } stage;
+    bool is_unsent;
     char reason[CURL_ERROR_SIZE]; /* libcurl writes what went wrong here */
+    struct mm_error tls_failure;  /* the same, of the client's certificate and key */
 };
 
 MM_DEFINE_CLEANUP(CURLU, curl_url_cleanup);
@@ -48,8 +55,34 @@ static bool set_limits(CURL *curl, const struct mm_http_options *options)
            curl_easy_setopt(curl, CURLOPT_USERAGENT, "mintmark/" MM_VERSION) == CURLE_OK;
 }
 
-static bool set_tls(CURL *curl, const struct mm_http_options *options)
+/*
+ * libcurl's SSL_CTX callback, called for each connection: its own loading of certificate and key would ask for a passphrase on the
+ * terminal, and keep one that it is given in memory that it doesn't zero.
+ */
+static CURLcode use_credential(CURL *curl, void *ssl_context, void *context)
 {
+    (void)curl;
+    struct mm_http *http = context;
+    return mm_credential_use(ssl_context, http->options.certificate_file, http->options.key_file,
+                             http->options.key_passphrase, &http->tls_failure)
+               ? CURLE_OK
+               : CURLE_SSL_CERTPROBLEM;
+}
+
+/* The callback's SSL_CTX is OpenSSL's only if libcurl's TLS is. */
+static bool set_credential(struct mm_http *http)
+{
+    static const char OPENSSL[] = "OpenSSL/";
+    const char *tls = curl_version_info(CURLVERSION_NOW)->ssl_version;
+    return tls && strncmp(tls, OPENSSL, sizeof OPENSSL - 1) == 0 &&
+           curl_easy_setopt(http->curl, CURLOPT_SSL_CTX_FUNCTION, use_credential) == CURLE_OK &&
+           curl_easy_setopt(http->curl, CURLOPT_SSL_CTX_DATA, http) == CURLE_OK;
+}
+
+static bool set_tls(struct mm_http *http)
+{
+    CURL *curl = http->curl;
+    const struct mm_http_options *options = &http->options;
     if (curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) != CURLE_OK)
@@ -58,9 +91,34 @@ static bool set_tls(CURL *curl, const struct mm_http_options *options)
     if (options->ca_file && (curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca_file) != CURLE_OK ||
                              curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) != CURLE_OK))
         return false;
-    return !options->certificate_file ||
-           (curl_easy_setopt(curl, CURLOPT_SSLCERT, options->certificate_file) == CURLE_OK &&
-            curl_easy_setopt(curl, CURLOPT_SSLKEY, options->key_file) == CURLE_OK);
+    return !options->certificate_file || set_credential(http);
+}
+
+/* libcurl's last call before it sends a request: the connection is there. */
+static int begin_sending(void *context, char *peer_ip, char *own_ip, int peer_port, int own_port)
+{
+    (void)peer_ip, (void)own_ip, (void)peer_port, (void)own_port;
+    struct mm_http *http = context;
+    http->stage = SENDING;
+    return CURL_PREREQFUNC_OK;
+}
+
+/* libcurl's progress callback: anything but 0 ends the request. */
+static int check_cancelled(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+    (void)down_total, (void)down, (void)up_total, (void)up;
+    struct mm_http *http = context;
+    return http->options.is_cancelled && http->options.is_cancelled(http->options.context);
+}
+
+static bool set_callbacks(struct mm_http *http)
+{
+    return curl_easy_setopt(http->curl, CURLOPT_ERRORBUFFER, http->reason) == CURLE_OK &&
+           curl_easy_setopt(http->curl, CURLOPT_PREREQFUNCTION, begin_sending) == CURLE_OK &&
+           curl_easy_setopt(http->curl, CURLOPT_PREREQDATA, http) == CURLE_OK &&
+           curl_easy_setopt(http->curl, CURLOPT_XFERINFOFUNCTION, check_cancelled) == CURLE_OK &&
+           curl_easy_setopt(http->curl, CURLOPT_XFERINFODATA, http) == CURLE_OK &&
+           curl_easy_setopt(http->curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
 }
 
 static bool set_json_headers(struct mm_http *http)
@@ -87,15 +145,15 @@ struct mm_http *mm_http_new(const struct mm_http_options *options, struct mm_err
 
     (void)pthread_once(&curl_once, start_curl);
     mm_cleanup(mm_http_free) struct mm_http *http = calloc(1, sizeof *http);
-    if (http)
+    if (http) {
+        http->options = *options;
         http->curl = curl_easy_init();
-    if (!http || !http->curl || !set_json_headers(http) || !set_limits(http->curl, options) ||
-        !set_tls(http->curl, options)) {
+    }
+    if (!http || !http->curl || !set_json_headers(http) || !set_limits(http->curl, options) || !set_tls(http) ||
+        !set_callbacks(http)) {
         (void)mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
         return NULL;
     }
-    http->body_max = options->body_max ? options->body_max : MM_HTTP_BODY_MAX;
-    (void)curl_easy_setopt(http->curl, CURLOPT_ERRORBUFFER, http->reason);
     return MM_TAKE(http);
 }
 
@@ -109,7 +167,7 @@ void mm_http_free(struct mm_http *http)
 }
 
 /* Scheme and host are judged before libcurl sees the URL: a URL's user information would travel as a password. */
-static bool check_url(const char *url, struct mm_error *err)
+bool mm_http_check_url(const char *url, struct mm_error *err)
 {
     mm_cleanup(curl_url_cleanup) CURLU *parts = curl_url();
     mm_cleanup(curl_free) char *scheme = NULL;
@@ -126,24 +184,44 @@ static bool check_url(const char *url, struct mm_error *err)
     return true;
 }
 
-/* libcurl's write callback: a short count makes it give up with CURLE_WRITE_ERROR. */
+/*
+ * libcurl's write callback: a short count makes it give up with CURLE_WRITE_ERROR. It is done with what it hands over, and would leave
+ * a JWT in its buffer when that is freed.
+ */
 static size_t take_body(char *data, size_t size, size_t n, void *context)
 {
     struct mm_buffer *body = context;
-    return mm_buffer_append(body, data, size * n, NULL) ? size * n : 0;
+    bool is_taken = mm_buffer_append(body, data, size * n, NULL);
+    explicit_bzero(data, size * n);
+    return is_taken ? size * n : 0;
 }
 
-static bool fail_request(const struct mm_http *http, CURLcode code, const char *url, struct mm_error *err)
+/* Whether another try may find a better answer than `code` to the attempt to connect. */
+static bool may_pass(CURLcode code)
+{
+    return code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_COULDNT_CONNECT ||
+           code == CURLE_OPERATION_TIMEDOUT || code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SEND_ERROR ||
+           code == CURLE_RECV_ERROR;
+}
+
+static size_t body_max(const struct mm_http *http)
+{
+    return http->options.body_max ? http->options.body_max : MM_HTTP_BODY_MAX;
+}
+
+static bool fail_request(struct mm_http *http, CURLcode code, const char *url, struct mm_error *err)
 {
     const char *reason = http->reason[0] ? http->reason : curl_easy_strerror(code);
+    http->is_unsent = http->stage == CONNECTING && may_pass(code);
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     case CURLE_SSL_CERTPROBLEM:
+        return mm_fail(err, MM_FILE, "%s", http->tls_failure.code ? http->tls_failure.message : reason);
     case CURLE_SSL_CACERT_BADFILE:
         return mm_fail(err, MM_FILE, "%s", reason);
     case CURLE_WRITE_ERROR:
-        return mm_fail(err, MM_UNREACHABLE, "%.200s: the answer is larger than %zu bytes", url, http->body_max);
+        return mm_fail(err, MM_UNREACHABLE, "%.200s: the answer is larger than %zu bytes", url, body_max(http));
     default:
         return mm_fail(err, MM_UNREACHABLE, "%.200s: %s", url, reason);
     }
@@ -162,35 +240,56 @@ static void take_content_type(CURL *curl, char *out, size_t size)
     out[length] = '\0';
 }
 
+/* Room for the largest answer at once: a buffer that grew would leave parts of a JWT behind. */
+static bool make_body(const struct mm_http *http, struct mm_buffer *ret_body, struct mm_error *err)
+{
+    struct mm_buffer body = mm_buffer_make(body_max(http));
+    body.capacity = body.cap + 1;
+    body.data = malloc(body.capacity);
+    if (!body.data)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    body.data[0] = '\0';
+    *ret_body = body;
+    return true;
+}
+
+static void take_answer(CURL *curl, struct mm_http_response *ret_response)
+{
+    long status = 0;
+    curl_off_t retry_after = 0;
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after);
+    ret_response->status = (unsigned)status;
+    ret_response->retry_after_seconds = retry_after > 0 ? retry_after : 0;
+    take_content_type(curl, ret_response->content_type, sizeof ret_response->content_type);
+}
+
 static bool perform(struct mm_http *http, const char *url, struct mm_http_response *ret_response, struct mm_error *err)
 {
-    if (!check_url(url, err))
-        return false;
-    mm_cleanup(mm_buffer_clear) struct mm_buffer body = mm_buffer_make(http->body_max);
+    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
+    http->stage = CONNECTING;
+    http->is_unsent = false;
     http->reason[0] = '\0';
-    (void)curl_easy_setopt(http->curl, CURLOPT_WRITEFUNCTION, take_body);
-    (void)curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, &body);
-    if (curl_easy_setopt(http->curl, CURLOPT_URL, url) != CURLE_OK)
+    http->tls_failure = (struct mm_error){0};
+    if (!mm_http_check_url(url, err) || !make_body(http, &response.body, err))
+        return false;
+    if (curl_easy_setopt(http->curl, CURLOPT_WRITEFUNCTION, take_body) != CURLE_OK ||
+        curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, &response.body) != CURLE_OK ||
+        curl_easy_setopt(http->curl, CURLOPT_URL, url) != CURLE_OK)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     CURLcode code = curl_easy_perform(http->curl);
     if (code != CURLE_OK)
         return fail_request(http, code, url, err);
-    /* An empty answer is an empty string, not NULL. */
-    if (!mm_buffer_append(&body, "", 0, err))
-        return false;
-
-    long status = 0;
-    (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
-    ret_response->status = (unsigned)status;
-    take_content_type(http->curl, ret_response->content_type, sizeof ret_response->content_type);
-    ret_response->body = body;
-    body = mm_buffer_make(0);
+    take_answer(http->curl, &response);
+    *ret_response = response;
+    response = (struct mm_http_response){0};
     return true;
 }
 
 bool mm_http_get(struct mm_http *http, const char *url, struct mm_http_response *ret_response, struct mm_error *err)
 {
-    if (curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL) != CURLE_OK ||
+    if (curl_easy_setopt(http->curl, CURLOPT_FRESH_CONNECT, 0L) != CURLE_OK ||
+        curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL) != CURLE_OK ||
         curl_easy_setopt(http->curl, CURLOPT_HTTPGET, 1L) != CURLE_OK)
         return mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
     return perform(http, url, ret_response, err);
@@ -199,7 +298,9 @@ bool mm_http_get(struct mm_http *http, const char *url, struct mm_http_response 
 bool mm_http_post_json(struct mm_http *http, const char *url, const char *body, struct mm_http_response *ret_response,
                        struct mm_error *err)
 {
-    if (curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, http->json_headers) != CURLE_OK ||
+    /* On a connection that was kept, libcurl silently sends a request again when its answer doesn't come. */
+    if (curl_easy_setopt(http->curl, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK ||
+        curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, http->json_headers) != CURLE_OK ||
         curl_easy_setopt(http->curl, CURLOPT_POST, 1L) != CURLE_OK ||
         curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body)) != CURLE_OK ||
         curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, body) != CURLE_OK)
@@ -207,7 +308,14 @@ bool mm_http_post_json(struct mm_http *http, const char *url, const char *body, 
     return perform(http, url, ret_response, err);
 }
 
+bool mm_http_is_unsent(const struct mm_http *http)
+{
+    return http->is_unsent;
+}
+
 void mm_http_response_clear(struct mm_http_response *response)
 {
+    if (response->body.data)
+        explicit_bzero(response->body.data, response->body.capacity);
     mm_buffer_clear(&response->body);
 }

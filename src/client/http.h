@@ -6,8 +6,8 @@
 #ifndef MM_CLIENT_HTTP_H
 #define MM_CLIENT_HTTP_H
 
-#include "util/base.h"
 #include "util/buffer.h"
+#include "util/secret.h"
 
 enum {
     MM_HTTP_CONNECT_TIMEOUT_MS = 10000,
@@ -16,29 +16,39 @@ enum {
 };
 
 struct mm_http_options {
-    const char *ca_file;          /* PEM, trusted instead of the machine's CAs; NULL: the machine's CAs */
-    const char *certificate_file; /* PEM, the client's, with its chain; NULL: none */
-    const char *key_file;         /* PEM; given with certificate_file, and only then */
-    int64_t connect_timeout_ms;   /* 0: MM_HTTP_CONNECT_TIMEOUT_MS */
-    int64_t total_timeout_ms;     /* from the call to the end of the answer; 0: MM_HTTP_TOTAL_TIMEOUT_MS */
-    size_t body_max;              /* bytes; 0: MM_HTTP_BODY_MAX */
+    const char *ca_file;                    /* PEM, trusted instead of the machine's CAs; NULL: the machine's CAs */
+    const char *certificate_file;           /* PEM, the client's, with its chain; NULL: none */
+    const char *key_file;                   /* PEM; given with certificate_file, and only then */
+    const struct mm_secret *key_passphrase; /* NULL: the key isn't encrypted */
+    int64_t connect_timeout_ms;             /* 0: MM_HTTP_CONNECT_TIMEOUT_MS */
+    int64_t total_timeout_ms;               /* from the call to the end of the answer; 0: MM_HTTP_TOTAL_TIMEOUT_MS */
+    size_t body_max;                        /* bytes; 0: MM_HTTP_BODY_MAX */
+    bool (*is_cancelled)(void *context);    /* asked every second or so: true ends a request; NULL: never */
+    void *context;
 };
 
 struct mm_http_response {
     unsigned status;
-    char content_type[128]; /* media type alone, lower case, without parameters; empty if there is none */
+    char content_type[128];      /* media type alone, lower case, without parameters; empty if there is none */
+    int64_t retry_after_seconds; /* from now, whether Retry-After held seconds or a date; 0: none, or past */
     struct mm_buffer body;
 };
 
-struct mm_http; /* a client; not to be used by two threads at once. Keeps its connection for the next request. */
+struct mm_http; /* a client; not to be used by two threads at once. Keeps its connection for the next GET. */
 
-/* The options' strings are copied. MM_FILE, naming it, for a file that can't be read; MM_USAGE for a key without a certificate. */
+/* MM_USAGE, saying why, for a URL that isn't https or that holds a user name or a password. */
+MM_MUST_USE bool mm_http_check_url(const char *url, struct mm_error *err);
+
+/*
+ * What the options point to is borrowed until mm_http_free(). MM_FILE, naming it, for a file that can't be read; MM_USAGE for a key
+ * without a certificate.
+ */
 MM_MUST_USE struct mm_http *mm_http_new(const struct mm_http_options *options, struct mm_error *err);
 void mm_http_free(struct mm_http *http);
 MM_DEFINE_CLEANUP(struct mm_http, mm_http_free);
 
 /*
- * Send one request and take its answer, whatever its status. Environment proxies apply as curl(1) has them. MM_USAGE for a URL
+ * Send one request, once, and take its answer, whatever its status. Environment proxies apply as curl(1) has them. MM_USAGE for a URL
  * that isn't https; MM_FILE for a certificate or key that isn't one; MM_UNREACHABLE for everything else: no connection, a time-out,
  * a server certificate that doesn't verify, an answer too large or cut short.
  */
@@ -47,6 +57,10 @@ MM_MUST_USE bool mm_http_get(struct mm_http *http, const char *url, struct mm_ht
 MM_MUST_USE bool mm_http_post_json(struct mm_http *http, const char *url, const char *body,
                                    struct mm_http_response *ret_response, struct mm_error *err);
 
+/* After a failure: whether the connection couldn't be made, so that nothing of the request was sent, for a cause that may pass. */
+bool mm_http_is_unsent(const struct mm_http *http);
+
+/* Zeroes what it frees: an answer may hold a JWT. */
 void mm_http_response_clear(struct mm_http_response *response);
 static inline void mm_http_response_clear_cleanup(struct mm_http_response *response)
 {

@@ -7,6 +7,16 @@
 Makes a CA, another CA, a server and a client certificate in FOLDER, listens on a free port of 127.0.0.1, prints the port on one
 line and serves until its standard input ends. /echo answers with the request's body and headers' digest, the other paths
 misbehave as their names say. A second line is the port of a server that speaks nothing later than TLS 1.1.
+
+POST /v1/service-tokens follows a script, which POST /script sets: a list of steps, one a request, the last one again and again.
+A step may hold
+    delay    seconds before the answer
+    hangup   true: close without an answer
+    drip     seconds between two bytes of the answer
+    pad      spaces before the answer's last byte
+    status, headers, type, text   the answer; without a status: 201 with a token that fits the request
+    set      members of that token's answer to change; null takes one away
+POST /seen tells what came in, POST /drop closes the next so many connections before their handshake.
 """
 import json
 import os
@@ -38,6 +48,81 @@ def make_certificates(folder):
         openssl("req", "-x509", *key, "-config", path("leaf.cnf"), "-extensions", leaf, "-subj", f"/CN={leaf}",
                 "-CA", path("ca.pem"), "-CAkey", path("ca.key"),
                 "-keyout", path(f"{leaf}.key"), "-out", path(f"{leaf}.pem"))
+    openssl("pkey", "-in", path("client.key"), "-aes256", "-passout", "pass:correct horse",
+            "-out", path("encrypted.key"))
+
+
+class Script:
+    """What token requests are answered with; its lock guards all of it."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.set([])
+        self.n_to_drop = 0
+
+    def set(self, steps):
+        with self.lock:
+            self.steps = steps
+            self.requests = []
+            self.n_at_once = self.most_at_once = 0
+
+    def begin(self, body):
+        with self.lock:
+            self.requests.append(json.loads(body))
+            self.n_at_once += 1
+            self.most_at_once = max(self.most_at_once, self.n_at_once)
+            return len(self.requests), self.steps[min(len(self.requests), len(self.steps)) - 1]
+
+    def end(self):
+        with self.lock:
+            self.n_at_once -= 1
+
+    def seen(self):
+        with self.lock:
+            return {"n": len(self.requests), "most_at_once": self.most_at_once, "requests": self.requests}
+
+    def drops(self):
+        with self.lock:
+            drop = self.n_to_drop > 0
+            self.n_to_drop -= drop
+            return drop
+
+
+SCRIPT = Script()
+
+
+def token_answer(number, request, changes):
+    answer = {
+        "service_token": f"eyJhbGciOiJFUzI1NiJ9.e30.c2ln{number}", "token_type": "Bearer",
+        "expires_at": int(time.time()) + 300, "expires_in": 300, "token_id": f"token-{number}",
+        "tenant_id": request["tenant_id"], "account": "acme/ci-build", "scopes": request["scopes"],
+        "resources": [{"resource_id": request.get("resource_id", "urc-1"), "permission": ["read"]}],
+        "audience": [request.get("audience", "lore.acme.example")], "from_the_future": [None],
+    }  # fmt: skip
+    answer.update(changes)
+    return json.dumps({name: value for name, value in answer.items() if value is not None}).encode()
+
+
+def answer_token_request(connection, body):
+    number, step = SCRIPT.begin(body)
+    try:
+        time.sleep(step.get("delay", 0))
+        if step.get("hangup"):
+            raise OSError("as told")
+        text, media_type = step.get("text", "").encode(), step.get("type", "text/plain")
+        if "status" not in step:
+            text, media_type = token_answer(number, json.loads(body), step.get("set", {})), "application/json"
+        text = text[:-1] + b" " * step.get("pad", 0) + text[-1:]
+        headers = "".join(f"{name}: {value}\r\n" for name, value in step.get("headers", {}).items())
+        data = reply(step.get("status", 201), media_type, text, headers)
+        if "drip" in step:
+            for byte in data:
+                connection.sendall(bytes([byte]))
+                time.sleep(step["drip"])
+        else:
+            connection.sendall(data)
+    finally:
+        SCRIPT.end()
 
 
 def read_request(connection):
@@ -66,6 +151,18 @@ def answer(connection, method, path, headers, body):
         seen = {"method": method, "body": body.decode(), "content_type": headers.get("content-type"),
                 "has_certificate": peer is not None, "tls": connection.version()}
         connection.sendall(reply(200, "Application/JSON; charset=utf-8", json.dumps(seen).encode()))
+    elif path == "/v1/service-tokens":
+        answer_token_request(connection, body)
+    elif path == "/script":
+        SCRIPT.set(json.loads(body))
+        connection.sendall(reply(200, "application/json", b"{}"))
+    elif path == "/seen":
+        connection.sendall(reply(200, "application/json", json.dumps(SCRIPT.seen()).encode()))
+    elif path == "/drop":
+        SCRIPT.n_to_drop = int(body)
+        connection.sendall(reply(200, "application/json", b"{}"))
+    elif path == "/hangup":
+        raise OSError("as told")
     elif path == "/redirect":
         connection.sendall(reply(302, "text/plain", b"elsewhere", "Location: /echo\r\n"))
     elif path == "/big":
@@ -105,6 +202,9 @@ def serve_connection(raw, context):
 def serve(listener, context):
     while True:
         raw, _ = listener.accept()
+        if SCRIPT.drops():
+            raw.close()
+            continue
         threading.Thread(target=serve_connection, args=(raw, context), daemon=True).start()
 
 

@@ -8,94 +8,17 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
+#include "peer.h"
 #include "util/clock.h"
 #include "util/json.h"
-
-struct peer {
-    char folder[64];
-    pid_t pid;
-    int keep_alive; /* the peer ends when this closes */
-    char port[8];
-    char old_port[8];
-};
-
-static struct peer peer;
-
-static void read_line(FILE *stream, char *out, size_t size)
-{
-    assert_non_null(fgets(out, (int)size, stream));
-    out[strcspn(out, "\n")] = '\0';
-}
-
-static int start_peer(void **state)
-{
-    (void)state;
-    int in[2], out[2];
-    (void)strcpy(peer.folder, "/tmp/mintmark-client-XXXXXX");
-    if (!mkdtemp(peer.folder) || pipe(in) != 0 || pipe(out) != 0)
-        return -1;
-    peer.pid = fork();
-    if (peer.pid == 0) {
-        (void)dup2(in[0], STDIN_FILENO);
-        (void)dup2(out[1], STDOUT_FILENO);
-        (void)close(in[1]);
-        (void)execl("/usr/bin/python3", "python3", "-W", "ignore", MM_TEST_SUPPORT "/https_peer.py", peer.folder,
-                    (char *)NULL);
-        _exit(127);
-    }
-    (void)close(in[0]);
-    (void)close(out[1]);
-    peer.keep_alive = in[1];
-    FILE *stream = fdopen(out[0], "r");
-    read_line(stream, peer.port, sizeof peer.port);
-    read_line(stream, peer.old_port, sizeof peer.old_port);
-    (void)fclose(stream);
-    /* Machines' own OpenSSL settings must not be what refuses old TLS. */
-    char lax[96];
-    (void)snprintf(lax, sizeof lax, "%s/lax.cnf", peer.folder);
-    return setenv("OPENSSL_CONF", lax, 1);
-}
-
-static int stop_peer(void **state)
-{
-    (void)state;
-    static const char *const FILES[] = {"ca.pem",     "ca.key",     "other.pem",  "other.key", "server.pem",
-                                        "server.key", "client.pem", "client.key", "leaf.cnf",  "lax.cnf"};
-    (void)close(peer.keep_alive);
-    (void)waitpid(peer.pid, NULL, 0);
-    char path[128];
-    for (size_t i = 0; i < MM_ARRAY_SIZE(FILES); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", peer.folder, FILES[i]);
-        (void)unlink(path);
-    }
-    return rmdir(peer.folder);
-}
-
-/* A file of the peer's folder; four at most are remembered at once. */
-static const char *in_folder(const char *name)
-{
-    static char paths[4][128];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    (void)snprintf(path, sizeof paths[0], "%s/%s", peer.folder, name);
-    return path;
-}
-
-static const char *url_of(const char *path)
-{
-    static char url[128];
-    (void)snprintf(url, sizeof url, "https://localhost:%s%s", peer.port, path);
-    return url;
-}
 
 static struct mm_http *client(struct mm_http_options options)
 {
     struct mm_error err = {0};
-    options.ca_file = options.ca_file ? options.ca_file : in_folder("ca.pem");
+    options.ca_file = options.ca_file ? options.ca_file : peer_file("ca.pem");
     struct mm_http *http = mm_http_new(&options, &err);
     assert_string_equal(err.message, "");
     assert_non_null(http);
@@ -115,8 +38,8 @@ static json_t *echo(struct mm_http *http, const char *body)
 {
     struct mm_error err = {0};
     mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    bool answered = body ? mm_http_post_json(http, url_of("/echo"), body, &response, &err)
-                         : mm_http_get(http, url_of("/echo"), &response, &err);
+    bool answered = body ? mm_http_post_json(http, peer_url("/echo"), body, &response, &err)
+                         : mm_http_get(http, peer_url("/echo"), &response, &err);
     assert_string_equal(err.message, "");
     assert_true(answered);
     assert_int_equal(response.status, 200);
@@ -130,7 +53,7 @@ static void a_post_arrives_with_its_body_and_the_client_certificate(void **state
 {
     (void)state;
     mm_cleanup(mm_http_free) struct mm_http *http = client(
-        (struct mm_http_options){.certificate_file = in_folder("client.pem"), .key_file = in_folder("client.key")});
+        (struct mm_http_options){.certificate_file = peer_file("client.pem"), .key_file = peer_file("client.key")});
     mm_cleanup(json_decref) json_t *seen = echo(http, "{\"a\":1}");
     assert_string_equal(mm_json_string(seen, "method"), "POST");
     assert_string_equal(mm_json_string(seen, "body"), "{\"a\":1}");
@@ -157,7 +80,7 @@ static void a_refusal_is_an_answer_not_a_failure(void **state)
     struct mm_error err = {0};
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
     mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(http, url_of("/nothing"), &response, &err));
+    assert_true(mm_http_get(http, peer_url("/nothing"), &response, &err));
     assert_int_equal(response.status, 404);
     assert_string_equal(response.content_type, "application/problem+json");
     assert_string_equal((const char *)response.body.data, "{\"code\":\"not_found\"}");
@@ -169,7 +92,7 @@ static void an_empty_answer_is_an_empty_string(void **state)
     struct mm_error err = {0};
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
     mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(http, url_of("/empty"), &response, &err));
+    assert_true(mm_http_get(http, peer_url("/empty"), &response, &err));
     assert_string_equal((const char *)response.body.data, "");
     assert_string_equal(response.content_type, "");
 }
@@ -180,7 +103,7 @@ static void a_redirect_is_not_followed(void **state)
     struct mm_error err = {0};
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
     mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(http, url_of("/redirect"), &response, &err));
+    assert_true(mm_http_get(http, peer_url("/redirect"), &response, &err));
     assert_int_equal(response.status, 302);
     assert_string_equal((const char *)response.body.data, "elsewhere");
 }
@@ -189,12 +112,12 @@ static void an_answer_past_the_cap_is_refused(void **state)
 {
     (void)state;
     mm_cleanup(mm_http_free) struct mm_http *small = client((struct mm_http_options){.body_max = 99999});
-    assert_fails(small, url_of("/big"), MM_UNREACHABLE);
-    assert_fails(small, url_of("/endless"), MM_UNREACHABLE);
+    assert_fails(small, peer_url("/big"), MM_UNREACHABLE);
+    assert_fails(small, peer_url("/endless"), MM_UNREACHABLE);
     struct mm_error err = {0};
     mm_cleanup(mm_http_free) struct mm_http *enough = client((struct mm_http_options){.body_max = 100000});
     mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(enough, url_of("/big"), &response, &err));
+    assert_true(mm_http_get(enough, peer_url("/big"), &response, &err));
     assert_int_equal(response.body.length, 100000);
 }
 
@@ -203,8 +126,8 @@ static void a_slow_answer_ends_at_the_deadline(void **state)
     (void)state;
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.total_timeout_ms = 400});
     int64_t start = mm_monotonic_ns();
-    assert_fails(http, url_of("/silent"), MM_UNREACHABLE);
-    assert_fails(http, url_of("/drip"), MM_UNREACHABLE);
+    assert_fails(http, peer_url("/silent"), MM_UNREACHABLE);
+    assert_fails(http, peer_url("/drip"), MM_UNREACHABLE);
     assert_true(mm_monotonic_ns() - start < 5000000000);
 }
 
@@ -212,21 +135,21 @@ static void an_answer_cut_short_is_refused(void **state)
 {
     (void)state;
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    assert_fails(http, url_of("/cut"), MM_UNREACHABLE);
+    assert_fails(http, peer_url("/cut"), MM_UNREACHABLE);
 }
 
 static void a_server_of_another_ca_is_refused(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.ca_file = in_folder("other.pem")});
-    assert_fails(http, url_of("/echo"), MM_UNREACHABLE);
+    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.ca_file = peer_file("other.pem")});
+    assert_fails(http, peer_url("/echo"), MM_UNREACHABLE);
 }
 
 static void a_server_of_another_name_is_refused(void **state)
 {
     (void)state;
     char url[64];
-    (void)snprintf(url, sizeof url, "https://127.0.0.1:%s/echo", peer.port);
+    (void)snprintf(url, sizeof url, "https://127.0.0.1:%s/echo", peer_port());
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
     assert_fails(http, url, MM_UNREACHABLE);
 }
@@ -235,7 +158,7 @@ static void tls_1_1_is_refused(void **state)
 {
     (void)state;
     char url[64];
-    (void)snprintf(url, sizeof url, "https://localhost:%s/echo", peer.old_port);
+    (void)snprintf(url, sizeof url, "https://localhost:%s/echo", peer_old_port());
     mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
     assert_fails(http, url, MM_UNREACHABLE);
 }
@@ -275,20 +198,133 @@ static void a_missing_file_is_named(void **state)
 static void a_file_that_holds_no_certificate_is_refused(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *no_ca = client((struct mm_http_options){.ca_file = in_folder("leaf.cnf")});
-    assert_fails(no_ca, url_of("/echo"), MM_FILE);
+    mm_cleanup(mm_http_free) struct mm_http *no_ca = client((struct mm_http_options){.ca_file = peer_file("leaf.cnf")});
+    assert_fails(no_ca, peer_url("/echo"), MM_FILE);
     mm_cleanup(mm_http_free) struct mm_http *no_key = client(
-        (struct mm_http_options){.certificate_file = in_folder("client.pem"), .key_file = in_folder("server.key")});
-    assert_fails(no_key, url_of("/echo"), MM_FILE);
+        (struct mm_http_options){.certificate_file = peer_file("client.pem"), .key_file = peer_file("server.key")});
+    assert_fails(no_key, peer_url("/echo"), MM_FILE);
 }
 
 static void a_certificate_without_its_key_is_refused(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    struct mm_http_options options = {.certificate_file = in_folder("client.pem")};
+    struct mm_http_options options = {.certificate_file = peer_file("client.pem")};
     assert_null(mm_http_new(&options, &err));
     assert_int_equal(err.code, MM_USAGE);
+}
+
+/* libcurl by itself sends a request again when a kept connection ends without an answer: a second token nobody knows of. */
+static void a_post_is_sent_once_even_after_a_kept_connection(void **state)
+{
+    (void)state;
+    struct mm_error err = {0};
+    struct mm_http_response response = {0};
+    peer_script("[{\"hangup\": true}]");
+    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
+    for (int i = 0; i < 2; i++) {
+        mm_cleanup(json_decref) json_t *seen = echo(http, NULL);
+        assert_non_null(seen);
+        err = (struct mm_error){0};
+        assert_false(mm_http_post_json(http, peer_url("/v1/service-tokens"), "{}", &response, &err));
+        assert_int_equal(err.code, MM_UNREACHABLE);
+        assert_false(mm_http_is_unsent(http));
+    }
+    assert_int_equal(peer_n_requests(), 2);
+}
+
+static void what_was_never_sent_is_told_apart(void **state)
+{
+    (void)state;
+    char other_name[64];
+    (void)snprintf(other_name, sizeof other_name, "https://127.0.0.1:%s/echo", peer_port());
+    const struct {
+        const char *url;
+        bool is_unsent;
+    } cases[] = {
+        {"https://localhost:1/", true},
+        {"https://name.invalid/", true},
+        {other_name, false}, /* unsent, but no other try will end otherwise */
+        {"http://localhost/", false},
+    };
+    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.total_timeout_ms = 5000});
+    for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
+        struct mm_http_response response = {0};
+        assert_false(mm_http_get(http, cases[i].url, &response, NULL));
+        assert_int_equal(mm_http_is_unsent(http), cases[i].is_unsent);
+    }
+    peer_drop(1);
+    assert_fails(http, peer_url("/echo"), MM_UNREACHABLE);
+    assert_true(mm_http_is_unsent(http));
+    assert_fails(http, peer_url("/cut"), MM_UNREACHABLE);
+    assert_false(mm_http_is_unsent(http));
+}
+
+static struct mm_http *client_with_encrypted_key(const struct mm_secret *passphrase)
+{
+    return client((struct mm_http_options){.certificate_file = peer_file("client.pem"),
+                                           .key_file = peer_file("encrypted.key"),
+                                           .key_passphrase = passphrase});
+}
+
+static void an_encrypted_key_needs_its_passphrase_and_never_asks_for_it(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_secret_free) struct mm_secret *right = mm_secret_new(PEER_PASSPHRASE, strlen(PEER_PASSPHRASE), NULL);
+    mm_cleanup(mm_secret_free) struct mm_secret *wrong = mm_secret_new("nonsense", 8, NULL);
+    mm_cleanup(mm_http_free) struct mm_http *http = client_with_encrypted_key(right);
+    mm_cleanup(json_decref) json_t *seen = echo(http, NULL);
+    assert_true(json_is_true(json_object_get(seen, "has_certificate")));
+    mm_cleanup(mm_http_free) struct mm_http *refused = client_with_encrypted_key(wrong);
+    assert_fails(refused, peer_url("/echo"), MM_FILE);
+    mm_cleanup(mm_http_free) struct mm_http *without = client_with_encrypted_key(NULL);
+    assert_fails(without, peer_url("/echo"), MM_FILE);
+}
+
+static int64_t retry_after_of(struct mm_http *http, const char *value)
+{
+    char script[256];
+    (void)snprintf(script, sizeof script, "[{\"status\": 503, \"headers\": {\"Retry-After\": \"%s\"}}]", value);
+    peer_script(script);
+    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
+    assert_true(mm_http_post_json(http, peer_url("/v1/service-tokens"), "{}", &response, NULL));
+    assert_int_equal(response.status, 503);
+    return response.retry_after_seconds;
+}
+
+static void retry_after_is_read_as_seconds_and_as_a_date(void **state)
+{
+    (void)state;
+    char date[64];
+    time_t soon = time(NULL) + 100;
+    struct tm parts;
+    assert_non_null(gmtime_r(&soon, &parts));
+    assert_true(strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &parts) > 0);
+    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
+    assert_int_equal(retry_after_of(http, "7"), 7);
+    assert_in_range(retry_after_of(http, date), 90, 100);
+    assert_int_equal(retry_after_of(http, "Sun, 06 Nov 1994 08:49:37 GMT"), 0);
+    assert_int_equal(retry_after_of(http, "-5"), 0);
+    assert_int_equal(retry_after_of(http, "soon"), 0);
+    /* of the answer before, nothing is left */
+    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
+    assert_true(mm_http_get(http, peer_url("/empty"), &response, NULL));
+    assert_int_equal(response.retry_after_seconds, 0);
+}
+
+static bool is_cancelled(void *context)
+{
+    (void)context;
+    return true;
+}
+
+static void a_request_can_be_cancelled(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.is_cancelled = is_cancelled});
+    int64_t start = mm_monotonic_ns();
+    assert_fails(http, peer_url("/silent"), MM_UNREACHABLE);
+    assert_true(mm_monotonic_ns() - start < 5000000000);
 }
 
 int main(void)
@@ -310,6 +346,11 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(a_file_that_holds_no_certificate_is_refused),
         cmocka_unit_test(a_certificate_without_its_key_is_refused),
+        cmocka_unit_test(a_post_is_sent_once_even_after_a_kept_connection),
+        cmocka_unit_test(what_was_never_sent_is_told_apart),
+        cmocka_unit_test(an_encrypted_key_needs_its_passphrase_and_never_asks_for_it),
+        cmocka_unit_test(retry_after_is_read_as_seconds_and_as_a_date),
+        cmocka_unit_test(a_request_can_be_cancelled),
     };
-    return cmocka_run_group_tests(tests, start_peer, stop_peer);
+    return cmocka_run_group_tests(tests, peer_start, peer_stop);
 }
