@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/client.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/answer.h"
+#include "client/http.h"
+#include "client/retry.h"
+#include "client/service_token.h"
+#include "util/clock.h"
+
+enum {
+    TIMEOUT_MAX_MS = 24 * 3600 * 1000,
+    DEFAULT_ATTEMPTS = 5,
+    ATTEMPTS_MAX = 100,
+    FIRST_DELAY_MS = 200,
+    MOST_DELAY_MS = 10000,
+};
+
+static const int64_t RETRY_AFTER_MAX_S = 86400;
+
+/* Immutable after opening. */
+struct mm_client {
+    char *url; /* of the endpoint */
+    char *ca_file;
+    char *certificate_file;
+    char *key_file;
+    struct mm_secret *key_passphrase;
+    int64_t connect_timeout_ms;
+    int64_t total_timeout_ms;
+    unsigned max_attempts;
+    void (*on_failure)(void *context, const struct mm_client_failure *failure);
+    void *context;
+};
+
+/* How long a struct that ended with `member` is: what the first version of this library knew. */
+#define SIZE_THROUGH(type, member) (offsetof(type, member) + sizeof(((type *)NULL)->member))
+
+/*
+ * Copy a struct that begins with its size, as the caller's header has it: what an older one lacks is zero, what a newer one adds must
+ * be (compare openat2(2)).
+ */
+static bool take_struct(void *own, size_t own_size, size_t least, const void *given, struct mm_error *err)
+{
+    size_t size;
+    memcpy(&size, given, sizeof size);
+    if (size < least || size > 4096)
+        return mm_fail(err, MM_USAGE, "a struct's size member isn't set to its size");
+    for (size_t i = own_size; i < size; i++)
+        if (((const char *)given)[i])
+            return mm_fail(err, MM_USAGE, "a member is set that libmintmark " MM_CLIENT_VERSION " doesn't know");
+    memset(own, 0, own_size);
+    memcpy(own, given, size < own_size ? size : own_size);
+    return true;
+}
+
+unsigned mm_client_version(void)
+{
+    return MM_CLIENT_VERSION_NUMBER;
+}
+
+static bool check_options(const struct mm_client_options *options, struct mm_error *err)
+{
+    if (!options->url || !options->certificate_file || !options->key_file)
+        return mm_fail(err, MM_USAGE, "url, certificate_file and key_file are needed");
+    if (options->connect_timeout_ms < 0 || options->connect_timeout_ms > TIMEOUT_MAX_MS ||
+        options->total_timeout_ms < 0 || options->total_timeout_ms > TIMEOUT_MAX_MS)
+        return mm_fail(err, MM_USAGE, "a time-out is negative or longer than a day");
+    if (options->max_attempts > ATTEMPTS_MAX)
+        return mm_fail(err, MM_USAGE, "max_attempts is more than %d", ATTEMPTS_MAX);
+    if (strpbrk(options->url, "?#"))
+        return mm_fail(err, MM_USAGE, "the URL must not have a query or a fragment");
+    return mm_http_check_url(options->url, err);
+}
+
+static bool copy_string(const char *text, char **ret_copy)
+{
+    *ret_copy = text ? strdup(text) : NULL;
+    return *ret_copy || !text;
+}
+
+static bool copy_options(struct mm_client *client, const struct mm_client_options *options, struct mm_error *err)
+{
+    int length = (int)strnlen(options->url, 4096);
+    while (length > 0 && options->url[length - 1] == '/')
+        length--;
+    if (asprintf(&client->url, "%.*s/v1/service-tokens", length, options->url) < 0)
+        client->url = NULL;
+    if (!client->url || !copy_string(options->ca_file, &client->ca_file) ||
+        !copy_string(options->certificate_file, &client->certificate_file) ||
+        !copy_string(options->key_file, &client->key_file))
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    client->connect_timeout_ms = options->connect_timeout_ms ? options->connect_timeout_ms : MM_HTTP_CONNECT_TIMEOUT_MS;
+    client->total_timeout_ms = options->total_timeout_ms ? options->total_timeout_ms : MM_HTTP_TOTAL_TIMEOUT_MS;
+    client->max_attempts = options->max_attempts ? options->max_attempts : DEFAULT_ATTEMPTS;
+    client->on_failure = options->on_failure;
+    client->context = options->context;
+    if (options->key_passphrase)
+        client->key_passphrase = mm_secret_new(options->key_passphrase, strlen(options->key_passphrase), err);
+    return client->key_passphrase || !options->key_passphrase;
+}
+
+static struct mm_http *connect_http(const struct mm_client *client, const struct mm_call *call, int64_t timeout_ms,
+                                    struct mm_error *err)
+{
+    struct mm_http_options options = {
+        .ca_file = client->ca_file,
+        .certificate_file = client->certificate_file,
+        .key_file = client->key_file,
+        .key_passphrase = client->key_passphrase,
+        .connect_timeout_ms = client->connect_timeout_ms,
+        .total_timeout_ms = timeout_ms,
+        .body_max = MM_CLIENT_BODY_MAX,
+        .is_cancelled = call->is_cancelled,
+        .context = call->context,
+    };
+    return mm_http_new(&options, err);
+}
+
+struct mm_client *mm_client_open(const struct mm_client_options *options, struct mm_error *err)
+{
+    static const struct mm_call NO_CALL = {0};
+    struct mm_client_options own;
+    if (!take_struct(&own, sizeof own, SIZE_THROUGH(struct mm_client_options, context), options, err) ||
+        !check_options(&own, err))
+        return NULL;
+    mm_cleanup(mm_client_close) struct mm_client *client = calloc(1, sizeof *client);
+    if (!client) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    if (!copy_options(client, &own, err))
+        return NULL;
+    /* Each attempt makes one of its own; this one only finds out now what can't work. */
+    mm_cleanup(mm_http_free) struct mm_http *trial = connect_http(client, &NO_CALL, client->total_timeout_ms, err);
+    return trial ? MM_TAKE(client) : NULL;
+}
+
+void mm_client_close(struct mm_client *client)
+{
+    if (!client)
+        return;
+    free(client->url);
+    free(client->ca_file);
+    free(client->certificate_file);
+    free(client->key_file);
+    mm_secret_free(client->key_passphrase);
+    free(client);
+}
+
+int64_t mm_client_total_timeout_ms(const struct mm_client *client)
+{
+    return client->total_timeout_ms;
+}
+
+json_t *mm_client_request_body(const struct mm_client_request *request, struct mm_error *err)
+{
+    struct mm_client_request own;
+    if (!take_struct(&own, sizeof own, SIZE_THROUGH(struct mm_client_request, ttl_seconds), request, err))
+        return NULL;
+    if (!own.tenant_id || !own.n_scopes || own.n_scopes > MM_CLIENT_SCOPES_MAX || own.ttl_seconds < 0) {
+        (void)mm_fail(err, MM_USAGE, "a request needs a tenant, 1 to %d scopes and no negative ttl_seconds",
+                      MM_CLIENT_SCOPES_MAX);
+        return NULL;
+    }
+    mm_cleanup(json_decref) json_t *scopes = json_array();
+    for (size_t i = 0; i < own.n_scopes; i++)
+        if (json_array_append_new(scopes, json_string(own.scopes[i])) != 0) {
+            (void)mm_fail(err, MM_USAGE, "a scope is missing or not UTF-8");
+            return NULL;
+        }
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s, s:O, s:s*, s:s*}", "tenant_id", own.tenant_id, "scopes",
+                                                     scopes, "resource_id", own.resource_id, "audience", own.audience);
+    if (!body || (own.ttl_seconds && json_object_set_new(body, "ttl_seconds", json_integer(own.ttl_seconds)) != 0)) {
+        (void)mm_fail(err, MM_USAGE, "a member of the request isn't UTF-8");
+        return NULL;
+    }
+    return MM_TAKE(body);
+}
+
+/* What came of one attempt that brought no token. */
+struct outcome {
+    unsigned status; /* 0: no answer */
+    bool may_repeat; /* no token can have been issued */
+    int64_t retry_after_ms;
+    struct mm_refusal refusal;
+    struct mm_error error;
+};
+
+static void outcome_clear_cleanup(struct outcome *outcome)
+{
+    mm_refusal_clear(&outcome->refusal);
+}
+
+static bool attempt(const struct mm_client *client, const struct mm_call *call, const json_t *body, int64_t timeout_ms,
+                    struct mm_service_token **ret_token, struct outcome *outcome)
+{
+    mm_cleanup(free) char *text = mm_json_compact(body, &outcome->error);
+    mm_cleanup(mm_http_free) struct mm_http *http =
+        text ? connect_http(client, call, timeout_ms, &outcome->error) : NULL;
+    mm_cleanup(mm_http_response_clear) struct mm_http_response answer = {0};
+    if (!http)
+        return false;
+    if (!mm_http_post_json(http, client->url, text, &answer, &outcome->error)) {
+        outcome->may_repeat = mm_http_is_unsent(http);
+        return false;
+    }
+    outcome->status = answer.status;
+    outcome->may_repeat = mm_answer_is_unserved(answer.status);
+    int64_t retry_after =
+        answer.retry_after_seconds < RETRY_AFTER_MAX_S ? answer.retry_after_seconds : RETRY_AFTER_MAX_S;
+    outcome->retry_after_ms = outcome->may_repeat ? retry_after * 1000 : 0;
+    struct mm_service_token *token = mm_answer_read(&answer, body, &outcome->refusal, &outcome->error);
+    if (token)
+        *ret_token = token;
+    return token != NULL;
+}
+
+static int64_t milliseconds_until(int64_t deadline_ns)
+{
+    return (deadline_ns - mm_monotonic_ns()) / 1000000;
+}
+
+static void tell(const struct mm_client *client, const struct outcome *outcome, unsigned number, int64_t retry_in_ms)
+{
+    if (!client->on_failure)
+        return;
+    struct mm_client_failure failure = {
+        .error = &outcome->error,
+        .attempt = number,
+        .status = outcome->status,
+        .code = outcome->refusal.code,
+        .detail = outcome->refusal.detail,
+        .request_id = outcome->refusal.request_id,
+        .retry_in_ms = retry_in_ms,
+    };
+    client->on_failure(client->context, &failure);
+}
+
+bool mm_client_call(const struct mm_client *client, const json_t *body, const struct mm_call *call,
+                    struct mm_service_token **ret_token, int64_t *ret_retry_after_ms, struct mm_error *err)
+{
+    int64_t deadline_ns = mm_deadline_after_ms(client->total_timeout_ms);
+    for (unsigned n = 1;; n++) {
+        mm_cleanup(outcome_clear) struct outcome outcome = {0};
+        /* libcurl takes 0 for no time-out at all. */
+        int64_t left_ms = milliseconds_until(deadline_ns);
+        if (attempt(client, call, body, left_ms > 0 ? left_ms : 1, ret_token, &outcome))
+            return true;
+        int64_t delay_ms = mm_retry_delay_ms(call->random, n, outcome.retry_after_ms, FIRST_DELAY_MS, MOST_DELAY_MS);
+        bool is_last = !outcome.may_repeat || n >= client->max_attempts || delay_ms >= milliseconds_until(deadline_ns);
+        tell(client, &outcome, n, is_last ? -1 : delay_ms);
+        if (is_last || !call->wait(call->context, delay_ms)) {
+            *ret_retry_after_ms = outcome.retry_after_ms;
+            return mm_fail(err, outcome.error.code, "%s", outcome.error.message);
+        }
+    }
+}
+
+static bool sleep_for(void *context, int64_t milliseconds)
+{
+    (void)context;
+    struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(milliseconds));
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+        continue;
+    return true;
+}
+
+bool mm_client_issue_service_token(const struct mm_client *client, const struct mm_client_request *request,
+                                   struct mm_service_token **ret_token, struct mm_error *err)
+{
+    static const struct mm_call CALL = {.wait = sleep_for, .random = &MM_SYSTEM_RANDOM};
+    int64_t retry_after_ms;
+    mm_cleanup(json_decref) json_t *body = mm_client_request_body(request, err);
+    return body && mm_client_call(client, body, &CALL, ret_token, &retry_after_ms, err);
+}
