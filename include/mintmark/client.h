@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libmintmark: ask a Mintmark service for tokens (POST /v1/service-tokens) over mutual TLS.
+ * libmintmark: ask a Mintmark service for tokens (POST /v1/service-tokens) over mutual TLS, and keep one fresh for a whole process.
  *
  * HTTPS only, TLS 1.2 or later, the server's certificate and name always checked, redirects never followed, every answer bounded,
  * every wait with a deadline. Strings are NUL-terminated UTF-8; times are Unix seconds, durations seconds or milliseconds as their
@@ -73,7 +73,7 @@ struct mm_client;
  */
 MM_API MM_MUST_USE struct mm_client *mm_client_open(const struct mm_client_options *options, struct mm_error *err);
 
-/* When no call is under way. NULL is allowed. */
+/* When no call is under way and no source is open on it. NULL is allowed. */
 MM_API void mm_client_close(struct mm_client *client);
 
 /* --- one token */
@@ -142,6 +142,33 @@ MM_API MM_MUST_USE bool mm_client_issue_service_token(const struct mm_client *cl
 MM_API struct mm_service_token *mm_service_token_ref(struct mm_service_token *token);
 /* One reference less; the last one zeroes and frees. NULL is allowed. */
 MM_API void mm_service_token_unref(struct mm_service_token *token);
+
+/* --- a token that is always fresh */
+
+/*
+ * Opaque: one token for all threads of a process, renewed by a thread of the source's own ahead of its end, at a random point between
+ * 60% and 80% of its lifetime. One renewal is under way at a time, whoever asks. A renewal that fails is tried again later (after
+ * Retry-After, and 1 s to 1 min, random and growing) while the token that is there goes on being served. A token nobody has asked for
+ * since it was issued isn't renewed. Lifetimes are measured from the moment the token was asked for with a clock that can't be set
+ * (CLOCK_BOOTTIME): a wrong or changing time of day on this machine makes no difference.
+ */
+struct mm_token_source;
+
+/* Copies the request; the client must outlive the source. Nothing is sent before the first mm_token_source_get(). Failures as above. */
+MM_API MM_MUST_USE struct mm_token_source *
+mm_token_source_open(const struct mm_client *client, const struct mm_client_request *request, struct mm_error *err);
+
+/*
+ * A token that is good for a while yet (5 s, or a tenth of its lifetime if that is less): at once if there is one, else after the
+ * request that is under way, or that this call starts, has ended: at most total_timeout_ms. When that request fails, every thread
+ * that waits gets its failure; so does, at once, who comes before the next try is due. Any number of threads may call.
+ * On success `ret_token` holds a reference of the caller's own. Failures as mm_client_issue_service_token().
+ */
+MM_API MM_MUST_USE bool mm_token_source_get(struct mm_token_source *source, struct mm_service_token **ret_token,
+                                            struct mm_error *err);
+
+/* When no thread is in mm_token_source_get(). Cuts a request that is under way, within a second (name resolution apart). NULL is allowed. */
+MM_API void mm_token_source_close(struct mm_token_source *source);
 
 #ifdef __cplusplus
 }
