@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "cli/describe.h"
-#include "client/http.h"
-#include "policy/decide.h"
+#include "cli/pin.h"
+#include "client/client.h"
+#include "client/service_token.h"
 #include "token/jws.h"
 #include "util/clock.h"
 
@@ -21,14 +22,17 @@ const char MM_ISSUE_HELP[] =
     "  --url URL              the service, e.g. https://mint.example.com\n"
     "  --cert FILE            client certificate, PEM, with its chain\n"
     "  --key FILE             its key, PEM\n"
+    "  --key-passphrase-file FILE  what the key is encrypted with (default: it isn't)\n"
     "  --ca FILE              CA of the service's certificate, PEM (default: the machine's CAs)\n"
     "  --tenant ID            tenant to act in\n"
     "  --scope SCOPE          action:kind, e.g. read:repo; repeat it or separate by commas\n"
     "  --resource ID          narrow the token to one resource (default: all that the grant names)\n"
     "  --ttl TIME             lifetime, e.g. 10m (default: the grant's own)\n"
     "  --audience NAME        narrow the token to one audience (default: all of the tenant's)\n"
-    "  --request-timeout TIME give up after so long (default: 30s)\n"
+    "  --request-timeout TIME give up after so long, retries included (default: 30s)\n"
     "  --json                 the answer, and errors, as JSON\n"
+    "\n"
+    "A service that can't be connected to or answers 503 or 429 is asked up to five times, with pauses in between.\n"
     "\n"
     "Exit status: 0 a token was issued, 8 the service refused (its code and request id are shown), 7 it can't be\n"
     "reached, 4 its HSM is unavailable, 6 its ledger is, 1 any other failure of the service, 2 the command line.\n"
@@ -38,31 +42,31 @@ const char MM_ISSUE_HELP[] =
     "      --tenant acme --scope read:repo,read:blob --ttl 10m\n";
 
 struct issue_options {
-    const char *url;
-    const char *tenant;
-    const char *resource;
-    const char *audience;
-    json_t *scopes; /* array of strings */
-    int64_t ttl;    /* seconds; 0: not given */
-    struct mm_http_options http;
+    struct mm_client_options client;
+    struct mm_client_request request;
+    const char *key_passphrase_file;
+    char *scopes[MM_CLIENT_SCOPES_MAX];
 };
 
 static void issue_options_clear_cleanup(struct issue_options *options)
 {
-    json_decref(options->scopes);
+    for (size_t i = 0; i < options->request.n_scopes; i++)
+        free(options->scopes[i]);
 }
 
-/* `read:repo,read:blob`: add each to `scopes`. */
-static bool add_scopes(json_t *scopes, const char *text, struct mm_error *err)
+/* `read:repo,read:blob`: add each. */
+static bool add_scopes(struct issue_options *options, const char *text, struct mm_error *err)
 {
     for (;;) {
         size_t length = strcspn(text, ",");
-        if (length == 0 || length > MM_SCOPE_LENGTH_MAX)
+        if (length == 0)
             return mm_fail(err, MM_USAGE, "--scope is action:kind, e.g. read:repo");
-        if (json_array_size(scopes) == MM_SCOPES_MAX)
-            return mm_fail(err, MM_USAGE, "more than %d scopes", MM_SCOPES_MAX);
-        if (json_array_append_new(scopes, json_stringn(text, length)) != 0)
-            return mm_fail(err, MM_USAGE, "--scope isn't UTF-8");
+        if (options->request.n_scopes == MM_CLIENT_SCOPES_MAX)
+            return mm_fail(err, MM_USAGE, "more than %d scopes", MM_CLIENT_SCOPES_MAX);
+        char *scope = strndup(text, length);
+        if (!scope)
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+        options->scopes[options->request.n_scopes++] = scope;
         text += length;
         if (!*text)
             return true;
@@ -70,7 +74,7 @@ static bool add_scopes(json_t *scopes, const char *text, struct mm_error *err)
     }
 }
 
-enum { URL = MM_OPTION_FIRST, CA, CERT, KEY, TENANT, SCOPE, RESOURCE, TTL, AUDIENCE, TIMEOUT };
+enum { URL = MM_OPTION_FIRST, CA, CERT, KEY, PASSPHRASE, TENANT, SCOPE, RESOURCE, TTL, AUDIENCE, TIMEOUT };
 
 static const struct option OPTIONS[] = {
     MM_COMMON_OPTIONS,
@@ -78,6 +82,7 @@ static const struct option OPTIONS[] = {
     {"ca", required_argument, NULL, CA},
     {"cert", required_argument, NULL, CERT},
     {"key", required_argument, NULL, KEY},
+    {"key-passphrase-file", required_argument, NULL, PASSPHRASE},
     {"tenant", required_argument, NULL, TENANT},
     {"scope", required_argument, NULL, SCOPE},
     {"resource", required_argument, NULL, RESOURCE},
@@ -92,146 +97,108 @@ static bool take_option(struct issue_options *options, int option, struct mm_err
     int64_t seconds = 0;
     switch (option) {
     case URL:
-        options->url = optarg;
+        options->client.url = optarg;
         return true;
     case CA:
-        options->http.ca_file = optarg;
+        options->client.ca_file = optarg;
         return true;
     case CERT:
-        options->http.certificate_file = optarg;
+        options->client.certificate_file = optarg;
         return true;
     case KEY:
-        options->http.key_file = optarg;
+        options->client.key_file = optarg;
+        return true;
+    case PASSPHRASE:
+        options->key_passphrase_file = optarg;
         return true;
     case TENANT:
-        options->tenant = optarg;
+        options->request.tenant_id = optarg;
         return true;
     case RESOURCE:
-        options->resource = optarg;
+        options->request.resource_id = optarg;
         return true;
     case AUDIENCE:
-        options->audience = optarg;
+        options->request.audience = optarg;
         return true;
     case SCOPE:
-        return add_scopes(options->scopes, optarg, err);
+        return add_scopes(options, optarg, err);
     case TTL:
-        return mm_option_duration("--ttl", optarg, &options->ttl, err);
+        return mm_option_duration("--ttl", optarg, &options->request.ttl_seconds, err);
     default:
         if (!mm_option_duration("--request-timeout", optarg, &seconds, err))
             return false;
-        options->http.total_timeout_ms = seconds * 1000;
+        options->client.total_timeout_ms = seconds * 1000;
         return true;
     }
 }
 
 static bool read_options(struct mm_cli *cli, int argc, char **argv, struct issue_options *options, struct mm_error *err)
 {
-    options->scopes = json_array();
-    if (!options->scopes)
-        return mm_fail(err, MM_NO_MEMORY, "out of memory");
     int option;
     while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0)
         if (!take_option(options, option, err))
             return false;
-    if (option == MM_OPTION_WRONG || !mm_option_require("--url", options->url, err) ||
-        !mm_option_require("--cert", options->http.certificate_file, err) ||
-        !mm_option_require("--key", options->http.key_file, err) ||
-        !mm_option_require("--tenant", options->tenant, err))
+    if (option == MM_OPTION_WRONG || !mm_option_require("--url", options->client.url, err) ||
+        !mm_option_require("--cert", options->client.certificate_file, err) ||
+        !mm_option_require("--key", options->client.key_file, err) ||
+        !mm_option_require("--tenant", options->request.tenant_id, err))
         return false;
-    return mm_option_require("--scope", json_array_size(options->scopes) ? "" : NULL, err);
+    options->request.scopes = (const char *const *)options->scopes;
+    return mm_option_require("--scope", options->scopes[0], err);
 }
 
-/* The request's body; members that weren't given are left out. The caller frees it. */
-static char *request_body(const struct issue_options *options, struct mm_error *err)
+/* Keep what the last attempt's problem document said, for the JSON form of the failure. */
+static void note_failure(void *context, const struct mm_client_failure *failure)
 {
-    mm_cleanup(json_decref) json_t *body =
-        json_pack("{s:s, s:O, s:s*, s:s*}", "tenant_id", options->tenant, "scopes", options->scopes, "resource_id",
-                  options->resource, "audience", options->audience);
-    if (!body) {
-        (void)mm_fail(err, MM_USAGE, "an option's value isn't UTF-8");
-        return NULL;
-    }
-    if (options->ttl && json_object_set_new(body, "ttl_seconds", json_integer(options->ttl)) != 0) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-        return NULL;
-    }
-    return mm_json_compact(body, err);
+    struct mm_cli *cli = context;
+    json_decref(cli->failure);
+    cli->failure = failure->code ? json_pack("{s:s, s:s*, s:s*, s:i}", "code", failure->code, "detail", failure->detail,
+                                             "request_id", failure->request_id, "status", (int)failure->status)
+                                 : NULL;
 }
 
-/* The code of the table that a problem document names; one we don't know (a newer service's) by its HTTP status. */
-static enum mm_code code_of_problem(const char *name, unsigned status)
-{
-    static const enum mm_code CODES[] = {
-#define CODE_SYMBOL(symbol, number, wire, http, exit_status) symbol,
-        MM_ERROR_TABLE(CODE_SYMBOL)
-#undef CODE_SYMBOL
-    };
-    for (size_t i = 0; i < MM_ARRAY_SIZE(CODES); i++)
-        if (strcmp(mm_code_name(CODES[i]), name) == 0 && mm_code_http_status(CODES[i]) == status)
-            return CODES[i];
-    return status < 500 ? MM_INVALID_REQUEST : MM_INTERNAL;
-}
-
-/* Turn an answer that isn't a token into an error: `code: detail (request id)`. */
-static bool fail_with_answer(struct mm_cli *cli, const struct mm_http_response *answer, struct mm_error *err)
-{
-    mm_cleanup(json_decref) json_t *problem = mm_json_parse(answer->body.data, answer->body.length, NULL);
-    const char *code = mm_json_string(problem, "code");
-    const char *detail = mm_json_string(problem, "detail");
-    const char *request_id = mm_json_string(problem, "request_id");
-    bool is_refusal = answer->status >= 400 && answer->status < 500;
-    if (!code || answer->status < 400)
-        return mm_fail(err, is_refusal ? MM_INVALID_REQUEST : MM_UNREACHABLE,
-                       "answered %u without a problem document: is this a Mintmark service?", answer->status);
-    cli->failure = json_pack("{s:s, s:s*, s:s*, s:i}", "code", code, "detail", detail, "request_id", request_id,
-                             "status", (int)answer->status);
-    return mm_fail(err, code_of_problem(code, answer->status), "%s: %s (request %s)", code,
-                   detail ? detail : "no detail", request_id ? request_id : "without an id");
-}
-
-static void print_issued(const json_t *answer, const struct mm_jws *jws, const char *jwt)
+static void print_issued(const struct mm_service_token *token, const json_t *claims)
 {
     (void)fputs("Issued: ", stdout);
-    mm_describe_claims(stdout, jws->payload, mm_clock_now(&MM_SYSTEM_CLOCK));
+    mm_describe_claims(stdout, claims, mm_clock_now(&MM_SYSTEM_CLOCK));
     (void)fputs(".\nToken id ", stdout);
-    const char *id = mm_json_string(answer, "token_id");
-    mm_print_text(stdout, id ? id : "missing");
-    (void)printf(". Whoever holds what follows can use it:\n\n%s\n", jwt);
+    mm_print_text(stdout, token->token_id);
+    (void)printf(". Whoever holds what follows can use it:\n\n%s\n", token->service_token);
 }
 
-static bool show_token(const struct mm_cli *cli, const struct mm_http_response *response, struct mm_error *err)
+static bool show_token(const struct mm_cli *cli, const struct mm_service_token *token, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *answer = mm_json_parse(response->body.data, response->body.length, NULL);
-    const char *jwt = mm_json_string(answer, "service_token");
     mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
-    if (!jwt || !mm_jws_parse(jwt, &jws, NULL))
+    if (!mm_jws_parse(token->service_token, &jws, NULL))
         return mm_fail(err, MM_UNREACHABLE, "the answer holds no token: is this a Mintmark service?");
-    if (cli->form == MM_FORM_JSON)
-        return mm_print_json(stdout, answer, err);
+    if (cli->form == MM_FORM_JSON) {
+        mm_cleanup(json_decref) json_t *answer = mm_json_parse(token->json, strlen(token->json), err);
+        return answer && mm_print_json(stdout, answer, err);
+    }
     if (isatty(STDOUT_FILENO))
-        print_issued(answer, &jws, jwt);
+        print_issued(token, jws.payload);
     else
-        (void)printf("%s\n", jwt);
+        (void)printf("%s\n", token->service_token);
     return true;
 }
 
 bool mm_verb_issue(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
-    mm_cleanup(issue_options_clear) struct issue_options options = {0};
+    mm_cleanup(issue_options_clear) struct issue_options options = {
+        .client = {.size = sizeof options.client, .on_failure = note_failure, .context = cli},
+        .request = {.size = sizeof options.request},
+    };
     if (!read_options(cli, argc, argv, &options, err))
         return false;
-
-    mm_cleanup(free) char *url = NULL;
-    int url_length = (int)strlen(options.url);
-    while (url_length > 0 && options.url[url_length - 1] == '/')
-        url_length--;
-    if (asprintf(&url, "%.*s/v1/service-tokens", url_length, options.url) < 0)
-        return mm_fail(err, MM_NO_MEMORY, "out of memory");
-
-    mm_cleanup(free) char *body = request_body(&options, err);
-    mm_cleanup(mm_http_free) struct mm_http *http = body ? mm_http_new(&options.http, err) : NULL;
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    if (!http || !mm_http_post_json(http, url, body, &response, err))
-        return false;
-    return response.status == 201 ? show_token(cli, &response, err) : fail_with_answer(cli, &response, err);
+    mm_cleanup(mm_secret_free) struct mm_secret *passphrase = NULL;
+    if (options.key_passphrase_file) {
+        passphrase = mm_pin_from_file(options.key_passphrase_file, err);
+        if (!passphrase)
+            return false;
+        options.client.key_passphrase = mm_secret_string(passphrase);
+    }
+    mm_cleanup(mm_client_close) struct mm_client *client = mm_client_open(&options.client, err);
+    mm_cleanup(mm_service_token_unref) struct mm_service_token *token = NULL;
+    return client && mm_client_issue_service_token(client, &options.request, &token, err) &&
+           show_token(cli, token, err);
 }

@@ -20,8 +20,8 @@ struct mm_secret *mm_pin_from_file(const char *file, struct mm_error *err)
         return NULL;
     }
     if (info.st_mode & (S_IRWXG | S_IRWXO)) {
-        (void)mm_fail(err, MM_FILE, "%s: group or others can use it (mode %04o): a PIN file is for its owner alone",
-                      file, (unsigned)(info.st_mode & 07777));
+        (void)mm_fail(err, MM_FILE, "%s: group or others can use it (mode %04o): a secret is for its owner alone", file,
+                      (unsigned)(info.st_mode & 07777));
         return NULL;
     }
     return mm_secret_read(fd, file, err);

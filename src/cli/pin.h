@@ -7,7 +7,7 @@
 
 #include "util/secret.h"
 
-/* The PIN in `file`, which group and others may not read. A pipe (`<(…)`) will do. MM_FILE. */
+/* The PIN, or another secret, in `file`, which group and others may not read. A pipe (`<(…)`) will do. MM_FILE. */
 MM_MUST_USE struct mm_secret *mm_pin_from_file(const char *file, struct mm_error *err);
 
 /* Ask on the process's terminal, without echo. MM_USAGE if it has none; a signal ends the process with the echo restored. */

@@ -60,6 +60,19 @@ def test_a_service_that_is_not_there_exits_with_7(mint):
     assert done.returncode == NETWORK, done
 
 
+def test_issue_takes_an_encrypted_key(mint, tmp_path):
+    key, passphrase = tmp_path / "ci.key", tmp_path / "passphrase"
+    command = ["openssl", "pkey", "-in", mint.ci.key_file, "-aes256", "-passout", "pass:correct horse", "-out", key]
+    subprocess.run(command, check=True)
+    passphrase.write_text("correct horse\n")
+    passphrase.chmod(0o600)
+    assert issue(mint, "--key", str(key), "--key-passphrase-file", str(passphrase)).returncode == 0
+    without = issue(mint, "--key", str(key))
+    assert (without.returncode, len(without.stderr.splitlines())) == (1, 1)
+    passphrase.chmod(0o640)
+    assert issue(mint, "--key", str(key), "--key-passphrase-file", str(passphrase)).returncode == 1
+
+
 def test_a_server_certificate_of_another_ca_is_not_trusted(mint):
     done = issue(mint, "--ca", str(mint.stranger_ca.file))
     assert done.returncode == NETWORK, done
