@@ -41,8 +41,8 @@ static const int ALLOWED[] = {
 /* clang-format on */
 
 /* What LeakSanitizer's tracer needs. */
-static const int LEAK_CHECK[] = {SCMP_SYS(clone), SCMP_SYS(kill), SCMP_SYS(prctl), SCMP_SYS(process_vm_readv),
-                                 SCMP_SYS(ptrace)};
+static const int LEAK_CHECK[] = {SCMP_SYS(clone), SCMP_SYS(getdents),         SCMP_SYS(getppid), SCMP_SYS(kill),
+                                 SCMP_SYS(prctl), SCMP_SYS(process_vm_readv), SCMP_SYS(ptrace)};
 
 /* Allowed when one argument, under a mask, has a value. Of an int the kernel looks at 32 bits, and so does the mask. */
 struct rule {
