@@ -25,6 +25,7 @@
 #include "hsm/latch.h"
 #include "hsm/module.h"
 #include "hsm/protocol.h"
+#include "hsm/reach.h"
 #include "hsm/sentence.h"
 #include "util/clock.h"
 
@@ -44,6 +45,7 @@ struct worker {
     struct mm_sentence_limits limits;
     enum mm_algorithm algorithm;
     struct mm_pubkey *pinned;
+    enum mm_landlock reach;
     struct mm_module *module;
     struct mm_hsm_key *key;
     struct mm_engine *engine; /* NULL: the direct signers sign */
@@ -178,6 +180,21 @@ static bool open_signers(struct worker *worker, const struct mm_secret *pin, str
     return worker->engine != NULL;
 }
 
+/* Only now: a thread that was there before would reach everything still. */
+static bool start_watch(struct worker *worker, struct mm_error *err)
+{
+    pthread_t watcher;
+    return pthread_create(&watcher, NULL, watch, worker) == 0 || mm_fail(err, MM_INTERNAL, "no thread");
+}
+
+static const char REACH_HINT[] = " (a worker reaches no files but what hsm.tokens[].paths gives it)";
+
+/* A module that may not open its files says anything but that. */
+static bool blames_reach(const struct worker *worker, enum mm_code code)
+{
+    return worker->reach == MM_LANDLOCK_IN_FORCE && (code == MM_HSM_UNAVAILABLE || code == MM_HSM_TOKEN_NOT_FOUND);
+}
+
 /* Log in, find the key, check it, get ready to sign. The PIN is gone when this returns, but for the engine's copy. */
 static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error *err)
 {
@@ -188,9 +205,10 @@ static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error
     mm_cleanup(free) char *latch_path = mm_latch_path(worker->config, worker->token->name, err);
     if (!latch_path)
         return false;
-    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, latch_path, err);
+    struct mm_error why = {0};
+    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, latch_path, &why);
     if (!worker->module)
-        return false;
+        return mm_fail(err, why.code, "%s%s", why.message, blames_reach(worker, why.code) ? REACH_HINT : "");
     worker->key = mm_hsm_key_find(worker->module, mm_json_string(start, "id"), mm_json_string(start, "label"), err);
     return worker->key && mm_hsm_key_check_custody(worker->key, err) &&
            mm_hsm_key_check_pinned(worker->key, worker->pinned, err) && open_signers(worker, pin, err);
@@ -258,6 +276,7 @@ static bool start(struct worker *worker, struct mm_error *err)
     if (!json)
         return mm_fail(err, MM_INTERNAL, "START isn't JSON");
     return read_config(worker, err) && check_agreement(worker, json, err) && read_start(worker, json, err) &&
+           mm_reach_restrict(worker->config, worker->token, &worker->reach, err) && start_watch(worker, err) &&
            open_hsm_undisturbed(worker, json, err) && self_test(worker, err) && send_ready(worker, err);
 }
 
@@ -386,8 +405,7 @@ int main(int argc, char **argv)
             stderr);
         return MM_EXIT_USAGE;
     }
-    pthread_t watcher;
-    if (!harden() || pthread_create(&watcher, NULL, watch, &worker) != 0) {
+    if (!harden()) {
         (void)fputs("mintmark-hsm: can't confine this process\n", stderr);
         return MM_EXIT_FAILURE;
     }

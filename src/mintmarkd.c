@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "confine/filter.h"
+#include "confine/landlock.h"
 #include "confine/privileges.h"
 #include "hsm/launcher.h"
 #include "http/server.h"
@@ -253,6 +254,33 @@ static bool write_pid_file(struct service *service, struct mm_error *err)
     return true;
 }
 
+/*
+ * Before the first thread, since each would have to do it. A reload can name files only in folders that those of the start were in.
+ */
+static bool restrict_files(const struct service *service, struct mm_error *err)
+{
+    const struct mm_strings *files = &service->config->files;
+    enum mm_landlock state = MM_LANDLOCK_UNKNOWN;
+    size_t n = 0;
+    if (service->confinement == UNCONFINED)
+        return true;
+    mm_cleanup(free) struct mm_path_rule *rules = calloc(files->n + 2, sizeof *rules);
+    if (!rules)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    for (; n < files->n; n++)
+        rules[n] = (struct mm_path_rule){files->items[n], MM_PATH_READ, MM_PATH_ITS_FOLDER};
+    rules[n++] = (struct mm_path_rule){service->config->store_file, MM_PATH_WRITE, MM_PATH_ITS_FOLDER};
+    if (service->pid_file)
+        rules[n++] = (struct mm_path_rule){service->pid_file, MM_PATH_WRITE, MM_PATH_ITS_FOLDER};
+    /* The launcher is killed when it hangs; the filter of system calls lets no other signal out. */
+    if (!mm_landlock_restrict(rules, n, MM_SIGNALS_ANYWHERE, &state, err))
+        return false;
+    if (state == MM_LANDLOCK_UNKNOWN)
+        mm_log(MM_LOG_WARNING, "landlock_unknown", "detail",
+               "this kernel can't restrict which files the service and its workers reach", NULL);
+    return true;
+}
+
 /* Before anybody can connect. Threads that start from here on are confined, too. */
 static bool confine(const struct service *service, struct mm_error *err)
 {
@@ -266,7 +294,8 @@ static bool confine(const struct service *service, struct mm_error *err)
 static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service->config_file, err);
-    if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err))
+    if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
+        !restrict_files(service, err))
         return false;
     service->drain_timeout = service->config->limits.drain_timeout;
     /* The writer first: nobody else writes between the look at the chain and what is built on it. */

@@ -47,8 +47,24 @@ char *mm_loader_resolve(const struct loader *loader, const char *path)
     return resolved;
 }
 
+void mm_loader_note_file(const struct loader *loader, const char *file)
+{
+    struct mm_strings *files = &loader->config->files;
+    if (!file || mm_strings_have(files, file))
+        return;
+    char **items = realloc(files->items, (files->n + 1) * sizeof *items);
+    if (items)
+        files->items = items;
+    char *copied = items ? strdup(file) : NULL;
+    if (copied)
+        files->items[files->n++] = copied;
+    else
+        mm_loader_no_memory(loader);
+}
+
 static bool build(struct loader *loader, enum extent extent)
 {
+    mm_loader_note_file(loader, loader->document.file);
     mm_loader_check_pins(loader);
     bool is_valid = mm_schema_validate(&MM_CONFIG_SCHEMA, &loader->document, loader->problems);
     mm_loader_build_service(loader);
@@ -109,6 +125,8 @@ static void clear_hsm_token(struct mm_hsm_token_config *token)
 {
     free(token->name);
     free(token->profile);
+    mm_strings_clear(&token->read_paths);
+    mm_strings_clear(&token->write_paths);
     free(token->label);
     free(token->serial);
     free(token->pin_path);
@@ -131,6 +149,7 @@ static void config_free(struct mm_config *config)
     free(config->file);
     free(config->issuer);
     free(config->store_file);
+    mm_strings_clear(&config->files);
     mm_policy_clear(&config->policy);
     free(config);
 }

@@ -63,6 +63,8 @@ struct mm_hsm_token_config {
     /* settings: mintmark.yaml's, else the profile's */
     char *module;                  /* path of the PKCS#11 module */
     struct mm_strings environment; /* NAME=value; values of names such as SOFTHSM2_CONF are paths, already resolved */
+    struct mm_strings read_paths;  /* what the worker may read, and write, beyond what every worker may */
+    struct mm_strings write_paths;
     enum mm_login_need login;
     struct mm_pin_form pin_form;
     enum mm_signing_path signing;
@@ -88,8 +90,9 @@ struct mm_config {
     struct mm_hsm_token_config *hsm_tokens;
     size_t n_hsm_tokens;
     enum mm_algorithm algorithm;
-    int64_t max_ttl;  /* seconds: no token lives longer; the HSM's worker enforces it too */
-    char *store_file; /* SQLite */
+    int64_t max_ttl;         /* seconds: no token lives longer; the HSM's worker enforces it too */
+    char *store_file;        /* SQLite */
+    struct mm_strings files; /* all that it was read from, and what it names for the service itself to read */
     struct mm_policy policy;
     char digest[MM_SHA256_HEX_LENGTH + 1]; /* of mintmark.yaml's bytes */
 };

@@ -58,6 +58,21 @@ static void build_environment(const struct loader *loader, json_t *variables, st
     }
 }
 
+/* The paths of a list, resolved. */
+static void build_paths(const struct loader *loader, const json_t *list, struct mm_strings *paths)
+{
+    paths->items = calloc(json_array_size(list) + 1, sizeof *paths->items);
+    if (!paths->items) {
+        mm_loader_no_memory(loader);
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        char *path = mm_loader_resolve(loader, json_string_value(json_array_get(list, i)));
+        if (path)
+            paths->items[paths->n++] = path;
+    }
+}
+
 static char *credential_path(const struct loader *loader, const char *name, const char *path)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
@@ -170,7 +185,10 @@ static void build_settings(const struct loader *loader, const json_t *settings, 
     /* Bounded before it is multiplied: the schema may have refused it and left it in place. */
     int64_t sign_timeout = mm_json_integer(settings, "sign_timeout", 1);
     token->sign_timeout_ms = sign_timeout < INT32_MAX ? sign_timeout * 1000 : 0;
+    const json_t *paths = json_object_get(settings, "paths");
     build_environment(loader, json_object_get(settings, "environment"), &token->environment);
+    build_paths(loader, json_object_get(paths, "read"), &token->read_paths);
+    build_paths(loader, json_object_get(paths, "write"), &token->write_paths);
     build_pin_form(loader, settings, path, &token->pin_form);
     build_quirks(settings, &token->quirks);
 }

@@ -25,6 +25,9 @@ void mm_loader_no_memory(const struct loader *loader);
 /* `path` resolved beside mintmark.yaml, for the caller to free; NULL if `path` is NULL. */
 char *mm_loader_resolve(const struct loader *loader, const char *path);
 
+/* Add a file to the configuration's `files`; NULL is no file. */
+void mm_loader_note_file(const struct loader *loader, const char *file);
+
 /* A copy of `string` for the caller to free; NULL if `string` is NULL. */
 char *mm_loader_copy(const struct loader *loader, const char *string);
 

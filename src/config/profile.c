@@ -30,6 +30,17 @@ static bool resolve_member(const char *file, json_t *object, const char *name)
     return resolved && json_object_set_new(object, name, json_string(resolved)) == 0;
 }
 
+static bool resolve_list(const char *file, json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *path = json_string_value(json_array_get(list, i));
+        mm_cleanup(free) char *resolved = path ? mm_path_beside(file, path, NULL) : NULL;
+        if (!resolved || json_array_set_new(list, i, json_string(resolved)) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Paths start at the profile's own folder; once settings are merged nobody knows any more whose they were. */
 static bool resolve_paths(const struct mm_document *profile)
 {
@@ -41,7 +52,10 @@ static bool resolve_paths(const struct mm_document *profile)
         if (mm_is_path_variable(name) && !resolve_member(profile->file, environment, name))
             return false;
     }
-    return resolve_member(profile->file, profile->root, "module");
+    const json_t *paths = json_object_get(profile->root, "paths");
+    return resolve_list(profile->file, json_object_get(paths, "read")) &&
+           resolve_list(profile->file, json_object_get(paths, "write")) &&
+           resolve_member(profile->file, profile->root, "module");
 }
 
 static const struct mm_embedded_profile *find_embedded(const char *name)
@@ -68,6 +82,7 @@ static void read_file(const struct loader *loader, const char *name, const char 
     struct mm_error err = {0};
     mm_cleanup(free) char *file = mm_loader_resolve(loader, name);
     mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_YAML_FILE_MAX);
+    mm_loader_note_file(loader, file);
     if (!file)
         return;
     if (mm_loader_read(file, &text, &err))

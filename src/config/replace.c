@@ -49,6 +49,17 @@ static bool is_same_environment(const struct mm_config *a, const struct mm_strin
     return true;
 }
 
+static bool are_same_paths(const struct mm_config *a, const struct mm_strings *paths_a, const struct mm_config *b,
+                           const struct mm_strings *paths_b)
+{
+    if (paths_a->n != paths_b->n)
+        return false;
+    for (size_t i = 0; i < paths_a->n; i++)
+        if (!is_same_path(a, paths_a->items[i], b, paths_b->items[i]))
+            return false;
+    return true;
+}
+
 /* Certificates and keys may change; sockets stay. */
 static bool are_same_sockets(const struct mm_config *a, const struct mm_config *b)
 {
@@ -87,7 +98,8 @@ static bool is_same_hsm_token(const struct mm_config *config_a, const struct mm_
            is_same_environment(config_a, &a->environment, config_b, &b->environment) && is_same(a->label, b->label) &&
            is_same(a->serial, b->serial) && a->pin_source == b->pin_source &&
            is_same_path(config_a, a->pin_path, config_b, b->pin_path) && a->pin_fd == b->pin_fd &&
-           are_same_settings(a, b);
+           are_same_paths(config_a, &a->read_paths, config_b, &b->read_paths) &&
+           are_same_paths(config_a, &a->write_paths, config_b, &b->write_paths) && are_same_settings(a, b);
 }
 
 static bool are_same_hsm_tokens(const struct mm_config *a, const struct mm_config *b)

@@ -14,6 +14,7 @@ enum {
     HSM_LABEL_MAX = 32,  /* PKCS#11: CK_TOKEN_INFO.label */
     HSM_SERIAL_MAX = 16, /* PKCS#11: CK_TOKEN_INFO.serialNumber */
     ENVIRONMENT_MAX = 64,
+    PATHS_MAX = 64,
     PIN_FD_MIN = 4, /* below lie the standard streams and the worker's own socket */
     PIN_FD_MAX = 1023,
     HEX_PREFIX_MAX = 16,
@@ -103,6 +104,14 @@ static const struct mm_schema ENVIRONMENT_VALUE = {.type = MM_SCHEMA_STRING, .ch
 static const char *const SIGNING_PATHS[] = {"engine", "direct", NULL};
 static const char *const ALGORITHMS[] = {"ES256", "ES384", "RS256", "PS256", "EdDSA", NULL};
 
+static const struct mm_schema PATH = {.type = MM_SCHEMA_STRING, .min = 1};
+
+static const struct mm_schema PATHS_MEMBERS[] = {
+    {.name = "read", .type = MM_SCHEMA_ARRAY, .max = PATHS_MAX, .element = &PATH},
+    {.name = "write", .type = MM_SCHEMA_ARRAY, .max = PATHS_MAX, .element = &PATH},
+    {0},
+};
+
 static const char *const LOGINS[] = {"required", "optional", NULL};
 static const char *const SESSIONS[] = {"read_only", "read_write", NULL};
 
@@ -161,6 +170,7 @@ static const struct mm_schema GENERATE_MEMBERS[] = {
          .max = ENVIRONMENT_MAX, \
          .key_check = check_environment_name, \
          .element = &ENVIRONMENT_VALUE}, \
+        {.name = "paths", .type = MM_SCHEMA_OBJECT, .members = PATHS_MEMBERS}, \
         {.name = "required_environment", .type = MM_SCHEMA_ARRAY, .max = ENVIRONMENT_MAX, .element = &VARIABLE}, \
         {.name = "login", .type = MM_SCHEMA_STRING, .one_of = LOGINS}, \
         {.name = "pin_form", .type = MM_SCHEMA_OBJECT, .members = PIN_FORM_MEMBERS}, \

@@ -37,6 +37,8 @@ static void build_listen(const struct loader *loader)
         listen->line = mm_document_line(&loader->document, path);
         listen->certificate_file = mm_loader_resolve(loader, mm_json_string(item, "certificate"));
         listen->key_file = mm_loader_resolve(loader, mm_json_string(item, "key"));
+        mm_loader_note_file(loader, listen->certificate_file);
+        mm_loader_note_file(loader, listen->key_file);
         char host[MM_ADDRESS_MAX];
         const char *address = mm_json_string(item, "address");
         if (address && mm_listen_address_parse(address, host, &listen->port))

@@ -87,6 +87,7 @@ static void build_client_ca(const struct loader *loader, const char *id, const c
     mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
     if (!resolved)
         return;
+    mm_loader_note_file(loader, resolved);
     if (!mm_file_read_trusted(resolved, &pem, &err)) {
         report_envelope(loader, id, "client_ca", err.message);
         return;
@@ -105,6 +106,7 @@ static void read_document(const struct loader *loader, const char *id, const cha
     mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
     if (!resolved)
         return;
+    mm_loader_note_file(loader, resolved);
     if (mm_loader_read(resolved, &text, &err))
         mm_loader_parse(resolved, &text, document, loader->problems);
     else

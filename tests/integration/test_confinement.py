@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the service's processes may still do, seen from outside: who starts whom, and what each holds."""
 
+import ctypes
 import fcntl
 import os
 import pathlib
@@ -188,3 +189,111 @@ def test_doing_without_the_filter_is_possible_and_warned_of(mint):
     mint.command = command
     mint.start()
     assert not mint.events("unconfined")
+
+
+# --- files
+
+has_landlock = ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) > 0  # landlock_create_ruleset: its version
+with_landlock = pytest.mark.skipif(not has_landlock, reason="this kernel has no Landlock")
+
+
+SPOIL = f"/tmp/mm-hostile-{os.getpid()}"
+
+
+@pytest.fixture
+def hostile(deployment):
+    """A deployment whose vendor's module tries what it can; `attack` returns what came of each try."""
+    folder = deployment.folder / "vendor"
+    folder.mkdir()
+    plan, report = folder / "plan", folder / "report"
+    module = shutil.copy(BUILD / "tests" / "libhostile_module.so", folder)
+    deployment.hsm_token["module"] = str(module)
+    deployment.hsm_token["environment"] = {"HOSTILE_PLAN_FILE": str(plan), "HOSTILE_REPORT_FILE": str(report)}
+
+    def attack(*tries, paths=None):
+        report.write_text("")
+        plan.write_text("".join(f"{what} {whom}\n" for what, whom in tries))
+        deployment.hsm_token["paths"] = paths or {"write": [str(report)]}
+        deployment.write()
+        status, log = deployment.fail_to_start()
+        assert status == 4, log
+        return report.read_text().split()
+
+    deployment.attack = attack
+    return deployment
+
+
+def targets(mint):
+    return [
+        ("read", mint.server.key_file),
+        ("read", mint.config_file),
+        ("read", mint.folder / "tenants" / "acme.yaml"),
+        ("read", mint.folder / "softhsm2.conf"),
+        ("write", mint.config_file),
+        ("write", mint.folder / "vendor" / "plan"),
+        ("write", mint.folder / "new"),
+        ("write", SPOIL),
+        ("read", "/tmp"),
+        ("execute", "/bin/true"),
+    ]
+
+
+@with_landlock
+def test_a_hostile_module_reaches_no_file_that_it_wasnt_given(hostile):
+    assert hostile.attack(*targets(hostile)) == ["EACCES"] * len(targets(hostile))
+
+
+@with_landlock
+def test_it_reaches_what_it_was_given_and_what_a_login_needs(hostile):
+    given = hostile.folder / "given"
+    given.mkdir()
+    tries = [
+        ("read", hostile.pin_file),
+        ("read", hostile.folder / "vendor" / "plan"),
+        ("read", "/usr/lib/os-release"),
+        ("write", "/dev/null"),
+        ("write", hostile.folder / "state" / "anything"),
+        ("write", given / "new"),
+        ("read", hostile.server.key_file),
+        ("write", hostile.server.key_file),
+    ]
+    report = str(hostile.folder / "vendor" / "report")
+    paths = {"read": [str(hostile.server.key_file)], "write": [report, "given"]}
+    assert hostile.attack(*tries, paths=paths) == ["ok"] * 7 + ["EACCES"]
+
+
+@with_landlock
+def test_paths_that_name_everything_leave_a_worker_as_it_was(hostile):
+    """What the tests above were refused is there to be had; programs are executed by nobody."""
+    found = hostile.attack(*targets(hostile), paths={"read": ["/"], "write": ["/"]})
+    assert found == ["ok"] * (len(found) - 1) + ["EACCES"]
+    os.unlink(SPOIL)
+
+
+@with_landlock
+def test_a_hostile_module_signals_nobody(hostile):
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 6:
+        pytest.skip("Landlock learned that later")
+    assert hostile.attack(("signal", os.getpid())) == ["EPERM"]
+
+
+@with_landlock
+def test_a_module_that_may_not_reach_its_files_leads_to_its_paths(deployment):
+    deployment.hsm_token["paths"] = {"write": []}
+    deployment.write()
+    status, log = deployment.fail_to_start()
+    assert status == 4, log
+    assert "hsm.tokens[].paths" in log
+
+
+@with_landlock
+def test_a_reload_reads_no_folder_that_the_start_didnt(deployment, tmp_path):
+    deployment.start()
+    before = deployment.config["tenants"]["acme"]["client_ca"]
+    beside = deployment.ca.file.with_name("beside.pem")
+    for place, outcome in ((tmp_path / "ca.pem", "reload_refused"), (beside, "reloaded")):
+        shutil.copy(before, place)
+        deployment.config["tenants"]["acme"]["client_ca"] = str(place)
+        deployment.write()
+        assert deployment.reload()["event"] == outcome
+    deployment.issue()

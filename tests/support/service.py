@@ -110,6 +110,7 @@ class Deployment:
             "module": MODULE,
             "environment": {"SOFTHSM2_CONF": str(self.folder / "softhsm2.conf")},
             "label": "mintmark",
+            "paths": {"write": [str(self.folder / "softhsm")]},
             "pin_file": "secrets/pin",
             "signing": signing,
         }

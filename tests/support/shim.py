@@ -23,6 +23,7 @@ class Shim:
         self.state_file = folder / "control.state"
         deployment.hsm_token["module"] = str(MODULE_FILE)
         deployment.hsm_token["environment"].update(MM_SHIM_MODULE=MODULE, MM_SHIM_CONTROL=str(self.file))
+        deployment.hsm_token["paths"]["write"].append(str(folder))
         self.write(*lines)
 
     def write(self, *lines):

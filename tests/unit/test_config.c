@@ -234,9 +234,40 @@ static void an_hsm_token_takes_its_profiles_defaults(void **state)
     assert_int_equal(token->environment.n, 2);
     assert_string_equal(token->environment.items[0], entry);
     assert_string_equal(token->environment.items[1], "X=y");
+    assert_int_equal(token->read_paths.n, 0);
+    assert_int_equal(token->write_paths.n, 1);
+    assert_string_equal(token->write_paths.items[0], "/var/lib/softhsm");
     struct mm_error err = {0};
     assert_null(mm_config_hsm_token(config, "second", &err));
     assert_int_equal(err.code, MM_CONFIG_INVALID);
+}
+
+static void paths_of_a_worker_are_resolved(void **state)
+{
+    const struct place *place = *state;
+    write_changed(
+        place, "      label: mintmark\n",
+        "      label: mintmark\n      paths: {read: [/opt/vendor, client.conf], write: [tokens, /dev/tpmrm0]}\n");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, NULL, NULL);
+    assert_int_equal(token->read_paths.n, 2);
+    assert_string_equal(token->read_paths.items[0], "/opt/vendor");
+    assert_path(place, token->read_paths.items[1], "client.conf");
+    assert_int_equal(token->write_paths.n, 2);
+    assert_path(place, token->write_paths.items[0], "tokens");
+    assert_string_equal(token->write_paths.items[1], "/dev/tpmrm0");
+}
+
+/* Each once, and no PIN: that is for the worker to read. */
+static void every_file_of_a_configuration_is_listed(void **state)
+{
+    const struct place *place = *state;
+    static const char *const FILES[] = {"mintmark.yaml",       "tls/server.pem", "tls/server.key",
+                                        "tenants/globex.yaml", "tls/ca.pem",     "tenants/acme.yaml"};
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    assert_int_equal(config->files.n, MM_ARRAY_SIZE(FILES));
+    for (size_t i = 0; i < MM_ARRAY_SIZE(FILES); i++)
+        assert_path(place, config->files.items[i], FILES[i]);
 }
 
 static void what_the_file_says_of_an_hsm_token_wins(void **state)
@@ -603,6 +634,8 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
         {"label: mintmark", "label: other", "hsm"},
         {"label: mintmark", "label: mintmark\n      serial: x", "hsm"},
         {"X: y", "X: z", "hsm"},
+        {"X: y}", "X: y}\n      paths: {read: [/opt]}", "hsm"},
+        {"X: y}", "X: y}\n      paths: {write: [tokens]}", "hsm"},
         {"name: primary", "name: second", "hsm"},
         {"pin_file: secrets/pin", "pin_fd: 9", "hsm"},
         {"pin_file: secrets/pin", "pin_file: tls/server.key", "hsm"},
@@ -775,6 +808,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_service_is_loaded_as_its_file_says),
         TEST(an_hsm_token_takes_its_profiles_defaults),
+        TEST(paths_of_a_worker_are_resolved),
+        TEST(every_file_of_a_configuration_is_listed),
         TEST(what_the_file_says_of_an_hsm_token_wins),
         TEST(limits_have_defaults),
         TEST(tenants_are_sorted_and_have_their_ca),

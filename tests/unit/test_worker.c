@@ -55,6 +55,7 @@ static void write_config(const struct deployment *deployment, const char *signin
                    "      profile: softhsm2\n"
                    "      module: " SOFTHSM_MODULE "\n"
                    "      environment: {SOFTHSM2_CONF: softhsm2.conf}\n"
+                   "      paths: {write: [tokens]}\n"
                    "      label: mintmark\n"
                    "      pin_file: pin\n"
                    "      signing: %s\n"
@@ -462,13 +463,9 @@ static void a_missing_token_or_key_is_named(void **state)
     struct deployment *deployment = deploy(MM_ES256, "engine");
     (void)snprintf(deployment->id, sizeof deployment->id, "00");
     assert_start_fails(deployment, MM_KEY_NOT_FOUND, "\"k\" with id 00");
-    struct softhsm empty;
-    softhsm_make(&empty, "another");
-    char text[256];
-    (void)snprintf(text, sizeof text, "directories.tokendir = %s/tokens\n", empty.folder);
-    softhsm_write(&deployment->softhsm, "softhsm2.conf", text);
+    softhsm_run(&deployment->softhsm, "rm -rf %s/tokens/*", deployment->softhsm.folder);
+    softhsm_add_token(&deployment->softhsm, "another");
     assert_start_fails(deployment, MM_HSM_TOKEN_NOT_FOUND, "label \"mintmark\"");
-    softhsm_remove(&empty);
     undeploy(deployment);
 }
 
