@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "hsm/pool_internal.h"
@@ -209,6 +210,11 @@ struct mm_pool_state mm_pool_state(struct mm_pool *pool)
     return state;
 }
 
+int64_t mm_pool_beat_ns(const struct mm_pool *pool)
+{
+    return atomic_load(&pool->beat_ns);
+}
+
 /* START's data. */
 static char *describe_start(const struct mm_pool_key *key, const struct mm_config *config, struct mm_error *err)
 {
@@ -308,6 +314,7 @@ struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_e
     mm_cleanup(pool_free) struct mm_pool *pool = pool_new(options, settings, err);
     if (!pool || !mm_latch_check(pool->latch_path, settings->name, err))
         return NULL;
+    atomic_init(&pool->beat_ns, mm_monotonic_ns());
     pool->start_deadline_ns = mm_deadline_after_ms(settings->start_timeout * 1000);
     if (!start_supervisor(pool, err))
         return NULL;

@@ -64,6 +64,9 @@ struct mm_pool_state {
 
 struct mm_pool_state mm_pool_state(struct mm_pool *pool);
 
+/* When the supervisor last went round (monotonic): some seconds ago at most, unless something is stuck; a hung HSM isn't that. */
+int64_t mm_pool_beat_ns(const struct mm_pool *pool);
+
 /* Answer everything still queued with MM_SHUTTING_DOWN, end the workers, free. NULL is allowed. */
 void mm_pool_stop(struct mm_pool *pool);
 MM_DEFINE_CLEANUP(struct mm_pool, mm_pool_stop);

@@ -26,6 +26,8 @@ struct mm_pool {
     size_t n_workers;
     pthread_t supervisor;
 
+    _Atomic int64_t beat_ns;
+
     pthread_mutex_t lock;
     pthread_cond_t wake;    /* the supervisor's */
     pthread_cond_t started; /* start_result is no longer pending */

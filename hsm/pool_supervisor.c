@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -384,6 +385,7 @@ void *mm_pool_supervisor(void *argument)
     (void)pthread_mutex_lock(&pool->lock);
     for (;;) {
         int64_t now = mm_monotonic_ns();
+        atomic_store(&pool->beat_ns, now);
         if (now - latch_ns >= DOZE_MS * 1000000LL) {
             latch_ns = now;
             look_at_latch_locked(pool);

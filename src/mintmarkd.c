@@ -19,11 +19,14 @@
 #include "hsm/launcher.h"
 #include "http/server.h"
 #include "util/log.h"
+#include "util/notify.h"
 
 enum {
     LEDGER_GATHER_US = 1000,
     LEDGER_DEADLINE_MS = 5000, /* for entries the service itself waits for */
     CLEANUP_MS = 3000,         /* beyond the drain: for callbacks that are under way */
+    BEAT_MS = 3000,            /* the parts' threads go round once a second at least */
+    MARGIN_S = 30,             /* beyond what a start or a stop may take by the configuration */
 };
 
 struct service {
@@ -35,6 +38,7 @@ struct service {
     struct mm_issuer *issuer;
     struct mm_server *server;
     int64_t drain_timeout; /* seconds; the current configuration's */
+    struct mm_notify notify;
     const char *config_file;
     const char *pid_file;
     const char *user;
@@ -291,15 +295,26 @@ static bool confine(const struct service *service, struct mm_error *err)
     return true;
 }
 
+/* Logging in to an HSM may take longer than a service's manager waits by itself. */
+static void tell_start(const struct service *service)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < service->config->n_hsm_tokens; i++)
+        longest += service->config->hsm_tokens[i].start_timeout;
+    mm_notify_send(&service->notify, "STATUS=Starting the HSM's workers\nEXTEND_TIMEOUT_USEC=%lld",
+                   (long long)(longest + MARGIN_S) * 1000000);
+}
+
 static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service->config_file, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
-        !restrict_files(service, err))
+        !mm_notify_open(&service->notify, err) || !restrict_files(service, err))
         return false;
     service->drain_timeout = service->config->limits.drain_timeout;
     /* The writer first: nobody else writes between the look at the chain and what is built on it. */
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
+    tell_start(service);
     return service->ledger && load_keyring(service, err) && start_pool(service, err) &&
            record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, err) && start_issuer(service, err) &&
@@ -340,22 +355,68 @@ static void check_launcher(const struct service *service)
     _exit(MM_EXIT_FAILURE);
 }
 
+/* Answer the service's manager, unless a part of the service has stood still for too long. */
+static void answer_watchdog(const struct service *service, int64_t period_ns)
+{
+    const int64_t longest_ns = period_ns > BEAT_MS * 1000000LL ? period_ns : BEAT_MS * 1000000LL;
+    const struct {
+        const char *name;
+        int64_t beat_ns;
+    } parts[] = {
+        {"issuer", mm_issuer_beat_ns(service->issuer)},
+        {"pool", mm_pool_beat_ns(service->pool)},
+        {"server", mm_server_beat_ns(service->server)},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
+        if (mm_monotonic_ns() - parts[i].beat_ns <= longest_ns)
+            continue;
+        mm_log(MM_LOG_ERROR, "stalled", "part", parts[i].name, NULL);
+        return;
+    }
+    mm_notify_send(&service->notify, "WATCHDOG=1");
+}
+
+/* The next signal; meanwhile the watchdog is answered, twice within its time. */
+static int next_signal(const struct service *service, const sigset_t *signals)
+{
+    const int64_t period_ns = service->notify.watchdog_ns / 2;
+    const struct timespec period = mm_deadline_timespec(period_ns);
+    if (period_ns == 0)
+        return sigwaitinfo(signals, NULL);
+    int signal = sigtimedwait(signals, NULL, &period);
+    answer_watchdog(service, period_ns);
+    return signal;
+}
+
+static void say_ready(const struct service *service, const char *status)
+{
+    mm_notify_send(&service->notify, "READY=1\nSTATUS=%s", status);
+}
+
+static void reload_and_tell(struct service *service)
+{
+    struct mm_error err = {0};
+    mm_notify_send(&service->notify, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(mm_monotonic_ns() / 1000));
+    if (reload(service, &err)) {
+        mm_log(MM_LOG_INFO, "reloaded", NULL);
+        say_ready(service, "Serving");
+    } else {
+        mm_log_error("reload_refused", &err, NULL);
+        say_ready(service, "Serving; the last reload was refused: see the log");
+    }
+}
+
 /* Serve until SIGTERM or SIGINT; the signals are blocked in every thread and taken here alone. */
 static void run(struct service *service, const sigset_t *signals)
 {
     for (;;) {
-        int signal = sigwaitinfo(signals, NULL);
+        int signal = next_signal(service, signals);
         if (signal == SIGTERM || signal == SIGINT)
             return;
         if (signal == SIGCHLD)
             check_launcher(service);
-        if (signal != SIGHUP)
-            continue;
-        struct mm_error err = {0};
-        if (reload(service, &err))
-            mm_log(MM_LOG_INFO, "reloaded", NULL);
-        else
-            mm_log_error("reload_refused", &err, NULL);
+        if (signal == SIGHUP)
+            reload_and_tell(service);
     }
 }
 
@@ -363,6 +424,8 @@ static void run(struct service *service, const sigset_t *signals)
 static bool drain(struct service *service, struct mm_error *err)
 {
     mm_log(MM_LOG_INFO, "draining", NULL);
+    mm_notify_send(&service->notify, "STOPPING=1\nSTATUS=Finishing what has begun\nEXTEND_TIMEOUT_USEC=%lld",
+                   (long long)(service->drain_timeout + MARGIN_S) * 1000000);
     mm_server_drain(service->server, mm_deadline_after_ms(service->drain_timeout * 1000));
     mm_issuer_drain(service->issuer);
     return mm_issuer_wait(service->issuer, mm_deadline_after_ms(CLEANUP_MS), err);
@@ -466,7 +529,7 @@ static bool drop_privileges(const struct service *service, struct mm_error *err)
 
 int main(int argc, char **argv)
 {
-    struct service service = {0};
+    struct service service = {.notify = {.fd = -1}};
     struct mm_error err = {0};
     int status;
     if (!parse_options(argc, argv, &service, &status))
@@ -480,6 +543,7 @@ int main(int argc, char **argv)
         return mm_code_exit_status(err.code);
     }
     log_ready(&service);
+    say_ready(&service, "Serving");
     run(&service, &signals);
     if (!drain(&service, &err)) {
         mm_log_error("drain_failed", &err, NULL);

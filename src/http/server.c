@@ -200,6 +200,11 @@ uint16_t mm_server_port(const struct mm_server *server, size_t listener)
     return server->listeners[listener].port;
 }
 
+int64_t mm_server_beat_ns(const struct mm_server *server)
+{
+    return mm_watchdog_beat_ns(server->service->watchdog);
+}
+
 bool mm_server_reload(struct mm_server *server, struct mm_config *config, mm_server_approve approve, void *context,
                       struct mm_error *err)
 {

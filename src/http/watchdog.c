@@ -9,6 +9,8 @@
 struct mm_watchdog {
     pthread_t thread;
 
+    _Atomic int64_t beat_ns;
+
     pthread_mutex_t lock;
     pthread_cond_t wake;
     /* guarded by lock */
@@ -35,7 +37,9 @@ static void *run(void *context)
     while (!watchdog->is_stopping) {
         struct timespec next = mm_deadline_timespec(mm_deadline_after_ms(MM_WATCHDOG_TICK_MS));
         (void)pthread_cond_clockwait(&watchdog->wake, &watchdog->lock, CLOCK_MONOTONIC, &next);
-        cut_expired_locked(watchdog, mm_monotonic_ns());
+        int64_t now = mm_monotonic_ns();
+        atomic_store(&watchdog->beat_ns, now);
+        cut_expired_locked(watchdog, now);
     }
     (void)pthread_mutex_unlock(&watchdog->lock);
     return NULL;
@@ -50,6 +54,7 @@ struct mm_watchdog *mm_watchdog_start(struct mm_error *err)
     }
     (void)pthread_mutex_init(&watchdog->lock, NULL);
     (void)pthread_cond_init(&watchdog->wake, NULL);
+    atomic_init(&watchdog->beat_ns, mm_monotonic_ns());
     if (pthread_create(&watchdog->thread, NULL, run, watchdog) != 0) {
         (void)pthread_cond_destroy(&watchdog->wake);
         (void)pthread_mutex_destroy(&watchdog->lock);
@@ -71,6 +76,11 @@ void mm_watchdog_stop(struct mm_watchdog *watchdog)
     (void)pthread_cond_destroy(&watchdog->wake);
     (void)pthread_mutex_destroy(&watchdog->lock);
     free(watchdog);
+}
+
+int64_t mm_watchdog_beat_ns(const struct mm_watchdog *watchdog)
+{
+    return atomic_load(&watchdog->beat_ns);
 }
 
 void mm_watchdog_add(struct mm_watchdog *watchdog, struct mm_watch *watch, int fd, int64_t deadline_ns)

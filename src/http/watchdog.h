@@ -31,6 +31,9 @@ MM_MUST_USE struct mm_watchdog *mm_watchdog_start(struct mm_error *err);
 void mm_watchdog_stop(struct mm_watchdog *watchdog);
 MM_DEFINE_CLEANUP(struct mm_watchdog, mm_watchdog_stop);
 
+/* When it last looked (monotonic). */
+int64_t mm_watchdog_beat_ns(const struct mm_watchdog *watchdog);
+
 /* Watch `fd` from now on. */
 void mm_watchdog_add(struct mm_watchdog *watchdog, struct mm_watch *watch, int fd, int64_t deadline_ns);
 

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,6 +41,8 @@ struct mm_issuer {
     struct mm_issuer_parts parts;
     struct mm_refusals *refusals;
     pthread_t timekeeper;
+
+    _Atomic int64_t beat_ns;
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a first job, the last job's end, stopping */
@@ -84,6 +87,7 @@ static void *keep_time(void *context)
     size_t n = 0;
     (void)pthread_mutex_lock(&issuer->lock);
     while (!issuer->is_stopping) {
+        atomic_store(&issuer->beat_ns, mm_monotonic_ns());
         struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(issuer->jobs ? TICK_MS : IDLE_TICK_MS));
         /* A full hand of answers: more may be due already. */
         if (n < ANSWERS_PER_TICK)
@@ -106,6 +110,7 @@ struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm
         return NULL;
     }
     issuer->parts = *parts;
+    atomic_init(&issuer->beat_ns, mm_monotonic_ns());
     issuer->refusals = mm_refusals_new(parts->ledger, parts->clock, err);
     (void)pthread_mutex_init(&issuer->lock, NULL);
     (void)pthread_cond_init(&issuer->changed, NULL);
@@ -115,6 +120,11 @@ struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm
     mm_refusals_free(issuer->refusals);
     free(issuer);
     return NULL;
+}
+
+int64_t mm_issuer_beat_ns(const struct mm_issuer *issuer)
+{
+    return atomic_load(&issuer->beat_ns);
 }
 
 void mm_issuer_drain(struct mm_issuer *issuer)

@@ -33,6 +33,9 @@ struct mm_issuer_parts {
 
 MM_MUST_USE struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm_error *err);
 
+/* When the timekeeper last went round (monotonic): about a second ago at most, unless something is stuck. */
+int64_t mm_issuer_beat_ns(const struct mm_issuer *issuer);
+
 /* Refuse new jobs (MM_SHUTTING_DOWN); those begun go on to their end or their deadline. */
 void mm_issuer_drain(struct mm_issuer *issuer);
 
