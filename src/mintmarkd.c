@@ -18,6 +18,7 @@
 #include "confine/privileges.h"
 #include "hsm/launcher.h"
 #include "http/server.h"
+#include "util/file.h"
 #include "util/log.h"
 #include "util/notify.h"
 
@@ -42,6 +43,7 @@ struct service {
     const char *config_file;
     const char *pid_file;
     const char *user;
+    enum { NOT_INSTALLED, INSTALLED } installation;
     enum { CONFINED, UNCONFINED } confinement;
     bool wrote_pid_file;
 };
@@ -57,10 +59,12 @@ static void log_problems(const struct mm_problems *problems)
     }
 }
 
-static struct mm_config *load_config(const char *file, struct mm_error *err)
+static struct mm_config *load_config(const struct service *service, struct mm_error *err)
 {
+    const char *file = service->config_file;
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
-    struct mm_config *config = mm_config_load(file, &problems);
+    struct mm_config *config = service->installation == INSTALLED ? mm_config_load_installed(file, &problems)
+                                                                  : mm_config_load(file, &problems);
     log_problems(&problems);
     if (!config)
         (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problem%s, logged above", file, problems.n_errors,
@@ -175,7 +179,8 @@ static bool start_launcher(struct service *service, struct mm_error *err)
     const struct mm_config *config = service->config;
     char program[PATH_MAX];
     struct mm_worker_spec specs[MM_HSM_TOKENS_MAX];
-    if (!find_worker_program(program, sizeof program, err))
+    if (!find_worker_program(program, sizeof program, err) ||
+        (service->installation == INSTALLED && !mm_file_check_out_of_hand(program, err)))
         return false;
     for (size_t i = 0; i < config->n_hsm_tokens; i++) {
         const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
@@ -307,7 +312,7 @@ static void tell_start(const struct service *service)
 
 static bool start(struct service *service, struct mm_error *err)
 {
-    service->config = load_config(service->config_file, err);
+    service->config = load_config(service, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
         !mm_notify_open(&service->notify, err) || !restrict_files(service, err))
         return false;
@@ -335,7 +340,7 @@ static void log_ready(const struct service *service)
 
 static bool reload(struct service *service, struct mm_error *err)
 {
-    mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service->config_file, err);
+    mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service, err);
     if (!config || !mm_config_can_replace(service->config, config, err) ||
         !mm_server_reload(service->server, config, record_policy, service->ledger, err))
         return false;
@@ -445,7 +450,7 @@ static void stop(struct service *service)
 }
 
 static const char USAGE[] =
-    "Usage: mintmarkd [--config FILE] [--pid-file FILE] [--user NAME] [--unconfined]\n"
+    "Usage: mintmarkd [--config FILE] [--pid-file FILE] [--user NAME] [--installed] [--unconfined]\n"
     "\n"
     "Issue short-lived, tenant-scoped JWTs signed inside a PKCS#11 token. Runs in the foreground and logs JSON lines "
     "on\n"
@@ -454,6 +459,7 @@ static const char USAGE[] =
     "  --config FILE    configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
     "  --pid-file FILE  write the process id there once the service is ready\n"
     "  --user NAME      started as root, become this user before anything else\n"
+    "  --installed      refuse configuration and programs that the service's user could write or replace\n"
     "  --unconfined     do without the filter of system calls, on a system whose libraries it doesn't suit\n"
     "  --help, --version\n"
     "\n"
@@ -463,13 +469,10 @@ static const char USAGE[] =
 static bool parse_options(int argc, char **argv, struct service *service, int *ret_status)
 {
     static const struct option OPTIONS[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"pid-file", required_argument, NULL, 'p'},
-        {"user", required_argument, NULL, 'u'},
-        {"unconfined", no_argument, NULL, 'n'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"pid-file", required_argument, NULL, 'p'},
+        {"user", required_argument, NULL, 'u'},   {"installed", no_argument, NULL, 'i'},
+        {"unconfined", no_argument, NULL, 'n'},   {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
     };
     const char *from_environment = getenv("MINTMARK_CONFIG");
     service->config_file = from_environment ? from_environment : "/etc/mintmark/mintmark.yaml";
@@ -480,6 +483,9 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
             break;
         case 'p':
             service->pid_file = optarg;
+            break;
+        case 'i':
+            service->installation = INSTALLED;
             break;
         case 'n':
             service->confinement = UNCONFINED;

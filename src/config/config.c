@@ -62,9 +62,18 @@ void mm_loader_note_file(const struct loader *loader, const char *file)
         mm_loader_no_memory(loader);
 }
 
+void mm_loader_check_hands(const struct loader *loader, const char *file, const char *path)
+{
+    struct mm_error err = {0};
+    if (file && loader->hands == MM_OTHER_HANDS && !mm_file_check_out_of_hand(file, &err) &&
+        err.code == MM_CONFIG_INVALID)
+        mm_loader_report(loader, path, "%s", err.message);
+}
+
 static bool build(struct loader *loader, enum extent extent)
 {
     mm_loader_note_file(loader, loader->document.file);
+    mm_loader_check_hands(loader, loader->document.file, "");
     mm_loader_check_pins(loader);
     bool is_valid = mm_schema_validate(&MM_CONFIG_SCHEMA, &loader->document, loader->problems);
     mm_loader_build_service(loader);
@@ -94,7 +103,7 @@ static void read_document(const char *file, struct mm_document *document, struct
         mm_problems_add(problems, file, 0, "", "%s", reason_of(&err, file));
 }
 
-static struct mm_config *load(const char *file, enum extent extent, struct mm_problems *problems)
+static struct mm_config *load(const char *file, enum extent extent, enum mm_hands hands, struct mm_problems *problems)
 {
     size_t n_errors = problems->n_errors;
     mm_cleanup(mm_document_clear) struct mm_document document = {0};
@@ -107,18 +116,23 @@ static struct mm_config *load(const char *file, enum extent extent, struct mm_pr
         return NULL;
     }
     atomic_init(&config->references, 1);
-    struct loader loader = {.document = document, .config = config, .problems = problems};
+    struct loader loader = {.document = document, .config = config, .problems = problems, .hands = hands};
     return build(&loader, extent) && problems->n_errors == n_errors ? MM_TAKE(config) : NULL;
 }
 
 struct mm_config *mm_config_load(const char *file, struct mm_problems *problems)
 {
-    return load(file, WITH_TENANTS, problems);
+    return load(file, WITH_TENANTS, MM_OWN_HANDS, problems);
+}
+
+struct mm_config *mm_config_load_installed(const char *file, struct mm_problems *problems)
+{
+    return load(file, WITH_TENANTS, MM_OTHER_HANDS, problems);
 }
 
 struct mm_config *mm_config_load_service(const char *file, struct mm_problems *problems)
 {
-    return load(file, SERVICE_ONLY, problems);
+    return load(file, SERVICE_ONLY, MM_OWN_HANDS, problems);
 }
 
 static void clear_hsm_token(struct mm_hsm_token_config *token)

@@ -104,6 +104,12 @@ struct mm_config {
 MM_MUST_USE struct mm_config *mm_config_load(const char *file, struct mm_problems *problems);
 
 /*
+ * As mm_config_load, for an installed service: refuses files that decide something (mintmark.yaml, tenants' files, CAs, certificates,
+ * modules) if the service's own user could write or replace them. Private keys are its own to read.
+ */
+MM_MUST_USE struct mm_config *mm_config_load_installed(const char *file, struct mm_problems *problems);
+
+/*
  * As mm_config_load, but of tenants nothing: what the HSM worker and key management need (issuer, hsm, keys.max_ttl), so
  * that a tenant's mistake can't stop a worker.
  */

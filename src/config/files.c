@@ -73,6 +73,7 @@ void mm_loader_check_files(const struct loader *loader)
     for (size_t i = 0; i < config->n_listen; i++) {
         (void)snprintf(path, sizeof path, "/listen/%zu/certificate", i);
         check_certificate_file(loader, config->listen[i].certificate_file, path);
+        mm_loader_check_hands(loader, config->listen[i].certificate_file, path);
         (void)snprintf(path, sizeof path, "/listen/%zu/key", i);
         check_private_file(loader, config->listen[i].key_file, path);
         mm_loader_note_file(loader, config->listen[i].certificate_file);
@@ -82,5 +83,7 @@ void mm_loader_check_files(const struct loader *loader)
         (void)snprintf(path, sizeof path, "/hsm/tokens/%zu/pin_file", i);
         if (config->hsm_tokens[i].pin_source == MM_PIN_FILE)
             check_private_file(loader, config->hsm_tokens[i].pin_path, path);
+        (void)snprintf(path, sizeof path, "/hsm/tokens/%zu/module", i);
+        mm_loader_check_hands(loader, config->hsm_tokens[i].module, path);
     }
 }

@@ -13,6 +13,7 @@ struct loader {
     struct mm_document document; /* mintmark.yaml */
     struct mm_config *config;    /* being built */
     struct mm_problems *problems;
+    enum mm_hands { MM_OWN_HANDS, MM_OTHER_HANDS } hands; /* who may be able to write what decides something */
 };
 
 /* Add a problem of mintmark.yaml, at the line of `path`. */
@@ -27,6 +28,9 @@ char *mm_loader_resolve(const struct loader *loader, const char *path);
 
 /* Add a file to the configuration's `files`; NULL is no file. */
 void mm_loader_note_file(const struct loader *loader, const char *file);
+
+/* Report, at `path` of mintmark.yaml, a file that isn't in the hands it must be in. NULL, or one that isn't there, is no file. */
+void mm_loader_check_hands(const struct loader *loader, const char *file, const char *path);
 
 /* A copy of `string` for the caller to free; NULL if `string` is NULL. */
 char *mm_loader_copy(const struct loader *loader, const char *string);

@@ -83,6 +83,7 @@ static void read_file(const struct loader *loader, const char *name, const char 
     mm_cleanup(free) char *file = mm_loader_resolve(loader, name);
     mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_YAML_FILE_MAX);
     mm_loader_note_file(loader, file);
+    mm_loader_check_hands(loader, file, path);
     if (!file)
         return;
     if (mm_loader_read(file, &text, &err))

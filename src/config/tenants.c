@@ -87,12 +87,13 @@ static void build_client_ca(const struct loader *loader, const char *id, const c
     mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
     if (!resolved)
         return;
+    mm_cleanup(free) char *path = envelope_path(id, "client_ca");
     mm_loader_note_file(loader, resolved);
+    mm_loader_check_hands(loader, resolved, path ? path : "/tenants");
     if (!mm_file_read_trusted(resolved, &pem, &err)) {
         report_envelope(loader, id, "client_ca", err.message);
         return;
     }
-    mm_cleanup(free) char *path = envelope_path(id, "client_ca");
     tenant->client_ca = mm_trust_parse(pem.data, pem.length, &err);
     mm_sha256_hex(pem.data, pem.length, tenant->client_ca_digest);
     if (!tenant->client_ca)
@@ -106,7 +107,9 @@ static void read_document(const struct loader *loader, const char *id, const cha
     mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
     if (!resolved)
         return;
+    mm_cleanup(free) char *path = envelope_path(id, "file");
     mm_loader_note_file(loader, resolved);
+    mm_loader_check_hands(loader, resolved, path ? path : "/tenants");
     if (mm_loader_read(resolved, &text, &err))
         mm_loader_parse(resolved, &text, document, loader->problems);
     else

@@ -23,6 +23,48 @@ bool mm_file_check_trusted(int fd, const char *path, struct mm_error *err)
     return true;
 }
 
+static bool check_one_out_of_hand(const char *file, const char *path, struct mm_error *err)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
+    if (info.st_uid == geteuid())
+        return mm_fail(err, MM_CONFIG_INVALID,
+                       "%s: %s belongs to the service's own user, who must not be able to change it", file, path);
+    bool is_shared = S_ISDIR(info.st_mode) && (info.st_mode & S_ISVTX);
+    if (!is_shared && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0)
+        return mm_fail(err, MM_CONFIG_INVALID, "%s: the service's own user can write %s", file, path);
+    return true;
+}
+
+/* `path` (which is changed) and what it lies in, up to the root or, of a relative one, to the working folder. */
+static bool check_way_out_of_hand(const char *file, char *path, struct mm_error *err)
+{
+    for (;;) {
+        if (!check_one_out_of_hand(file, path, err))
+            return false;
+        char *slash = strrchr(path, '/');
+        if (strcmp(path, "/") == 0 || strcmp(path, ".") == 0)
+            return true;
+        if (!slash)
+            (void)strcpy(path, ".");
+        else
+            slash[slash == path] = '\0';
+    }
+}
+
+bool mm_file_check_out_of_hand(const char *path, struct mm_error *err)
+{
+    mm_cleanup(free) char *resolved = realpath(path, NULL);
+    if (!resolved)
+        return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
+    mm_cleanup(free) char *given = strdup(path);
+    if (!given)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    /* A link on the way could be pointed elsewhere: both ways count. */
+    return check_way_out_of_hand(path, given, err) && check_way_out_of_hand(path, resolved, err);
+}
+
 static bool read_all(int fd, const char *path, struct mm_buffer *buffer, struct mm_error *err)
 {
     char chunk[4096];

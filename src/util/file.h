@@ -14,6 +14,12 @@
  */
 MM_MUST_USE bool mm_file_check_trusted(int fd, const char *path, struct mm_error *err);
 
+/*
+ * Refuse (MM_CONFIG_INVALID) a file that this process's own user could write, or put another one in the place of: it, and each
+ * folder on the way to it, must be another user's and not writable. A folder with the sticky bit may be.
+ */
+MM_MUST_USE bool mm_file_check_out_of_hand(const char *path, struct mm_error *err);
+
 /* Read a whole regular file of at most buffer->cap bytes after mm_file_check_trusted(). MM_FILE if it can't be read. */
 MM_MUST_USE bool mm_file_read_trusted(const char *path, struct mm_buffer *buffer, struct mm_error *err);
 

@@ -147,6 +147,90 @@ def test_started_as_root_all_of_it_becomes_the_configured_user_for_good(of_nobod
     assert wait_until(lambda: of_nobody.ask().status == 201)
 
 
+@pytest.fixture
+def installed(of_nobody):
+    """Nobody's service as a package would install it: what decides something is root's, the rest is the service's."""
+    own = ["state", "softhsm", "secrets", of_nobody.server.key_file.relative_to(of_nobody.folder)]
+    subprocess.run(["chown", "-R", "root:root", of_nobody.folder], check=True)
+    subprocess.run(["chmod", "-R", "go+rX", of_nobody.folder / "tenants", of_nobody.folder / "tls"], check=True)
+    of_nobody.server.key_file.chmod(0o600)
+    for path in (of_nobody.folder, of_nobody.folder / "softhsm2.conf"):
+        path.chmod(0o755)
+    subprocess.run(["chown", "-R", "nobody:", *own], check=True, cwd=of_nobody.folder)
+    command = of_nobody.command
+    of_nobody.command = lambda: [*command(), "--installed"]
+    return of_nobody
+
+
+@as_root
+def test_an_installed_service_starts_from_files_that_are_anothers(installed):
+    installed.start()
+    installed.issue()
+    assert installed.reload()["event"] == "reloaded"
+    shutil.chown(installed.folder / "tenants" / "acme.yaml", "nobody")
+    assert installed.reload()["event"] == "reload_refused"
+    installed.issue()
+
+
+def replaceable(mint):
+    tls = mint.server.certificate_file.parent
+    return {
+        "its own file": (mint.config_file, mint.config_file),
+        "a tenant's file": (mint.folder / "tenants" / "acme.yaml",) * 2,
+        "a tenant's CA": (mint.ca.file, mint.ca.file),
+        "the certificate": (mint.server.certificate_file,) * 2,
+        "the folder of tenants' files": (mint.folder / "tenants", mint.folder / "tenants" / "acme.yaml"),
+        "the folder of certificates": (tls, mint.ca.file),
+        "the folder of it all": (mint.folder, mint.config_file),
+        "the worker's program": (mint.folder.parent / "bin" / "mintmark-hsm",) * 2,
+        "the folder of programs": (mint.folder.parent / "bin", mint.folder.parent / "bin" / "mintmark-hsm"),
+    }
+
+
+@as_root
+@pytest.mark.parametrize("what", [
+    "its own file", "a tenant's file", "a tenant's CA", "the certificate", "the folder of tenants' files",
+    "the folder of certificates", "the folder of it all", "the worker's program", "the folder of programs",
+])
+def test_an_installed_service_refuses_what_its_own_user_could_change(installed, what):
+    path, named = replaceable(installed)[what]
+    shutil.chown(path, "nobody")
+    status, log = installed.fail_to_start()
+    assert status == 3, log
+    assert str(named) in log
+    assert "own user" in log
+
+
+@as_root
+def test_a_folder_that_its_own_users_group_can_write_is_refused(installed):
+    tenants = installed.folder / "tenants"
+    shutil.chown(tenants, "root", "nogroup")
+    tenants.chmod(0o775)
+    status, log = installed.fail_to_start()
+    assert status == 3, log
+    assert "can write" in log
+
+
+@as_root
+def test_a_module_that_its_own_user_could_change_is_refused(installed):
+    module = shutil.copy("/usr/lib/softhsm/libsofthsm2.so", installed.folder / "state")
+    shutil.chown(module, "nobody")
+    installed.hsm_token["module"] = str(module)
+    installed.write()
+    installed.config_file.chmod(0o644)
+    status, log = installed.fail_to_start()
+    assert status == 3, log
+    assert str(module) in log
+
+
+@as_root
+def test_an_installed_service_isnt_roots(mint):
+    command = [*mint.command(), "--installed"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "own user" in done.stderr
+
+
 @as_root
 def test_root_without_a_user_is_warned(mint):
     assert mint.events("running_as_root")

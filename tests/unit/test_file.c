@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -103,6 +104,50 @@ static void file_of_another_user_is_refused(void **state)
     assert_int_equal(read_trusted(), MM_CONFIG_INVALID);
 }
 
+/* What mm_file_check_out_of_hand() says of `file` to a process of nobody's. */
+static enum mm_code judged_by_nobody(const char *file)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct mm_error err = {0};
+        if (setgid(65534) != 0 || setuid(65534) != 0)
+            _exit(255);
+        _exit(mm_file_check_out_of_hand(file, &err) ? MM_OK : (int)err.code);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return (enum mm_code)WEXITSTATUS(status);
+}
+
+static void file_that_this_user_could_change_is_in_hand(void **state)
+{
+    (void)state;
+    char link[64];
+    (void)snprintf(link, sizeof link, "%s/link", folder);
+    write_file("x", 0444);
+    struct mm_error err = {0};
+    assert_false(mm_file_check_out_of_hand(path, &err)); /* its owner can make it writable */
+    assert_non_null(strstr(err.message, path));
+    if (geteuid() != 0)
+        return;
+    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(judged_by_nobody(path), MM_OK); /* although /tmp, where it lies, is everybody's */
+    assert_int_equal(judged_by_nobody("/etc/passwd"), MM_OK);
+    assert_int_equal(judged_by_nobody("/etc/no-such-file"), MM_FILE);
+    assert_int_equal(chmod(path, 0646), 0);
+    assert_int_equal(judged_by_nobody(path), MM_CONFIG_INVALID);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(symlink("/etc/passwd", link), 0);
+    assert_int_equal(judged_by_nobody(link), MM_OK);
+    /* A folder of one's own: the file in it can be replaced, a link pointed elsewhere. */
+    assert_int_equal(chown(folder, 65534, 65534), 0);
+    assert_int_equal(judged_by_nobody(path), MM_CONFIG_INVALID);
+    assert_int_equal(judged_by_nobody(link), MM_CONFIG_INVALID);
+    assert_int_equal(unlink(link), 0);
+}
+
 static void missing_file_is_named(void **state)
 {
     (void)state;
@@ -153,6 +198,7 @@ int main(void)
         TEST(larger_file_is_refused_not_cut),
         TEST(file_that_others_can_write_is_refused),
         TEST(file_of_another_user_is_refused),
+        TEST(file_that_this_user_could_change_is_in_hand),
         TEST(missing_file_is_named),
         TEST(fifo_in_a_files_place_does_not_hang),
         TEST(folder_in_a_files_place_is_refused),

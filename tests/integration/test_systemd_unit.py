@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/systemd/mintmarkd.service: sound, hardened, and in step with the program."""
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from service import BUILD
+
+UNIT = pathlib.Path(__file__).parents[2] / "docs" / "systemd" / "mintmarkd.service"
+EXPOSURE_MAX = 16  # of 100, as systemd-analyze judges it
+
+with_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
+
+
+@pytest.fixture(scope="module")
+def service():
+    """The [Service] section: key -> its values."""
+    section = UNIT.read_text().partition("[Service]\n")[2].partition("[Install]")[0]
+    settings = {}
+    for line in section.splitlines():
+        if line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            settings.setdefault(key, []).append(value)
+    return settings
+
+
+@pytest.fixture
+def runnable(tmp_path):
+    """The unit with our program in the place of the installed one, which systemd-analyze looks for."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/usr/bin/mintmarkd", str(BUILD / "mintmarkd")))
+    return copy
+
+
+@with_systemd
+def test_systemd_has_no_complaint(runnable):
+    done = subprocess.run(["systemd-analyze", "verify", str(runnable)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@with_systemd
+def test_its_exposure_is_small(runnable):
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX}", str(runnable)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Overall exposure" in done.stdout
+
+
+@with_systemd
+def test_a_weaker_unit_would_be_noticed(runnable):
+    runnable.write_text(runnable.read_text().replace("NoNewPrivileges=yes\n", "").replace("ProtectSystem=strict\n", ""))
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX}", str(runnable)]
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode != 0
+
+
+def test_a_refused_pin_is_never_followed_by_a_restart(service):
+    (prevented,) = service["RestartPreventExitStatus"]
+    assert {"2", "3", "5"} == set(prevented.split())
+
+
+def test_its_command_line_is_one_that_the_program_knows(service):
+    (line,) = service["ExecStart"]
+    program, *arguments = line.split()
+    assert "--installed" in arguments and "--unconfined" not in arguments
+    # A usage error comes before the configuration is looked for.
+    done = subprocess.run([BUILD / "mintmarkd", *arguments, "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert program == "/usr/bin/mintmarkd"
+
+
+def test_the_watchdog_outlasts_what_a_healthy_service_may_wait(service):
+    """The pool's supervisor waits for its launcher for ten seconds; half of the watchdog's time must be longer."""
+    assert int(service["WatchdogSec"][0]) / 2 > 10
