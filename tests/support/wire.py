@@ -80,6 +80,10 @@ class RawConnection:
     def send(self, data):
         self.socket.sendall(data)
 
+    def end(self):
+        """Send nothing more, but go on reading."""
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)  # SSLSocket's own gives up TLS for reading, too
+
     def drip(self, data, interval, seconds):
         """Send `data` byte by byte until the peer closes; how long that took, or None if it never did in `seconds`."""
         start = time.monotonic()
@@ -108,15 +112,15 @@ class RawConnection:
         self.buffer += data
         return bool(data)
 
-    def reply(self):
-        """The next reply, or None if the peer closed instead."""
+    def reply(self, method="GET"):
+        """The next reply, to a request of that method; None if the peer closed instead."""
         while b"\r\n\r\n" not in self.buffer:
             if not self._receive():
                 return None
         head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
-        length = int(headers.get("content-length", 0))
+        length = 0 if method == "HEAD" else int(headers.get("content-length", 0))
         while len(self.buffer) < length:
             if not self._receive():
                 break
