@@ -4,12 +4,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include "util/log.h"
-
-enum { HANDSHAKE_WAIT_NS = 2000000 };
 
 bool mm_connection_is_welcome(struct mm_service *service, const struct sockaddr *address)
 {
@@ -38,19 +35,6 @@ static void acknowledge(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
-/*
- * While a handshake waits for its client, the library (0.9.75, with epoll) asks for more bytes over and over, a whole core's
- * worth. So the waiting is done here, until its thread has something else to do: briefly, and the shorter the more
- * handshakes are under way, so that all of them together hold nobody up.
- */
-static void wait_for_handshake(const struct mm_connection *connection)
-{
-    long n = atomic_load(&connection->service->n_handshakes);
-    struct timespec timeout = {.tv_nsec = HANDSHAKE_WAIT_NS / (n > 0 ? n : 1)};
-    struct pollfd event = {.fd = connection->epoll_fd, .events = POLLIN};
-    (void)ppoll(&event, 1, &timeout, NULL);
-}
-
 /* GnuTLS reads through this, on the connection's thread. */
 static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
 {
@@ -63,16 +47,9 @@ static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
     if (connection->awaits_more)
         acknowledge(connection->fd);
     if (connection->is_in_handshake)
-        wait_for_handshake(connection);
+        mm_parking_enter(connection->service->parking, &connection->parked);
     errno = EAGAIN;
     return -1;
-}
-
-static void leave_handshake(struct mm_connection *connection)
-{
-    if (connection->is_in_handshake)
-        (void)atomic_fetch_sub(&connection->service->n_handshakes, 1);
-    connection->is_in_handshake = false;
 }
 
 /* GnuTLS calls this with each whole message, before it acts on it. */
@@ -85,20 +62,19 @@ static int on_handshake_message(gnutls_session_t session, unsigned type, unsigne
     if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !mm_tls_peer_key_is_cheap(session))
         return GNUTLS_E_CERTIFICATE_ERROR;
     if (type == GNUTLS_HANDSHAKE_FINISHED) {
-        gnutls_transport_ptr_t connection;
+        gnutls_transport_ptr_t context;
         gnutls_transport_ptr_t ignored;
-        gnutls_transport_get_ptr2(session, &connection, &ignored);
-        leave_handshake(connection);
+        gnutls_transport_get_ptr2(session, &context, &ignored);
+        struct mm_connection *connection = context;
+        connection->is_in_handshake = false;
     }
     return 0;
 }
 
 static void attach_transport(struct mm_connection *connection, struct MHD_Connection *mhd)
 {
-    struct MHD_Daemon *daemon = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_DAEMON)->daemon;
-    connection->epoll_fd = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    connection->parked = (struct mm_parked){.mhd = mhd, .fd = connection->fd};
     connection->is_in_handshake = true;
-    (void)atomic_fetch_add(&connection->service->n_handshakes, 1);
     gnutls_transport_set_ptr2(connection->session, connection, (gnutls_transport_ptr_t)(intptr_t)connection->fd);
     gnutls_transport_set_pull_function(connection->session, pull);
     gnutls_handshake_set_hook_function(connection->session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_POST,
@@ -140,7 +116,6 @@ void mm_connection_close(struct mm_connection *connection)
         return;
     struct mm_service *service = connection->service;
     mm_watchdog_remove(service->watchdog, &connection->watch);
-    leave_handshake(connection);
     if (connection->is_counted)
         mm_admission_leave(service->admission, &connection->key);
     mm_certificate_free(connection->peer);

@@ -13,13 +13,13 @@
 struct mm_connection {
     struct mm_service *service;
     int fd;
-    int epoll_fd; /* of the thread that serves it */
     bool is_in_handshake;
     bool awaits_more; /* something came in since the last complete request */
     struct mm_address_key key;
     char address[MM_ADDRESS_TEXT_MAX];
     bool is_counted;
     struct mm_watch watch;
+    struct mm_parked parked;
     struct mm_tls *tls; /* outlives the TLS session */
     struct gnutls_session_int *session;
 

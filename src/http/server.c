@@ -240,8 +240,11 @@ void mm_server_stop(struct mm_server *server)
 {
     if (!server)
         return;
-    if (server->service)
+    if (server->service) {
         mm_server_drain(server, 0);
+        mm_parking_close(
+            server->service->parking); /* as late as can be: handshakes that wait go round in circles then */
+    }
     for (size_t i = 0; i < server->n_listeners; i++) {
         if (server->listeners[i].daemon)
             MHD_stop_daemon(server->listeners[i].daemon);

@@ -66,6 +66,9 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
     service->watchdog = mm_watchdog_start(err);
     if (!service->watchdog)
         return NULL;
+    service->parking = mm_parking_start(err);
+    if (!service->parking)
+        return NULL;
     return MM_TAKE(service);
 }
 
@@ -73,6 +76,7 @@ void mm_service_free(struct mm_service *service)
 {
     if (!service)
         return;
+    mm_parking_free(service->parking);
     mm_watchdog_stop(service->watchdog);
     mm_pending_list_unref(service->pending);
     mm_admission_free(service->admission);

@@ -7,6 +7,7 @@
 
 #include "http/admission.h"
 #include "http/documents.h"
+#include "http/parking.h"
 #include "http/pending.h"
 #include "http/server.h"
 #include "http/tls.h"
@@ -20,11 +21,11 @@ struct mm_service {
     struct mm_documents *documents;
     struct mm_admission *admission;
     struct mm_watchdog *watchdog;
+    struct mm_parking *parking;
     struct mm_pending_list *pending;
     size_t n_listeners;
 
     atomic_bool is_draining;
-    atomic_long n_handshakes; /* connections whose handshake isn't complete */
 
     pthread_mutex_t lock;
     pthread_cond_t quiet;

@@ -218,6 +218,24 @@ def test_a_dripped_handshake_is_cut(mint):
         assert time.monotonic() - start < 11
 
 
+PART_OF_A_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 20
+
+
+def test_handshakes_that_stall_cost_nothing_while_they_wait(mint):
+    stalled = []
+    try:
+        for i in range(160):
+            source = (f"127.0.1.{i // PER_ADDRESS + 1}", 0)
+            stalled.append(socket.create_connection(("127.0.0.1", mint.port), timeout=10, source_address=source))
+            stalled[-1].sendall(PART_OF_A_HELLO)
+        before = mint.cpu_seconds()
+        time.sleep(HEADER_TIMEOUT / 2)
+        assert mint.cpu_seconds() - before < HEADER_TIMEOUT / 2 * 0.1
+    finally:
+        for plain in stalled:
+            plain.close()
+
+
 def test_slow_callers_keep_nobody_waiting(mint):
     slow = [mint.raw(source=f"127.0.0.{i}") for i in range(2, 2 + 12)]
     try:

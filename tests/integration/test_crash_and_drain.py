@@ -79,7 +79,9 @@ def test_sigterm_finishes_the_requests_of_open_connections(mint):
 
 
 def test_sigterm_does_not_wait_for_idle_or_silent_connections(mint):
-    with mint.raw() as idle, mint.raw() as silent, socket.create_connection(("127.0.0.1", mint.port)):
+    connect = lambda: socket.create_connection(("127.0.0.1", mint.port))
+    with mint.raw() as idle, mint.raw() as silent, connect(), connect() as stalled:
+        stalled.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a handshake
         idle.send(get_bytes("/healthz"))
         assert idle.reply().status == 200
         silent.send(b"GET /he")

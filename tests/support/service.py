@@ -312,6 +312,11 @@ class Deployment:
         found = processes().items()
         return [pid for pid, (name, _, session, _) in found if session == self.process.pid and name == "mintmark-hsm"]
 
+    def cpu_seconds(self):
+        """CPU time of mintmarkd itself so far."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self):
         """SIGTERM; the service must drain, exit with 0 and leave nothing behind."""
         self.signal(signal.SIGTERM)
