@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/queue.h>
 
 #include "issue/issue.h"
 
@@ -16,6 +17,7 @@ struct mm_pending_list {
     bool is_closed;
     size_t n_suspended; /* connections for which MHD_resume_connection() hasn't returned yet */
     struct mm_pending *first;
+    STAILQ_HEAD(, mm_pending) held; /* each with the reference that mm_pending_settle() takes */
 };
 
 struct mm_pending {
@@ -29,6 +31,11 @@ struct mm_pending {
     struct mm_reply reply;
     struct mm_pending *previous;
     struct mm_pending *next;
+
+    /* belongs to whoever settles it, by way of `held` */
+    STAILQ_ENTRY(mm_pending) held;
+    struct mm_reply held_reply;
+    int64_t due_ns;
 };
 
 struct mm_pending_list *mm_pending_list_new(struct mm_error *err)
@@ -39,6 +46,7 @@ struct mm_pending_list *mm_pending_list_new(struct mm_error *err)
         return NULL;
     }
     atomic_init(&list->n_references, 1);
+    STAILQ_INIT(&list->held);
     (void)pthread_mutex_init(&list->lock, NULL);
     (void)pthread_cond_init(&list->resumed, NULL);
     return list;
@@ -145,6 +153,35 @@ void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply)
     if (connection)
         resume(list, connection);
     mm_pending_unref(pending);
+}
+
+void mm_pending_settle_at(struct mm_pending *pending, struct mm_reply *reply, int64_t due_ns)
+{
+    struct mm_pending_list *list = pending->list;
+    pending->held_reply = *reply;
+    *reply = (struct mm_reply){0};
+    pending->due_ns = due_ns;
+    (void)pthread_mutex_lock(&list->lock);
+    STAILQ_INSERT_TAIL(&list->held, pending, held);
+    (void)pthread_mutex_unlock(&list->lock);
+}
+
+static struct mm_pending *take_due(struct mm_pending_list *list, int64_t now_ns)
+{
+    (void)pthread_mutex_lock(&list->lock);
+    struct mm_pending *pending = STAILQ_FIRST(&list->held);
+    if (pending && pending->due_ns <= now_ns)
+        STAILQ_REMOVE_HEAD(&list->held, held);
+    else
+        pending = NULL;
+    (void)pthread_mutex_unlock(&list->lock);
+    return pending;
+}
+
+void mm_pending_list_settle_due(struct mm_pending_list *list, int64_t now_ns)
+{
+    for (struct mm_pending *pending; (pending = take_due(list, now_ns));)
+        mm_pending_settle(pending, &pending->held_reply);
 }
 
 struct mm_reply mm_pending_take_reply(struct mm_pending *pending)

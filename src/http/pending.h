@@ -29,6 +29,15 @@ const char *mm_pending_request_id(const struct mm_pending *pending);
 /* Answer with `reply`, which is taken, and resume; without effect if it was settled before. Drops a reference. Any thread. */
 void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply);
 
+/*
+ * The same once `due_ns` (monotonic) has come, told by mm_pending_list_settle_due(), unless it is settled before. Calls on one
+ * list come in the order of their due times.
+ */
+void mm_pending_settle_at(struct mm_pending *pending, struct mm_reply *reply, int64_t due_ns);
+
+/* Settle what is due at `now_ns`. Any thread; the last call before the list is let go is for INT64_MAX. */
+void mm_pending_list_settle_due(struct mm_pending_list *list, int64_t now_ns);
+
 /* The reply it was settled with, for the caller to clear, on the connection's thread; status 0 if it isn't settled. */
 struct mm_reply mm_pending_take_reply(struct mm_pending *pending);
 

@@ -242,8 +242,8 @@ void mm_server_stop(struct mm_server *server)
         return;
     if (server->service) {
         mm_server_drain(server, 0);
-        mm_parking_close(
-            server->service->parking); /* as late as can be: handshakes that wait go round in circles then */
+        /* As late as can be: handshakes that wait go round in circles from here on. */
+        mm_parking_close(server->service->parking);
     }
     for (size_t i = 0; i < server->n_listeners; i++) {
         if (server->listeners[i].daemon)

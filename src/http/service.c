@@ -39,6 +39,12 @@ static struct mm_snapshot *snapshot_new(struct mm_config *config, struct mm_erro
     return MM_TAKE(snapshot);
 }
 
+static void on_tick(void *context, int64_t now_ns)
+{
+    struct mm_service *service = context;
+    mm_pending_list_settle_due(service->pending, now_ns);
+}
+
 struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm_config *config, struct mm_error *err)
 {
     mm_cleanup(mm_service_free) struct mm_service *service = calloc(1, sizeof *service);
@@ -63,7 +69,7 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
     service->pending = mm_pending_list_new(err);
     if (!service->pending)
         return NULL;
-    service->watchdog = mm_watchdog_start(err);
+    service->watchdog = mm_watchdog_start(on_tick, service, err);
     if (!service->watchdog)
         return NULL;
     service->parking = mm_parking_start(err);
@@ -78,6 +84,8 @@ void mm_service_free(struct mm_service *service)
         return;
     mm_parking_free(service->parking);
     mm_watchdog_stop(service->watchdog);
+    if (service->pending)
+        mm_pending_list_settle_due(service->pending, INT64_MAX);
     mm_pending_list_unref(service->pending);
     mm_admission_free(service->admission);
     mm_documents_free(service->documents);

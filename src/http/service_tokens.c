@@ -55,7 +55,11 @@ static bool authenticate(struct mm_request *request, const char *tenant_id, stru
     return mm_mtls_authenticate(&request->config->policy, tenant_id, peer, now, ret_principal, err);
 }
 
-/* The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. */
+/*
+ * The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. A caller that asks
+ * again as soon as it is told that there is no room would be a flood by itself: it waits for that answer as long as it should
+ * wait after it.
+ */
 static struct mm_reply issue(struct mm_request *request, const struct mm_principal *principal,
                              const struct mm_token_request *token)
 {
@@ -68,7 +72,10 @@ static struct mm_reply issue(struct mm_request *request, const struct mm_princip
     if (!mm_issue(service->parts.issuer, request->config, principal, token, request->id, deadline, on_issued,
                   request->pending, &err)) {
         struct mm_reply reply = mm_request_refuse(request, &err, NULL, principal->tenant->id);
-        mm_pending_settle(request->pending, &reply);
+        if (err.code == MM_OVERLOADED)
+            mm_pending_settle_at(request->pending, &reply, mm_deadline_after_ms(reply.retry_after * INT64_C(1000)));
+        else
+            mm_pending_settle(request->pending, &reply);
     }
     return (struct mm_reply){0};
 }

@@ -7,6 +7,9 @@
 #include "util/clock.h"
 
 struct mm_watchdog {
+    /* immutable after mm_watchdog_start() */
+    mm_watchdog_tick tick;
+    void *context;
     pthread_t thread;
 
     _Atomic int64_t beat_ns;
@@ -40,18 +43,24 @@ static void *run(void *context)
         int64_t now = mm_monotonic_ns();
         atomic_store(&watchdog->beat_ns, now);
         cut_expired_locked(watchdog, now);
+        (void)pthread_mutex_unlock(&watchdog->lock);
+        if (watchdog->tick)
+            watchdog->tick(watchdog->context, now);
+        (void)pthread_mutex_lock(&watchdog->lock);
     }
     (void)pthread_mutex_unlock(&watchdog->lock);
     return NULL;
 }
 
-struct mm_watchdog *mm_watchdog_start(struct mm_error *err)
+struct mm_watchdog *mm_watchdog_start(mm_watchdog_tick tick, void *context, struct mm_error *err)
 {
     mm_cleanup(free) struct mm_watchdog *watchdog = calloc(1, sizeof *watchdog);
     if (!watchdog) {
         (void)mm_fail(err, MM_NO_MEMORY, "no memory for the watchdog");
         return NULL;
     }
+    watchdog->tick = tick;
+    watchdog->context = context;
     (void)pthread_mutex_init(&watchdog->lock, NULL);
     (void)pthread_cond_init(&watchdog->wake, NULL);
     atomic_init(&watchdog->beat_ns, mm_monotonic_ns());

@@ -25,7 +25,10 @@ struct mm_watch {
 /* How often deadlines are looked at: a connection may live that much longer. */
 enum { MM_WATCHDOG_TICK_MS = 100 };
 
-MM_MUST_USE struct mm_watchdog *mm_watchdog_start(struct mm_error *err);
+/* What else is to be done at each tick (NULL: nothing), on the watchdog's thread; it must not wait for anything. */
+typedef void (*mm_watchdog_tick)(void *context, int64_t now_ns);
+
+MM_MUST_USE struct mm_watchdog *mm_watchdog_start(mm_watchdog_tick tick, void *context, struct mm_error *err);
 
 /* Nothing is watched any more. NULL is allowed. */
 void mm_watchdog_stop(struct mm_watchdog *watchdog);

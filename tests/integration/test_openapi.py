@@ -266,7 +266,9 @@ def test_a_busy_a_late_and_a_stopping_service_answer_as_described(narrow, descri
         os.kill(pid, signal.SIGSTOP)
     with narrow.raw() as first, narrow.raw() as unfinished, narrow.raw("globex_ci") as last, narrow.client(None) as probe:
         first.send(post_bytes(TOKENS, GOOD))
+        start = time.monotonic()
         assert wait_until(lambda: code_of(description, narrow.ask()) == (503, "overloaded"), ISSUE_TIMEOUT - 1)
+        assert time.monotonic() - start > 0.9, "who asks again at once would be a flood"
         assert code_of(description, first.reply()) == (503, "deadline_exceeded")
         assert probe.get("/healthz").status == 200
         # The drain waits for a body that is under way, and gives up on a token that was asked for later.

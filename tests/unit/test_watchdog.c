@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <poll.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 #include "http/watchdog.h"
@@ -41,7 +42,7 @@ static bool is_cut(const struct pair *pair, int timeout_ms)
 static void what_outstays_its_deadline_is_cut_and_nothing_else(void **state)
 {
     (void)state;
-    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL);
+    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL, NULL, NULL);
     struct pair soon = make_pair(), later = make_pair(), never = make_pair();
     mm_watchdog_add(watchdog, &never.watch, never.ours, 0);
     mm_watchdog_add(watchdog, &soon.watch, soon.ours, mm_deadline_after_ms(50));
@@ -60,7 +61,7 @@ static void what_outstays_its_deadline_is_cut_and_nothing_else(void **state)
 static void a_deadline_can_be_moved_and_lifted(void **state)
 {
     (void)state;
-    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL);
+    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL, NULL, NULL);
     struct pair pair = make_pair();
     mm_watchdog_add(watchdog, &pair.watch, pair.ours, mm_deadline_after_ms(400));
     mm_watch_set(&pair.watch, 0);
@@ -75,7 +76,7 @@ static void a_deadline_can_be_moved_and_lifted(void **state)
 static void a_descriptor_that_is_no_longer_watched_is_never_touched(void **state)
 {
     (void)state;
-    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL);
+    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL, NULL, NULL);
     struct pair old = make_pair();
     mm_watchdog_add(watchdog, &old.watch, old.ours, mm_deadline_after_ms(200));
     mm_watchdog_remove(watchdog, &old.watch);
@@ -89,7 +90,7 @@ static void a_descriptor_that_is_no_longer_watched_is_never_touched(void **state
 static void each_place_in_the_list_can_be_removed(void **state)
 {
     (void)state;
-    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL);
+    mm_cleanup(mm_watchdog_stop) struct mm_watchdog *watchdog = mm_watchdog_start(NULL, NULL, NULL);
     for (size_t removed = 0; removed < 3; removed++) {
         struct pair pairs[3];
         for (size_t i = 0; i < 3; i++) {
@@ -108,6 +109,27 @@ static void each_place_in_the_list_can_be_removed(void **state)
     }
 }
 
+static void count_tick(void *context, int64_t now_ns)
+{
+    assert_true(now_ns > 0);
+    (void)atomic_fetch_add((atomic_int *)context, 1);
+}
+
+static void others_are_told_the_time_at_each_tick_until_it_stops(void **state)
+{
+    (void)state;
+    atomic_int n_ticks = 0;
+    struct mm_watchdog *watchdog = mm_watchdog_start(count_tick, &n_ticks, NULL);
+    int64_t deadline = mm_deadline_after_ms(5000);
+    while (atomic_load(&n_ticks) < 3 && mm_monotonic_ns() < deadline)
+        (void)poll(NULL, 0, MM_WATCHDOG_TICK_MS);
+    mm_watchdog_stop(watchdog);
+    int n = atomic_load(&n_ticks);
+    assert_true(n >= 3);
+    (void)poll(NULL, 0, 3 * MM_WATCHDOG_TICK_MS);
+    assert_int_equal(atomic_load(&n_ticks), n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +137,7 @@ int main(void)
         cmocka_unit_test(a_deadline_can_be_moved_and_lifted),
         cmocka_unit_test(a_descriptor_that_is_no_longer_watched_is_never_touched),
         cmocka_unit_test(each_place_in_the_list_can_be_removed),
+        cmocka_unit_test(others_are_told_the_time_at_each_tick_until_it_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
