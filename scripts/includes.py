@@ -46,7 +46,7 @@ THIRD_PARTY = {
 # The C library's and the kernel's headers.
 SYSTEM = re.compile(
     r"(sys|netinet|arpa|linux|net)/\w+\.h|"
-    r"(assert|ctype|dirent|dlfcn|endian|errno|fcntl|fnmatch|getopt|inttypes|limits|locale|math|netdb|poll|pthread|pwd|grp|sched|"
+    r"(assert|ctype|dirent|dlfcn|endian|errno|fcntl|fnmatch|getopt|inttypes|limits|locale|malloc|math|netdb|poll|pthread|pwd|grp|sched|"
     r"semaphore|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|string|strings|"
     r"syslog|termios|threads|time|unistd|wchar)\.h"
 )

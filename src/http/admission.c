@@ -153,6 +153,14 @@ bool mm_admission_enter(struct mm_admission *admission, const struct mm_address_
     return is_in;
 }
 
+int64_t mm_admission_n(struct mm_admission *admission)
+{
+    (void)pthread_mutex_lock(&admission->lock);
+    int64_t n = admission->n;
+    (void)pthread_mutex_unlock(&admission->lock);
+    return n;
+}
+
 void mm_admission_leave(struct mm_admission *admission, const struct mm_address_key *key)
 {
     (void)pthread_mutex_lock(&admission->lock);

@@ -36,6 +36,9 @@ bool mm_admission_has_room(struct mm_admission *admission, const struct mm_addre
 /* Count a connection in. False if there is no room for it (or no memory): it isn't counted, and must be closed. */
 MM_MUST_USE bool mm_admission_enter(struct mm_admission *admission, const struct mm_address_key *key);
 
+/* How many are in. */
+int64_t mm_admission_n(struct mm_admission *admission);
+
 /* Count a connection out that mm_admission_enter() let in. */
 void mm_admission_leave(struct mm_admission *admission, const struct mm_address_key *key);
 

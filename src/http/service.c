@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/service.h"
 
+#include <malloc.h>
 #include <pthread.h>
+
+enum { CROWD_MIN = 200 };
 
 struct mm_snapshot {
     struct mm_config *config;
@@ -39,10 +42,26 @@ static struct mm_snapshot *snapshot_new(struct mm_config *config, struct mm_erro
     return MM_TAKE(snapshot);
 }
 
+/*
+ * A crowd of connections leaves holes in the allocator's arenas, more after each crowd, since its connections fall to the threads
+ * in other numbers each time: what is free goes back to the system once most of a crowd has gone.
+ */
+static void give_memory_back(struct mm_service *service)
+{
+    int64_t n = mm_admission_n(service->admission);
+    if (n > service->n_crowd) {
+        service->n_crowd = n;
+    } else if (service->n_crowd >= CROWD_MIN && n < service->n_crowd / 4) {
+        service->n_crowd = n;
+        (void)malloc_trim(0);
+    }
+}
+
 static void on_tick(void *context, int64_t now_ns)
 {
     struct mm_service *service = context;
     mm_pending_list_settle_due(service->pending, now_ns);
+    give_memory_back(service);
 }
 
 struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm_config *config, struct mm_error *err)

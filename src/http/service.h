@@ -25,6 +25,8 @@ struct mm_service {
     struct mm_pending_list *pending;
     size_t n_listeners;
 
+    int64_t n_crowd; /* the watchdog's own: the most connections since memory was given back */
+
     atomic_bool is_draining;
 
     pthread_mutex_t lock;
