@@ -23,6 +23,7 @@
 #include "util/notify.h"
 
 enum {
+    AT_ONCE_MIN = 64,
     LEDGER_GATHER_US = 1000,
     LEDGER_DEADLINE_MS = 5000, /* for entries the service itself waits for */
     CLEANUP_MS = 3000,         /* beyond the drain: for callbacks that are under way */
@@ -221,6 +222,14 @@ static bool start_pool(struct service *service, struct mm_error *err)
     return service->pool != NULL;
 }
 
+/* Enough of one tenant to keep every signer busy, twice, and the ledger's commits full. */
+static size_t tokens_at_once(const struct mm_config *config)
+{
+    const struct mm_hsm_token_config *token = &config->hsm_tokens[0];
+    size_t n = 2 * (size_t)(token->workers * token->threads);
+    return n > AT_ONCE_MIN ? n : AT_ONCE_MIN;
+}
+
 static bool start_issuer(struct service *service, struct mm_error *err)
 {
     struct mm_issuer_parts parts = {
@@ -232,6 +241,7 @@ static bool start_issuer(struct service *service, struct mm_error *err)
         .random = &MM_SYSTEM_RANDOM,
         .max_ttl = service->config->max_ttl,
         .queue = (size_t)service->config->limits.queue,
+        .at_once = tokens_at_once(service->config),
     };
     service->issuer = mm_issuer_start(&parts, err);
     return service->issuer != NULL;

@@ -2,7 +2,7 @@
 /*
  * A job goes through three hands: the caller's thread drafts it, the ledger's writer reports it recorded, a pool thread
  * brings its signature. It belongs to exactly one of them at a time; only the timekeeper looks at it from outside,
- * under the lock, to answer it when its deadline has passed.
+ * under the lock, to answer it when its deadline has passed. While it waits for its turn it belongs to the lock.
  */
 #include "issue/issue.h"
 
@@ -14,6 +14,7 @@
 
 #include "issue/draft.h"
 #include "issue/refusals.h"
+#include "issue/turns.h"
 #include "util/log.h"
 
 enum { TICK_MS = 50, IDLE_TICK_MS = 1000, ANSWERS_PER_TICK = 64 };
@@ -32,6 +33,7 @@ struct job {
 
     /* guarded by the issuer's lock */
     bool is_answered;
+    struct mm_turn turn;
     struct job *previous;
     struct job *next;
 };
@@ -49,6 +51,7 @@ struct mm_issuer {
     /* guarded by lock */
     struct job *jobs;
     size_t n_jobs;
+    struct mm_turns *turns;
     bool is_draining;
     bool is_stopping;
 };
@@ -56,18 +59,54 @@ struct mm_issuer {
 struct answer {
     mm_issue_done done;
     void *context;
+    struct job *over; /* to be freed: its turn never came */
 };
 
-/* Mark up to ANSWERS_PER_TICK expired jobs as answered and return how to reach their callers. */
+static void job_free(struct job *job)
+{
+    if (!job)
+        return;
+    mm_draft_clear(&job->draft);
+    mm_config_unref(job->config);
+    free(job);
+}
+
+MM_DEFINE_CLEANUP(struct job, job_free);
+
+/* Take the job out of the list; whoever waits for the last one is told. The job whose turn comes by that, or NULL. */
+static struct job *take_out_locked(struct mm_issuer *issuer, struct job *job)
+{
+    if (job->previous)
+        job->previous->next = job->next;
+    else
+        issuer->jobs = job->next;
+    if (job->next)
+        job->next->previous = job->previous;
+    if (--issuer->n_jobs == 0)
+        (void)pthread_cond_broadcast(&issuer->changed);
+    struct mm_turn *turn = mm_turns_leave(issuer->turns, &job->turn);
+    return turn ? turn->job : NULL;
+}
+
+/*
+ * Mark up to ANSWERS_PER_TICK expired jobs as answered and return how to reach their callers. Those that still wait for their
+ * turn are over with that.
+ */
 static size_t take_expired_locked(struct mm_issuer *issuer, struct answer *ret_answers)
 {
     int64_t now = mm_monotonic_ns();
     size_t n = 0;
-    for (struct job *job = issuer->jobs; job && n < ANSWERS_PER_TICK; job = job->next) {
+    for (struct job *job = issuer->jobs, *next; job && n < ANSWERS_PER_TICK; job = next) {
+        next = job->next;
         if (job->is_answered || job->deadline_ns > now)
             continue;
         job->is_answered = true;
-        ret_answers[n++] = (struct answer){.done = job->done, .context = job->context};
+        ret_answers[n] = (struct answer){.done = job->done, .context = job->context};
+        if (!job->turn.has_begun) {
+            (void)take_out_locked(issuer, job); /* nobody's turn comes: it had none */
+            ret_answers[n].over = job;
+        }
+        n++;
     }
     return n;
 }
@@ -76,8 +115,10 @@ static void answer_expired(const struct answer *answers, size_t n)
 {
     struct mm_error err = {0};
     (void)mm_fail(&err, MM_DEADLINE_EXCEEDED, "no token within the deadline");
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         answers[i].done(answers[i].context, NULL, &err);
+        job_free(answers[i].over);
+    }
 }
 
 static void *keep_time(void *context)
@@ -111,13 +152,15 @@ struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm
     }
     issuer->parts = *parts;
     atomic_init(&issuer->beat_ns, mm_monotonic_ns());
+    issuer->turns = mm_turns_new(parts->queue, parts->at_once, err);
     issuer->refusals = mm_refusals_new(parts->ledger, parts->clock, err);
     (void)pthread_mutex_init(&issuer->lock, NULL);
     (void)pthread_cond_init(&issuer->changed, NULL);
-    if (issuer->refusals && pthread_create(&issuer->timekeeper, NULL, keep_time, issuer) == 0)
+    if (issuer->turns && issuer->refusals && pthread_create(&issuer->timekeeper, NULL, keep_time, issuer) == 0)
         return issuer;
     (void)mm_fail(err, MM_INTERNAL, "can't start the issuer's thread");
     mm_refusals_free(issuer->refusals);
+    mm_turns_free(issuer->turns);
     free(issuer);
     return NULL;
 }
@@ -157,47 +200,22 @@ void mm_issuer_stop(struct mm_issuer *issuer)
     (void)pthread_mutex_unlock(&issuer->lock);
     (void)pthread_join(issuer->timekeeper, NULL);
     mm_refusals_free(issuer->refusals);
+    mm_turns_free(issuer->turns);
     (void)pthread_cond_destroy(&issuer->changed);
     (void)pthread_mutex_destroy(&issuer->lock);
     free(issuer);
 }
 
-static void job_free(struct job *job)
-{
-    if (!job)
-        return;
-    mm_draft_clear(&job->draft);
-    mm_config_unref(job->config);
-    free(job);
-}
-
-MM_DEFINE_CLEANUP(struct job, job_free);
-
-/*
- * Whether a job of this tenant may begin. Half of the queue is the most that one tenant takes: another's request finds room
- * however many the first one sends.
- */
-static bool has_room_locked(const struct mm_issuer *issuer, const char *tenant)
-{
-    size_t share = (issuer->parts.queue + 1) / 2;
-    if (issuer->n_jobs < share)
-        return true;
-    size_t n_of_tenant = 0;
-    for (const struct job *job = issuer->jobs; job; job = job->next)
-        n_of_tenant += strcmp(job->tenant, tenant) == 0;
-    return issuer->n_jobs < issuer->parts.queue && n_of_tenant < share;
-}
-
-static bool job_enter(struct job *job, struct mm_error *err)
+/* MM_TURN_REFUSED sets `err`; otherwise the job is in the list. */
+static enum mm_turns_verdict job_enter(struct job *job, struct mm_error *err)
 {
     struct mm_issuer *issuer = job->issuer;
-    enum mm_code code = MM_OK;
+    enum mm_turns_verdict verdict = MM_TURN_REFUSED;
     (void)pthread_mutex_lock(&issuer->lock);
-    if (issuer->is_draining) {
-        code = MM_SHUTTING_DOWN;
-    } else if (!has_room_locked(issuer, job->tenant)) {
-        code = MM_OVERLOADED;
-    } else {
+    bool is_draining = issuer->is_draining;
+    if (!is_draining)
+        verdict = mm_turns_enter(issuer->turns, &job->turn, job->tenant);
+    if (verdict != MM_TURN_REFUSED) {
         job->next = issuer->jobs;
         if (issuer->jobs)
             issuer->jobs->previous = job;
@@ -206,24 +224,10 @@ static bool job_enter(struct job *job, struct mm_error *err)
             (void)pthread_cond_broadcast(&issuer->changed);
     }
     (void)pthread_mutex_unlock(&issuer->lock);
-    return code == MM_OK || mm_fail(err, code, "%s", code == MM_OVERLOADED ? "too many tokens at once" : "stopping");
-}
-
-/* Take the job out of the list and free it; whoever waits for the last one is told. */
-static void job_leave(struct job *job)
-{
-    struct mm_issuer *issuer = job->issuer;
-    (void)pthread_mutex_lock(&issuer->lock);
-    if (job->previous)
-        job->previous->next = job->next;
-    else
-        issuer->jobs = job->next;
-    if (job->next)
-        job->next->previous = job->previous;
-    if (--issuer->n_jobs == 0)
-        (void)pthread_cond_broadcast(&issuer->changed);
-    (void)pthread_mutex_unlock(&issuer->lock);
-    job_free(job);
+    if (verdict == MM_TURN_REFUSED)
+        (void)mm_fail(err, is_draining ? MM_SHUTTING_DOWN : MM_OVERLOADED, "%s",
+                      is_draining ? "stopping" : "too many tokens at once");
+    return verdict;
 }
 
 /* Claim the right to answer the caller; false if the timekeeper was first. */
@@ -234,6 +238,48 @@ static bool job_claim(struct job *job)
     job->is_answered = true;
     (void)pthread_mutex_unlock(&job->issuer->lock);
     return is_mine;
+}
+
+static bool was_answered(struct job *job)
+{
+    (void)pthread_mutex_lock(&job->issuer->lock);
+    bool is_answered = job->is_answered;
+    (void)pthread_mutex_unlock(&job->issuer->lock);
+    return is_answered;
+}
+
+static void on_recorded(void *context, const struct mm_receipt *receipt, const struct mm_error *why);
+
+static bool job_record(struct job *job, struct mm_error *err)
+{
+    struct mm_entry_text entry = {job->draft.entry, job->account, job->draft.jti};
+    return mm_ledger_submit_text(job->issuer->parts.ledger, MM_ENTRY_TOKEN_ISSUED, &entry, on_recorded, job, err);
+}
+
+/* The turn of a job that waited has come. False: it is over already, or now. */
+static bool job_go_on(struct job *job)
+{
+    struct mm_error err = {0};
+    if (was_answered(job))
+        return false;
+    if (job_record(job, &err))
+        return true;
+    if (job_claim(job))
+        job->done(job->context, NULL, &err);
+    return false;
+}
+
+/* Free the job; another's turn comes, and so on while that is over at once. */
+static void job_leave(struct job *job)
+{
+    while (job) {
+        struct mm_issuer *issuer = job->issuer;
+        (void)pthread_mutex_lock(&issuer->lock);
+        struct job *next = take_out_locked(issuer, job);
+        (void)pthread_mutex_unlock(&issuer->lock);
+        job_free(job);
+        job = next && !job_go_on(next) ? next : NULL;
+    }
 }
 
 static void record_sign_failed(struct job *job, const struct mm_error *why)
@@ -286,14 +332,6 @@ static void on_signed(void *context, const char *jws, const struct mm_error *why
     job_leave(job);
 }
 
-static bool was_answered(struct job *job)
-{
-    (void)pthread_mutex_lock(&job->issuer->lock);
-    bool is_answered = job->is_answered;
-    (void)pthread_mutex_unlock(&job->issuer->lock);
-    return is_answered;
-}
-
 static void on_recorded(void *context, const struct mm_receipt *receipt, const struct mm_error *why)
 {
     struct job *job = context;
@@ -324,6 +362,7 @@ static struct job *job_new(struct mm_issuer *issuer, struct mm_config *config, c
     }
     job->issuer = issuer;
     job->config = mm_config_ref(config);
+    job->turn.job = job;
     job->tenant = principal->tenant->id;
     job->account = principal->account->identity;
     (void)snprintf(job->request_id, sizeof job->request_id, "%s", request_id);
@@ -358,12 +397,12 @@ bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct m
     job->deadline_ns = deadline_ns;
     job->done = done;
     job->context = context;
-    if (!job_enter(job, err))
+    enum mm_turns_verdict verdict = job_enter(job, err);
+    if (verdict == MM_TURN_REFUSED)
         return false;
     /* From here on the job may end on another thread at any moment. */
     struct job *begun = MM_TAKE(job);
-    struct mm_entry_text entry = {begun->draft.entry, begun->account, begun->draft.jti};
-    if (mm_ledger_submit_text(issuer->parts.ledger, MM_ENTRY_TOKEN_ISSUED, &entry, on_recorded, begun, err))
+    if (verdict == MM_TURN_WAITS || job_record(begun, err))
         return true;
     /* Nobody else holds it, except perhaps the timekeeper who has answered already. */
     bool is_mine = job_claim(begun);

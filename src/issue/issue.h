@@ -29,6 +29,7 @@ struct mm_issuer_parts {
     const struct mm_random *random;
     int64_t max_ttl; /* seconds */
     size_t queue;    /* jobs at once; of one tenant half as many */
+    size_t at_once;  /* of one tenant: on their way through ledger and HSM; the others wait for their turn */
 };
 
 MM_MUST_USE struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm_error *err);

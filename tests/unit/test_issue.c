@@ -11,7 +11,7 @@
 #include "support/pool_fixture.h"
 #include "token/jws.h"
 
-enum { QUEUE = 300, PATIENCE_MS = 5000 };
+enum { QUEUE = 300, AT_ONCE = 40, PATIENCE_MS = 5000 };
 
 static char LORE[] = "lore.example";
 static char PATTERN[] = "urc-*";
@@ -101,6 +101,7 @@ static void serve(struct world *world, const char *behaviour)
         .random = &MM_SYSTEM_RANDOM,
         .max_ttl = 900,
         .queue = QUEUE,
+        .at_once = AT_ONCE,
     };
     world->issuer = mm_issuer_start(&parts, NULL);
     assert_non_null(world->issuer);
@@ -281,10 +282,15 @@ static void one_tenants_flood_leaves_room_for_another(void **state)
     while (n <= QUEUE && call(world, &callers[n], WANTED, 1500, NULL))
         n++;
     assert_int_equal(n, QUEUE);
-    for (size_t i = 0; i < QUEUE; i++)
+    sleep_ms(300);
+    assert_int_equal(n_entries(world, "token.issued", NULL), 2 * AT_ONCE); /* the others wait for their turn */
+    for (size_t i = 0; i < QUEUE; i++) {
         await(&callers[i]);
+        assert_int_equal(callers[i].code, MM_DEADLINE_EXCEEDED);
+    }
     assert_int_equal(atomic_load(&callers[QUEUE].n_answers), 0);
     stop(world);
+    assert_int_equal(n_entries(world, "token.sign_failed", NULL), n_entries(world, "token.issued", NULL));
 }
 
 static void draining_refuses_what_is_new_and_ends_what_has_begun(void **state)

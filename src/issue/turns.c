@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "issue/turns.h"
+
+#include <string.h>
+
+enum { N_BUCKETS = 64 };
+
+struct mm_turn_tenant {
+    LIST_ENTRY(mm_turn_tenant) bucket;
+    TAILQ_HEAD(, mm_turn) waiting;
+    size_t n_begun;
+    size_t n; /* begun and waiting: never 0 */
+    char name[];
+};
+
+struct mm_turns {
+    size_t n_most;
+    size_t n_at_once;
+    size_t n;
+    LIST_HEAD(, mm_turn_tenant) buckets[N_BUCKETS];
+};
+
+struct mm_turns *mm_turns_new(size_t n_most, size_t n_at_once, struct mm_error *err)
+{
+    struct mm_turns *turns = calloc(1, sizeof *turns);
+    if (!turns) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    turns->n_most = n_most;
+    turns->n_at_once = n_at_once;
+    return turns;
+}
+
+void mm_turns_free(struct mm_turns *turns)
+{
+    free(turns);
+}
+
+/* FNV-1a. Names come from reviewed files: nobody outside can choose them to collide. */
+static size_t bucket_of(const char *name)
+{
+    uint32_t hash = 2166136261U;
+    for (; *name; name++)
+        hash = (hash ^ (uint8_t)*name) * 16777619U;
+    return hash % N_BUCKETS;
+}
+
+static struct mm_turn_tenant *find(const struct mm_turns *turns, const char *name)
+{
+    struct mm_turn_tenant *tenant;
+    LIST_FOREACH(tenant, &turns->buckets[bucket_of(name)], bucket)
+    if (strcmp(tenant->name, name) == 0)
+        return tenant;
+    return NULL;
+}
+
+static struct mm_turn_tenant *add(struct mm_turns *turns, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct mm_turn_tenant *tenant = calloc(1, sizeof *tenant + size);
+    if (!tenant)
+        return NULL;
+    memcpy(tenant->name, name, size);
+    TAILQ_INIT(&tenant->waiting);
+    LIST_INSERT_HEAD(&turns->buckets[bucket_of(name)], tenant, bucket);
+    return tenant;
+}
+
+enum mm_turns_verdict mm_turns_enter(struct mm_turns *turns, struct mm_turn *turn, const char *name)
+{
+    struct mm_turn_tenant *tenant = find(turns, name);
+    size_t share = (turns->n_most + 1) / 2;
+    if (turns->n >= turns->n_most || (tenant && tenant->n >= share))
+        return MM_TURN_REFUSED;
+    if (!tenant)
+        tenant = add(turns, name);
+    if (!tenant)
+        return MM_TURN_REFUSED;
+    turn->tenant = tenant;
+    turn->has_begun = tenant->n_begun < turns->n_at_once;
+    turns->n++;
+    tenant->n++;
+    if (turn->has_begun)
+        tenant->n_begun++;
+    else
+        TAILQ_INSERT_TAIL(&tenant->waiting, turn, link);
+    return turn->has_begun ? MM_TURN_BEGINS : MM_TURN_WAITS;
+}
+
+struct mm_turn *mm_turns_leave(struct mm_turns *turns, struct mm_turn *turn)
+{
+    struct mm_turn_tenant *tenant = turn->tenant;
+    struct mm_turn *next = NULL;
+    turns->n--;
+    tenant->n--;
+    if (turn->has_begun) {
+        next = TAILQ_FIRST(&tenant->waiting);
+        tenant->n_begun--;
+    } else {
+        TAILQ_REMOVE(&tenant->waiting, turn, link);
+    }
+    if (next) {
+        TAILQ_REMOVE(&tenant->waiting, next, link);
+        next->has_begun = true;
+        tenant->n_begun++;
+    }
+    if (tenant->n == 0) {
+        LIST_REMOVE(tenant, bucket);
+        free(tenant);
+    }
+    return next;
+}
