@@ -29,6 +29,9 @@ struct mm_head {
  * The library hands out pieces of the very bytes it received, cut at what it took for their ends: a NUL byte ends a value, a
  * CR or LF alone ends a line. So between the `version` and each field, in their order in memory, there must be room for CR
  * LF and nothing else; whatever the library didn't hand out shows as a gap.
+ *
+ * One thing it can't see: the library overwrites the end of a line, so where a NUL ends a value and one LF or CR ends the line,
+ * the room is that of CR LF; likewise for the last four bytes of the head.
  */
 void mm_head_begin(struct mm_head *head, const char *version);
 

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A tenant's file, from YAML to policy: what loads grants nothing outside the envelope that the operator set. */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "policy/policy.h"
+
+enum { SERVICE_MAX_TTL = 3600 };
+
+static const char ENVELOPE[] =
+    "{\"audiences\":[\"lore.acme.example\",\"cache.acme.example\"],\"resources\":[\"urc-*\"],"
+    "\"issuers\":[\"https://ci.acme.example\"]}";
+
+static void check_grant(const struct mm_tenant *tenant, const struct mm_grant *grant)
+{
+    assert(grant->scopes.n > 0 && grant->resources.n > 0);
+    assert(grant->ttl_default >= 1 && grant->ttl_default <= grant->ttl_max && grant->ttl_max <= tenant->max_ttl);
+    for (size_t i = 0; i < grant->scopes.n; i++) {
+        const char *scope = grant->scopes.items[i];
+        assert(strcmp(scope, "read:repo") == 0 || strcmp(scope, "read:blob") == 0);
+    }
+    for (size_t i = 0; i < grant->resources.n; i++)
+        assert(strncmp(grant->resources.items[i], "urc-", 4) == 0);
+}
+
+static bool is_same_rule(const struct mm_mtls_rule *a, const struct mm_mtls_rule *b)
+{
+    for (size_t i = 0; i < MM_ARRAY_SIZE(a->names); i++)
+        if (!a->names[i] != !b->names[i] || (a->names[i] && strcmp(a->names[i], b->names[i]) != 0))
+            return false;
+    return true;
+}
+
+static void check_account(const struct mm_tenant *tenant, const struct mm_account *account)
+{
+    size_t length = strlen(tenant->id);
+    assert(strncmp(account->identity, tenant->id, length) == 0 && account->identity[length] == '/');
+    assert(strcmp(account->identity + length + 1, account->id) == 0);
+    for (size_t i = 0; i < account->n_grants; i++)
+        check_grant(tenant, &account->grants[i]);
+    for (const struct mm_account *other = tenant->accounts; other < account; other++) {
+        assert(strcmp(other->id, account->id) != 0);
+        for (size_t i = 0; i < account->n_mtls; i++)
+            for (size_t j = 0; j < other->n_mtls; j++)
+                assert(!is_same_rule(&account->mtls[i], &other->mtls[j]));
+    }
+}
+
+static void check_tenant(const struct mm_tenant *tenant)
+{
+    assert(strcmp(tenant->id, "acme") == 0 && tenant->max_ttl >= 1 && tenant->max_ttl <= SERVICE_MAX_TTL);
+    for (size_t i = 0; i < tenant->audience.n; i++)
+        assert(mm_strings_have(&tenant->envelope.audiences, tenant->audience.items[i]));
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        check_account(tenant, &tenant->accounts[i]);
+}
+
+/* As config/ does it: a file that the schema refused is checked all the same. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_document_clear) struct mm_document document = {0};
+    mm_cleanup(json_decref) json_t *envelope = mm_json_parse(ENVELOPE, strlen(ENVELOPE), NULL);
+    struct mm_tenant tenant = {0};
+    if (!mm_yaml_parse("acme.yaml", data, size, &document, &problems) && !document.root)
+        return 0;
+    bool is_built = mm_envelope_build(envelope, &tenant.envelope, NULL);
+    assert(is_built);
+    if (mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems) && problems.n_errors == 0) {
+        is_built = mm_tenant_build("acme", &document, SERVICE_MAX_TTL, &tenant, &problems);
+        assert(is_built == (problems.n_errors == 0));
+        if (is_built)
+            check_tenant(&tenant);
+    } else {
+        mm_tenant_check("acme", &document, &tenant.envelope, SERVICE_MAX_TTL, &problems);
+        assert(problems.n_errors > 0);
+    }
+    mm_tenant_clear(&tenant);
+    return 0;
+}

@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Write the seeds of corpus/: a few real inputs a target, from which the fuzzers go on. Inputs that once broke something
+(regression-*) are kept by hand and stay as they are. Run it again when a format changes.
+"""
+
+import base64
+import datetime
+import hashlib
+import json
+import pathlib
+import struct
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CORPUS = pathlib.Path(__file__).parent / "corpus"
+NOW = 1800000000
+ISSUER = "https://mint.acme.example"
+ONE = ec.derive_private_key(1, ec.SECP256R1())  # no secret: its public half is the curve's generator
+
+
+def write(target, /, **seeds):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, seed in seeds.items():
+        (folder / name).write_bytes(seed if isinstance(seed, bytes) else seed.encode())
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"))
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data if isinstance(data, bytes) else data.encode()).rstrip(b"=").decode()
+
+
+def number(value, length=None):
+    return base64url(value.to_bytes(length or (value.bit_length() + 7) // 8, "big"))
+
+
+def ec_jwk(key, curve, length):
+    numbers = key.public_key().public_numbers()
+    return {"kty": "EC", "crv": curve, "x": number(numbers.x, length), "y": number(numbers.y, length)}
+
+
+def thumbprint(jwk):
+    return base64url(hashlib.sha256(json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()).digest())
+
+
+def sign(signing_input):
+    r, s = decode_dss_signature(ONE.sign(signing_input.encode(), ec.ECDSA(hashes.SHA256())))
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+JWK_ONE = ec_jwk(ONE, "P-256", 32)
+KID_ONE = thumbprint(JWK_ONE)
+
+
+def claims(**changes):
+    made = {
+        "iss": ISSUER,
+        "sub": "acme/ci-build",
+        "aud": ["lore.acme.example"],
+        "scope": "read:repo read:blob",
+        "resources": [{"resource_id": "urc-1", "permission": ["read"]}],
+        "iat": NOW,
+        "exp": NOW + 600,
+        "jti": "seed",
+    }
+    made.update(changes)
+    return made
+
+
+def request_bodies():
+    least = {"tenant_id": "acme", "scopes": ["read:repo"]}
+    full = dict(least, scopes=["read:repo", "read:blob"], resource_id="urc-1", audience="lore.acme.example", ttl_seconds=300)
+    wrong = {"scopes": [], "ttl_seconds": 1.5, "x": {"y": [None, True, "\u00e9\\"]}}
+    write(
+        "request_body",
+        least=compact(least),
+        full=json.dumps(full, indent=1),
+        wrong=compact(wrong),
+        duplicate='{"a":1,"a":2}',
+        pattern=compact(dict(least, resource_id="urc-*")),
+        repeated=compact(dict(least, scopes=["read:repo", "read:repo"])),
+        spaced=compact(dict(least, scopes=["read:repo read:blob"])),
+        endless=compact(dict(least, ttl_seconds=2**62)),
+    )
+
+
+def http_heads():
+    write(
+        "http_head",
+        get="HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        post="HTTP/1.1\r\nHost: x:1\r\nContent-Type: application/json\r\nContent-Length: 42\r\nExpect: 100-continue\r\n\r\n",
+        chunked="HTTP/1.1\r\nHost:x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        old="HTTP/1.0\r\nContent-Length:\t5 \r\n\r\n",
+        both="HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        repeated="HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        bare="HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+        bare_end="HTTP/1.1\r\nHost: x\r\n\n",
+        nul="HTTP/1.1\r\nHost: x\r\nA: b\0c\r\nX: y\r\n\r\n",
+        folded="HTTP/1.1\r\nHost: x\r\nX: y\r\n z\r\n\r\n",
+        target="https://localhost/v1/service-tokens?a=%20b",
+        media_type='application/json; charset="utf-8"',
+        etags='W/"a", "e", *',
+    )
+
+
+def yaml_files():
+    tenant = """\
+tenant: acme
+env: production
+audience: [lore.acme.example]
+max_ttl: 15m
+accounts:
+  - id: ci-build
+    name: Acme build farm
+    is_service_account: true
+    authenticate:
+      - mtls: {san_uri: "spiffe://acme.example/ci/build"}
+      - mtls: {san_dns: ci.acme.example, subject_dn: "CN=deploy,O=Acme"}
+    grants:
+      - scopes: ["read:repo", "read:blob"]
+        resources: [urc-1, "urc-0*"]
+        ttl: {default: 10m, max: 15m}
+  - id: other
+    name: Other
+    authenticate:
+      - mtls: {fingerprint: "%s"}
+    grants:
+      - {scopes: ["read:repo"], resources: ["urc-*"], ttl: {default: 1m, max: 2m}}
+""" % ("ab" * 32)
+    service = """\
+version: 1
+issuer: https://mint.acme.example
+listen:
+  - {address: "127.0.0.1:8443", certificate: tls/server.pem, key: tls/server.key}
+  - {address: "[::1]:0", certificate: tls/server.pem, key: tls/server.key}
+limits: {connections: 10, issue_timeout: 5s, queue: 64}
+hsm:
+  tokens:
+    - name: primary
+      profile: softhsm2
+      module: /usr/lib/softhsm/libsofthsm2.so
+      environment: {SOFTHSM2_CONF: softhsm2.conf}
+      label: mintmark
+      pin_file: secrets/pin
+      signing: engine
+      workers: 2
+      sign_timeout: 2s
+keys: {algorithm: ES256, max_ttl: 1h}
+store: {sqlite: state/mintmark.db}
+tenants:
+  acme: {file: tenants/acme.yaml, client_ca: tls/ca.pem, audiences: [lore.acme.example], resources: ["urc-*"]}
+  globex:
+    file: tenants/globex.yaml
+    client_ca: tls/ca.pem
+    audiences: [lore.acme.example]
+    resources: ["urc-1*"]
+    issuers: ["https://ci.globex.example"]
+    actions: [read]
+    kinds: [repo]
+    shared_with: [acme]
+"""
+    write(
+        "tenant_file",
+        full=tenant,
+        audience=tenant.replace("[lore", "[elsewhere"),
+        ttl=tenant.replace("max: 15m}", "max: 16m}"),
+        ttl_default=tenant.replace("10m", "20m"),
+        max_ttl=tenant.replace("max_ttl: 15m", "max_ttl: 2h"),
+        scope=tenant.replace("read:blob", "write:blob"),
+        resource=tenant.replace('"urc-*"', '"*"'),
+        account=tenant.replace("id: other", "id: ci-build"),
+        rule=tenant.replace("fingerprint: ", "san_uri: ").replace("ab" * 32, "spiffe://acme.example/ci/build"),
+        id=tenant.replace("tenant: acme", "tenant: globex"),
+    )
+    write(
+        "service_file",
+        full=service,
+        empty="{}",
+        pin=service.replace("pin_file: secrets/pin", "pin: 1234"),
+        two_pins=service.replace("pin_file:", "pin_fd: 7\n      pin_file:"),
+        issuer=service.replace("mint.acme.example", "mint.acme.example/"),
+        environment=service.replace("{SOFTHSM2_CONF:", "{LD_PRELOAD:"),
+        limit=service.replace("connections: 10", "connections: 0"),
+        nameless=service.replace("      label: mintmark\n", ""),
+    )
+    write(
+        "yaml",
+        tenant=tenant,
+        scalars="a: [1, -2, 0, 01, true, null, ~, \"x\\u00e9\\n\", 'it''s', 9223372036854775808]\nb: >\n  folded\n  text\nc: |\n  literal\n",
+        refused="a: &x {b: !!str c}\nd: *x\na: 2\n? [e]\n: f\n",
+        json='{"a/b~c": {"": [[]]}, "k": "\\ud83d\\ude00"}',
+        documents="--- 1\n...\n--- 2\n",
+    )
+
+
+def tokens():
+    header = {"alg": "ES256", "kid": "one", "typ": "at+jwt"}
+    signing_input = f"{base64url(compact(header))}.{base64url(compact(claims()))}"
+    good = f"{signing_input}.{base64url(sign(signing_input))}"
+    odd = claims(sub="a\u202eb\u001b[2J", aud=[1, "x"], scope="read:a read:b x  :c", resources=[{}], exp="never")
+    shown = f"{base64url(compact(header))}.{base64url(compact(odd))}.AAAA"
+    forged = f"{base64url(compact(header))}.{base64url(compact(claims(sub='acme/root', jti='forged')))}.{good.split('.')[2]}"
+    write("jwt", good=good, forged=forged, odd=shown, none=f"{base64url(compact({'alg': 'none'}))}.{base64url('{}')}.", parts="a.b.c.d")
+
+
+def jwks():
+    rsa_numbers = rsa.generate_private_key(65537, 2048).public_key().public_numbers()
+    ed25519_key = ed25519.Ed25519PrivateKey.generate().public_key()
+    raw = ed25519_key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    p256 = dict(JWK_ONE, kid=KID_ONE, use="sig", alg="ES256")
+    write(
+        "jwk",
+        p256=compact(p256),
+        p384=compact(ec_jwk(ec.derive_private_key(1, ec.SECP384R1()), "P-384", 48)),
+        rsa=compact({"kty": "RSA", "n": number(rsa_numbers.n), "e": number(rsa_numbers.e)}),
+        ed25519=compact({"kty": "OKP", "crv": "Ed25519", "x": base64url(raw)}),
+        private=compact(dict(JWK_ONE, d=number(1, 32))),
+        off_curve=compact(dict(JWK_ONE, y=JWK_ONE["x"])),
+    )
+
+
+def certificate(subject, alternative_names, usages=(ExtendedKeyUsageOID.CLIENT_AUTH,), is_ca=False):
+    name = x509.Name([x509.NameAttribute(oid, value) for oid, value in subject])
+    start = datetime.datetime.utcfromtimestamp(NOW - 3600)
+    builder = (
+        x509.CertificateBuilder(name, name, ONE.public_key(), 1)
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=30))
+        .add_extension(x509.BasicConstraints(is_ca, None), True)
+        .add_extension(x509.ExtendedKeyUsage(usages), False)
+    )
+    if alternative_names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternative_names), False)
+    der = builder.sign(ONE, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    return packet(der)
+
+
+def packet(data):
+    return struct.pack(">H", len(data)) + data
+
+
+def certificates():
+    deploy = [(NameOID.ORGANIZATION_NAME, "Acme"), (NameOID.COMMON_NAME, "deploy")]
+    client = [(NameOID.COMMON_NAME, "client")]
+    uri, plain, other = map(
+        x509.UniformResourceIdentifier,
+        ("spiffe://acme.example/ci/build", "https://acme.example/ci", "https://other.example/"),
+    )
+    write(
+        "certificate",
+        spiffe=certificate(client, [uri]),
+        two_uris=certificate(client, [uri, other]),
+        plain=certificate(client, [other, plain]),
+        dns=certificate(client, [x509.DNSName("CI.acme.example"), x509.DNSName("other.example")]),
+        subject=certificate(deploy, None),
+        injected=certificate([(NameOID.COMMON_NAME, "deploy,O=Acme")], None),
+        ambiguous=certificate(deploy, [plain]),
+        ca=certificate(client, [uri], is_ca=True),
+        server=certificate(client, [uri], usages=[ExtendedKeyUsageOID.SERVER_AUTH]),
+        chain=certificate(client, [uri]) + certificate(client, None, is_ca=True),
+    )
+
+
+START, READY, SIGN, SIGNED = 1, 2, 3, 4
+HSM_UNAVAILABLE, KEY_NOT_FOUND, SENTENCE_REFUSED = 83, 101, 107
+
+
+def message(kind, data, id=0, sentence=0, code=0, timeout_ms=0):
+    data = data if isinstance(data, bytes) else data.encode()
+    return struct.pack("<BBHIQqII", 1, kind, sentence, code, id, timeout_ms, len(data), 0) + data
+
+
+def worker_requests():
+    start = {"kid": KID_ONE, "alg": "ES256", "id": "01", "label": "mint", "jwk": JWK_ONE, "issuer": ISSUER, "max_ttl": 900}
+    ask = lambda **changes: message(SIGN, compact(claims(**changes)), id=7, sentence=1, timeout_ms=5000)
+    write(
+        "worker_request",
+        start=message(START, compact(start)),
+        sign=ask(),
+        long=ask(exp=NOW + 901),
+        foreign=ask(iss="https://mint.acme.example/"),
+        folded=ask(EXP=1),
+        type=message(SIGN, "{}", id=1, sentence=2, timeout_ms=1),
+    )
+
+
+def replies():
+    header = base64url(compact({"alg": "ES256", "kid": KID_ONE, "typ": "at+jwt"}))
+    ready = message(READY, compact({"kid": KID_ONE, "signing": "engine", "headers": {"access_token": header}}))
+    signed = lambda id, header=header: message(SIGNED, sign(f"{header}." + base64url(compact({"jti": str(id)}))), id=id)
+    other = base64url(compact({"alg": "ES256", "kid": KID_ONE, "typ": "JWT"}))
+    other_ready = message(READY, compact({"kid": KID_ONE, "headers": {"access_token": other}}))
+    say = lambda *messages: b"".join(map(packet, messages))
+    write(
+        "pool_reader",
+        served=say(ready, signed(1), signed(2), signed(3)),
+        swapped=say(ready, signed(2), signed(1), signed(2)),
+        forged=say(ready, message(SIGNED, sign("x"), id=1), signed(2)),
+        refused=say(ready, message(SIGNED, "no\x1b[0m", id=1, code=SENTENCE_REFUSED), signed(2), signed(3)),
+        lost=say(ready, message(SIGNED, "gone", id=1, code=HSM_UNAVAILABLE), message(SIGNED, "gone", id=3, code=HSM_UNAVAILABLE)),
+        unready=say(message(READY, "no such key", code=KEY_NOT_FOUND)),
+        header=say(other_ready, signed(1, other)),
+        invented=say(ready, signed(9), ready),
+    )
+
+
+def entries():
+    issued = {"type": "token.issued", "time": NOW, "account": "acme/ci-build", "jti": "seed", "kid": KID_ONE, "exp": NOW + 600}
+    created = {"type": "ledger.created", "time": NOW}
+    write("ledger_entry", issued=compact(issued), created=compact(created), odd='{"type":null,"time":1,"jti":[]}', array="[1]")
+
+
+for make in (request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries):
+    make()
