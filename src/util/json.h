@@ -13,8 +13,18 @@
 MM_DEFINE_CLEANUP(json_t, json_decref);
 
 /*
+ * jansson's own of these leave out, without a word, what there was no memory for: a claim, a key's curve, a quotation mark.
+ * These yield NULL then, as they should; all else is as jansson documents it.
+ */
+#define json_pack(...)           mm_json_pack(__VA_ARGS__)
+#define json_dumps(value, flags) mm_json_dumps(value, flags)
+MM_MUST_USE json_t *mm_json_pack(const char *format, ...);
+MM_MUST_USE char *mm_json_dumps(const json_t *value, size_t flags);
+
+/*
  * Parse exactly one JSON value from `length` bytes. Duplicate members, trailing bytes, invalid UTF-8, NULs in strings,
- * integers outside int64 and nesting past 32 levels are refused (MM_INVALID_JSON). Returns a new reference.
+ * integers outside int64 and nesting past 32 levels are refused (MM_INVALID_JSON). Returns a new reference; NULL also with
+ * MM_NO_MEMORY.
  */
 MM_MUST_USE json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err);
 
