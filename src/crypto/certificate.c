@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "crypto/x509.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <string.h>
 
@@ -42,6 +43,12 @@ static bool out_of_memory(struct mm_error *err)
     return mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
+/* What libcrypto refused, unless it refused it for want of memory: malloc() leaves word of that, libcrypto not always. */
+static bool invalid_unless_no_memory(struct mm_error *err, const char *why)
+{
+    return errno == ENOMEM ? out_of_memory(err) : invalid(err, why);
+}
+
 /* One spelling for one certificate: what doesn't encode to the very same bytes is refused, or fingerprints could be varied. */
 static X509 *parse_der(struct mm_bytes der)
 {
@@ -67,10 +74,13 @@ static bool parse_chain(struct mm_certificate *certificate, const struct mm_byte
     if (!certificate->chain)
         return out_of_memory(err);
     for (size_t i = 0; i < n; i++) {
-        X509 *x509 = parse_der(chain[i]);
+        errno = 0;
+        mm_cleanup(X509_free) X509 *x509 = parse_der(chain[i]);
+        if (errno == ENOMEM) /* also if there is a certificate: its key may be missing */
+            return out_of_memory(err);
         if (!x509)
             return invalid(err, "not DER, or too large");
-        (void)sk_X509_push(certificate->chain, x509); /* reserved above */
+        (void)sk_X509_push(certificate->chain, MM_TAKE(x509)); /* reserved above */
     }
     return true;
 }
@@ -102,9 +112,10 @@ static void lower_case(char *name)
 static bool read_alternative_names(struct mm_certificate *certificate, const X509 *leaf, struct mm_error *err)
 {
     int found;
+    errno = 0;
     mm_cleanup(GENERAL_NAMES_free) GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, &found, NULL);
     if (!names)
-        return found == -1 || invalid(err, "malformed or repeated alternative names");
+        return found == -1 || invalid_unless_no_memory(err, "malformed or repeated alternative names");
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
         if (name->type == GEN_URI && !add_name(&certificate->uris, name->d.uniformResourceIdentifier, err))
@@ -134,14 +145,15 @@ static bool holds_nul(const X509_NAME *subject)
 static bool read_subject(struct mm_certificate *certificate, const X509 *leaf, struct mm_error *err)
 {
     const X509_NAME *subject = X509_get_subject_name(leaf);
+    errno = 0;
     if (holds_nul(subject))
-        return invalid(err, "a NUL in the subject");
+        return invalid_unless_no_memory(err, "a NUL in the subject");
     mm_cleanup(BIO_free_all) BIO *text = BIO_new(BIO_s_mem());
     if (!text)
         return out_of_memory(err);
     char *data;
     if (X509_NAME_print_ex(text, subject, 0, XN_FLAG_RFC2253) < 0)
-        return invalid(err, "a subject that can't be written down");
+        return invalid_unless_no_memory(err, "a subject that can't be written down");
     long length = BIO_get_mem_data(text, &data);
     if (length > SUBJECT_MAX)
         return invalid(err, "a subject that is too long");

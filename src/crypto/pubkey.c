@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "crypto/pubkey.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <openssl/core_names.h>
@@ -75,6 +76,12 @@ static struct mm_pubkey *out_of_memory(struct mm_error *err)
     ERR_clear_error();
     (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
     return NULL;
+}
+
+/* What libcrypto refused, unless it refused it for want of memory: malloc() leaves word of that, libcrypto not always. */
+static struct mm_pubkey *refuse_unless_no_memory(struct mm_error *err, const char *why)
+{
+    return errno == ENOMEM ? out_of_memory(err) : refuse(err, why);
 }
 
 /* kty, crv and the key's parameters: what RFC 7638 hashes, and the start of the JWK. */
@@ -188,9 +195,10 @@ struct mm_pubkey *mm_pubkey_from_rsa(struct mm_bytes n, struct mm_bytes e, struc
         return refuse(err, "RSA modulus under 2048 bits");
     if (!BN_is_odd(exponent) || BN_get_word(exponent) < RSA_EXPONENT_MIN)
         return refuse(err, "RSA exponent even or under 65537");
+    errno = 0;
     EVP_PKEY *pkey = rsa_pkey(modulus, exponent);
     if (!pkey)
-        return refuse(err, "not an RSA modulus");
+        return refuse_unless_no_memory(err, "not an RSA modulus");
     return finish(MM_KEY_RSA, (unsigned)BN_num_bits(modulus), pkey, n, e, err);
 }
 
@@ -210,9 +218,10 @@ static struct mm_pubkey *from_ec_point(enum mm_key_type type, struct mm_bytes po
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, octets, point.length),
         OSSL_PARAM_construct_end(),
     };
+    errno = 0;
     EVP_PKEY *pkey = pkey_from_params("EC", params);
     if (!pkey)
-        return refuse(err, "point off its curve");
+        return refuse_unless_no_memory(err, "point off its curve");
     return finish(type, kind->bits, pkey, (struct mm_bytes){bytes + 1, half}, (struct mm_bytes){bytes + 1 + half, half},
                   err);
 }
@@ -382,9 +391,12 @@ bool mm_pubkey_verify(const struct mm_pubkey *key, enum mm_algorithm algorithm, 
     mm_cleanup(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
     if (!context)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    errno = 0;
     if (EVP_MD_CTX_copy_ex(context, key->verifications[algorithm]) == 1 &&
         EVP_DigestVerify(context, signature.data, signature.length, data.data, data.length) == 1)
         return true;
+    if (errno == ENOMEM)
+        return out_of_memory(err) != NULL;
     ERR_clear_error();
     return mm_fail(err, MM_SIGNATURE_INVALID, "the %s signature doesn't verify", mm_algorithm_name(algorithm));
 }

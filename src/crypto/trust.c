@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "crypto/x509.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -26,28 +27,37 @@ MM_DEFINE_CLEANUP(BIO, BIO_free_all);
 MM_DEFINE_CLEANUP(X509_STORE_CTX, X509_STORE_CTX_free);
 MM_DEFINE_CLEANUP(EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free);
 
-static bool bad_trust(struct mm_error *err, const char *why)
-{
-    ERR_clear_error();
-    return mm_fail(err, MM_CONFIG_INVALID, "client CAs: %s", why);
-}
-
 static bool out_of_memory(struct mm_error *err)
 {
     ERR_clear_error();
     return mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
+/*
+ * Nobody is refused for what libcrypto couldn't do for want of memory: malloc() leaves word of that in errno, which is zero
+ * when this module is entered; libcrypto doesn't always.
+ */
+static bool refused(struct mm_error *err, enum mm_code code, const char *whose, const char *why)
+{
+    if (errno == ENOMEM)
+        return out_of_memory(err);
+    ERR_clear_error();
+    return mm_fail(err, code, "%s: %s", whose, why);
+}
+
+static bool bad_trust(struct mm_error *err, const char *why)
+{
+    return refused(err, MM_CONFIG_INVALID, "client CAs", why);
+}
+
 static bool denied(struct mm_error *err, const char *why)
 {
-    ERR_clear_error();
-    return mm_fail(err, MM_ACCESS_DENIED, "client certificate: %s", why);
+    return refused(err, MM_ACCESS_DENIED, "client certificate", why);
 }
 
 static bool invalid(struct mm_error *err, const char *why)
 {
-    ERR_clear_error();
-    return mm_fail(err, MM_CERTIFICATE_INVALID, "client certificate: %s", why);
+    return refused(err, MM_CERTIFICATE_INVALID, "client certificate", why);
 }
 
 /* basicConstraints says CA, and keyUsage, where there is one, lets it sign certificates. */
@@ -77,7 +87,7 @@ static bool add_block(struct mm_trust *trust, BIO *pem, bool *ret_more, struct m
     uint8_t *data = NULL;
     long length;
     if (PEM_read_bio(pem, &name, &header, &data, &length) != 1) {
-        if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+        if (errno == ENOMEM || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
             return bad_trust(err, "malformed PEM");
         ERR_clear_error();
         *ret_more = false;
@@ -94,6 +104,7 @@ static bool add_block(struct mm_trust *trust, BIO *pem, bool *ret_more, struct m
 
 struct mm_trust *mm_trust_parse(const void *pem, size_t length, struct mm_error *err)
 {
+    errno = 0;
     if (!length || length > TRUST_PEM_MAX) {
         (void)bad_trust(err, length ? "larger than 1 MiB" : "empty");
         return NULL;
@@ -284,6 +295,7 @@ static bool verify_path(const struct mm_trust *trust, const struct mm_certificat
 bool mm_trust_verify(const struct mm_trust *trust, struct mm_certificate *certificate, int64_t now,
                      int64_t *ret_not_after, struct mm_error *err)
 {
+    errno = 0;
     struct mm_path *path = mm_certificate_path(certificate);
     bool is_known = memcmp(path->trust, trust->digest, sizeof trust->digest) == 0 && now >= path->valid_from &&
                     now < path->valid_until;
