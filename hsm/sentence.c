@@ -93,7 +93,7 @@ static bool check_access_token(const struct mm_sentence_limits *limits, struct m
     struct mm_error why = {0};
     mm_cleanup(json_decref) json_t *claims = mm_json_parse(payload.data, payload.length, &why);
     if (!claims)
-        return mm_fail(err, MM_SENTENCE_REFUSED, "payload: %s", why.message);
+        return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_SENTENCE_REFUSED, "payload: %s", why.message);
     if (!json_is_object(claims))
         return mm_fail(err, MM_SENTENCE_REFUSED, "payload isn't a JSON object");
     const char *issuer = mm_json_string(claims, "iss");

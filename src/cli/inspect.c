@@ -280,7 +280,8 @@ bool mm_verb_inspect(struct mm_cli *cli, int argc, char **argv, struct mm_error 
     if (!token)
         return false;
     if (!mm_jws_parse(token, &jws, &verdict))
-        return mm_fail(err, verdict.code, "not a token: %s", verdict.message);
+        return mm_fail(err, verdict.code, "%s%s", verdict.code == MM_TOKEN_INVALID ? "not a token: " : "",
+                       verdict.message);
 
     int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
     bool is_verified = judge(&options, &jws, token, now, &verdict);

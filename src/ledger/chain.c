@@ -44,9 +44,12 @@ static bool is_same_text(const char *column, const char *member)
 
 bool mm_chain_check_columns(const struct mm_store_row *row, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *entry = mm_json_parse(row->bytes.data, row->bytes.length, NULL);
+    struct mm_error why = {0};
+    mm_cleanup(json_decref) json_t *entry = mm_json_parse(row->bytes.data, row->bytes.length, &why);
     const json_t *time = json_object_get(entry, "time");
     const char *wrong = NULL;
+    if (why.code == MM_NO_MEMORY)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
     if (!json_is_object(entry))
         wrong = "its bytes aren't a JSON object";
     else if (!is_same_text(row->type, mm_json_string(entry, "type")))

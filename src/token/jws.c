@@ -67,6 +67,8 @@ static json_t *decode_object(struct part part, const char *what, struct mm_error
     struct mm_error why = {0};
     mm_cleanup(json_decref) json_t *value = mm_json_parse(bytes, length, &why);
     if (!json_is_object(value)) {
+        if (why.code == MM_NO_MEMORY)
+            (void)out_of_memory(err);
         (void)mm_fail(err, MM_TOKEN_INVALID, "%s: not a JSON object", what);
         return NULL;
     }
@@ -158,6 +160,6 @@ bool mm_jws_verify(const struct mm_jws *jws, const char *compact, const json_t *
     struct mm_bytes input = {compact, jws->signing_input_length};
     struct mm_bytes signature = {jws->signature, jws->signature_length};
     if (!key || !mm_pubkey_verify(key, algorithm, input, signature, &why))
-        return mm_fail(err, MM_TOKEN_INVALID, "%s", why.message);
+        return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_TOKEN_INVALID, "%s", why.message);
     return true;
 }

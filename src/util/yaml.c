@@ -102,15 +102,15 @@ static bool next_event(struct reader *reader, yaml_event_t *ret_event)
 }
 
 /* A decimal integer with one spelling: no sign but minus, no leading zero. Anything else stays a string. */
-static json_t *plain_integer(const char *text)
+static bool is_integer(const char *text, json_int_t *ret_value)
 {
     const char *digits = text[0] == '-' ? text + 1 : text;
     size_t length = strlen(digits);
     if (length == 0 || strspn(digits, "0123456789") != length || (digits[0] == '0' && (length > 1 || digits != text)))
-        return NULL;
+        return false;
     errno = 0;
-    long long value = strtoll(text, NULL, 10);
-    return errno ? NULL : json_integer(value);
+    *ret_value = strtoll(text, NULL, 10);
+    return errno == 0;
 }
 
 static json_t *read_scalar(struct reader *reader, const yaml_event_t *event, const char *path)
@@ -122,17 +122,16 @@ static json_t *read_scalar(struct reader *reader, const yaml_event_t *event, con
         mm_problems_add(reader->problems, reader->file, line, path, "holds a NUL character");
         return json_null();
     }
-    if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
+    bool is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    if (is_plain) {
         if (length == 0 || strcmp(text, "null") == 0 || strcmp(text, "~") == 0)
             return json_null();
         if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
             return json_boolean(text[0] == 't');
-        json_t *integer = plain_integer(text);
-        if (integer)
-            return integer;
     }
-    json_t *string = json_stringn(text, length);
-    return string ? string : stop(reader, line, path, "not valid UTF-8");
+    json_int_t integer;
+    json_t *value = is_plain && is_integer(text, &integer) ? json_integer(integer) : json_stringn(text, length);
+    return value ? value : stop(reader, line, path, "out of memory"); /* libyaml has seen to it that it is UTF-8 */
 }
 
 static json_t *read_value(struct reader *reader, const yaml_event_t *event, int line, const char *path);
