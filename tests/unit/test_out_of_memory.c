@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is done while memory is short, one allocation after another failing: the right answer, or a refusal that says so. Never a
+ * crash or a leak (the sanitizers see both), and never a verdict on the caller, the token or the ledger that isn't true.
+ */
+#include "tests/unit/ledger_support.h"
+
+#include "config/config.h"
+#include "hsm/sentence.h"
+#include "http/token_request.h"
+#include "keyring/keyring.h"
+#include "ledger/reader.h"
+#include "oauth/mtls.h"
+#include "policy/diff.h"
+#include "tests/support/faults.h"
+#include "tests/support/make_certificate.h"
+#include "tests/support/sign.h"
+#include "token/claims.h"
+#include "token/jwks.h"
+#include "token/jws.h"
+#include "util/clock.h"
+
+enum { CALLS_MAX = 1000000, ENTRIES = 3 };
+
+static const char CONFIG[] =
+    "version: 1\n"
+    "issuer: https://mint.example.com\n"
+    "listen: [{address: \"127.0.0.1:0\", certificate: server.pem, key: secret}]\n"
+    "hsm:\n"
+    "  tokens:\n"
+    "    - {name: primary, profile: softhsm2, module: /m.so, environment: {X_CONF: y}, label: l, pin_file: secret}\n"
+    "keys: {algorithm: ES256}\n"
+    "store: {sqlite: mintmark.db}\n"
+    "tenants:\n"
+    "  acme: {file: acme.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"urc-*\"]}\n"
+    "  globex: {file: globex.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"arc-*\"]}\n";
+
+static const char TENANT[] =
+    "tenant: %s\n"
+    "env: production\n"
+    "audience: [lore.example]\n"
+    "max_ttl: 15m\n"
+    "accounts:\n"
+    "  - id: ci-build\n"
+    "    name: Build farm\n"
+    "    authenticate: [{mtls: {san_uri: \"spiffe://%s.example/ci\"}}, {mtls: {san_dns: ci.%s.example}}]\n"
+    "    grants: [{scopes: [\"read:repo\"], resources: [\"%s\"], ttl: {default: 5m, max: 15m}}]\n";
+
+static const char BODY[] =
+    "{\"tenant_id\":\"acme\",\"scopes\":[\"read:repo\",\"read:blob\"],\"resource_id\":\"urc-1\"}";
+
+/* Made before memory gets short; what every subject works on. */
+struct world {
+    struct place *place;
+    char config_file[128];
+    struct mm_config *config;
+    struct test_certificate *ca;
+    struct test_certificate *client;
+    struct test_certificate *others[4]; /* who must never be taken for the client */
+    char *ca_pem;
+    struct mm_pubkey *pubkeys[5];
+    EVP_PKEY *es256;
+    char *jwt;
+    json_t *jwks;
+};
+
+/* Do it, and judge what came out; false with `err` if it was refused. */
+typedef bool (*subject)(const struct world *world, struct mm_error *err);
+
+/* Every allocation at first, then ever fewer of those that come: what is done a thousand times fails alike. */
+static unsigned long next_fault(unsigned long n)
+{
+    return n + 1 + n / 64;
+}
+
+static void arm(unsigned long n)
+{
+    char fault[32];
+    (void)snprintf(fault, sizeof fault, "alloc:%lu", n);
+    faults_arm(fault);
+}
+
+static void with_memory_short(const struct world *world, subject run)
+{
+    struct mm_error err = {0};
+    assert_true(run(world, &err)); /* what libraries allocate once is there from here on */
+    for (unsigned long n = 1; n < CALLS_MAX; n = next_fault(n)) {
+        err = (struct mm_error){0};
+        arm(n);
+        bool is_done = run(world, &err);
+        bool has_come = faults_disarm();
+        if (!is_done && err.code != MM_NO_MEMORY)
+            fail_msg("allocation %lu failed: %s: %s", n, mm_code_name(err.code), err.message);
+        if (!has_come) {
+            assert_true(is_done);
+            return;
+        }
+    }
+    fail_msg("never done");
+}
+
+/* Problems have no code: one of them must say it. */
+static bool blame_memory(const struct mm_problems *problems, struct mm_error *err)
+{
+    if (problems->n == 0 && problems->n_errors > 0)
+        return mm_fail(err, MM_NO_MEMORY, "no memory even to say so");
+    for (size_t i = 0; i < problems->n; i++)
+        if (!strstr(problems->items[i].reason, "out of memory"))
+            return mm_fail(err, MM_CONFIG_INVALID, "%.200s", problems->items[i].reason);
+    return mm_fail(err, problems->n ? MM_NO_MEMORY : MM_INTERNAL, "refused without a word");
+}
+
+/* The subjects. */
+
+static bool load_config(const struct world *world, struct mm_error *err)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_config_load(world->config_file, &problems);
+    if (!config)
+        return blame_memory(&problems, err);
+    assert_int_equal(problems.n_errors, 0);
+    assert_int_equal(config->policy.n_tenants, 2);
+    if (world->config) {
+        assert_string_equal(config->digest, world->config->digest);
+        assert_string_equal(config->policy.digest, world->config->policy.digest);
+        assert_true(mm_config_can_replace(world->config, config, err));
+    }
+    return true;
+}
+
+static bool parse_request(const struct world *world, struct mm_error *err)
+{
+    (void)world;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_service_token_request_clear) struct mm_service_token_request request = {0};
+    struct mm_error why = {0};
+    if (!mm_service_token_request_parse(BODY, strlen(BODY), &request, &problems, &why))
+        return why.code == MM_INVALID_REQUEST ? blame_memory(&problems, err)
+                                              : mm_fail(err, why.code, "%s", why.message);
+    assert_int_equal(request.token.n_scopes, 2);
+    assert_string_equal(request.token.resource_id, "urc-1");
+    return true;
+}
+
+static bool verify_token(const struct world *world, struct mm_error *err)
+{
+    mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
+    return mm_jws_parse(world->jwt, &jws, err) && mm_jws_verify(&jws, world->jwt, world->jwks, err);
+}
+
+static bool make_document(const struct world *world, struct mm_error *err)
+{
+    struct mm_jwks_key keys[MM_ARRAY_SIZE(world->pubkeys)];
+    for (size_t i = 0; i < MM_ARRAY_SIZE(keys); i++)
+        keys[i] = (struct mm_jwks_key){world->pubkeys[i], (enum mm_algorithm)i};
+    mm_cleanup(free) char *document = mm_jwks_document(keys, MM_ARRAY_SIZE(keys), err);
+    if (!document)
+        return false;
+    mm_cleanup(json_decref) json_t *jwks = mm_json_parse(document, strlen(document), err);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(keys) && jwks; i++) {
+        mm_cleanup(mm_pubkey_free) struct mm_pubkey *key =
+            mm_pubkey_from_jwk(json_array_get(json_object_get(jwks, "keys"), i), err);
+        if (!key)
+            return false;
+        assert_string_equal(mm_pubkey_thumbprint(key), mm_pubkey_thumbprint(world->pubkeys[i]));
+    }
+    return jwks != NULL;
+}
+
+static bool authenticate(const struct world *world, struct mm_error *err)
+{
+    struct mm_bytes chain[] = {test_certificate_der(world->client), test_certificate_der(world->ca)};
+    struct mm_principal principal;
+    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate =
+        mm_certificate_parse(chain, MM_ARRAY_SIZE(chain), err);
+    if (!certificate || !mm_mtls_authenticate(&world->config->policy, "acme", certificate, TEST_NOW, &principal, err))
+        return false;
+    assert_string_equal(principal.account->identity, "acme/ci-build");
+    return true;
+}
+
+/* Whatever can't be checked for want of memory: nobody gets in for it. */
+static bool refuse_others(const struct world *world, struct mm_error *err)
+{
+    for (size_t i = 0; i < MM_ARRAY_SIZE(world->others); i++) {
+        struct mm_bytes chain[] = {test_certificate_der(world->others[i]), test_certificate_der(world->ca)};
+        struct mm_principal principal;
+        struct mm_error why = {0};
+        mm_cleanup(mm_certificate_free) struct mm_certificate *certificate =
+            mm_certificate_parse(chain, MM_ARRAY_SIZE(chain), &why);
+        if (certificate)
+            assert_false(mm_mtls_authenticate(&world->config->policy, "acme", certificate, TEST_NOW, &principal, &why));
+        if (why.code == MM_NO_MEMORY)
+            return mm_fail(err, MM_NO_MEMORY, "%s", why.message);
+    }
+    return true;
+}
+
+static bool parse_trust(const struct world *world, struct mm_error *err)
+{
+    mm_cleanup(mm_trust_free) struct mm_trust *trust = mm_trust_parse(world->ca_pem, strlen(world->ca_pem), err);
+    return trust != NULL;
+}
+
+static json_t *make_claims(int64_t now, struct mm_error *err)
+{
+    static const char *const AUDIENCES[] = {"a", "b"};
+    static const char *const SCOPES[] = {"read:repo", "read:blob"};
+    static const char *const RESOURCES[] = {"urc-1"};
+    const struct mm_claims claims = {
+        .issuer = "https://mint.example.com",
+        .identity = "acme/ci-build",
+        .name = "Build farm",
+        .env = "production",
+        .tenant_id = "acme",
+        .audiences = AUDIENCES,
+        .n_audiences = MM_ARRAY_SIZE(AUDIENCES),
+        .scopes = SCOPES,
+        .n_scopes = MM_ARRAY_SIZE(SCOPES),
+        .resources = RESOURCES,
+        .n_resources = MM_ARRAY_SIZE(RESOURCES),
+        .issued_at = now,
+        .expires_at = now + 60,
+        .jti = "jti",
+    };
+    return mm_claims_to_json(&claims, err);
+}
+
+static bool sign_sentence(const struct world *world, struct mm_error *err)
+{
+    static const struct mm_sentence_limits LIMITS = {"https://mint.example.com", 60};
+    const char *kid = mm_pubkey_thumbprint(world->pubkeys[MM_ES256]);
+    mm_cleanup(json_decref) json_t *claims = make_claims(TEST_NOW, err);
+    mm_cleanup(free) char *payload = claims ? mm_json_compact(claims, err) : NULL;
+    if (!payload)
+        return false;
+    mm_cleanup(free) char *header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, kid, MM_ES256, err);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
+    struct mm_bytes bytes = {payload, strlen(payload)};
+    return header && mm_sentence_check(MM_SENTENCE_ACCESS_TOKEN, &LIMITS, bytes, TEST_NOW, err) &&
+           mm_sentence_signing_input(header, bytes, &input, err);
+}
+
+static bool read_ledger(const struct world *world, struct mm_error *err)
+{
+    struct mm_ledger_report report;
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = mm_ledger_reader_open(world->place->file, err);
+    if (!reader || !mm_ledger_verify(reader, &report, err))
+        return false;
+    assert_int_equal(report.entries, ENTRIES);
+    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = mm_keyring_load(reader, err);
+    if (!keyring)
+        return false;
+    assert_string_equal(mm_keyring_active(keyring)->kid, mm_pubkey_thumbprint(world->pubkeys[MM_ES256]));
+    return true;
+}
+
+/* The world. */
+
+static void put(const struct world *world, const char *name, const char *content)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", world->place->folder, name);
+    write_file(path, "", content);
+    assert_int_equal(chmod(path, 0600), 0);
+}
+
+static void make_files(struct world *world)
+{
+    static const char *const TENANTS[][2] = {{"acme", "urc-1"}, {"globex", "arc-1"}};
+    char text[1024];
+    put(world, "mintmark.yaml", CONFIG);
+    put(world, "server.pem", world->ca_pem);
+    put(world, "ca.pem", world->ca_pem);
+    put(world, "secret", "1234\n");
+    for (size_t i = 0; i < MM_ARRAY_SIZE(TENANTS); i++) {
+        const char *id = TENANTS[i][0];
+        char name[32];
+        (void)snprintf(name, sizeof name, "%s.yaml", id);
+        (void)snprintf(text, sizeof text, TENANT, id, id, id, TENANTS[i][1]);
+        put(world, name, text);
+    }
+    (void)snprintf(world->config_file, sizeof world->config_file, "%s/mintmark.yaml", world->place->folder);
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    world->config = mm_config_load(world->config_file, &problems);
+    assert_non_null(world->config);
+}
+
+static void make_ledger(const struct world *world)
+{
+    mm_cleanup(json_decref) json_t *nothing = json_object();
+    struct mm_key key = {.pubkey = world->pubkeys[MM_ES256],
+                         .algorithm = MM_ES256,
+                         .hsm_token = (char[]){"primary"},
+                         .hsm_id = (char[]){"01"},
+                         .hsm_label = (char[]){"mint"}};
+    mm_cleanup(json_decref) json_t *activated = mm_key_entry(&key, NULL);
+    mm_cleanup(json_decref) json_t *issued = json_pack("{ss ss}", "account", "acme/ci-build", "jti", "1");
+    const struct mm_entry entries[ENTRIES] = {{MM_ENTRY_LEDGER_CREATED, nothing},
+                                              {MM_ENTRY_KEY_ACTIVATED, activated},
+                                              {MM_ENTRY_TOKEN_ISSUED, issued}};
+    assert_true(mm_ledger_create(world->place->file, &MM_SYSTEM_CLOCK, entries, ENTRIES, NULL));
+}
+
+static void make_token(struct world *world)
+{
+    mm_cleanup(free) char *header =
+        mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, mm_pubkey_thumbprint(world->pubkeys[MM_ES256]), MM_ES256, NULL);
+    mm_cleanup(json_decref) json_t *claims = make_claims(TEST_NOW, NULL);
+    mm_cleanup(free) char *payload = mm_json_compact(claims, NULL);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
+    struct mm_bytes bytes = {payload, strlen(payload)};
+    assert_true(mm_sentence_signing_input(header, bytes, &input, NULL));
+    struct test_signature signature = sign_jws(MM_ES256, world->es256, (struct mm_bytes){input.data, input.length});
+    world->jwt = mm_jws_compact((char *)input.data, (struct mm_bytes){signature.bytes, signature.length}, NULL);
+    json_t *jwk = mm_pubkey_to_jwk(world->pubkeys[MM_ES256], MM_ES256, NULL);
+    world->jwks = json_pack("{s[o]}", "keys", jwk);
+    assert_non_null(world->jwt);
+    assert_non_null(world->jwks);
+}
+
+static void make_others(struct world *world)
+{
+    static const char NAME[] = "URI:spiffe://acme.example/ci";
+    mm_cleanup(test_certificate_free) struct test_certificate *stranger = make_ca("CA", NULL);
+    world->others[0] = make_client(stranger, NAME);
+    world->others[1] = make_client(world->ca, "URI:spiffe://acme.example/ci,URI:spiffe://acme.example/other");
+    world->others[2] = make_certificate(&(struct certificate_spec){.common_name = "server",
+                                                                   .issuer = world->ca,
+                                                                   .key_usage = "critical,digitalSignature",
+                                                                   .extended_key_usage = "serverAuth",
+                                                                   .alternative_names = NAME});
+    world->others[3] = make_certificate(&(struct certificate_spec){.common_name = "signer",
+                                                                   .issuer = world->ca,
+                                                                   .key_usage = "critical,digitalSignature,keyCertSign",
+                                                                   .extended_key_usage = "clientAuth",
+                                                                   .alternative_names = NAME});
+}
+
+static int set_up(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    void *place = NULL;
+    assert_non_null(world);
+    assert_int_equal(place_make(&place), 0);
+    world->place = place;
+    world->ca = make_ca("CA", NULL);
+    world->client = make_client(world->ca, "URI:spiffe://acme.example/ci");
+    make_others(world);
+    world->ca_pem = test_certificates_pem(world->ca, NULL);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(world->pubkeys); i++) {
+        mm_cleanup(EVP_PKEY_free) EVP_PKEY *key = make_private_key((enum mm_algorithm)i);
+        world->pubkeys[i] = make_pubkey((enum mm_algorithm)i, key);
+        if (i == MM_ES256)
+            world->es256 = MM_TAKE(key);
+    }
+    make_files(world);
+    make_ledger(world);
+    make_token(world);
+    *state = world;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *world = *state;
+    void *place = world->place;
+    json_decref(world->jwks);
+    free(world->jwt);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(world->pubkeys); i++)
+        mm_pubkey_free(world->pubkeys[i]);
+    EVP_PKEY_free(world->es256);
+    free(world->ca_pem);
+    mm_config_unref(world->config);
+    test_certificate_free(world->client);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(world->others); i++)
+        test_certificate_free(world->others[i]);
+    test_certificate_free(world->ca);
+    free(world);
+    return place_remove(&place);
+}
+
+#define SUBJECT_TEST(name, run) \
+    static void name(void **state) \
+    { \
+        with_memory_short(*state, run); \
+    }
+
+SUBJECT_TEST(configuration_loads_whole_or_not_at_all, load_config)
+SUBJECT_TEST(request_is_not_called_invalid, parse_request)
+SUBJECT_TEST(token_is_not_called_forged, verify_token)
+SUBJECT_TEST(key_is_not_called_unsound, make_document)
+SUBJECT_TEST(caller_is_not_called_a_stranger, authenticate)
+SUBJECT_TEST(others_are_not_let_in, refuse_others)
+SUBJECT_TEST(ca_is_not_called_unsound, parse_trust)
+SUBJECT_TEST(sentence_is_not_called_foreign, sign_sentence)
+SUBJECT_TEST(ledger_is_not_called_corrupt, read_ledger)
+
+/* Append under `fault`. What was reported durable is there afterwards, the chain verifies, and the next entry gets in. */
+static bool append_under(const struct world *world, const char *fault, int64_t *count)
+{
+    struct mm_error err = {0};
+    struct mm_receipt receipt;
+    mm_cleanup(json_decref) json_t *fields = json_pack("{ss ss}", "account", "acme/ci-build", "jti", "2");
+    mm_cleanup(mm_ledger_close) struct mm_ledger *ledger =
+        mm_ledger_open(world->place->file, &MM_SYSTEM_CLOCK, 0, &err);
+    if (!ledger)
+        fail_msg("before %s: %s", fault, err.message);
+    faults_arm(fault);
+    bool is_durable =
+        mm_ledger_append(ledger, MM_ENTRY_TOKEN_ISSUED, fields, mm_deadline_after_ms(10000), &receipt, &err);
+    bool has_come = faults_disarm();
+    if (!is_durable && err.code != MM_NO_MEMORY && err.code != MM_LEDGER_UNAVAILABLE)
+        fail_msg("%s: %s: %s", fault, mm_code_name(err.code), err.message);
+    *count += is_durable;
+    assert_true(!is_durable || receipt.sequence == *count);
+    assert_true(mm_ledger_append(ledger, MM_ENTRY_TOKEN_ISSUED, fields, mm_deadline_after_ms(10000), &receipt, NULL));
+    assert_int_equal(receipt.sequence, ++*count);
+    return has_come;
+}
+
+static void ledger_loses_nothing_under(const struct world *world, const char *kind)
+{
+    int64_t count = ENTRIES;
+    bool has_come = true;
+    for (unsigned long n = 1; has_come && n < CALLS_MAX; n = next_fault(n)) {
+        char fault[32];
+        (void)snprintf(fault, sizeof fault, "%s:%lu", kind, n);
+        has_come = append_under(world, fault, &count);
+    }
+    assert_false(has_come);
+    struct mm_ledger_report report;
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
+        mm_ledger_reader_open(world->place->file, NULL);
+    assert_true(mm_ledger_verify(reader, &report, NULL));
+    assert_int_equal(report.entries, count);
+}
+
+static void ledger_loses_nothing_while_memory_is_short(void **state)
+{
+    ledger_loses_nothing_under(*state, "alloc");
+}
+
+static void ledger_loses_nothing_while_writes_fail(void **state)
+{
+    static const char *const KINDS[] = {"EINTR", "EIO", "ENOSPC", "short"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(KINDS); i++) {
+        void *fresh = NULL;
+        assert_int_equal(set_up(&fresh), 0);
+        ledger_loses_nothing_under(fresh, KINDS[i]);
+        assert_int_equal(tear_down(&fresh), 0);
+    }
+    (void)state;
+}
+
+#define WORLD_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD_TEST(configuration_loads_whole_or_not_at_all),
+        WORLD_TEST(request_is_not_called_invalid),
+        WORLD_TEST(token_is_not_called_forged),
+        WORLD_TEST(key_is_not_called_unsound),
+        WORLD_TEST(caller_is_not_called_a_stranger),
+        WORLD_TEST(others_are_not_let_in),
+        WORLD_TEST(ca_is_not_called_unsound),
+        WORLD_TEST(sentence_is_not_called_foreign),
+        WORLD_TEST(ledger_is_not_called_corrupt),
+        WORLD_TEST(ledger_loses_nothing_while_memory_is_short),
+        cmocka_unit_test(ledger_loses_nothing_while_writes_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
