@@ -29,7 +29,8 @@ struct options {
     int64_t seconds;
     int64_t rate; /* requests a second; 0: each connection asks again at once */
     enum { KEEP_ALIVE, CONNECT_EACH } mode;
-    const char *ca, *certificate, *key, *groups, *ciphers, *method, *path, *body;
+    const char *ca, *certificate, *key, *ciphers, *method, *path, *body;
+    char *groups; /* OpenSSL's macro takes no const */
 };
 
 enum phase { PHASE_CLOSED, PHASE_CONNECTING, PHASE_HANDSHAKE, PHASE_IDLE, PHASE_ASKING };
@@ -97,9 +98,10 @@ static void connect_one(struct run *run, struct connection *connection)
     (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     if (connect(connection->fd, (struct sockaddr *)&address, sizeof address) != 0 && errno != EINPROGRESS)
         die("connect");
+    char host[] = "localhost"; /* likewise */
     connection->ssl = SSL_new(run->tls);
     if (!connection->ssl || SSL_set_fd(connection->ssl, connection->fd) != 1 ||
-        SSL_set_tlsext_host_name(connection->ssl, "localhost") != 1)
+        SSL_set_tlsext_host_name(connection->ssl, host) != 1)
         die("TLS");
     SSL_set_connect_state(connection->ssl);
     connection->phase = PHASE_CONNECTING;
