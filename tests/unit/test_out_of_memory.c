@@ -202,7 +202,7 @@ static bool parse_trust(const struct world *world, struct mm_error *err)
     return trust != NULL;
 }
 
-static json_t *make_claims(int64_t now, struct mm_error *err)
+static char *make_payload(int64_t now, struct mm_error *err)
 {
     static const char *const AUDIENCES[] = {"a", "b"};
     static const char *const SCOPES[] = {"read:repo", "read:blob"};
@@ -223,15 +223,15 @@ static json_t *make_claims(int64_t now, struct mm_error *err)
         .expires_at = now + 60,
         .jti = "jti",
     };
-    return mm_claims_to_json(&claims, err);
+    mm_cleanup(free) char *resources = mm_claims_resources(&claims, err);
+    return resources ? mm_claims_payload(&claims, resources, err) : NULL;
 }
 
 static bool sign_sentence(const struct world *world, struct mm_error *err)
 {
     static const struct mm_sentence_limits LIMITS = {"https://mint.example.com", 60};
     const char *kid = mm_pubkey_thumbprint(world->pubkeys[MM_ES256]);
-    mm_cleanup(json_decref) json_t *claims = make_claims(TEST_NOW, err);
-    mm_cleanup(free) char *payload = claims ? mm_json_compact(claims, err) : NULL;
+    mm_cleanup(free) char *payload = make_payload(TEST_NOW, err);
     if (!payload)
         return false;
     mm_cleanup(free) char *header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, kid, MM_ES256, err);
@@ -306,8 +306,7 @@ static void make_token(struct world *world)
 {
     mm_cleanup(free) char *header =
         mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, mm_pubkey_thumbprint(world->pubkeys[MM_ES256]), MM_ES256, NULL);
-    mm_cleanup(json_decref) json_t *claims = make_claims(TEST_NOW, NULL);
-    mm_cleanup(free) char *payload = mm_json_compact(claims, NULL);
+    mm_cleanup(free) char *payload = make_payload(TEST_NOW, NULL);
     mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
     struct mm_bytes bytes = {payload, strlen(payload)};
     assert_true(mm_sentence_signing_input(header, bytes, &input, NULL));
