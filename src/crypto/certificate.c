@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <openssl/bio.h>
@@ -19,12 +21,18 @@ struct name_list {
 };
 
 struct mm_certificate {
+    atomic_size_t n_references;
+    /* immutable once parsed */
     STACK_OF(X509) * chain;
-    struct mm_path path; /* mm_trust_verify()'s */
+    uint8_t chain_digest[MM_SHA256_LENGTH];
     struct name_list uris;
     struct name_list dns;
     char subject[SUBJECT_MAX + 1];
     char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+
+    pthread_mutex_t lock;
+    /* guarded by lock */
+    struct mm_path path; /* mm_trust_verify()'s */
 };
 
 MM_DEFINE_CLEANUP(X509, X509_free);
@@ -164,17 +172,20 @@ static bool read_subject(struct mm_certificate *certificate, const X509 *leaf, s
 
 struct mm_certificate *mm_certificate_parse(const struct mm_bytes *chain, size_t n, struct mm_error *err)
 {
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = calloc(1, sizeof *certificate);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = calloc(1, sizeof *certificate);
     if (!certificate) {
         (void)out_of_memory(err);
         return NULL;
     }
+    atomic_init(&certificate->n_references, 1);
+    (void)pthread_mutex_init(&certificate->lock, NULL);
     if (!parse_chain(certificate, chain, n, err))
         return NULL;
     const X509 *leaf = sk_X509_value(certificate->chain, 0);
     if (!read_alternative_names(certificate, leaf, err) || !read_subject(certificate, leaf, err))
         return NULL;
     mm_sha256_hex(chain[0].data, chain[0].length, certificate->fingerprint);
+    mm_sha256_parts(chain, n, certificate->chain_digest);
     return MM_TAKE(certificate);
 }
 
@@ -184,10 +195,17 @@ static void free_names(struct name_list *names)
         free(names->items[i]);
 }
 
-void mm_certificate_free(struct mm_certificate *certificate)
+struct mm_certificate *mm_certificate_ref(struct mm_certificate *certificate)
 {
-    if (!certificate)
+    (void)atomic_fetch_add(&certificate->n_references, 1);
+    return certificate;
+}
+
+void mm_certificate_unref(struct mm_certificate *certificate)
+{
+    if (!certificate || atomic_fetch_sub(&certificate->n_references, 1) > 1)
         return;
+    (void)pthread_mutex_destroy(&certificate->lock);
     free_names(&certificate->uris);
     free_names(&certificate->dns);
     sk_X509_pop_free(certificate->chain, X509_free);
@@ -199,9 +217,24 @@ STACK_OF(X509) * mm_certificate_chain(const struct mm_certificate *certificate)
     return certificate->chain;
 }
 
-struct mm_path *mm_certificate_path(struct mm_certificate *certificate)
+struct mm_path mm_certificate_path(struct mm_certificate *certificate)
 {
-    return &certificate->path;
+    (void)pthread_mutex_lock(&certificate->lock);
+    struct mm_path path = certificate->path;
+    (void)pthread_mutex_unlock(&certificate->lock);
+    return path;
+}
+
+void mm_certificate_set_path(struct mm_certificate *certificate, const struct mm_path *path)
+{
+    (void)pthread_mutex_lock(&certificate->lock);
+    certificate->path = *path;
+    (void)pthread_mutex_unlock(&certificate->lock);
+}
+
+const uint8_t *mm_certificate_chain_digest(const struct mm_certificate *certificate)
+{
+    return certificate->chain_digest;
 }
 
 size_t mm_certificate_n_uris(const struct mm_certificate *certificate)

@@ -14,16 +14,17 @@ enum {
     MM_CERTIFICATE_NAMES_MAX = 32, /* SAN entries of one kind; a certificate with more is refused */
 };
 
-/* A leaf with the intermediates its client sent. What was parsed never changes; used by one thread at a time. */
-struct mm_certificate;
+struct
+    mm_certificate; /* a leaf with the intermediates its client sent; reference-counted, safe to use from many threads */
 
 /*
  * Parse a client's chain, leaf first, DER. MM_CERTIFICATE_INVALID if it can't be parsed or breaks a bound. Nothing is verified
  * yet. Names come from the subject alternative name only, never from the common name.
  */
 MM_MUST_USE struct mm_certificate *mm_certificate_parse(const struct mm_bytes *chain, size_t n, struct mm_error *err);
-void mm_certificate_free(struct mm_certificate *certificate);
-MM_DEFINE_CLEANUP(struct mm_certificate, mm_certificate_free);
+struct mm_certificate *mm_certificate_ref(struct mm_certificate *certificate);
+void mm_certificate_unref(struct mm_certificate *certificate);
+MM_DEFINE_CLEANUP(struct mm_certificate, mm_certificate_unref);
 
 /* What the leaf says; strings are borrowed. SANs other than visible ASCII, and NULs in the subject, make the parse fail. */
 size_t mm_certificate_n_uris(const struct mm_certificate *certificate);
@@ -32,6 +33,9 @@ size_t mm_certificate_n_dns(const struct mm_certificate *certificate);
 const char *mm_certificate_dns(const struct mm_certificate *certificate, size_t i); /* lower-cased */
 const char *mm_certificate_subject(const struct mm_certificate *certificate);       /* RFC 4514; beyond ASCII: \C3\A9 */
 const char *mm_certificate_fingerprint(const struct mm_certificate *certificate);   /* SHA-256 of the DER, hex */
+
+/* SHA-256 of the whole chain as it was sent, MM_SHA256_LENGTH bytes; borrowed. */
+const uint8_t *mm_certificate_chain_digest(const struct mm_certificate *certificate);
 
 struct mm_trust; /* the CAs of one tenant; immutable, safe to use from many threads */
 

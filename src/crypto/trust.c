@@ -296,11 +296,14 @@ bool mm_trust_verify(const struct mm_trust *trust, struct mm_certificate *certif
                      int64_t *ret_not_after, struct mm_error *err)
 {
     errno = 0;
-    struct mm_path *path = mm_certificate_path(certificate);
-    bool is_known = memcmp(path->trust, trust->digest, sizeof trust->digest) == 0 && now >= path->valid_from &&
-                    now < path->valid_until;
-    if (!is_known && !verify_path(trust, certificate, now, path, err))
-        return false;
-    *ret_not_after = path->not_after;
+    struct mm_path path = mm_certificate_path(certificate);
+    bool is_known = memcmp(path.trust, trust->digest, sizeof trust->digest) == 0 && now >= path.valid_from &&
+                    now < path.valid_until;
+    if (!is_known) {
+        if (!verify_path(trust, certificate, now, &path, err))
+            return false;
+        mm_certificate_set_path(certificate, &path);
+    }
+    *ret_not_after = path.not_after;
     return true;
 }

@@ -20,7 +20,8 @@ struct mm_path {
     int64_t not_after;               /* the earliest below the anchor */
 };
 
-/* The path that the certificate remembers; borrowed. */
-struct mm_path *mm_certificate_path(struct mm_certificate *certificate);
+/* The path that the certificate remembers. */
+struct mm_path mm_certificate_path(struct mm_certificate *certificate);
+void mm_certificate_set_path(struct mm_certificate *certificate, const struct mm_path *path);
 
 #endif

@@ -52,6 +52,21 @@ static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
     return -1;
 }
 
+/* The certificate that the client sent, if it authenticated lately with the very same. */
+static struct mm_certificate *find_known(const struct mm_connection *connection)
+{
+    struct mm_bytes chain[MM_CHAIN_MAX];
+    size_t n = mm_tls_peer_chain(connection->session, chain);
+    return n > 0 && n <= MM_CHAIN_MAX ? mm_peers_find(connection->service->peers, chain, n) : NULL;
+}
+
+/* A key that is known was found cheap once. */
+static bool key_is_cheap(const struct mm_connection *connection)
+{
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *known = find_known(connection);
+    return known || mm_tls_peer_key_is_cheap(connection->session);
+}
+
 /* GnuTLS calls this with each whole message, before it acts on it. */
 static int on_handshake_message(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
                                 const gnutls_datum_t *message)
@@ -59,15 +74,14 @@ static int on_handshake_message(gnutls_session_t session, unsigned type, unsigne
     (void)when, (void)message;
     if (!is_incoming)
         return 0;
-    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !mm_tls_peer_key_is_cheap(session))
+    gnutls_transport_ptr_t context;
+    gnutls_transport_ptr_t ignored;
+    gnutls_transport_get_ptr2(session, &context, &ignored);
+    struct mm_connection *connection = context;
+    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !key_is_cheap(connection))
         return GNUTLS_E_CERTIFICATE_ERROR;
-    if (type == GNUTLS_HANDSHAKE_FINISHED) {
-        gnutls_transport_ptr_t context;
-        gnutls_transport_ptr_t ignored;
-        gnutls_transport_get_ptr2(session, &context, &ignored);
-        struct mm_connection *connection = context;
+    if (type == GNUTLS_HANDSHAKE_FINISHED)
         connection->is_in_handshake = false;
-    }
     return 0;
 }
 
@@ -118,17 +132,28 @@ void mm_connection_close(struct mm_connection *connection)
     mm_watchdog_remove(service->watchdog, &connection->watch);
     if (connection->is_counted)
         mm_admission_leave(service->admission, &connection->key);
-    mm_certificate_free(connection->peer);
+    mm_certificate_unref(connection->peer);
     mm_tls_unref(connection->tls);
     free(connection);
 }
 
 static void learn_peer(struct mm_connection *connection)
 {
-    if (!mm_tls_peer(connection->session, &connection->peer, &connection->peer_error))
-        connection->peer_state = MM_PEER_UNREADABLE;
+    struct mm_bytes chain[MM_CHAIN_MAX];
+    size_t n = mm_tls_peer_chain(connection->session, chain);
+    if (n == 0) {
+        connection->peer_state = MM_PEER_ANONYMOUS;
+        return;
+    }
+    connection->peer = find_known(connection);
+    if (n > MM_CHAIN_MAX)
+        (void)mm_fail(&connection->peer_error, MM_CERTIFICATE_INVALID, "the client sent more than %d certificates",
+                      MM_CHAIN_MAX);
+    else if (connection->peer)
+        connection->is_remembered = true;
     else
-        connection->peer_state = connection->peer ? MM_PEER_PRESENT : MM_PEER_ANONYMOUS;
+        connection->peer = mm_certificate_parse(chain, n, &connection->peer_error);
+    connection->peer_state = connection->peer ? MM_PEER_PRESENT : MM_PEER_UNREADABLE;
 }
 
 bool mm_connection_peer(struct mm_connection *connection, struct mm_certificate **ret_peer, struct mm_error *err)
@@ -139,4 +164,11 @@ bool mm_connection_peer(struct mm_connection *connection, struct mm_certificate 
         return mm_fail(err, connection->peer_error.code, "%s", connection->peer_error.message);
     *ret_peer = connection->peer;
     return true;
+}
+
+void mm_connection_remember_peer(struct mm_connection *connection)
+{
+    if (!connection->is_remembered)
+        mm_peers_remember(connection->service->peers, connection->peer);
+    connection->is_remembered = true;
 }

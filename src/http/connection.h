@@ -25,7 +25,8 @@ struct mm_connection {
 
     /* Filled by the first request that asks. */
     enum { MM_PEER_UNKNOWN, MM_PEER_ANONYMOUS, MM_PEER_PRESENT, MM_PEER_UNREADABLE } peer_state;
-    struct mm_certificate *peer;
+    struct mm_certificate *peer; /* a reference */
+    bool is_remembered;          /* in the service's peers, or nothing more to do for it there */
     struct mm_error peer_error;
 };
 
@@ -44,5 +45,8 @@ void mm_connection_close(struct mm_connection *connection);
  */
 MM_MUST_USE bool mm_connection_peer(struct mm_connection *connection, struct mm_certificate **ret_peer,
                                     struct mm_error *err);
+
+/* The peer has authenticated: spare its next connections the work that is done already. */
+void mm_connection_remember_peer(struct mm_connection *connection);
 
 #endif

@@ -92,7 +92,8 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
     if (!service->watchdog)
         return NULL;
     service->parking = mm_parking_start(err);
-    if (!service->parking)
+    service->peers = service->parking ? mm_peers_new(err) : NULL;
+    if (!service->peers)
         return NULL;
     return MM_TAKE(service);
 }
@@ -102,6 +103,7 @@ void mm_service_free(struct mm_service *service)
     if (!service)
         return;
     mm_parking_free(service->parking);
+    mm_peers_free(service->peers);
     mm_watchdog_stop(service->watchdog);
     if (service->pending)
         mm_pending_list_settle_due(service->pending, INT64_MAX);

@@ -8,6 +8,7 @@
 #include "http/admission.h"
 #include "http/documents.h"
 #include "http/parking.h"
+#include "http/peers.h"
 #include "http/pending.h"
 #include "http/server.h"
 #include "http/tls.h"
@@ -22,6 +23,7 @@ struct mm_service {
     struct mm_admission *admission;
     struct mm_watchdog *watchdog;
     struct mm_parking *parking;
+    struct mm_peers *peers;
     struct mm_pending_list *pending;
     size_t n_listeners;
 

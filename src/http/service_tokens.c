@@ -52,7 +52,10 @@ static bool authenticate(struct mm_request *request, const char *tenant_id, stru
     if (!mm_connection_peer(request->connection, &peer, err))
         return false;
     int64_t now = mm_clock_now(request->service->parts.clock);
-    return mm_mtls_authenticate(&request->config->policy, tenant_id, peer, now, ret_principal, err);
+    if (!mm_mtls_authenticate(&request->config->policy, tenant_id, peer, now, ret_principal, err))
+        return false;
+    mm_connection_remember_peer(request->connection);
+    return true;
 }
 
 /*

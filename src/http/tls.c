@@ -156,26 +156,17 @@ bool mm_tls_peer_key_is_cheap(gnutls_session_t session)
     return is_cheap;
 }
 
-bool mm_tls_peer(gnutls_session_t session, struct mm_certificate **ret_certificate, struct mm_error *err)
+size_t mm_tls_peer_chain(gnutls_session_t session, struct mm_bytes ret_chain[MM_CHAIN_MAX])
 {
     unsigned n = 0;
     const gnutls_datum_t *sent = gnutls_certificate_type_get2(session, GNUTLS_CTYPE_PEERS) == GNUTLS_CRT_X509
                                      ? gnutls_certificate_get_peers(session, &n)
                                      : NULL;
-    if (!sent || n == 0) {
-        *ret_certificate = NULL;
-        return true;
-    }
-    if (n > MM_CHAIN_MAX)
-        return mm_fail(err, MM_CERTIFICATE_INVALID, "the client sent more than %d certificates", MM_CHAIN_MAX);
-    struct mm_bytes chain[MM_CHAIN_MAX];
-    for (unsigned i = 0; i < n; i++)
-        chain[i] = (struct mm_bytes){sent[i].data, sent[i].size};
-    struct mm_certificate *certificate = mm_certificate_parse(chain, n, err);
-    if (!certificate)
-        return false;
-    *ret_certificate = certificate;
-    return true;
+    if (!sent)
+        return 0;
+    for (unsigned i = 0; i < n && i < MM_CHAIN_MAX; i++)
+        ret_chain[i] = (struct mm_bytes){sent[i].data, sent[i].size};
+    return n;
 }
 
 int mm_tls_refuse(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,

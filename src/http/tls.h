@@ -35,10 +35,10 @@ MM_MUST_USE bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, str
 bool mm_tls_peer_key_is_cheap(gnutls_session_t session);
 
 /*
- * The certificate the peer sent in the handshake, which is over; `ret_certificate` is NULL if it sent none. Otherwise as
- * mm_certificate_parse(), with MM_CERTIFICATE_INVALID for more than MM_CHAIN_MAX certificates.
+ * The chain that the peer has sent, leaf first, as DER that the session keeps; 0 if it sent none. Of more than MM_CHAIN_MAX
+ * certificates those beyond aren't filled in.
  */
-MM_MUST_USE bool mm_tls_peer(gnutls_session_t session, struct mm_certificate **ret_certificate, struct mm_error *err);
+size_t mm_tls_peer_chain(gnutls_session_t session, struct mm_bytes ret_chain[MM_CHAIN_MAX]);
 
 /* For the HTTP library, which won't start without a way to find a certificate: one that never finds any. */
 int mm_tls_refuse(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,

@@ -129,7 +129,7 @@ static void authenticate(const struct mm_bytes *chain, size_t n, X509 *signed_le
 {
     struct mm_error err = {0};
     struct mm_principal principal;
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = mm_certificate_parse(chain, n, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = mm_certificate_parse(chain, n, &err);
     assert((certificate != NULL) == (err.code == MM_OK) && (certificate || err.code == MM_CERTIFICATE_INVALID));
     if (!certificate)
         return;

@@ -60,7 +60,7 @@ static enum mm_code verify_at(const struct mm_trust *anchors, const struct test_
                               const struct test_certificate *intermediate, int64_t now, struct mm_error *ret_err)
 {
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, intermediate, &err);
     assert_string_equal(err.message, "");
     int64_t not_after = -1;
     bool verified = mm_trust_verify(anchors, certificate, now, &not_after, &err);
@@ -99,7 +99,7 @@ static void client_certificate_of_the_tenants_ca_is_accepted(void **state)
     (void)state;
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, NULL, &err);
     int64_t not_after;
     assert_true(mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err));
     assert_int_equal(not_after, TEST_NOT_AFTER);
@@ -117,7 +117,7 @@ static void the_chains_earliest_end_counts(void **state)
         });
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, intermediate, &err);
     int64_t not_after;
     assert_true(mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err));
     assert_int_equal(not_after, TEST_NOW + 600);
@@ -144,7 +144,7 @@ static void certificate_that_verified_once_can_still_expire(void **state)
             .not_after = TEST_NOW + 600,
         });
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
     assert_int_equal(verify_again(trust, certificate, TEST_NOW), MM_OK);
     assert_int_equal(verify_again(trust, certificate, TEST_NOW + 599), MM_OK);
     assert_int_equal(verify_again(trust, certificate, TEST_NOW + 600), MM_CERTIFICATE_INVALID);
@@ -163,7 +163,7 @@ static void certificate_that_verified_once_is_a_stranger_to_another_ca(void **st
             .not_after = TEST_NOW + 600,
         });
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
     mm_cleanup(test_certificate_free) struct test_certificate *impostor = make_ca("Acme CA", NULL);
     mm_cleanup(mm_trust_free) struct mm_trust *others = trust_in(impostor, NULL);
     for (int i = 0; i < 2; i++) {
@@ -385,7 +385,7 @@ static void no_flipped_bit_survives(void **state)
     for (size_t i = 0; i < leaf->der_length; i++) {
         leaf->der[i] ^= 0x01;
         struct mm_error err = {0};
-        mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+        mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, NULL, &err);
         int64_t not_after;
         assert_false(certificate && mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err));
         leaf->der[i] ^= 0x01;
@@ -438,7 +438,7 @@ static void chain_is_bounded(void **state)
     assert_null(mm_certificate_parse(chain, MM_CHAIN_MAX + 1, &err));
     assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
     err = (struct mm_error){0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *most = mm_certificate_parse(chain, MM_CHAIN_MAX, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *most = mm_certificate_parse(chain, MM_CHAIN_MAX, &err);
     assert_non_null(most);
 }
 
@@ -461,7 +461,7 @@ static void names_come_from_the_alternative_names(void **state)
         root,
         "URI:spiffe://acme.example/a,DNS:Build.ACME.example,URI:https://acme.example/B,email:a@b.example,IP:127.0.0.1");
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, NULL, &err);
     assert_int_equal(mm_certificate_n_uris(certificate), 2);
     assert_string_equal(mm_certificate_uri(certificate, 0), "spiffe://acme.example/a");
     assert_string_equal(mm_certificate_uri(certificate, 1), "https://acme.example/B");
@@ -478,7 +478,7 @@ static void common_name_is_no_name(void **state)
     mm_cleanup(test_certificate_free) struct test_certificate *leaf =
         make_certificate(&(struct certificate_spec){.common_name = "build.acme.example", .issuer = root});
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, NULL, &err);
     assert_int_equal(mm_certificate_n_dns(certificate), 0);
     assert_int_equal(mm_certificate_n_uris(certificate), 0);
     assert_string_equal(mm_certificate_subject(certificate), "CN=build.acme.example");
@@ -490,7 +490,7 @@ static void subject_cannot_be_forged_by_its_values(void **state)
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_certificate(
         &(struct certificate_spec){.organization = "Acme", .common_name = "a,O=Acme+\xc3\xa9", .issuer = root});
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, NULL, &err);
     assert_string_equal(mm_certificate_subject(certificate), "CN=a\\,O=Acme\\+\\C3\\A9,O=Acme");
 }
 
@@ -541,7 +541,7 @@ static void thirty_three_names_are_refused(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *most = parse_with_uris(MM_CERTIFICATE_NAMES_MAX, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *most = parse_with_uris(MM_CERTIFICATE_NAMES_MAX, &err);
     assert_int_equal(mm_certificate_n_uris(most), MM_CERTIFICATE_NAMES_MAX);
     assert_null(parse_with_uris(MM_CERTIFICATE_NAMES_MAX + 1, &err));
     assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
@@ -556,7 +556,7 @@ struct shared_check {
 static bool is_trusted(const struct mm_trust *anchors, const struct test_certificate *leaf)
 {
     struct mm_bytes der = test_certificate_der(leaf);
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, NULL);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, NULL);
     int64_t not_after;
     return certificate && mm_trust_verify(anchors, certificate, TEST_NOW, &not_after, NULL);
 }

@@ -95,7 +95,7 @@ static enum mm_code authenticate(const struct world *world, const char *tenant_i
 {
     struct mm_bytes der = test_certificate_der(leaf);
     struct mm_error err = {0};
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, &err);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, &err);
     assert_non_null(certificate);
     bool known = mm_mtls_authenticate(&world->policy, tenant_id, certificate, TEST_NOW, ret_principal, &err);
     assert_int_equal(known, err.code == MM_OK);

@@ -171,7 +171,7 @@ static bool authenticate(const struct world *world, struct mm_error *err)
 {
     struct mm_bytes chain[] = {test_certificate_der(world->client), test_certificate_der(world->ca)};
     struct mm_principal principal;
-    mm_cleanup(mm_certificate_free) struct mm_certificate *certificate =
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate =
         mm_certificate_parse(chain, MM_ARRAY_SIZE(chain), err);
     if (!certificate || !mm_mtls_authenticate(&world->config->policy, "acme", certificate, TEST_NOW, &principal, err))
         return false;
@@ -186,7 +186,7 @@ static bool refuse_others(const struct world *world, struct mm_error *err)
         struct mm_bytes chain[] = {test_certificate_der(world->others[i]), test_certificate_der(world->ca)};
         struct mm_principal principal;
         struct mm_error why = {0};
-        mm_cleanup(mm_certificate_free) struct mm_certificate *certificate =
+        mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate =
             mm_certificate_parse(chain, MM_ARRAY_SIZE(chain), &why);
         if (certificate)
             assert_false(mm_mtls_authenticate(&world->config->policy, "acme", certificate, TEST_NOW, &principal, &why));
