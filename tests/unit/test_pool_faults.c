@@ -243,6 +243,25 @@ static void without_hope_of_a_worker_requests_are_refused_at_once(void **state)
     }
 }
 
+static void a_lost_worker_is_replaced_no_sooner_than_its_profile_says_and_no_later(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.restart_delay_ms = 800;
+    fixture->settings.restart_delay_max = 1;
+    behave(fixture, "die=0\nexit=4\nexit=4\nexit=4\nanswer");
+    start_ok(fixture);
+    (void)ask_ok(fixture, "acme", 100);
+    wait_for_event(fixture, MM_POOL_WORKER_LOST, 1);
+    int64_t lost_ns = mm_monotonic_ns();
+    wait_for_event(fixture, MM_POOL_WORKER_LOST, 2);
+    /* Half of it at least; less what the loss itself took to be heard of. */
+    assert_true(mm_monotonic_ns() - lost_ns >= 300 * 1000000LL);
+    /* Without its upper bound the next start would be 3.2 s away or more, and this refused at once. */
+    wait_for_event(fixture, MM_POOL_WORKER_LOST, 4);
+    (void)ask_ok(fixture, "acme", 1500);
+    wait_for_event(fixture, MM_POOL_WORKER_READY, 2);
+}
+
 static size_t count_entries(const char *path)
 {
     size_t n = 0;
@@ -301,6 +320,7 @@ int main(void)
         TEST(requests_wait_for_a_worker_that_is_starting),
         TEST(a_launcher_that_hangs_holds_up_no_signature),
         TEST(without_hope_of_a_worker_requests_are_refused_at_once),
+        TEST(a_lost_worker_is_replaced_no_sooner_than_its_profile_says_and_no_later),
         TEST(fifty_restarts_leak_no_descriptor_thread_or_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
