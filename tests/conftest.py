@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures shared by the integration and interop tests."""
 
+import json
 import pathlib
 import sys
 
@@ -25,6 +26,26 @@ def deployment(tmp_path):
     made = Deployment(tmp_path / "mint").create()
     yield made
     made.ensure_stopped()
+
+
+FIGURES = pytest.StashKey()
+
+
+@pytest.fixture
+def figure(request, record_property):
+    """figure(name, value, unit, relation): a measured number, for the report's properties and the end of the run."""
+
+    def record(name, value, unit, relation):
+        line = {"figure": name, "value": value, "unit": unit, "relation": relation}
+        request.config.stash.setdefault(FIGURES, []).append(line)
+        record_property(name, f"{value} {unit} ({relation})")
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in config.stash.get(FIGURES, []):
+        terminalreporter.write_line(json.dumps(line))
 
 
 @pytest.hookimpl(hookwrapper=True)
