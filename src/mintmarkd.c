@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -521,6 +522,16 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
     return false;
 }
 
+/* Each connection is a descriptor; the low soft limit that services start with is for programs that call select(). */
+static void raise_descriptors(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 /* Block what run() takes, before any thread starts; keep broken pipes out of the way. */
 static void prepare_process(sigset_t *ret_signals)
 {
@@ -530,6 +541,7 @@ static void prepare_process(sigset_t *ret_signals)
     (void)sigaddset(ret_signals, SIGHUP);
     (void)sigaddset(ret_signals, SIGCHLD);
     (void)pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
+    raise_descriptors();
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL);
 }

@@ -6,6 +6,8 @@ it costs in memory the first time it doesn't cost again. The figures are printed
 """
 
 import contextlib
+import resource
+import socket
 import time
 
 import pytest
@@ -165,6 +167,17 @@ def test_one_tenants_flood_does_not_slow_anothers_token(mint, quiet, figure):
         figure(f"flood of {n} connections: {status}s", rate, "1/s", "all of one tenant's")
     assert_others_are_served(quiet, during, figure, f"flood of {n} connections")
     assert_all_is_given_back(mint, before, "flood")
+
+
+def test_a_soft_limit_of_descriptors_is_none(deployment):
+    """Services start with 1,024, fewer than the connections that are let in: full, it would let in nobody."""
+    deployment.config["limits"] = {"connections_per_address": 400}
+    deployment.write()
+    deployment.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 2048)))
+    with Attackers(deployment, 400).held(300, lambda: socket.create_connection(("127.0.0.1", deployment.port))):
+        start = time.monotonic()
+        deployment.issue()
+        assert time.monotonic() - start < 5, "only once others had been cut"
 
 
 def test_a_service_under_attack_still_stops(mint, attackers, n_many):
