@@ -30,7 +30,7 @@ struct mm_limits {
     int64_t request_timeout; /* from the first byte of a request to the end of its body */
     int64_t issue_timeout;   /* from the end of a request to its token or its 503 */
     int64_t drain_timeout;   /* from SIGTERM until requests in flight are given up */
-    int64_t threads;         /* of the HTTPS listener; needs a restart */
+    int64_t threads;         /* of each listener; 0: as many as processors; needs a restart */
     int64_t queue;           /* tokens being made at once; needs a restart */
 };
 

@@ -33,7 +33,7 @@ MM_MUST_USE bool mm_vendor_key_parse(const char *key, enum mm_algorithm *ret_alg
     X(request_timeout, MM_SCHEMA_DURATION, 15, 1, 300) \
     X(issue_timeout, MM_SCHEMA_DURATION, 5, 1, 120) \
     X(drain_timeout, MM_SCHEMA_DURATION, 10, 1, 300) \
-    X(threads, MM_SCHEMA_INTEGER, 4, 2, 64) \
+    X(threads, MM_SCHEMA_INTEGER, 0, 2, 64) \
     X(queue, MM_SCHEMA_INTEGER, 1024, 1, 65536)
 
 /*

@@ -18,7 +18,8 @@
 
 enum {
     BACKLOG = 1024,
-    THREADS_MIN = 2,               /* the library ignores a pool of one */
+    THREADS_MIN = 2, /* the library ignores a pool of one */
+    THREADS_MAX = 64,
     LIBRARY_CONNECTIONS = 1 << 20, /* its own limit, which can't be changed later, must never be the one that counts */
     MEMORY_RESERVE = 4096,  /* of a connection's memory, beyond its header: the fields' records, a reply's header */
     QUIET_MS = 100,         /* what is on its way into the process when the drain begins arrives within that */
@@ -137,16 +138,22 @@ static bool open_socket(const struct mm_listen *listen_on, struct listener *list
     return true;
 }
 
+/* More threads than processors only take turns. */
+static unsigned n_threads(const struct mm_limits *limits)
+{
+    int64_t n = limits->threads > 0 ? limits->threads : sysconf(_SC_NPROCESSORS_ONLN);
+    return (unsigned)(n < THREADS_MIN ? THREADS_MIN : n > THREADS_MAX ? THREADS_MAX : n);
+}
+
 static struct MHD_Daemon *start_daemon(struct listener *listener, const struct mm_limits *limits)
 {
-    unsigned threads = (unsigned)(limits->threads > THREADS_MIN ? limits->threads : THREADS_MIN);
     /* clang-format off */
     return MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0,
         on_accept, listener, mm_request_advance, listener,
         MHD_OPTION_EXTERNAL_LOGGER, log_library, listener,
         MHD_OPTION_LISTEN_SOCKET, listener->fd,
-        MHD_OPTION_THREAD_POOL_SIZE, threads,
+        MHD_OPTION_THREAD_POOL_SIZE, n_threads(limits),
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_CONNECTIONS,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)limits->idle_timeout,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)limits->header_bytes + MEMORY_RESERVE,

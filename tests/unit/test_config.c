@@ -301,7 +301,7 @@ static void limits_have_defaults(void **state)
     assert_int_equal(limits->request_timeout, 15);
     assert_int_equal(limits->issue_timeout, 5);
     assert_int_equal(limits->drain_timeout, 10);
-    assert_int_equal(limits->threads, 4);
+    assert_int_equal(limits->threads, 0);
     assert_int_equal(limits->queue, 1024);
 }
 
