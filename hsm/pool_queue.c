@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "util/hash.h"
+
 enum { N_BUCKETS = 256 };
 
 struct tenant {
@@ -60,19 +62,10 @@ void mm_pool_queue_free(struct mm_pool_queue *queue)
     free(queue);
 }
 
-/* FNV-1a. Names come from reviewed files: nobody outside can choose them to collide. */
-static size_t bucket_of(const char *name)
-{
-    uint32_t hash = 2166136261U;
-    for (; *name; name++)
-        hash = (hash ^ (uint8_t)*name) * 16777619U;
-    return hash % N_BUCKETS;
-}
-
 static struct tenant *find(const struct mm_pool_queue *queue, const char *name)
 {
     struct tenant *tenant;
-    LIST_FOREACH(tenant, &queue->buckets[bucket_of(name)], bucket)
+    LIST_FOREACH(tenant, &queue->buckets[mm_hash_name(name) % N_BUCKETS], bucket)
     if (strcmp(tenant->name, name) == 0)
         return tenant;
     return NULL;
@@ -87,7 +80,7 @@ static struct tenant *add(struct mm_pool_queue *queue, const char *name)
     memcpy(tenant->name, name, name_size);
     TAILQ_INIT(&tenant->requests);
     tenant->n = 0;
-    LIST_INSERT_HEAD(&queue->buckets[bucket_of(name)], tenant, bucket);
+    LIST_INSERT_HEAD(&queue->buckets[mm_hash_name(name) % N_BUCKETS], tenant, bucket);
     TAILQ_INSERT_TAIL(&queue->turns, tenant, turn);
     queue->n_tenants++;
     return tenant;

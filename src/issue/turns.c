@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "util/hash.h"
+
 enum { N_BUCKETS = 64 };
 
 struct mm_turn_tenant {
@@ -37,19 +39,10 @@ void mm_turns_free(struct mm_turns *turns)
     free(turns);
 }
 
-/* FNV-1a. Names come from reviewed files: nobody outside can choose them to collide. */
-static size_t bucket_of(const char *name)
-{
-    uint32_t hash = 2166136261U;
-    for (; *name; name++)
-        hash = (hash ^ (uint8_t)*name) * 16777619U;
-    return hash % N_BUCKETS;
-}
-
 static struct mm_turn_tenant *find(const struct mm_turns *turns, const char *name)
 {
     struct mm_turn_tenant *tenant;
-    LIST_FOREACH(tenant, &turns->buckets[bucket_of(name)], bucket)
+    LIST_FOREACH(tenant, &turns->buckets[mm_hash_name(name) % N_BUCKETS], bucket)
     if (strcmp(tenant->name, name) == 0)
         return tenant;
     return NULL;
@@ -63,7 +56,7 @@ static struct mm_turn_tenant *add(struct mm_turns *turns, const char *name)
         return NULL;
     memcpy(tenant->name, name, size);
     TAILQ_INIT(&tenant->waiting);
-    LIST_INSERT_HEAD(&turns->buckets[bucket_of(name)], tenant, bucket);
+    LIST_INSERT_HEAD(&turns->buckets[mm_hash_name(name) % N_BUCKETS], tenant, bucket);
     return tenant;
 }
 
