@@ -47,7 +47,7 @@ static bool check_way_out_of_hand(const char *file, char *path, struct mm_error 
         if (strcmp(path, "/") == 0 || strcmp(path, ".") == 0)
             return true;
         if (!slash)
-            (void)strcpy(path, ".");
+            memcpy(path, ".", sizeof "."); /* which is no longer than what it replaces */
         else
             slash[slash == path] = '\0';
     }
