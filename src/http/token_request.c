@@ -76,7 +76,9 @@ bool mm_service_token_request_parse(const void *data, size_t length, struct mm_s
     if (!body)
         return false;
     struct mm_document document = {.root = body};
-    if (!mm_schema_validate(&SCHEMA, &document, problems))
+    if (!mm_schema_validate(&SCHEMA, &document, problems) && problems->is_out_of_memory)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    if (problems->n_errors > 0)
         return mm_fail(err, MM_INVALID_REQUEST, "The body is not a valid request; see errors.");
     *ret_request = (struct mm_service_token_request){.body = MM_TAKE(body)};
     borrow(ret_request);

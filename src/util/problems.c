@@ -54,10 +54,12 @@ __attribute__((format(printf, 5, 0))) static void append(struct mm_problems *pro
         return;
     if (!problems->items)
         problems->items = calloc(MM_PROBLEMS_MAX, sizeof *problems->items);
-    if (problems->items && fill(&problem, file, path, format, args))
+    if (problems->items && fill(&problem, file, path, format, args)) {
         problems->items[problems->n++] = problem;
-    else
+    } else {
+        problems->is_out_of_memory = true;
         clear_problem(&problem);
+    }
 }
 
 void mm_problems_add(struct mm_problems *problems, const char *file, int line, const char *path, const char *format,

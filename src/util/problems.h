@@ -20,7 +20,8 @@ struct mm_problem {
 struct mm_problems {
     struct mm_problem *items;
     size_t n;
-    size_t n_errors; /* counts the dropped ones too */
+    size_t n_errors;       /* counts the dropped ones too */
+    bool is_out_of_memory; /* something couldn't be checked or told for want of it */
 };
 
 /* Add one; the strings are copied. Past the cap only n_errors grows. */

@@ -60,6 +60,13 @@ static void complain(const struct walk *walk, struct place place, const char *re
         report(walk, place.path, "the document %s", reason);
 }
 
+/* What couldn't be looked at is no mistake of whoever wrote it. */
+static void complain_no_memory(const struct walk *walk, struct place place)
+{
+    walk->problems->is_out_of_memory = true;
+    complain(walk, place, "out of memory");
+}
+
 static size_t smallest(size_t a, size_t b, size_t c)
 {
     size_t least = a < b ? a : b;
@@ -242,7 +249,7 @@ static void check_member(const struct walk *walk, const struct mm_schema *member
     struct place place = {.path = path, .label = json_object_iter_key(iterator)};
     json_t *replacement = check_value(walk, member, json_object_iter_value(iterator), place);
     if (replacement && json_object_iter_set_new(object, iterator, replacement) != 0)
-        report(walk, path, "out of memory");
+        complain_no_memory(walk, place);
 }
 
 static const struct mm_schema *find_member(const struct mm_schema *schema, const char *name)
@@ -284,7 +291,7 @@ static void check_members(const struct walk *walk, const struct mm_schema *schem
         const char *name = json_object_iter_key(i);
         mm_cleanup(free) char *path = mm_pointer_child(place.path, name);
         if (!path) {
-            complain(walk, place, "out of memory");
+            complain_no_memory(walk, place);
             return;
         }
         const struct mm_schema *member = is_map ? schema->element : find_member(schema, name);
@@ -311,7 +318,7 @@ static void check_repeats(const struct walk *walk, const json_t *array, struct p
             mm_cleanup(free) char *path = mm_pointer_item(place.path, i);
             report(walk, path ? path : place.path, "‹%s› repeats ‹%s›", place.label ? place.label : "the list", string);
         } else if (json_object_set_new(seen, string, json_true()) != 0) {
-            complain(walk, place, "out of memory");
+            complain_no_memory(walk, place);
         }
     }
 }
@@ -325,13 +332,13 @@ static void check_array(const struct walk *walk, const struct mm_schema *schema,
         (void)snprintf(label, sizeof label, "%s[%zu]", place.label ? place.label : "", i);
         mm_cleanup(free) char *path = mm_pointer_item(place.path, i);
         if (!path) {
-            complain(walk, place, "out of memory");
+            complain_no_memory(walk, place);
             return;
         }
         struct place item = {.path = path, .label = label};
         json_t *replacement = check_value(walk, schema->element, json_array_get(array, i), item);
         if (replacement && json_array_set_new(array, i, replacement) != 0)
-            complain(walk, item, "out of memory");
+            complain_no_memory(walk, item);
     }
     if (schema->repeats == MM_REPEATS_REFUSED)
         check_repeats(walk, array, place);
