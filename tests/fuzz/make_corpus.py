@@ -92,6 +92,16 @@ def request_bodies():
     )
 
 
+def json_texts():
+    write(
+        "json",
+        values='{"a":[1,-0,1.5e3,true,null,{}],"\\ud83d\\ude00\\u0000":"\\u00e9\\n\\/"}',
+        text="\u00e9\u2028\U0001f600\"\\\t\x7f\x01",
+        overlong=b"\xc0\xaf\xed\xa0\x80",
+        deep="[" * 33 + "]" * 33,
+    )
+
+
 def http_heads():
     write(
         "http_head",
@@ -318,5 +328,5 @@ def entries():
     write("ledger_entry", issued=compact(issued), created=compact(created), odd='{"type":null,"time":1,"jti":[]}', array="[1]")
 
 
-for make in (request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries):
+for make in (json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries):
     make()

@@ -4,7 +4,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,10 +24,18 @@ enum kind { NOTHING, ALLOC, WRITE_ERROR, WRITE_SHORT };
 
 static struct {
     /* set while disarmed */
-    unsigned long number;
+    enum kind wanted;
     int error;
     bool is_lasting;
-    int log; /* -1: none */
+    unsigned long step; /* between one SIGUSR2 and the next */
+    int log;            /* -1: none */
+    struct {
+        uintptr_t begin;
+        uintptr_t end;
+    } spared[32]; /* where libraries' code lies */
+    size_t n_spared;
+
+    atomic_ulong number;
 
     _Atomic enum kind kind; /* NOTHING: disarmed */
     atomic_ulong n_calls;
@@ -46,21 +56,31 @@ static void note(const void *caller)
     if (faults.log < 0)
         return;
     (void)dladdr(caller, &info);
-    int length = snprintf(line, sizeof line, "%lu %s %s+%#tx\n", faults.number, info.dli_sname ? info.dli_sname : "?",
-                          info.dli_fname ? info.dli_fname : "?", (const char *)caller - (const char *)info.dli_fbase);
+    int length = snprintf(line, sizeof line, "%lu %s %s+%#tx\n", atomic_load(&faults.number),
+                          info.dli_sname ? info.dli_sname : "?", info.dli_fname ? info.dli_fname : "?",
+                          (const char *)caller - (const char *)info.dli_fbase);
     (void)syscall(SYS_write, faults.log, line, (size_t)length);
 }
 
 static _Thread_local bool is_exempt;
 
+static bool is_spared(const void *caller)
+{
+    for (size_t i = 0; i < faults.n_spared; i++)
+        if ((uintptr_t)caller >= faults.spared[i].begin && (uintptr_t)caller < faults.spared[i].end)
+            return true;
+    return false;
+}
+
 static bool is_due(enum kind kind, const void *caller)
 {
-    if (atomic_load(&faults.kind) != kind || is_exempt)
+    if (atomic_load(&faults.kind) != kind || is_exempt || is_spared(caller))
         return false;
     unsigned long n = atomic_fetch_add(&faults.n_calls, 1) + 1;
-    if (n < faults.number || (n > faults.number && !faults.is_lasting))
+    unsigned long number = atomic_load(&faults.number);
+    if (n < number || (n > number && !faults.is_lasting))
         return false;
-    if (n == faults.number)
+    if (n == number)
         note(caller);
     return true;
 }
@@ -81,21 +101,29 @@ static void parse(const char *fault)
     for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++) {
         if (strncmp(fault, KINDS[i].name, length) != 0 || KINDS[i].name[length] || fault[length] != ':')
             continue;
-        faults.number = strtoul(fault + length + 1, &end, 10);
+        atomic_store(&faults.number, strtoul(fault + length + 1, &end, 10));
         faults.is_lasting = *end == '+';
         faults.error = KINDS[i].error;
-        atomic_store(&faults.n_calls, 0);
-        atomic_store(&faults.has_come, false);
-        if (faults.number > 0 && !end[faults.is_lasting])
-            atomic_store(&faults.kind, KINDS[i].kind);
+        if (atomic_load(&faults.number) > 0 && !end[faults.is_lasting])
+            faults.wanted = KINDS[i].kind;
     }
-    if (atomic_load(&faults.kind) == NOTHING)
+    if (faults.wanted == NOTHING)
         abort();
+}
+
+static void start_counting(void)
+{
+    atomic_store(&faults.kind, NOTHING);
+    atomic_store(&faults.n_calls, 0);
+    atomic_store(&faults.has_come, false);
+    atomic_store(&faults.kind, faults.wanted);
 }
 
 void faults_arm(const char *fault)
 {
+    faults.wanted = NOTHING;
     parse(fault);
+    start_counting();
 }
 
 bool faults_disarm(void)
@@ -108,14 +136,56 @@ bool faults_disarm(void)
 
 static int (*program)(int, char **, char **);
 
+static int spare(struct dl_phdr_info *library, size_t size, void *name)
+{
+    (void)size;
+    for (size_t i = 0; strstr(library->dlpi_name, name) && i < library->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &library->dlpi_phdr[i];
+        if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X))
+            continue;
+        if (faults.n_spared == sizeof faults.spared / sizeof faults.spared[0])
+            abort();
+        uintptr_t begin = library->dlpi_addr + segment->p_vaddr;
+        faults.spared[faults.n_spared].begin = begin;
+        faults.spared[faults.n_spared++].end = begin + segment->p_memsz;
+    }
+    return 0;
+}
+
+/* `names`: apart by colons; those of libraries that are loaded. */
+static void spare_libraries(const char *names)
+{
+    char copy[256];
+    (void)snprintf(copy, sizeof copy, "%s", names);
+    char *rest = copy;
+    for (char *name; (name = strsep(&rest, ":"));)
+        (void)dl_iterate_phdr(spare, name);
+}
+
+static void arm_next(int signal)
+{
+    (void)signal;
+    (void)atomic_fetch_add(&faults.number, faults.step);
+    start_counting();
+}
+
 static int run_armed(int argc, char **argv, char **environment)
 {
     const char *fault = getenv("MM_FAULT");
     const char *log = getenv("MM_FAULT_LOG");
+    const char *step = getenv("MM_FAULT_STEP");
+    const char *names = getenv("MM_FAULT_SPARE");
+    if (names)
+        spare_libraries(names);
     if (fault && log)
         faults.log = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (fault)
+    if (fault && step) {
+        parse(fault);
+        faults.step = strtoul(step, NULL, 10);
+        (void)signal(SIGUSR2, arm_next);
+    } else if (fault) {
         faults_arm(fault);
+    }
     return program(argc, argv, environment);
 }
 

@@ -8,6 +8,9 @@
  *     MM_FAULT=short:N       the N-th write or send takes half of its bytes
  *     MM_FAULT_LOG=FILE      where to append a line, naming the caller, once the fault has come
  *
+ *     MM_FAULT_SPARE=A:B     not in libraries with such a name, which can't live with it
+ *     MM_FAULT_STEP=N        not from main() on: each SIGUSR2 starts counting anew, for a fault that comes N later each time
+ *
  * A `+` after N: so do all after it.
  */
 #ifndef MM_TESTS_FAULTS_H

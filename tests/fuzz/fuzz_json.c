@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON: what is read is written so that it reads the same; a string is written as jansson does, or refused if it isn't text. */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "util/json.h"
+#include "util/json_writer.h"
+
+static void check_value(const uint8_t *data, size_t size)
+{
+    struct mm_error err = {0};
+    mm_cleanup(json_decref) json_t *value = mm_json_parse(data, size, &err);
+    assert((value != NULL) == (err.code == MM_OK) && (value || err.code == MM_INVALID_JSON));
+    if (!value)
+        return;
+    mm_cleanup(free) char *text = mm_json_compact(value, NULL);
+    assert(text);
+    mm_cleanup(json_decref) json_t *again = mm_json_parse(text, strlen(text), NULL);
+    assert(json_equal(value, again));
+}
+
+/* The input as a string. */
+static void check_string(const uint8_t *data, size_t size)
+{
+    if (memchr(data, '\0', size) || size > MM_JSON_TEXT_MAX / 6 - 2)
+        return;
+    struct mm_error err = {0};
+    mm_cleanup(mm_json_writer_clear) struct mm_json_writer writer = mm_json_writer_make();
+    mm_json_put_bytes(&writer, (const char *)data, size);
+    mm_cleanup(free) char *text = mm_json_writer_finish(&writer, &err);
+    mm_cleanup(json_decref) json_t *value = json_stringn((const char *)data, size);
+    assert((text != NULL) == (value != NULL) && (text || err.code == MM_INTERNAL));
+    mm_cleanup(free) char *expected = value ? mm_json_compact(value, NULL) : NULL;
+    assert(!text || strcmp(text, expected) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    check_value(data, size);
+    check_string(data, size);
+    return 0;
+}
