@@ -206,7 +206,7 @@ static bool find_file(struct mm_store *store, const char *file, struct mm_error 
     if (!store->path && errno == ENOENT)
         return mm_fail(err, MM_STORE_MISSING, "%s: there is no store; only `mintmark init` makes one", file);
     if (!store->path || stat(store->path, &store->db_file) != 0)
-        return mm_fail(err, MM_FILE, "%s: %s", file, strerror(errno));
+        return mm_fail(err, errno == ENOMEM ? MM_NO_MEMORY : MM_FILE, "%s: %s", file, strerror(errno));
     if (!S_ISREG(store->db_file.st_mode))
         return mm_fail(err, MM_FILE, "%s: not a regular file", file);
     store->wal_path = join(store->path, "-wal", err);
