@@ -112,10 +112,12 @@ static bool lay_over(const struct loader *loader, const char *name, const char *
         read_file(loader, name, path, &profile);
     else
         complain_unknown(loader, path);
+    /* Without a problem that says why, there was no memory for one. */
     if (!profile.root)
-        return true;
-    bool is_valid = mm_schema_validate(&MM_PROFILE_SCHEMA, &profile, loader->problems);
-    return !is_valid || (resolve_paths(&profile) && json_object_update_recursive(settings, profile.root) == 0);
+        return loader->problems->n_errors > 0;
+    if (!mm_schema_validate(&MM_PROFILE_SCHEMA, &profile, loader->problems))
+        return loader->problems->n_errors > 0;
+    return resolve_paths(&profile) && json_object_update_recursive(settings, profile.root) == 0;
 }
 
 json_t *mm_loader_settings(const struct loader *loader, json_t *item, const char *path)
