@@ -20,6 +20,18 @@ static void add_folder_of(struct reach *reach, const char *file, enum mm_path_ac
     reach->rules[reach->n++] = (struct mm_path_rule){.path = file, .access = access, .extent = MM_PATH_ITS_FOLDER};
 }
 
+/* An entry of the module's environment that is a path: what a store is called by, the module writes. */
+static void add_environment(struct reach *reach, const char *entry)
+{
+    static const char STORE[] = "_STORE=";
+    const char *value = strchr(entry, '=');
+    if (!value || value[1] != '/')
+        return;
+    size_t length = (size_t)(value + 1 - entry);
+    bool is_store = length > sizeof STORE - 1 && memcmp(value + 2 - sizeof STORE, STORE, sizeof STORE - 1) == 0;
+    add(reach, value + 1, is_store ? MM_PATH_WRITE : MM_PATH_READ);
+}
+
 bool mm_reach_restrict(const struct mm_config *config, const struct mm_hsm_token_config *token,
                        enum mm_landlock *ret_state, struct mm_error *err)
 {
@@ -32,11 +44,8 @@ bool mm_reach_restrict(const struct mm_config *config, const struct mm_hsm_token
     add_folder_of(&reach, config->store_file, MM_PATH_WRITE);
     if (token->pin_path)
         add(&reach, token->pin_path, MM_PATH_READ);
-    for (size_t i = 0; i < token->environment.n; i++) {
-        const char *value = strchr(token->environment.items[i], '=');
-        if (value && value[1] == '/')
-            add(&reach, value + 1, MM_PATH_READ);
-    }
+    for (size_t i = 0; i < token->environment.n; i++)
+        add_environment(&reach, token->environment.items[i]);
     for (size_t i = 0; i < token->read_paths.n; i++)
         add(&reach, token->read_paths.items[i], MM_PATH_READ);
     for (size_t i = 0; i < token->write_paths.n; i++)
