@@ -25,7 +25,7 @@ SLOW_BODY = b"POST /v1/service-tokens HTTP/1.1\r\nHost: localhost\r\nContent-Typ
 IS_SANITIZED = b"__asan_init" in (BUILD / "mintmarkd").read_bytes()  # then memory and speed tell of the sanitizer
 
 # Bounds are for machines that do other things as well: the figures say how it really was.
-RATIO = {"p50": 10, "p99": 30} if not IS_SANITIZED else {"p50": 50, "p99": 100}
+RATIO = {"p50": 15, "p99": 30} if not IS_SANITIZED else {"p50": 50, "p99": 100}
 FLOOR_MS = {"p50": 4, "p99": 12}  # of a quiet service; on a quiet machine it is less
 GROWTH_MIB = 3
 
@@ -70,6 +70,12 @@ def assert_others_are_served(quiet, during, figure, name):
             assert result[share] < RATIO[share] * max(without, FLOOR_MS[share]), (kind, result, quiet[kind])
 
 
+def assert_stops_growing(pid, before):
+    """Memory goes back a little after the connections do."""
+    most = before * 1.05 + GROWTH_MIB
+    assert IS_SANITIZED or wait_until(lambda: rss_mib(pid) < most, 5), f"{rss_mib(pid):.1f} MiB, {before:.1f} before"
+
+
 def assert_all_is_given_back(mint, before, name):
     assert wait_until(lambda: descriptors(mint.process.pid) <= before), f"{name}: descriptors are left"
     time.sleep(0.3)  # for the service to see that a crowd has gone, and to give its memory back
@@ -89,7 +95,7 @@ def endure(mint, quiet, figure, name, attack):
     assert_all_is_given_back(mint, before, name)
     figure(f"{name}: memory", round(rss_mib(pid), 1), "MiB", f"{after_first:.1f} after the first round, {most:.1f} during")
     assert_others_are_served(quiet, during, figure, name)
-    assert IS_SANITIZED or rss_mib(pid) < after_first * 1.05 + GROWTH_MIB
+    assert_stops_growing(pid, after_first)
 
 
 def test_connections_that_say_nothing(mint, quiet, figure, attackers, n_many):
@@ -144,7 +150,7 @@ def test_ten_thousand_connections_in_a_row(mint, quiet, figure, attackers):
         memory.append(rss_mib(pid))
     figure("10,000 connections in a row: memory", round(memory[-1], 1), "MiB", f"{memory[1]:.1f} after half of them")
     assert_others_are_served(quiet, during, figure, "10,000 connections in a row")
-    assert IS_SANITIZED or memory[-1] < memory[1] * 1.05 + GROWTH_MIB
+    assert_stops_growing(pid, memory[1])
 
 
 def test_one_address_takes_what_it_may_and_others_are_served(mint, quiet, figure, attackers):
