@@ -76,8 +76,6 @@ void mm_loader_check_files(const struct loader *loader)
         mm_loader_check_hands(loader, config->listen[i].certificate_file, path);
         (void)snprintf(path, sizeof path, "/listen/%zu/key", i);
         check_private_file(loader, config->listen[i].key_file, path);
-        mm_loader_note_file(loader, config->listen[i].certificate_file);
-        mm_loader_note_file(loader, config->listen[i].key_file);
     }
     for (size_t i = 0; i < config->n_hsm_tokens; i++) {
         (void)snprintf(path, sizeof path, "/hsm/tokens/%zu/pin_file", i);
