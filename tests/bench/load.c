@@ -273,6 +273,14 @@ static double percentile_ms(const struct run *run, double which)
     return run->n_samples ? run->samples[(size_t)((double)(run->n_samples - 1) * which)] / 1000.0 : 0;
 }
 
+static size_t count_connected(const struct run *run)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < run->options.n_connections; i++)
+        n += run->connections[i].phase == PHASE_IDLE || run->connections[i].phase == PHASE_ASKING;
+    return n;
+}
+
 static void print_results(struct run *run, double elapsed)
 {
     struct rusage usage;
@@ -280,10 +288,11 @@ static void print_results(struct run *run, double elapsed)
     double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                  (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
     qsort(run->samples, run->n_samples, sizeof *run->samples, compare);
-    (void)printf("{\"replies\": %zu, \"seconds\": %.3f, \"errors\": %zu, \"unanswered\": %zu, \"cpu_seconds\": %.3f, "
+    (void)printf("{\"replies\": %zu, \"seconds\": %.3f, \"errors\": %zu, \"unanswered\": %zu, \"connected\": %zu, "
+                 "\"cpu_seconds\": %.3f, "
                  "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"statuses\": {",
-                 run->n_samples, elapsed, run->n_errors, run->n_open, cpu, percentile_ms(run, 0.5),
-                 percentile_ms(run, 0.99), percentile_ms(run, 1));
+                 run->n_samples, elapsed, run->n_errors, run->n_open, count_connected(run), cpu,
+                 percentile_ms(run, 0.5), percentile_ms(run, 0.99), percentile_ms(run, 1));
     const char *comma = "";
     for (size_t i = 0; i < STATUS_MAX; i++) {
         if (run->statuses[i] == 0)
