@@ -501,7 +501,7 @@ static void ledger_that_is_cut_in_place_takes_nothing_more(void **state)
 static int fill_queue(const struct place *place, const json_t *fields, atomic_int *counters)
 {
     mm_ledger_close(make(place));
-    struct mm_ledger *ledger = reopen(place->file, 3000000);
+    struct mm_ledger *ledger = reopen(place->file, 8000000); /* sanitizers on a busy machine take seconds to fill it */
     int accepted = 0;
     struct mm_error err = {0};
     while (accepted < 10000 && mm_ledger_submit(ledger, MM_ENTRY_TOKEN_ISSUED, fields, count, counters, &err))
