@@ -94,6 +94,12 @@ struct mm_secret *mm_config_read_pin(const struct mm_hsm_token_config *token, st
     char descriptor[32];
     (void)snprintf(descriptor, sizeof descriptor, "pin_fd %d", token->pin_fd);
     const char *where = token->pin_path ? token->pin_path : descriptor;
-    mm_cleanup(mm_secret_free) struct mm_secret *pin = read_source(token, where, err);
-    return pin && mm_config_check_pin(token, pin, where, err) ? MM_TAKE(pin) : NULL;
+    struct mm_error why = {0};
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = read_source(token, where, &why);
+    if (!pin) {
+        /* A file that isn't there or holds no PIN is for an operator to mend: starting again won't. */
+        (void)mm_fail(err, why.code == MM_FILE ? MM_CONFIG_INVALID : why.code, "%s", why.message);
+        return NULL;
+    }
+    return mm_config_check_pin(token, pin, where, err) ? MM_TAKE(pin) : NULL;
 }
