@@ -187,12 +187,12 @@ static bool start_watch(struct worker *worker, struct mm_error *err)
     return pthread_create(&watcher, NULL, watch, worker) == 0 || mm_fail(err, MM_INTERNAL, "no thread");
 }
 
-static const char REACH_HINT[] = " (a worker reaches no files but what hsm.tokens[].paths gives it)";
-
 /* A module that may not open its files says anything but that. */
-static bool blames_reach(const struct worker *worker, enum mm_code code)
+static const char *reach_hint(const struct worker *worker, enum mm_code code)
 {
-    return worker->reach == MM_LANDLOCK_IN_FORCE && (code == MM_HSM_UNAVAILABLE || code == MM_HSM_TOKEN_NOT_FOUND);
+    bool may_be_reach = worker->reach == MM_LANDLOCK_IN_FORCE && access(worker->token->module, R_OK) == 0 &&
+                        (code == MM_HSM_UNAVAILABLE || code == MM_HSM_TOKEN_NOT_FOUND);
+    return may_be_reach ? " (does the module need files that hsm.tokens[].paths doesn't give it?)" : "";
 }
 
 /* Log in, find the key, check it, get ready to sign. The PIN is gone when this returns, but for the engine's copy. */
@@ -205,10 +205,9 @@ static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error
     mm_cleanup(free) char *latch_path = mm_latch_path(worker->config, worker->token->name, err);
     if (!latch_path)
         return false;
-    struct mm_error why = {0};
-    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, latch_path, &why);
+    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, latch_path, err);
     if (!worker->module)
-        return mm_fail(err, why.code, "%s%s", why.message, blames_reach(worker, why.code) ? REACH_HINT : "");
+        return false;
     worker->key = mm_hsm_key_find(worker->module, mm_json_string(start, "id"), mm_json_string(start, "label"), err);
     return worker->key && mm_hsm_key_check_custody(worker->key, err) &&
            mm_hsm_key_check_pinned(worker->key, worker->pinned, err) && open_signers(worker, pin, err);
@@ -216,10 +215,11 @@ static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error
 
 static bool open_hsm_undisturbed(struct worker *worker, const json_t *start, struct mm_error *err)
 {
+    struct mm_error why = {0};
     (void)pthread_mutex_lock(&worker->login);
-    bool ok = open_hsm(worker, start, err);
+    bool ok = open_hsm(worker, start, &why);
     (void)pthread_mutex_unlock(&worker->login);
-    return ok;
+    return ok || mm_fail(err, why.code, "%s%s", why.message, reach_hint(worker, why.code));
 }
 
 static bool sign(const struct signer *signer, struct mm_bytes data, uint8_t *signature, size_t *ret_length,
