@@ -42,7 +42,8 @@ struct service {
     struct mm_server *server;
     int64_t drain_timeout; /* seconds; the current configuration's */
     struct mm_notify notify;
-    const char *config_file;
+    const char *config_file; /* absolute: workers and their confinement know no other folder to start at */
+    char config_path[PATH_MAX];
     const char *pid_file;
     const char *user;
     enum { NOT_INSTALLED, INSTALLED } installation;
@@ -546,6 +547,19 @@ static void prepare_process(sigset_t *ret_signals)
     (void)signal(SIGCHLD, SIG_DFL);
 }
 
+static bool make_absolute(struct service *service, struct mm_error *err)
+{
+    if (service->config_file[0] == '/')
+        return true;
+    char *folder = getcwd(service->config_path, sizeof service->config_path);
+    size_t length = folder ? strlen(folder) : sizeof service->config_path;
+    int n = folder ? snprintf(folder + length, sizeof service->config_path - length, "/%s", service->config_file) : 0;
+    if (!folder || n < 0 || (size_t)n >= sizeof service->config_path - length)
+        return mm_fail(err, MM_FILE, "%s: its folder's path can't be found or is too long", service->config_file);
+    service->config_file = service->config_path;
+    return true;
+}
+
 static bool drop_privileges(const struct service *service, struct mm_error *err)
 {
     if (!mm_privileges_drop(service->user, err))
@@ -564,7 +578,7 @@ int main(int argc, char **argv)
         return status;
     sigset_t signals;
     prepare_process(&signals);
-    if (!drop_privileges(&service, &err) || !start(&service, &err)) {
+    if (!make_absolute(&service, &err) || !drop_privileges(&service, &err) || !start(&service, &err)) {
         mm_log_error("start_failed", &err, NULL);
         stop(&service);
         mm_privileges_allow_leak_check();

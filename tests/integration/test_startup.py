@@ -299,6 +299,16 @@ def test_a_folder_in_the_place_of_a_file_is_named(deployment):
     assert str(deployment.server.key_file) in log
 
 
+def test_a_relative_path_to_the_configuration_serves(deployment):
+    absolute = deployment.command
+    deployment.hsm_token["environment"]["SOFTHSM2_CONF"] = "softhsm2.conf"
+    deployment.write()
+    deployment.command = lambda: [absolute()[0], "--config", deployment.config_file.name]
+    deployment.start(cwd=deployment.folder)
+    deployment.issue()
+    deployment.stop()
+
+
 def test_a_missing_configuration_is_named(deployment):
     deployment.config_file.unlink()
     got, log = deployment.fail_to_start()
