@@ -1,37 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/json.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 
+#include "util/json_memory.h"
+
 enum { DEPTH_MAX = 32 };
-
-/*
- * jansson doesn't always say that memory was short: its parser speaks of bad syntax or leaves characters out, its json_dumps()
- * leaves characters out, its json_pack() members. So its allocations go through here, and whatever was made while one failed isn't believed.
- */
-static _Thread_local unsigned long n_failed_allocations;
-
-static void *allocate(size_t size)
-{
-    void *memory = malloc(size);
-    if (!memory)
-        n_failed_allocations++;
-    return memory;
-}
-
-static void watch_allocations(void)
-{
-    json_set_alloc_funcs(allocate, free);
-}
-
-static unsigned long count_failed_allocations(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, watch_allocations);
-    return n_failed_allocations;
-}
 
 /* jansson recurses up to 2,048 levels; refuse deep nesting before it parses. */
 static bool depth_is_bounded(const char *text, size_t length)
@@ -69,17 +44,24 @@ json_t *mm_json_pack(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    unsigned long before = count_failed_allocations();
+    unsigned long before = mm_json_memory_failures();
     mm_cleanup(json_decref) json_t *value = json_vpack_ex(NULL, 0, format, args);
     va_end(args);
-    return count_failed_allocations() == before ? MM_TAKE(value) : NULL;
+    return mm_json_memory_failures() == before ? MM_TAKE(value) : NULL;
 }
 
 char *mm_json_dumps(const json_t *value, size_t flags)
 {
-    unsigned long before = count_failed_allocations();
+    unsigned long before = mm_json_memory_failures();
     mm_cleanup(free) char *text = (json_dumps)(value, flags);
-    return count_failed_allocations() == before ? MM_TAKE(text) : NULL;
+    return mm_json_memory_failures() == before ? MM_TAKE(text) : NULL;
+}
+
+int mm_json_update_recursive(json_t *object, json_t *other)
+{
+    unsigned long before = mm_json_memory_failures();
+    int failed = (json_object_update_recursive)(object, other);
+    return mm_json_memory_failures() == before ? failed : -1;
 }
 
 json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
@@ -94,9 +76,11 @@ json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
         return NULL;
     }
     json_error_t why;
-    unsigned long before = count_failed_allocations();
+    unsigned long before = mm_json_memory_failures();
+    mm_json_memory_guard();
     mm_cleanup(json_decref) json_t *value = json_loadb(data, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    if (count_failed_allocations() != before) {
+    mm_json_memory_unguard();
+    if (mm_json_memory_failures() != before) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }

@@ -21,6 +21,10 @@ MM_DEFINE_CLEANUP(json_t, json_decref);
 MM_MUST_USE json_t *mm_json_pack(const char *format, ...);
 MM_MUST_USE char *mm_json_dumps(const json_t *value, size_t flags);
 
+/* Likewise; -1 then. */
+#define json_object_update_recursive(object, other) mm_json_update_recursive(object, other)
+MM_MUST_USE int mm_json_update_recursive(json_t *object, json_t *other);
+
 /*
  * Parse exactly one JSON value from `length` bytes. Duplicate members, trailing bytes, invalid UTF-8, NULs in strings,
  * integers outside int64 and nesting past 32 levels are refused (MM_INVALID_JSON). Returns a new reference; NULL also with
