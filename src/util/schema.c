@@ -206,7 +206,12 @@ static json_t *check_duration(const struct walk *walk, const struct mm_schema *s
         complain(walk, place, "must be a duration such as 30s, 10m, 1h or 1d");
         return NULL;
     }
-    return check_bounds(walk, schema, place, seconds, 0) ? json_integer(seconds) : NULL;
+    if (!check_bounds(walk, schema, place, seconds, 0))
+        return NULL;
+    json_t *replacement = json_integer(seconds);
+    if (!replacement)
+        complain_no_memory(walk, place);
+    return replacement;
 }
 
 static bool has_type(enum mm_schema_type type, const json_t *value)

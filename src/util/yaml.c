@@ -136,9 +136,11 @@ static json_t *read_scalar(struct reader *reader, const yaml_event_t *event, con
 
 static json_t *read_value(struct reader *reader, const yaml_event_t *event, int line, const char *path);
 
-static json_t *read_sequence(struct reader *reader, const char *path)
+static json_t *read_sequence(struct reader *reader, int line, const char *path)
 {
     mm_cleanup(json_decref) json_t *array = json_array();
+    if (!array)
+        return stop(reader, line, path, "out of memory");
     for (;;) {
         mm_cleanup(yaml_event_delete) yaml_event_t event = {0};
         if (!next_event(reader, &event))
@@ -146,14 +148,14 @@ static json_t *read_sequence(struct reader *reader, const char *path)
         if (event.type == YAML_SEQUENCE_END_EVENT)
             return MM_TAKE(array);
         mm_cleanup(free) char *item_path = mm_pointer_item(path, json_array_size(array));
-        int line = line_of(event.start_mark);
+        int item_line = line_of(event.start_mark);
         if (!item_path)
-            return stop(reader, line, path, "out of memory");
-        json_t *item = read_value(reader, &event, line, item_path);
+            return stop(reader, item_line, path, "out of memory");
+        json_t *item = read_value(reader, &event, item_line, item_path);
         if (!item)
             return NULL;
         if (json_array_append_new(array, item) != 0)
-            return stop(reader, line, path, "out of memory");
+            return stop(reader, item_line, path, "out of memory");
     }
 }
 
@@ -198,9 +200,11 @@ static bool add_member(struct reader *reader, json_t *object, const yaml_event_t
     return true;
 }
 
-static json_t *read_mapping(struct reader *reader, const char *path)
+static json_t *read_mapping(struct reader *reader, int line, const char *path)
 {
     mm_cleanup(json_decref) json_t *object = json_object();
+    if (!object)
+        return stop(reader, line, path, "out of memory");
     for (;;) {
         mm_cleanup(yaml_event_delete) yaml_event_t key = {0};
         if (!next_event(reader, &key))
@@ -266,9 +270,9 @@ static json_t *read_value(struct reader *reader, const yaml_event_t *event, int 
     case YAML_SCALAR_EVENT:
         return read_scalar(reader, event, path);
     case YAML_SEQUENCE_START_EVENT:
-        return read_sequence(reader, path);
+        return read_sequence(reader, line, path);
     case YAML_MAPPING_START_EVENT:
-        return read_mapping(reader, path);
+        return read_mapping(reader, line, path);
     case YAML_ALIAS_EVENT:
         refuse_reference(reader, event, path, "aliases (*)");
         return json_null();
