@@ -10,7 +10,8 @@
 
 static void check_limits(const struct mm_limits *limits)
 {
-#define CHECK_LIMIT(name, type, preset, least, most) assert(limits->name >= (least) && limits->name <= (most));
+#define CHECK_LIMIT(name, type, preset, least, most) \
+    assert((limits->name >= (least) && limits->name <= (most)) || limits->name == (preset));
     MM_LIMITS_TABLE(CHECK_LIMIT)
 #undef CHECK_LIMIT
 }
