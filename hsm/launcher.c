@@ -18,7 +18,8 @@ enum {
     ANSWER_MS = 10000,   /* longer than any exec takes: the launcher hangs */
     WIND_UP_MS = 125000, /* for workers to see that mintmarkd is gone; longer than they let a login go on */
     WIND_UP_POLL_MS = 20,
-    STOP_MS = 2000, /* for the launcher to end; later it does so by itself */
+    STOP_MS = 2000,    /* for the launcher to end; later it does so by itself */
+    DISCARD_MS = 2000, /* for a worker that was started in vain to be gone */
 };
 
 /* What goes over the socket: one packet, one struct. Integers are in host byte order: one build, one machine. */
@@ -265,10 +266,11 @@ static bool receive(const struct mm_launcher *launcher, struct reply *ret_reply,
     while (n_ready < 0 && errno == EINTR && (left_ns = until_ns - mm_monotonic_ns()) > 0);
     struct iovec data = {.iov_base = ret_reply, .iov_len = sizeof *ret_reply};
     union control control;
+    /* Not its size, which for alignment's sake has room for a second descriptor: the kernel would install that, too. */
     struct msghdr message = {.msg_iov = &data,
                              .msg_iovlen = 1,
                              .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
+                             .msg_controllen = CMSG_LEN(sizeof *ret_passed)};
     if (n_ready != 1 || recvmsg(launcher->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *ret_reply)
         return false;
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
@@ -278,13 +280,20 @@ static bool receive(const struct mm_launcher *launcher, struct reply *ret_reply,
     return true;
 }
 
-/* One that is late or makes no sense can't be believed again: it is killed, and the service ends with it. */
+static bool is_reply_to(const struct request *request, const struct reply *reply)
+{
+    return request->kind == REQUEST_START ? reply->kind == REPLY_STARTED || reply->kind == REPLY_NOT_STARTED
+                                          : reply->kind == REPLY_RUNNING || reply->kind == REPLY_ENDED;
+}
+
+/* A launcher that is late, or doesn't answer what it was asked, can't be believed again: it is killed, the service with it. */
 static bool exchange(struct mm_launcher *launcher, const struct request *request, struct reply *ret_reply,
                      int *ret_passed)
 {
     *ret_passed = -1;
     (void)pthread_mutex_lock(&launcher->lock);
-    bool ok = launcher->state == ALIVE && post(launcher, request) && receive(launcher, ret_reply, ret_passed);
+    bool ok = launcher->state == ALIVE && post(launcher, request) && receive(launcher, ret_reply, ret_passed) &&
+              is_reply_to(request, ret_reply);
     if (!ok && launcher->state == ALIVE) {
         launcher->state = LOST;
         (void)shutdown(launcher->fd, SHUT_RDWR);
@@ -292,6 +301,17 @@ static bool exchange(struct mm_launcher *launcher, const struct request *request
     }
     (void)pthread_mutex_unlock(&launcher->lock);
     return ok;
+}
+
+/* A worker that can't be talked to: the launcher counts it until it is reaped. */
+static void discard(struct mm_launcher *launcher, uint64_t worker)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    int64_t until_ns = mm_deadline_after_ms(DISCARD_MS);
+    int status;
+    mm_launcher_kill(launcher, worker);
+    while (!mm_launcher_reap(launcher, worker, &status) && mm_monotonic_ns() < until_ns)
+        (void)nanosleep(&pause, NULL);
 }
 
 bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, uint64_t *ret_worker, int *ret_fd,
@@ -304,8 +324,11 @@ bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, uint64_t *ret_
         return mm_fail(err, MM_HSM_UNAVAILABLE, "the launcher of workers is gone");
     if (reply.kind == REPLY_NOT_STARTED)
         return mm_fail(err, MM_HSM_UNAVAILABLE, "%s", reply.reason);
-    if (reply.kind != REPLY_STARTED || fd < 0)
-        return mm_fail(err, MM_HSM_UNAVAILABLE, "the launcher of workers passed no socket");
+    if (fd < 0) {
+        /* The kernel drops what it has no free descriptor for. */
+        discard(launcher, reply.worker);
+        return mm_fail(err, MM_HSM_UNAVAILABLE, "no worker's socket could be received: is no descriptor free?");
+    }
     *ret_worker = reply.worker;
     *ret_fd = fd;
     fd = -1;

@@ -23,7 +23,8 @@ pid_t mm_launcher_pid(const struct mm_launcher *launcher);
 
 /*
  * Start a worker of specs[spec]: `ret_worker` is a number that names it and no other, never 0, `ret_fd` its socket. MM_HSM_UNAVAILABLE
- * if that can't be done, also when the launcher doesn't answer within seconds; it is then killed.
+ * if that can't be done, also when the launcher doesn't answer within seconds, or nonsense; it is then killed. A worker whose socket
+ * doesn't arrive (no free descriptor) is ended and reaped before this returns.
  */
 MM_MUST_USE bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, uint64_t *ret_worker, int *ret_fd,
                                    struct mm_error *err);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -254,6 +255,48 @@ static void a_request_that_is_none_ends_the_launcher(void **state)
     }
 }
 
+/* Until undone by setting `before` again. */
+static void let_no_descriptor_be_free(struct rlimit *ret_before)
+{
+    int lowest = dup(STDERR_FILENO);
+    assert_true(lowest >= 0);
+    (void)close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, ret_before), 0);
+    struct rlimit none = {.rlim_cur = (rlim_t)lowest, .rlim_max = ret_before->rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+static void a_worker_whose_socket_cannot_be_taken_is_reaped_and_counts_no_more(void **state)
+{
+    struct fixture *fixture = *state;
+    struct rlimit before;
+    let_no_descriptor_be_free(&before);
+    for (size_t i = 0; i < 2 * fixture->spec.n_workers; i++)
+        refuses_to_spawn(fixture, 0, "socket");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    mm_cleanup(mm_close) int first = -1;
+    mm_cleanup(mm_close) int second = -1;
+    (void)spawn(fixture, &first);
+    (void)spawn(fixture, &second);
+}
+
+static void a_launcher_that_answers_something_else_is_killed(void **state)
+{
+    struct fixture *fixture = *state;
+    pid_t launcher = mm_launcher_pid(fixture->launcher);
+    /* A reap of nobody, whose reply is there when the next request's is waited for. */
+    const struct {
+        uint32_t kind;
+        uint32_t spec;
+        uint64_t worker;
+    } reap_nobody = {3, 0, 99};
+    assert_int_equal(send(socket_of_ours(), &reap_nobody, sizeof reap_nobody, 0), sizeof reap_nobody);
+    refuses_to_spawn(fixture, 0, "gone");
+    int status = 0;
+    assert_int_equal(waitpid(launcher, &status, 0), launcher);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -268,6 +311,8 @@ int main(void)
         TEST(without_a_launcher_nothing_starts_and_everything_is_gone),
         TEST(a_launcher_that_hangs_is_killed),
         TEST(a_request_that_is_none_ends_the_launcher),
+        TEST(a_worker_whose_socket_cannot_be_taken_is_reaped_and_counts_no_more),
+        TEST(a_launcher_that_answers_something_else_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
