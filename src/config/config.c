@@ -65,8 +65,7 @@ void mm_loader_note_file(const struct loader *loader, const char *file)
 void mm_loader_check_hands(const struct loader *loader, const char *file, const char *path)
 {
     struct mm_error err = {0};
-    if (file && loader->hands == MM_OTHER_HANDS && !mm_file_check_out_of_hand(file, &err) &&
-        err.code == MM_CONFIG_INVALID)
+    if (file && loader->hands == MM_OTHER_HANDS && !mm_file_check_out_of_hand(file, &err))
         mm_loader_report(loader, path, "%s", err.message);
 }
 

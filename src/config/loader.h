@@ -29,7 +29,7 @@ char *mm_loader_resolve(const struct loader *loader, const char *path);
 /* Add a file to the configuration's `files`; NULL is no file. */
 void mm_loader_note_file(const struct loader *loader, const char *file);
 
-/* Report, at `path` of mintmark.yaml, a file that isn't in the hands it must be in. NULL, or one that isn't there, is no file. */
+/* Report, at `path` of mintmark.yaml, a file that isn't, or can't be told to be, in the hands it must be in. NULL is no file. */
 void mm_loader_check_hands(const struct loader *loader, const char *file, const char *path);
 
 /* A copy of `string` for the caller to free; NULL if `string` is NULL. */

@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+enum { LINKS_MAX = 40 }; /* as the kernel has it */
 
 bool mm_file_check_trusted(int fd, const char *path, struct mm_error *err)
 {
@@ -23,46 +26,100 @@ bool mm_file_check_trusted(int fd, const char *path, struct mm_error *err)
     return true;
 }
 
-static bool check_one_out_of_hand(const char *file, const char *path, struct mm_error *err)
+/* A path walked name by name, as the kernel does it, so that no link and no folder on the way goes unseen. */
+struct way {
+    const char *file;    /* for messages */
+    char done[PATH_MAX]; /* absolute, checked, and free of links */
+    char rest[PATH_MAX]; /* still to go, from `done` on */
+    int n_links;
+};
+
+static bool check_one_out_of_hand(const struct way *way, struct mm_error *err)
 {
     struct stat info;
-    if (stat(path, &info) != 0)
-        return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
+    if (lstat(way->done, &info) != 0)
+        return mm_fail(err, MM_FILE, "%s: %s: %s", way->file, way->done, strerror(errno));
     if (info.st_uid == geteuid())
         return mm_fail(err, MM_CONFIG_INVALID,
-                       "%s: %s belongs to the service's own user, who must not be able to change it", file, path);
+                       "%s: %s belongs to the service's own user, who must not be able to change it", way->file,
+                       way->done);
     bool is_shared = S_ISDIR(info.st_mode) && (info.st_mode & S_ISVTX);
-    if (!is_shared && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0)
-        return mm_fail(err, MM_CONFIG_INVALID, "%s: the service's own user can write %s", file, path);
+    /* A link's mode says nothing: who can replace it is its folder's and its owner's business. */
+    if (!is_shared && !S_ISLNK(info.st_mode) && faccessat(AT_FDCWD, way->done, W_OK, AT_EACCESS) == 0)
+        return mm_fail(err, MM_CONFIG_INVALID, "%s: the service's own user can write %s", way->file, way->done);
     return true;
 }
 
-/* `path` (which is changed) and what it lies in, up to the root or, of a relative one, to the working folder. */
-static bool check_way_out_of_hand(const char *file, char *path, struct mm_error *err)
+static bool too_long(const struct way *way, struct mm_error *err)
 {
-    for (;;) {
-        if (!check_one_out_of_hand(file, path, err))
-            return false;
-        char *slash = strrchr(path, '/');
-        if (strcmp(path, "/") == 0 || strcmp(path, ".") == 0)
-            return true;
-        if (!slash)
-            memcpy(path, ".", sizeof "."); /* which is no longer than what it replaces */
-        else
-            slash[slash == path] = '\0';
+    return mm_fail(err, MM_CONFIG_INVALID, "%s: the way to it is too long", way->file);
+}
+
+static void go_up(struct way *way)
+{
+    char *slash = strrchr(way->done, '/');
+    slash[slash == way->done] = '\0';
+}
+
+/* If `done` is a link: on with what it names. */
+static bool follow(struct way *way, struct mm_error *err)
+{
+    char target[PATH_MAX];
+    char rest[PATH_MAX];
+    ssize_t length = readlink(way->done, target, sizeof target);
+    if (length < 0)
+        return errno == EINVAL || mm_fail(err, MM_FILE, "%s: %s: %s", way->file, way->done, strerror(errno));
+    if (++way->n_links > LINKS_MAX)
+        return mm_fail(err, MM_CONFIG_INVALID, "%s: more than %d links on the way to it", way->file, LINKS_MAX);
+    int n = snprintf(rest, sizeof rest, "%.*s/%s", (int)length, target, way->rest);
+    if (length == (ssize_t)sizeof target || n < 0 || (size_t)n >= sizeof rest)
+        return too_long(way, err);
+    memcpy(way->rest, rest, (size_t)n + 1);
+    if (target[0] == '/')
+        memcpy(way->done, "/", sizeof "/");
+    else
+        go_up(way);
+    return true;
+}
+
+/* Into the next name of `rest`. */
+static bool step(struct way *way, struct mm_error *err)
+{
+    size_t n_slashes = strspn(way->rest, "/");
+    size_t length = strcspn(way->rest + n_slashes, "/");
+    char name[PATH_MAX];
+    memcpy(name, way->rest + n_slashes, length);
+    name[length] = '\0';
+    memmove(way->rest, way->rest + n_slashes + length, strlen(way->rest + n_slashes + length) + 1);
+    if (!name[0] || strcmp(name, ".") == 0)
+        return true;
+    if (strcmp(name, "..") == 0) {
+        go_up(way);
+        return true;
     }
+    size_t end = strcmp(way->done, "/") == 0 ? 0 : strlen(way->done);
+    if (end + 1 + length >= sizeof way->done)
+        return too_long(way, err);
+    way->done[end] = '/';
+    memcpy(way->done + end + 1, name, length + 1);
+    return check_one_out_of_hand(way, err) && follow(way, err);
 }
 
 bool mm_file_check_out_of_hand(const char *path, struct mm_error *err)
 {
-    mm_cleanup(free) char *resolved = realpath(path, NULL);
-    if (!resolved)
-        return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
-    mm_cleanup(free) char *given = strdup(path);
-    if (!given)
-        return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    /* A link on the way could be pointed elsewhere: both ways count. */
-    return check_way_out_of_hand(path, given, err) && check_way_out_of_hand(path, resolved, err);
+    struct way way = {.file = path, .done = "/"};
+    char here[PATH_MAX] = "";
+    if (path[0] != '/' && !getcwd(here, sizeof here))
+        return mm_fail(err, MM_FILE, "%s: the working folder: %s", path, strerror(errno));
+    int n = snprintf(way.rest, sizeof way.rest, "%s/%s", here, path);
+    if (n < 0 || (size_t)n >= sizeof way.rest)
+        return too_long(&way, err);
+    if (!check_one_out_of_hand(&way, err))
+        return false;
+    while (way.rest[0])
+        if (!step(&way, err))
+            return false;
+    return true;
 }
 
 static bool read_all(int fd, const char *path, struct mm_buffer *buffer, struct mm_error *err)

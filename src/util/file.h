@@ -15,8 +15,9 @@
 MM_MUST_USE bool mm_file_check_trusted(int fd, const char *path, struct mm_error *err);
 
 /*
- * Refuse (MM_CONFIG_INVALID) a file that this process's own user could write, or put another one in the place of: it, and each
- * folder on the way to it, must be another user's and not writable. A folder with the sticky bit may be.
+ * Refuse (MM_CONFIG_INVALID) a file that this process's own user could write, or put another one in the place of: it, each folder
+ * and each link on the way to it, wherever links lead, must be another user's, and none but the links and folders with the sticky bit
+ * writable. MM_FILE if that can't be told, also because there is no such file.
  */
 MM_MUST_USE bool mm_file_check_out_of_hand(const char *path, struct mm_error *err);
 

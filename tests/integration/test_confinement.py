@@ -224,6 +224,37 @@ def test_a_module_that_its_own_user_could_change_is_refused(installed):
 
 
 @as_root
+@pytest.mark.parametrize("through", ["tenants", "state"])
+def test_links_that_lead_through_its_own_folder_are_refused(installed, through):
+    """acme.yaml -> hop -> real.yaml: both ends are root's, and yet who owns the hop's folder chooses the file."""
+    given = installed.folder / "tenants" / "acme.yaml"
+    real = given.rename(given.with_name("real.yaml"))
+    hop = installed.folder / through / "hop"
+    hop.symlink_to(real)
+    given.symlink_to(hop)
+    if through == "tenants":
+        installed.start()
+        installed.issue()
+        return
+    status, log = installed.fail_to_start()
+    assert status == 3, log
+    assert f"{given}: {hop.parent} belongs to the service's own user" in log
+
+
+@as_root
+def test_a_file_whose_owner_cannot_be_told_is_refused(installed):
+    closed = installed.folder / "closed"
+    closed.mkdir(mode=0o700)
+    module = shutil.copy("/usr/lib/softhsm/libsofthsm2.so", closed)
+    installed.hsm_token["module"] = str(module)
+    installed.write()
+    installed.config_file.chmod(0o644)
+    status, log = installed.fail_to_start()
+    assert status == 3, log
+    assert f"{module}: Permission denied" in log
+
+
+@as_root
 def test_an_installed_service_isnt_roots(mint):
     command = [*mint.command(), "--installed"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

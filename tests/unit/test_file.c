@@ -148,6 +148,60 @@ static void file_that_this_user_could_change_is_in_hand(void **state)
     assert_int_equal(unlink(link), 0);
 }
 
+static void a_link_on_the_way_to_a_file_is_in_hand_like_any_other(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* only root can give a file away */
+    char own[64], given[64], hop[96], through[96], loop[64];
+    (void)snprintf(own, sizeof own, "%s/own", folder);
+    (void)snprintf(given, sizeof given, "%s/given", folder);
+    (void)snprintf(hop, sizeof hop, "%s/hop", own);
+    (void)snprintf(through, sizeof through, "%s/up/../given", folder);
+    (void)snprintf(loop, sizeof loop, "%s/loop", folder);
+    assert_int_equal(chmod(folder, 0755), 0);
+    write_file("x", 0644);
+    assert_int_equal(mkdir(own, 0755), 0);
+    assert_int_equal(symlink("../file", hop), 0);
+    assert_int_equal(symlink("own/hop", given), 0);
+    assert_int_equal(judged_by_nobody(given), MM_OK);
+    /* given -> own/hop -> file, where what lies in own/ is nobody's to change; then a link itself is. */
+    assert_int_equal(chown(own, 65534, 65534), 0);
+    assert_int_equal(judged_by_nobody(given), MM_CONFIG_INVALID);
+    assert_int_equal(chown(own, 0, 0), 0);
+    assert_int_equal(lchown(hop, 65534, 65534), 0);
+    assert_int_equal(judged_by_nobody(given), MM_CONFIG_INVALID);
+    assert_int_equal(lchown(hop, 0, 0), 0);
+    assert_int_equal(judged_by_nobody(through), MM_FILE);
+    assert_int_equal(symlink("loop", loop), 0);
+    assert_int_equal(judged_by_nobody(loop), MM_CONFIG_INVALID);
+    assert_int_equal(unlink(loop) | unlink(given) | unlink(hop) | rmdir(own), 0);
+}
+
+static void dots_and_relative_paths_are_walked_like_the_kernel_does(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    char own[64], up[96], spelled[128];
+    (void)snprintf(own, sizeof own, "%s/own", folder);
+    (void)snprintf(up, sizeof up, "%s/up", folder);
+    (void)snprintf(spelled, sizeof spelled, "%s/.//up/../file", folder);
+    assert_int_equal(chmod(folder, 0755), 0);
+    write_file("x", 0644);
+    assert_int_equal(mkdir(own, 0755), 0);
+    assert_int_equal(symlink("own", up), 0);
+    assert_int_equal(judged_by_nobody(spelled), MM_OK);
+    mm_cleanup(free) char *before = getcwd(NULL, 0);
+    assert_int_equal(chdir(own), 0);
+    assert_int_equal(judged_by_nobody("../file"), MM_OK);
+    assert_int_equal(chown(own, 65534, 65534), 0);
+    assert_int_equal(judged_by_nobody("../file"), MM_CONFIG_INVALID);
+    assert_int_equal(judged_by_nobody(spelled), MM_CONFIG_INVALID);
+    assert_int_equal(chdir(before), 0);
+    assert_int_equal(unlink(up) | rmdir(own), 0);
+}
+
 static void missing_file_is_named(void **state)
 {
     (void)state;
@@ -199,6 +253,8 @@ int main(void)
         TEST(file_that_others_can_write_is_refused),
         TEST(file_of_another_user_is_refused),
         TEST(file_that_this_user_could_change_is_in_hand),
+        TEST(a_link_on_the_way_to_a_file_is_in_hand_like_any_other),
+        TEST(dots_and_relative_paths_are_walked_like_the_kernel_does),
         TEST(missing_file_is_named),
         TEST(fifo_in_a_files_place_does_not_hang),
         TEST(folder_in_a_files_place_is_refused),
