@@ -11,6 +11,11 @@
 #include "util/file.h"
 #include "util/json.h"
 
+char *mm_latch_folder(const struct mm_config *config, struct mm_error *err)
+{
+    return mm_path_beside(config->store_file, "latches", err);
+}
+
 char *mm_latch_path(const struct mm_config *config, const char *hsm_token, struct mm_error *err)
 {
     if (!hsm_token[0] || hsm_token[0] == '.' || strchr(hsm_token, '/')) {
@@ -18,7 +23,7 @@ char *mm_latch_path(const struct mm_config *config, const char *hsm_token, struc
         return NULL;
     }
     mm_cleanup(free) char *name = NULL;
-    if (asprintf(&name, "%s.pin-refused", hsm_token) < 0) {
+    if (asprintf(&name, "latches/%s.pin-refused", hsm_token) < 0) {
         name = NULL;
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
@@ -72,6 +77,19 @@ static bool sync_folder(const char *path, struct mm_error *err)
     if (fd < 0 || fsync(fd) != 0)
         return mm_fail(err, MM_FILE, "%s: %s", folder, strerror(errno));
     return true;
+}
+
+bool mm_latch_make_folder(const struct mm_config *config, struct mm_error *err)
+{
+    mm_cleanup(free) char *folder = mm_latch_folder(config, err);
+    struct stat info;
+    if (!folder)
+        return false;
+    if (mkdir(folder, 0700) == 0)
+        return sync_folder(folder, err);
+    if (errno != EEXIST || lstat(folder, &info) != 0)
+        return mm_fail(err, MM_FILE, "%s: %s", folder, strerror(errno));
+    return S_ISDIR(info.st_mode) || mm_fail(err, MM_FILE, "%s: not a folder", folder);
 }
 
 /* `path` is a template for mkostemp(): several processes may have a refusal to record. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The PIN latch of one HSM token: a file beside the store that says a PIN was refused. While it is there nobody logs in to
+ * The PIN latch of one HSM token: a file that says a PIN was refused. While it is there nobody logs in to
  * that HSM token again, over any number of restarts: three wrong tries lock most HSMs for good. It holds the time and the
- * reason, nothing derived from the PIN. `mintmark token unlock` clears it once an operator has put the PIN right.
+ * reason, nothing derived from the PIN. `mintmark token unlock` clears it once an operator has put the PIN right. Latches have a
+ * folder of their own beside the store: workers, and the vendors' code in them, write there, and not where the ledger is.
  */
 #ifndef MM_HSM_LATCH_H
 #define MM_HSM_LATCH_H
@@ -10,6 +11,15 @@
 #include "config/config.h"
 
 enum { MM_LATCH_REASON_MAX = 256, MM_LATCH_FILE_MAX = 4096 };
+
+/* The folder of all latches; the caller frees it. */
+MM_MUST_USE char *mm_latch_folder(const struct mm_config *config, struct mm_error *err);
+
+/*
+ * Make that folder, durably, mode 0700, unless it is there; before a worker is started or a latch looked at. MM_FILE if it can't be
+ * made, or if something else has its name, a link included.
+ */
+MM_MUST_USE bool mm_latch_make_folder(const struct mm_config *config, struct mm_error *err);
 
 /* Where the latch of `hsm_token` (a name of the configuration) lies; the caller frees it. */
 MM_MUST_USE char *mm_latch_path(const struct mm_config *config, const char *hsm_token, struct mm_error *err);

@@ -312,7 +312,8 @@ struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_e
     if (!settings)
         return NULL;
     mm_cleanup(pool_free) struct mm_pool *pool = pool_new(options, settings, err);
-    if (!pool || !mm_latch_check(pool->latch_path, settings->name, err))
+    /* The folder first: workers may write in it, but can't make it. */
+    if (!pool || !mm_latch_make_folder(options->config, err) || !mm_latch_check(pool->latch_path, settings->name, err))
         return NULL;
     atomic_init(&pool->beat_ns, mm_monotonic_ns());
     pool->start_deadline_ns = mm_deadline_after_ms(settings->start_timeout * 1000);

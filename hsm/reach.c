@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "hsm/latch.h"
+
 enum { FIXED_MAX = 3 };
 
 struct reach {
@@ -39,9 +41,12 @@ bool mm_reach_restrict(const struct mm_config *config, const struct mm_hsm_token
         calloc(FIXED_MAX + token->environment.n + token->read_paths.n + token->write_paths.n, sizeof *rules);
     if (!rules)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    mm_cleanup(free) char *latches = mm_latch_folder(config, err);
+    if (!latches)
+        return false;
     struct reach reach = {.rules = rules};
     add_folder_of(&reach, token->module, MM_PATH_READ);
-    add_folder_of(&reach, config->store_file, MM_PATH_WRITE);
+    add(&reach, latches, MM_PATH_WRITE);
     if (token->pin_path)
         add(&reach, token->pin_path, MM_PATH_READ);
     for (size_t i = 0; i < token->environment.n; i++)

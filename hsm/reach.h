@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which files a worker may reach: a vendor's code finds its libraries and its own files there, but no TLS key, no tenant's file and no
- * other HSM token's PIN.
+ * Which files a worker may reach: a vendor's code finds its libraries and its own files there, but no TLS key, no tenant's file, no
+ * ledger and no other HSM token's PIN.
  */
 #ifndef MM_HSM_REACH_H
 #define MM_HSM_REACH_H
@@ -11,7 +11,7 @@
 
 /*
  * Confine this thread, and those it starts, to what `token` needs: the system's libraries, the module's folder, the PIN, what its
- * environment and its `paths` name, and the store's folder, where the PIN latch goes. MM_INTERNAL if the kernel refuses.
+ * environment and its `paths` name, and the folder of the PIN latches. MM_INTERNAL if the kernel refuses.
  */
 MM_MUST_USE bool mm_reach_restrict(const struct mm_config *config, const struct mm_hsm_token_config *token,
                                    enum mm_landlock *ret_state, struct mm_error *err);

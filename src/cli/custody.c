@@ -66,7 +66,8 @@ static struct mm_module *open_as_service(const struct mm_config *config, const s
                                          struct mm_error *err)
 {
     mm_cleanup(free) char *latch = mm_latch_path(config, token->name, err);
-    if (!latch || (purpose != MM_MODULE_UNLOCK && !mm_latch_check(latch, token->name, err)))
+    if (!latch || !mm_latch_make_folder(config, err) ||
+        (purpose != MM_MODULE_UNLOCK && !mm_latch_check(latch, token->name, err)))
         return NULL;
     /* A refusal after the PIN was sent is latched by the login itself; this is for one before, by the token's flags. */
     struct mm_error cause = {0};

@@ -99,7 +99,8 @@ bool mm_verb_token_unlock(struct mm_cli *cli, int argc, char **argv, struct mm_e
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, cli->operand, err) : NULL;
     mm_cleanup(free) char *path = token ? mm_latch_path(config, token->name, err) : NULL;
-    if (!path || (options.login == LOG_IN && !try_pin(config, token, &options, err)))
+    if (!path || !mm_latch_make_folder(config, err) ||
+        (options.login == LOG_IN && !try_pin(config, token, &options, err)))
         return false;
     struct mm_latch latch = {0};
     bool was_latched = false;

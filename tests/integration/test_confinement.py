@@ -107,7 +107,7 @@ def test_no_process_keeps_a_capability_or_can_get_one(mint):
 
 
 def test_files_are_made_for_the_service_alone(mint):
-    for path in (mint.folder / "state").iterdir():
+    for path in (mint.folder / "state").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
@@ -344,9 +344,11 @@ def targets(mint):
         ("read", mint.config_file),
         ("read", mint.folder / "tenants" / "acme.yaml"),
         ("read", mint.folder / "softhsm2.conf"),
+        ("read", mint.store_file),
         ("write", mint.config_file),
         ("write", mint.folder / "vendor" / "plan"),
         ("write", mint.folder / "new"),
+        ("write", mint.folder / "state" / "new"),
         ("write", SPOIL),
         ("read", "/tmp"),
         ("execute", "/bin/true"),
@@ -367,7 +369,7 @@ def test_it_reaches_what_it_was_given_and_what_a_login_needs(hostile):
         ("read", hostile.folder / "vendor" / "plan"),
         ("read", "/usr/lib/os-release"),
         ("write", "/dev/null"),
-        ("write", hostile.folder / "state" / "anything"),
+        ("write", hostile.folder / "state" / "latches" / "anything"),
         ("write", given / "new"),
         ("read", hostile.server.key_file),
         ("write", hostile.server.key_file),

@@ -51,7 +51,9 @@ def test_the_latch_holds_nothing_of_the_pin(deployment):
     wrong = "wrong-4711-pin"
     put_pin(deployment, wrong)
     refused(deployment, PIN)
-    for path in (deployment.folder / "state").iterdir():
+    files = [path for path in (deployment.folder / "state").rglob("*") if path.is_file()]
+    assert [path for path in files if path.name.endswith(".pin-refused")]
+    for path in files:
         data = path.read_bytes()
         assert wrong.encode() not in data
         assert deployment.pin.encode() not in data
@@ -207,7 +209,7 @@ def test_an_extractable_key_is_refused(tmp_path):
 
 
 def test_no_store_no_start_and_none_is_made(deployment):
-    for path in (deployment.folder / "state").iterdir():
+    for path in (deployment.folder / "state").glob("mintmark.db*"):
         path.unlink()
     refused(deployment, STORE, str(deployment.store_file))
     assert not deployment.store_file.exists()

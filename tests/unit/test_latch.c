@@ -26,6 +26,7 @@ static int set_up(void **state)
     assert_true(asprintf(&place->config.store_file, "%s/state.db", place->folder) > 0);
     place->path = mm_latch_path(&place->config, "primary", NULL);
     assert_non_null(place->path);
+    assert_true(mm_latch_make_folder(&place->config, NULL));
     *state = place;
     return 0;
 }
@@ -42,11 +43,38 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void a_latch_lies_beside_the_store(void **state)
+static void a_latch_lies_in_a_folder_of_latches_beside_the_store(void **state)
 {
     struct place *place = *state;
     assert_int_equal(strncmp(place->path, place->folder, strlen(place->folder)), 0);
-    assert_non_null(strstr(place->path, "/primary."));
+    assert_non_null(strstr(place->path, "/latches/primary."));
+}
+
+static void the_folder_is_made_once_and_for_its_owner_alone(void **state)
+{
+    struct place *place = *state;
+    mm_cleanup(free) char *folder = mm_latch_folder(&place->config, NULL);
+    struct stat info;
+    assert_int_equal(stat(folder, &info), 0);
+    assert_int_equal(info.st_mode, S_IFDIR | 0700);
+    assert_true(mm_latch_set(place->path, 1764000000, "x", NULL));
+    assert_true(mm_latch_make_folder(&place->config, NULL));
+    assert_false(mm_latch_check(place->path, "primary", NULL));
+}
+
+static void nothing_else_is_taken_for_the_folder(void **state)
+{
+    struct place *place = *state;
+    mm_cleanup(free) char *folder = mm_latch_folder(&place->config, NULL);
+    struct mm_error err = {0};
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(symlink("/tmp", folder), 0);
+    assert_false(mm_latch_make_folder(&place->config, &err));
+    assert_int_equal(err.code, MM_FILE);
+    assert_non_null(strstr(err.message, folder));
+    free(place->config.store_file);
+    place->config.store_file = strdup("/nonexistent/state.db");
+    assert_false(mm_latch_make_folder(&place->config, NULL));
 }
 
 static void a_name_that_leaves_the_folder_is_refused(void **state)
@@ -179,7 +207,9 @@ static void what_cannot_be_examined_counts_as_latched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_latch_lies_beside_the_store, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_latch_lies_in_a_folder_of_latches_beside_the_store, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_folder_is_made_once_and_for_its_owner_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nothing_else_is_taken_for_the_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_name_that_leaves_the_folder_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_latch_a_login_may_be_tried, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_latch_names_its_file_reason_and_cure, set_up, tear_down),

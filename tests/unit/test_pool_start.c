@@ -237,11 +237,13 @@ static void workers_that_are_logged_in_serve_on_while_latched(void **state)
 static void a_latch_that_cannot_be_written_still_latches(void **state)
 {
     struct fixture *fixture = *state;
-    free(fixture->config.store_file);
-    fixture->config.store_file = strdup("/nonexistent/state.db");
-    fixture->settings.workers = 2;
-    behave_ready(fixture, "answer\n", MM_PIN_REFUSED, "answer");
+    mm_cleanup(free) char *folder = mm_latch_folder(&fixture->config, NULL);
+    behave_ready(fixture, "die=1\n", MM_PIN_REFUSED, "answer");
     start_ok(fixture);
+    assert_int_equal(rmdir(folder), 0);
+    (void)ask_ok(fixture, "acme", 5000);
+    wait_for_answers(fixture);
+    (void)ask_ok(fixture, "acme", 5000);
     wait_for_event(fixture, MM_POOL_PIN_LATCHED, 1);
     sleep_ms(1500);
     assert_true(mm_pool_state(fixture->pool).is_latched);
