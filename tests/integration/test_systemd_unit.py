@@ -2,6 +2,7 @@
 """docs/systemd/mintmarkd.service: sound, hardened, and in step with the program."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -9,7 +10,8 @@ import pytest
 
 from service import BUILD
 
-UNIT = pathlib.Path(__file__).parents[2] / "docs" / "systemd" / "mintmarkd.service"
+TOP = pathlib.Path(__file__).parents[2]
+UNIT = TOP / "docs" / "systemd" / "mintmarkd.service"
 EXPOSURE_MAX = 16  # of 100, as systemd-analyze judges it
 
 with_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here")
@@ -74,3 +76,19 @@ def test_its_command_line_is_one_that_the_program_knows(service):
 def test_the_watchdog_outlasts_what_a_healthy_service_may_wait(service):
     """The pool's supervisor waits for its launcher for ten seconds; half of the watchdog's time must be longer."""
     assert int(service["WatchdogSec"][0]) / 2 > 10
+
+
+def constant(source, name):
+    """An enum's value in a source."""
+    return int(re.search(rf"\b{name} = (\d+)", (TOP / source).read_text())[1])
+
+
+def test_a_worker_that_is_logging_in_is_left_the_time_to_end(service):
+    """In order: the worker gives a login its time, the launcher sees the worker out, and only then does systemd kill."""
+    login, wind_up = constant("hsm/worker.c", "LOGIN_GRACE_MS"), constant("hsm/launcher.c", "WIND_UP_MS")
+    assert login < wind_up < int(service["TimeoutStopSec"][0]) * 1000
+    # With `mixed` what is left is killed as soon as the main process has ended.
+    assert service["KillMode"] == ["control-group"]
+    # The stop's SIGTERM goes to all of them then.
+    for source in ("hsm/worker.c", "hsm/launcher.c"):
+        assert re.search(r"IGNORED\[\] = \{[^}]*\bSIGTERM\b", (TOP / source).read_text())
