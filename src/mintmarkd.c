@@ -322,12 +322,23 @@ static void tell_start(const struct service *service)
                    (long long)(longest + MARGIN_S) * 1000000);
 }
 
+/* Each connection is a descriptor. Once the launcher is there: a worker's module may call select(), for which the low limit is. */
+static void raise_descriptors(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
         !mm_notify_open(&service->notify, err) || !restrict_files(service, err))
         return false;
+    raise_descriptors();
     service->drain_timeout = service->config->limits.drain_timeout;
     /* The writer first: nobody else writes between the look at the chain and what is built on it. */
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
@@ -523,16 +534,6 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
     return false;
 }
 
-/* Each connection is a descriptor; the low soft limit that services start with is for programs that call select(). */
-static void raise_descriptors(void)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
-        return;
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
-}
-
 /* Block what run() takes, before any thread starts; keep broken pipes out of the way. */
 static void prepare_process(sigset_t *ret_signals)
 {
@@ -542,7 +543,6 @@ static void prepare_process(sigset_t *ret_signals)
     (void)sigaddset(ret_signals, SIGHUP);
     (void)sigaddset(ret_signals, SIGCHLD);
     (void)pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
-    raise_descriptors();
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGCHLD, SIG_DFL);
 }

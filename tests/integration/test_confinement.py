@@ -7,6 +7,7 @@ import os
 import pathlib
 import pwd
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,18 @@ def test_mintmarkd_keeps_no_descriptor_of_a_pin(mint):
     mint.hsm_token["pin_file"] = pin_file
     mint.write()
     mint.start()
+
+
+def test_the_raised_limit_of_descriptors_is_mintmarkds_alone(deployment):
+    deployment.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 2048)))
+
+    def limit(pid):
+        return re.search(r"^Max open files +(\d+)", pathlib.Path(f"/proc/{pid}/limits").read_text(), re.MULTILINE)[1]
+
+    mintmarkd, *others = everyone(deployment)
+    assert limit(mintmarkd) == "2048"
+    assert len(others) > 1 and {limit(pid) for pid in others} == {"256"}
+    deployment.issue()
 
 
 # --- privileges
