@@ -269,7 +269,8 @@ static bool write_pid_file(struct service *service, struct mm_error *err)
     if (!path)
         return true;
     mm_cleanup(mm_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (fd < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
+    /* The umask is for secrets; this is for whoever watches the service. */
+    if (fd < 0 || fchmod(fd, 0644) != 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
         return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
     service->wrote_pid_file = true;
     return true;

@@ -437,5 +437,6 @@ def test_the_pid_file_holds_the_pid_while_the_service_runs(deployment):
     deployment.start()
     deployment.issue()
     assert int(pid_file.read_text()) == deployment.process.pid
+    assert pid_file.stat().st_mode & 0o777 == 0o644  # a monitor's to read
     deployment.stop()
     assert not pid_file.exists()
