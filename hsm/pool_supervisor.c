@@ -296,7 +296,7 @@ static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
         if (reap_locked(pool, worker, &status))
             bury_locked(pool, worker, status);
         else if (now >= worker->until_ns && worker->fate != MM_POOL_KILLED)
-            kill_for_time_locked(pool, worker, "the worker didn't exit", MM_POOL_END_MS, "ms");
+            kill_for_time_locked(pool, worker, "the worker didn't exit", worker->grace_ms, "ms");
         break;
     }
 }

@@ -87,9 +87,9 @@ void mm_pool_worker_end(struct mm_pool_worker *worker)
 {
     if (worker->state != MM_POOL_STARTING && worker->state != MM_POOL_READY)
         return;
-    int64_t grace_ms = worker->state == MM_POOL_STARTING ? MM_POOL_END_START_MS : MM_POOL_END_MS;
+    worker->grace_ms = worker->state == MM_POOL_STARTING ? MM_POOL_END_START_MS : MM_POOL_END_MS;
     worker->state = MM_POOL_ENDING;
-    worker->until_ns = mm_deadline_after_ms(grace_ms);
+    worker->until_ns = mm_deadline_after_ms(worker->grace_ms);
     (void)shutdown(worker->fd, SHUT_WR);
 }
 

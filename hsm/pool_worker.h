@@ -52,6 +52,7 @@ struct mm_pool_worker {
     /* guarded by the pool's lock */
     enum mm_pool_worker_state state;
     int64_t until_ns;
+    int64_t grace_ms; /* ENDING: what it was given to exit by itself */
     uint64_t process; /* as the launcher numbers it; 0: none, or reaped */
     int fd;           /* our end; closed by the supervisor alone, after `reader` has ended */
     pthread_t reader;

@@ -39,6 +39,7 @@ struct behaviour {
     long refusals;    /* how many SIGNEDs have that code, probes included; 0: all */
     bool is_crashing; /* before READY */
     bool is_stuck;    /* never READY */
+    bool is_mute;     /* before READY closes its socket, and stays */
     bool is_deaf;     /* stays at the end of its input */
     bool has_bad_header;
     bool has_bad_kid;
@@ -94,6 +95,7 @@ static void apply(struct behaviour *behaviour, const char *word)
         behaviour->refusals = value;
     behaviour->is_crashing |= strcmp(word, "crash") == 0;
     behaviour->is_stuck |= strcmp(word, "stuck") == 0;
+    behaviour->is_mute |= strcmp(word, "mute") == 0;
     behaviour->is_deaf |= strcmp(word, "deaf") == 0;
     behaviour->has_bad_header |= strcmp(word, "badheader") == 0;
     behaviour->has_bad_kid |= strcmp(word, "badkid") == 0;
@@ -245,7 +247,9 @@ static void start(const struct behaviour *behaviour)
     (void)close(lock);
     if (behaviour->is_crashing)
         (void)raise(SIGKILL);
-    while (behaviour->is_stuck)
+    if (behaviour->is_mute)
+        (void)close(MM_WORKER_FD);
+    while (behaviour->is_stuck || behaviour->is_mute)
         (void)pause();
     if (behaviour->exits)
         _exit((int)behaviour->exits);

@@ -95,6 +95,18 @@ static void a_worker_that_never_gets_ready_is_given_its_time_and_then_killed(voi
     assert_non_null(strstr(err.message, "1 s"));
 }
 
+static void one_that_hangs_up_but_stays_may_be_logging_in_and_is_given_long(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.start_timeout = 20;
+    behave(fixture, "mute");
+    int64_t before = mm_monotonic_ns();
+    struct mm_error err = start_fails(fixture, MM_HSM_UNAVAILABLE);
+    assert_in_range(mm_monotonic_ns() - before, 9500000000, 18000000000);
+    if (!strstr(err.message, "didn't exit within 10000 ms"))
+        fail_msg("%s", err.message);
+}
+
 static void a_ready_for_another_key_or_header_is_not_believed(void **state)
 {
     struct fixture *fixture = *state;
@@ -277,6 +289,7 @@ int main(void)
         TEST(a_missing_program_is_named),
         TEST(an_unknown_hsm_token_is_refused),
         TEST(a_worker_that_never_gets_ready_is_given_its_time_and_then_killed),
+        TEST(one_that_hangs_up_but_stays_may_be_logging_in_and_is_given_long),
         TEST(a_ready_for_another_key_or_header_is_not_believed),
         TEST(a_worker_inherits_nothing_but_what_it_needs),
         TEST(the_sockets_descriptor_cannot_be_the_pins),
