@@ -87,6 +87,13 @@ void mm_pool_dispatch_locked(struct mm_pool *pool)
             return;
 }
 
+/* Deadlines of what is under way are minded every few milliseconds, not once a second. */
+static void wake_supervisor_locked(struct mm_pool *pool)
+{
+    if (pool->supervision == MM_POOL_DOZING)
+        (void)pthread_cond_signal(&pool->wake);
+}
+
 void mm_pool_retry_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code, const char *reason)
 {
     if (pool->phase == MM_POOL_STOPPING)
@@ -95,6 +102,7 @@ void mm_pool_retry_locked(struct mm_pool *pool, struct mm_pool_request *request,
         mm_pool_give_up_locked(pool, request, code, reason);
     else
         queue_first_locked(pool, request);
+    wake_supervisor_locked(pool);
 }
 
 void mm_pool_answer_failed_locked(struct mm_pool *pool)
@@ -189,8 +197,7 @@ bool mm_pool_sign(struct mm_pool *pool, enum mm_sentence sentence, const char *t
     if (is_taken) {
         pool->n_requests++;
         mm_pool_dispatch_locked(pool);
-        if (pool->supervision == MM_POOL_DOZING)
-            (void)pthread_cond_signal(&pool->wake);
+        wake_supervisor_locked(pool);
     }
     (void)pthread_mutex_unlock(&pool->lock);
     if (!is_taken)

@@ -36,6 +36,7 @@ struct behaviour {
     long exits;       /* before READY, with this status; 0: no */
     long ready_code;  /* READY's code, then exit with its status */
     long sign_code;   /* SIGNED's code */
+    long signs;       /* how many SIGNEDs haven't that code, before it begins */
     long refusals;    /* how many SIGNEDs have that code, probes included; 0: all */
     bool is_crashing; /* before READY */
     bool is_stuck;    /* never READY */
@@ -91,6 +92,8 @@ static void apply(struct behaviour *behaviour, const char *word)
         behaviour->ready_code = value;
     else if (strncmp(word, "code=", 5) == 0)
         behaviour->sign_code = value;
+    else if (strncmp(word, "signs=", 6) == 0)
+        behaviour->signs = value;
     else if (strncmp(word, "refusals=", 9) == 0)
         behaviour->refusals = value;
     behaviour->is_crashing |= strcmp(word, "crash") == 0;
@@ -271,13 +274,13 @@ static void sign_sentence(EVP_PKEY *key, const char *header, const struct mm_mes
 }
 
 static void answer(const struct behaviour *behaviour, EVP_PKEY *key, const char *header,
-                   const struct mm_message *request)
+                   const struct mm_message *request, enum mm_code code)
 {
     uint8_t signature[64];
     sign_sentence(key, header, request, signature);
     struct mm_message signed_ = {.kind = MM_MESSAGE_SIGNED, .id = request->id, .data = signature, .length = 64};
-    if (behaviour->sign_code) {
-        signed_.code = (enum mm_code)behaviour->sign_code;
+    if (code != MM_OK) {
+        signed_.code = code;
         signed_.data = (const uint8_t *)"the fake's\nreason";
         signed_.length = strlen("the fake's\nreason");
     }
@@ -328,7 +331,7 @@ int main(int argc, char **argv)
         if (behaviour.refusals > 0 && n >= behaviour.refusals)
             behaviour.sign_code = 0;
         if (behaviour.mood != HANG && n + 1 != behaviour.skips)
-            answer(&behaviour, key, header, &message);
+            answer(&behaviour, key, header, &message, n < behaviour.signs ? MM_OK : (enum mm_code)behaviour.sign_code);
     }
     while (behaviour.is_deaf)
         (void)pause();

@@ -251,6 +251,37 @@ static void done_may_ask_for_another_signature(void **state)
     assert_int_equal(chain.left, 0);
 }
 
+/* Keeps the thread that hands out a worker's signatures. */
+static void take_slowly(void *context, const char *jws, const struct mm_error *err)
+{
+    struct fixture *fixture = context;
+    (void)err;
+    sleep_ms(200);
+    (void)pthread_mutex_lock(&fixture->lock);
+    fixture->n_answered++;
+    fixture->n_forged += !jws;
+    (void)pthread_cond_broadcast(&fixture->changed);
+    (void)pthread_mutex_unlock(&fixture->lock);
+}
+
+static void a_second_try_is_minded_though_the_pool_had_gone_to_rest(void **state)
+{
+    struct fixture *fixture = *state;
+    char lines[64];
+    /* Two are signed; the third is refused, tried again once the second has been taken, and then never answered. */
+    (void)snprintf(lines, sizeof lines, "code=%d signs=2 skip=4", MM_HSM_UNAVAILABLE);
+    behave(fixture, lines);
+    start_ok(fixture);
+    int64_t before = mm_monotonic_ns();
+    for (int i = 0; i < 2; i++, fixture->n_asked++)
+        assert_true(mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", "{\"n\":1}", 7,
+                                 mm_deadline_after_ms(5000), take_slowly, fixture, NULL));
+    struct answer *answer = ask_ok(fixture, "acme", 700);
+    wait_for_answers(fixture);
+    assert_int_equal(answer->code, MM_DEADLINE_EXCEEDED);
+    assert_in_range(answer->answered_ns - before, 700000000, 1000000000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(void)
@@ -269,6 +300,7 @@ int main(void)
         TEST(stopping_answers_what_waits_and_leaves_no_process),
         TEST(stopping_lets_a_signature_in_flight_arrive),
         TEST(an_idle_pool_stops_at_once),
+        TEST(a_second_try_is_minded_though_the_pool_had_gone_to_rest),
         TEST(done_may_ask_for_another_signature),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
