@@ -97,7 +97,10 @@ void mm_parking_enter(struct mm_parking *parking, struct mm_parked *parked)
         if (parked->next)
             parked->next->previous = parked;
         parking->first = parked;
-        /* Before it is watched, so that nobody can resume what isn't suspended yet. */
+        /*
+         * Before it is watched, and inside the lock, so that neither the thread nor the close can resume what isn't suspended yet. The
+         * library calls nothing of ours back from there.
+         */
         MHD_suspend_connection(parked->mhd);
         if (!watch_locked(parking, parked)) {
             take_out_locked(parking, parked);

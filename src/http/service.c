@@ -130,8 +130,8 @@ bool mm_service_replace(struct mm_service *service, struct mm_config *config, mm
     struct mm_snapshot *before = service->snapshot;
     service->snapshot = snapshot;
     snapshot = before; /* freed on the way out */
-    mm_admission_configure(service->admission, config->limits.connections, config->limits.connections_per_address);
     (void)pthread_mutex_unlock(&service->lock);
+    mm_admission_configure(service->admission, config->limits.connections, config->limits.connections_per_address);
     return true;
 }
 
