@@ -128,7 +128,7 @@ def test_a_login_that_hangs_is_not_cut_off_before_the_start_timeout(mint):
     assert_serves(mint)
     mint.shim.write(LOCKING, "C_Login delay 2s times 1")
     os.kill(mint.workers()[0], signal.SIGKILL)
-    assert wait_until(lambda: is_unready(mint), 10)
+    assert wait_until(lambda: is_unready(mint), 30)
     assert wait_until(lambda: is_ready(mint), 20)
     assert_serves(mint)
     assert "wasn't ready" not in details(mint, "worker_killed")

@@ -92,7 +92,7 @@ def test_sessions_that_run_out_while_workers_start_are_waited_for(mint):
         mint.shim.write("C_OpenSession fail CKR_SESSION_COUNT")
         for pid in mint.workers():
             os.kill(pid, signal.SIGKILL)
-        assert wait_until(lambda: is_unready(mint), 10)
+        assert wait_until(lambda: is_unready(mint), 30)
         assert_refuses(mint)
         mint.shim.write()
         wait_for_tokens(load)
@@ -129,7 +129,7 @@ def test_a_token_that_was_taken_out_serves_again_once_it_is_back(mint):
     with Load(mint, threads=4) as load:
         wait_for_tokens(load)
         mint.shim.write("token absent")
-        assert wait_until(lambda: is_unready(mint), 10)
+        assert wait_until(lambda: is_unready(mint), 30)
         assert_refuses(mint)
         mint.shim.write("generation 1")
         wait_for_tokens(load)
@@ -148,7 +148,7 @@ def test_a_handle_that_now_means_another_key_signs_nothing_that_leaves(mint):
     with Load(mint, threads=4) as load:
         wait_for_tokens(load)
         mint.shim.write("token stale")
-        assert wait_until(lambda: is_unready(mint), 10)
+        assert wait_until(lambda: is_unready(mint), 30)
         assert_refuses(mint)
         mint.shim.write()
         wait_for_tokens(load)
@@ -167,9 +167,9 @@ def test_a_key_that_is_deleted_under_load_is_named_and_serves_again_when_it_is_r
         shutil.copytree(store, mint.folder / "backup")
         for kind in ("privkey", "pubkey"):
             pkcs11_tool(mint, "--delete-object", "--type", kind, "--id", key_id)
-        assert wait_until(lambda: is_unready(mint), 10)
+        assert wait_until(lambda: is_unready(mint), 30)
         assert_refuses(mint)
-        assert wait_until(lambda: "no private key" in details(mint, "worker_lost"), 10), details(mint, "worker_lost")
+        assert wait_until(lambda: "no private key" in details(mint, "worker_lost"), 30), details(mint, "worker_lost")
         for file in (mint.folder / "backup").rglob("*.object"):
             target = store / file.relative_to(mint.folder / "backup")
             if not target.exists():
