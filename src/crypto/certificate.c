@@ -11,7 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-#include "util/base64url.h"
+#include "crypto/der.h"
 
 enum { SUBJECT_MAX = 4096 };
 
@@ -60,7 +60,7 @@ static bool invalid_unless_no_memory(struct mm_error *err, const char *why)
 /* One spelling for one certificate: what doesn't encode to the very same bytes is refused, or fingerprints could be varied. */
 static X509 *parse_der(struct mm_bytes der)
 {
-    if (!der.length || der.length > MM_CERTIFICATE_MAX)
+    if (!der.length || der.length > MM_CERTIFICATE_MAX || !mm_der_key_is_cheap(der))
         return NULL;
     const uint8_t *at = der.data;
     mm_cleanup(X509_free) X509 *x509 = d2i_X509(NULL, &at, (long)der.length);
@@ -87,7 +87,7 @@ static bool parse_chain(struct mm_certificate *certificate, const struct mm_byte
         if (errno == ENOMEM) /* also if there is a certificate: its key may be missing */
             return out_of_memory(err);
         if (!x509)
-            return invalid(err, "not DER, or too large");
+            return invalid(err, "not DER, too large, or a key of another kind than those that are accepted");
         (void)sk_X509_push(certificate->chain, MM_TAKE(x509)); /* reserved above */
     }
     return true;

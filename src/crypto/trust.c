@@ -9,6 +9,8 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include "crypto/der.h"
+
 enum {
     TRUST_CAS_MAX = 64,
     TRUST_PEM_MAX = 1 << 20,
@@ -68,6 +70,9 @@ static bool is_ca(X509 *x509)
 
 static bool add_ca(struct mm_trust *trust, const uint8_t *der, long length, struct mm_error *err)
 {
+    if (!mm_der_key_is_cheap((struct mm_bytes){der, (size_t)length}))
+        return bad_trust(err,
+                         "a certificate that isn't DER, or whose key is of another kind than those that are accepted");
     mm_cleanup(X509_free) X509 *x509 = d2i_X509(NULL, &der, length);
     if (!x509)
         return bad_trust(err, "a certificate that can't be read");

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
+SUPPORT = pathlib.Path(__file__).parent.parent / "support"
 NOW = 1800000000
 ISSUER = "https://mint.acme.example"
 ONE = ec.derive_private_key(1, ec.SECP256R1())  # no secret: its public half is the curve's generator
@@ -253,6 +254,12 @@ def certificate(subject, alternative_names, usages=(ExtendedKeyUsageOID.CLIENT_A
     return packet(der)
 
 
+def der_of(pem_file):
+    """The one certificate in a PEM file, which needn't be one that can be parsed."""
+    base64_lines = pem_file.read_text().split("-----BEGIN CERTIFICATE-----")[1].split("-----END")[0]
+    return base64.b64decode(base64_lines)
+
+
 def packet(data):
     return struct.pack(">H", len(data)) + data
 
@@ -276,6 +283,7 @@ def certificates():
         ca=certificate(client, [uri], is_ca=True),
         server=certificate(client, [uri], usages=[ExtendedKeyUsageOID.SERVER_AUTH]),
         chain=certificate(client, [uri]) + certificate(client, None, is_ca=True),
+        costly=certificate(client, [uri]) + packet(der_of(SUPPORT / "costly_curve.pem")),
     )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is calling: client certificates, good, bad and somebody else's."""
 
+import pathlib
 import ssl
 import subprocess
 import time
@@ -11,6 +12,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from pki import CLIENT, HOUR, SERVER, now
 from service import CI_URI, TOKENS, assert_problem, token_request, without_request_id
+from wire import Client
+
+SUPPORT = pathlib.Path(__file__).parent.parent / "support"
 
 
 def test_a_caller_without_a_certificate_is_told_to_bring_one(mint):
@@ -51,6 +55,28 @@ def test_a_key_that_is_costly_to_check_ends_the_handshake(mint, bits, exponent):
     costly = mint.ca.issue("costly", uris=[CI_URI], key=load_pem_private_key(made.stdout, None))
     with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
         mint.ask(costly)
+    mint.issue()
+
+
+def with_chain(mint, name, *more):
+    """A new certificate of an account with what else its client sends: PEM files, or their text."""
+    credential = mint.ca.issue(name, uris=[CI_URI])
+    texts = [part if isinstance(part, str) else part.read_text() for part in more]
+    credential.certificate_file.write_text(credential.certificate_file.read_text() + "".join(texts))
+    return credential
+
+
+def test_a_stranger_with_costly_certificates_costs_no_more_than_a_handshake(mint):
+    """Decoding one of them takes a quarter of a second: they must be refused unread."""
+    costly = with_chain(mint, "costly", SUPPORT / "costly_curve.pem", SUPPORT / "costly_curve.pem")
+    context = mint.tls()
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.load_cert_chain(costly.certificate_file, costly.key_file)
+    before = mint.cpu_seconds()
+    for _ in range(4):
+        with Client(mint.port, context) as client:
+            assert_problem(client.post(TOKENS, token_request()), 401, "certificate_invalid")
+    assert mint.cpu_seconds() - before < 0.6
     mint.issue()
 
 

@@ -9,8 +9,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -378,6 +381,112 @@ static void weak_signatures_and_keys_count_for_nothing(void **state)
                      MM_ACCESS_DENIED);
 }
 
+/* Whether a certificate with this key can be parsed; frees the key. */
+static bool is_taken(EVP_PKEY *key)
+{
+    assert_non_null(key);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_certificate(&(struct certificate_spec){.common_name = "client", .issuer = root, .key = key});
+    EVP_PKEY_free(key);
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    assert_int_equal(err.code, certificate ? MM_OK : MM_CERTIFICATE_INVALID);
+    return certificate;
+}
+
+static EVP_PKEY *ec_key(const char *curve, const char *parameter, const char *value)
+{
+    EVP_PKEY *key = EVP_EC_gen(curve);
+    assert_non_null(key);
+    if (parameter)
+        assert_true(EVP_PKEY_set_utf8_string_param(key, parameter, value));
+    return key;
+}
+
+/* A public key of `bits` bits, which needn't be anybody's. */
+static EVP_PKEY *rsa_key(const char *algorithm, int bits, uint64_t exponent)
+{
+    BIGNUM *modulus = BN_new();
+    BIGNUM *public_exponent = BN_new();
+    assert_true(BN_set_bit(modulus, bits - 1) && BN_set_bit(modulus, 0) &&
+                BN_lebin2bn((uint8_t *)&exponent, 8, public_exponent));
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    assert_true(OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, modulus));
+    assert_true(OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, public_exponent));
+    OSSL_PARAM *parameters = OSSL_PARAM_BLD_to_param(builder);
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, algorithm, NULL);
+    EVP_PKEY *key = NULL;
+    assert_int_equal(EVP_PKEY_fromdata_init(context), 1);
+    assert_int_equal(EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, parameters), 1);
+    EVP_PKEY_CTX_free(context);
+    OSSL_PARAM_free(parameters);
+    OSSL_PARAM_BLD_free(builder);
+    BN_free(public_exponent);
+    BN_free(modulus);
+    return key;
+}
+
+static void usual_keys_are_taken_and_no_others(void **state)
+{
+    (void)state;
+    assert_true(is_taken(ec_key("P-256", NULL, NULL)));
+    assert_true(is_taken(ec_key("P-384", NULL, NULL)));
+    assert_true(is_taken(ec_key("P-521", NULL, NULL)));
+    assert_false(is_taken(ec_key("secp256k1", NULL, NULL)));
+    assert_false(is_taken(ec_key("P-256", OSSL_PKEY_PARAM_EC_ENCODING, "explicit")));
+    assert_false(is_taken(ec_key("P-256", OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "compressed")));
+    assert_false(is_taken(ec_key("P-256", OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT, "hybrid")));
+    assert_true(is_taken(rsa_key("RSA", 2048, 65537)));
+    assert_true(is_taken(rsa_key("RSA", 4096, UINT32_MAX)));
+    assert_true(is_taken(rsa_key("RSA-PSS", 4096, 65537)));
+    assert_false(is_taken(rsa_key("RSA", 4097, 65537)));
+    assert_false(is_taken(rsa_key("RSA", 2048, UINT64_C(1) << 32 | 1)));
+    assert_true(is_taken(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")));
+    assert_false(is_taken(EVP_PKEY_Q_keygen(NULL, NULL, "ED448")));
+    assert_false(is_taken(EVP_PKEY_Q_keygen(NULL, NULL, "X25519")));
+}
+
+static size_t read_costly(char *out, size_t size)
+{
+    FILE *file = fopen(MM_TEST_SUPPORT "/costly_curve.pem", "r");
+    assert_non_null(file);
+    size_t length = fread(out, 1, size, file);
+    (void)fclose(file);
+    assert_in_range(length, 1, size - 1);
+    return length;
+}
+
+/* Nobody has asked a CA yet: a stranger pays for its certificates with its own time. */
+static void key_that_is_costly_to_decode_costs_nothing(void **state)
+{
+    (void)state;
+    char pem[4096];
+    size_t pem_length = read_costly(pem, sizeof pem);
+    BIO *bio = BIO_new_mem_buf(pem, (int)pem_length);
+    char *name, *header;
+    uint8_t *der;
+    long length;
+    assert_int_equal(PEM_read_bio(bio, &name, &header, &der, &length), 1);
+    struct mm_bytes chain[MM_CHAIN_MAX];
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(chain); i++)
+        chain[i] = i == 0 ? test_certificate_der(leaf) : (struct mm_bytes){der, (size_t)length};
+
+    clock_t before = clock();
+    struct mm_error err = {0};
+    for (int i = 0; i < 10; i++) {
+        assert_null(mm_certificate_parse(chain, MM_ARRAY_SIZE(chain), &err));
+        assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+        assert_null(mm_certificate_parse(&chain[1], 1, NULL));
+        assert_null(mm_trust_parse(pem, pem_length, NULL));
+    }
+    assert_in_range(clock() - before, 0, CLOCKS_PER_SEC / 4); /* the price of decoding one of them once */
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    OPENSSL_free(der);
+    BIO_free(bio);
+}
+
 static void no_flipped_bit_survives(void **state)
 {
     (void)state;
@@ -650,6 +759,8 @@ int main(void)
         cmocka_unit_test(ca_for_servers_only_cannot_issue_clients),
         cmocka_unit_test(limits_that_a_ca_sets_hold),
         cmocka_unit_test(weak_signatures_and_keys_count_for_nothing),
+        cmocka_unit_test(usual_keys_are_taken_and_no_others),
+        cmocka_unit_test(key_that_is_costly_to_decode_costs_nothing),
         cmocka_unit_test(no_flipped_bit_survives),
         cmocka_unit_test(what_is_not_exactly_der_is_refused),
         cmocka_unit_test(other_spellings_of_a_certificate_are_refused),

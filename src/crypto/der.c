@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "crypto/der.h"
+
+#include <string.h>
+
+#include "crypto/algorithm.h"
+
+enum {
+    INTEGER = 0x02,
+    BIT_STRING = 0x03,
+    OBJECT_IDENTIFIER = 0x06,
+    SEQUENCE = 0x30,
+    VERSION = 0xa0,
+};
+
+enum { LENGTH_BYTES_MAX = 3, RSA_EXPONENT_BYTES_MAX = 4 };
+
+/* The contents of an OBJECT IDENTIFIER. */
+#define OID(text) \
+    { \
+        (text), sizeof(text) - 1 \
+    }
+
+static const struct mm_bytes EC_KEY = OID("\x2a\x86\x48\xce\x3d\x02\x01");
+static const struct mm_bytes RSA = OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01");
+static const struct mm_bytes RSA_PSS = OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a");
+static const struct mm_bytes ED25519 = OID("\x2b\x65\x70");
+
+enum { ED25519_LENGTH = 32 };
+
+static const struct {
+    struct mm_bytes oid;
+    size_t point_length; /* 04 || x || y */
+} CURVES[] = {
+    {OID("\x2a\x86\x48\xce\x3d\x03\x01\x07"), 65}, /* P-256 */
+    {OID("\x2b\x81\x04\x00\x22"), 97},             /* P-384 */
+    {OID("\x2b\x81\x04\x00\x23"), 133},            /* P-521 */
+};
+
+static bool equals(struct mm_bytes a, struct mm_bytes b)
+{
+    return a.length == b.length && memcmp(a.data, b.data, a.length) == 0;
+}
+
+/* Read an element's length, which begins at `at`; of the forms that it could have, DER knows the shortest only. */
+static bool read_length(struct mm_bytes at, size_t *ret_length, size_t *ret_n_read)
+{
+    const uint8_t *bytes = at.data;
+    if (at.length < 1)
+        return false;
+    size_t length = bytes[0];
+    size_t n = 0;
+    if (length & 0x80) {
+        n = length & 0x7f;
+        if (n < 1 || n > LENGTH_BYTES_MAX || at.length < 1 + n || bytes[1] == 0)
+            return false;
+        length = 0;
+        for (size_t i = 1; i <= n; i++)
+            length = length << 8 | bytes[i];
+        if (length < 0x80)
+            return false;
+    }
+    *ret_length = length;
+    *ret_n_read = 1 + n;
+    return true;
+}
+
+/* Take the first element off `from`, if it has this tag. */
+static bool take(struct mm_bytes *from, uint8_t tag, struct mm_bytes *ret_content)
+{
+    const uint8_t *at = from->data;
+    size_t length;
+    size_t n_read;
+    if (from->length < 1 || at[0] != tag ||
+        !read_length((struct mm_bytes){at + 1, from->length - 1}, &length, &n_read) ||
+        length > from->length - 1 - n_read)
+        return false;
+    *ret_content = (struct mm_bytes){at + 1 + n_read, length};
+    *from = (struct mm_bytes){at + 1 + n_read + length, from->length - 1 - n_read - length};
+    return true;
+}
+
+static bool skip(struct mm_bytes *from, uint8_t tag)
+{
+    struct mm_bytes ignored;
+    return take(from, tag, &ignored);
+}
+
+/* An INTEGER that is positive and no longer than `bytes_max`, its leading zero apart. */
+static bool skip_number(struct mm_bytes *from, size_t bytes_max)
+{
+    struct mm_bytes number;
+    if (!take(from, INTEGER, &number) || number.length < 1)
+        return false;
+    uint8_t first = *(const uint8_t *)number.data;
+    return first < 0x80 && number.length <= bytes_max + (first == 0);
+}
+
+static bool rsa_is_cheap(struct mm_bytes key)
+{
+    struct mm_bytes numbers;
+    return take(&key, SEQUENCE, &numbers) && key.length == 0 && skip_number(&numbers, MM_RSA_BITS_MAX / 8) &&
+           skip_number(&numbers, RSA_EXPONENT_BYTES_MAX) && numbers.length == 0;
+}
+
+static bool point_is_cheap(struct mm_bytes parameters, struct mm_bytes point)
+{
+    struct mm_bytes curve;
+    if (!take(&parameters, OBJECT_IDENTIFIER, &curve) || parameters.length > 0)
+        return false;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CURVES); i++)
+        if (equals(curve, CURVES[i].oid))
+            return point.length == CURVES[i].point_length && *(const uint8_t *)point.data == 0x04;
+    return false;
+}
+
+/* `info` is what a SubjectPublicKeyInfo (RFC 5280 section 4.1) holds; RFC 3279, 4055, 5480 and 8410 say what is in it. */
+static bool info_is_cheap(struct mm_bytes info)
+{
+    struct mm_bytes algorithm;
+    struct mm_bytes oid;
+    struct mm_bytes key;
+    if (!take(&info, SEQUENCE, &algorithm) || !take(&algorithm, OBJECT_IDENTIFIER, &oid) ||
+        !take(&info, BIT_STRING, &key) || info.length > 0)
+        return false;
+    const uint8_t *n_unused_bits = key.data;
+    if (key.length < 1 || *n_unused_bits != 0)
+        return false;
+    key = (struct mm_bytes){n_unused_bits + 1, key.length - 1};
+    if (equals(oid, EC_KEY))
+        return point_is_cheap(algorithm, key);
+    if (equals(oid, RSA) || equals(oid, RSA_PSS))
+        return rsa_is_cheap(key);
+    return equals(oid, ED25519) && algorithm.length == 0 && key.length == ED25519_LENGTH;
+}
+
+/* Certificate and TBSCertificate of RFC 5280 section 4.1, down to the key. */
+bool mm_der_key_is_cheap(struct mm_bytes certificate)
+{
+    struct mm_bytes signed_part;
+    struct mm_bytes part;
+    if (!take(&certificate, SEQUENCE, &part) || certificate.length > 0 || !take(&part, SEQUENCE, &signed_part))
+        return false;
+    (void)skip(&signed_part, VERSION);
+    return skip(&signed_part, INTEGER) &&  /* serialNumber */
+           skip(&signed_part, SEQUENCE) && /* signature */
+           skip(&signed_part, SEQUENCE) && /* issuer */
+           skip(&signed_part, SEQUENCE) && /* validity */
+           skip(&signed_part, SEQUENCE) && /* subject */
+           take(&signed_part, SEQUENCE, &part) && info_is_cheap(part);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a certificate would have libcrypto work with, told from its bytes alone. Anybody may send one before there is a CA to ask, and
+ * libcrypto decodes its key while it parses: on a curve of the sender's own design, that costs a quarter of a second.
+ */
+#ifndef MM_CRYPTO_DER_H
+#define MM_CRYPTO_DER_H
+
+#include "crypto/digest.h"
+
+/*
+ * Whether `certificate` is an X.509 certificate in DER as far as its key, and this is of a kind that costs little to decode and to
+ * check signatures with: P-256, P-384 or P-521 by name with an uncompressed point, RSA (also RSA-PSS) of at most 4096 bits with an
+ * exponent of at most 32, Ed25519. Says nothing else about it.
+ */
+bool mm_der_key_is_cheap(struct mm_bytes certificate);
+
+#endif
