@@ -60,13 +60,6 @@ static struct mm_certificate *find_known(const struct mm_connection *connection)
     return n > 0 && n <= MM_CHAIN_MAX ? mm_peers_find(connection->service->peers, chain, n) : NULL;
 }
 
-/* A key that is known was found cheap once. */
-static bool key_is_cheap(const struct mm_connection *connection)
-{
-    mm_cleanup(mm_certificate_unref) struct mm_certificate *known = find_known(connection);
-    return known || mm_tls_peer_key_is_cheap(connection->session);
-}
-
 /* GnuTLS calls this with each whole message, before it acts on it. */
 static int on_handshake_message(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
                                 const gnutls_datum_t *message)
@@ -78,7 +71,7 @@ static int on_handshake_message(gnutls_session_t session, unsigned type, unsigne
     gnutls_transport_ptr_t ignored;
     gnutls_transport_get_ptr2(session, &context, &ignored);
     struct mm_connection *connection = context;
-    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !key_is_cheap(connection))
+    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !mm_tls_peer_key_is_cheap(session))
         return GNUTLS_E_CERTIFICATE_ERROR;
     if (type == GNUTLS_HANDSHAKE_FINISHED)
         connection->is_in_handshake = false;

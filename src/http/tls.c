@@ -6,13 +6,10 @@
 
 #include <gnutls/x509.h>
 
+#include "crypto/der.h"
 #include "util/file.h"
 
-enum {
-    PEM_MAX = 256 * 1024,
-    RSA_MODULUS_BYTES_MAX = 512, /* 4096 bits */
-    RSA_EXPONENT_BYTES_MAX = 4,
-};
+enum { PEM_MAX = 256 * 1024 };
 
 /* X25519 first: with GnuTLS it costs half of what P-256 does. */
 const char MM_TLS_PRIORITIES[] = "NONE:+VERS-TLS1.3:+VERS-TLS1.2:+ECDHE-ECDSA:+ECDHE-RSA"
@@ -116,46 +113,6 @@ bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_error
     return true;
 }
 
-/* The bytes of an unsigned big-endian number without its leading zeros. */
-static unsigned significant_bytes(const gnutls_datum_t *number)
-{
-    unsigned zeros = 0;
-    while (zeros < number->size && number->data[zeros] == 0)
-        zeros++;
-    return number->size - zeros;
-}
-
-static bool rsa_is_cheap(gnutls_x509_crt_t leaf)
-{
-    gnutls_datum_t modulus = {0};
-    gnutls_datum_t exponent = {0};
-    if (gnutls_x509_crt_get_pk_rsa_raw(leaf, &modulus, &exponent) < 0)
-        return false;
-    bool is_cheap =
-        significant_bytes(&modulus) <= RSA_MODULUS_BYTES_MAX && significant_bytes(&exponent) <= RSA_EXPONENT_BYTES_MAX;
-    gnutls_free(modulus.data);
-    gnutls_free(exponent.data);
-    return is_cheap;
-}
-
-bool mm_tls_peer_key_is_cheap(gnutls_session_t session)
-{
-    unsigned n = 0;
-    const gnutls_datum_t *sent = gnutls_certificate_get_peers(session, &n);
-    gnutls_x509_crt_t leaf;
-    if (!sent || n == 0 || gnutls_x509_crt_init(&leaf) < 0)
-        return false;
-    bool is_cheap = false;
-    if (gnutls_x509_crt_import(leaf, &sent[0], GNUTLS_X509_FMT_DER) >= 0) {
-        int algorithm = gnutls_x509_crt_get_pk_algorithm(leaf, NULL);
-        /* The curves that may sign are named by MM_TLS_PRIORITIES. */
-        is_cheap = algorithm == GNUTLS_PK_ECDSA || algorithm == GNUTLS_PK_EDDSA_ED25519 ||
-                   ((algorithm == GNUTLS_PK_RSA || algorithm == GNUTLS_PK_RSA_PSS) && rsa_is_cheap(leaf));
-    }
-    gnutls_x509_crt_deinit(leaf);
-    return is_cheap;
-}
-
 size_t mm_tls_peer_chain(gnutls_session_t session, struct mm_bytes ret_chain[MM_CHAIN_MAX])
 {
     unsigned n = 0;
@@ -167,6 +124,13 @@ size_t mm_tls_peer_chain(gnutls_session_t session, struct mm_bytes ret_chain[MM_
     for (unsigned i = 0; i < n && i < MM_CHAIN_MAX; i++)
         ret_chain[i] = (struct mm_bytes){sent[i].data, sent[i].size};
     return n;
+}
+
+/* Which curves may sign is named by MM_TLS_PRIORITIES. */
+bool mm_tls_peer_key_is_cheap(gnutls_session_t session)
+{
+    struct mm_bytes chain[MM_CHAIN_MAX];
+    return mm_tls_peer_chain(session, chain) > 0 && mm_der_key_is_cheap(chain[0]);
 }
 
 int mm_tls_refuse(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,
