@@ -2,6 +2,7 @@
 #include "confine/filter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 static const int ALLOWED[] = {
     /* files: which, is for Landlock and permissions to say */
     SCMP_SYS(access), SCMP_SYS(close), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fallocate),
-    SCMP_SYS(fchmod), SCMP_SYS(fchown), SCMP_SYS(fcntl), SCMP_SYS(fdatasync), SCMP_SYS(fstat), SCMP_SYS(fsync),
+    SCMP_SYS(fchmod), SCMP_SYS(fchown), SCMP_SYS(fdatasync), SCMP_SYS(fstat), SCMP_SYS(fsync),
     SCMP_SYS(ftruncate), SCMP_SYS(getcwd), SCMP_SYS(getdents64), SCMP_SYS(link), SCMP_SYS(linkat), SCMP_SYS(lseek),
     SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(pread64), SCMP_SYS(pwrite64),
     SCMP_SYS(read), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(readv), SCMP_SYS(stat), SCMP_SYS(statx),
@@ -58,7 +59,12 @@ static const struct rule RULES[] = {
     {SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD}, /* threads, not processes */
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},                /* no new code */
     {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},
-    {SCMP_SYS(socket), 0, UINT32_MAX, AF_UNIX},
+    /* What would have a signal sent to any process of our user (F_SETOWN, F_SETSIG) isn't among them. */
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETFD},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETFL},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_GETLK},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETFD},
+    {SCMP_SYS(fcntl), 1, UINT32_MAX, F_SETLK},
     {SCMP_SYS(sendmsg), 2, MSG_FASTOPEN, 0}, /* which connects */
     {SCMP_SYS(sendto), 3, MSG_FASTOPEN, 0},
     {SCMP_SYS(prctl), 0, UINT32_MAX, PR_SET_NAME},
@@ -74,12 +80,24 @@ static int allow(scmp_filter_ctx filter, const struct rule *rule)
                             SCMP_CMP64(rule->argument, SCMP_CMP_MASKED_EQ, rule->mask, rule->value));
 }
 
-/* TCP alone of the internet: over UDP anything could be sent anywhere. */
+/*
+ * TCP alone: over UDP, and over what other protocols make of a stream (SCTP connects when something is sent), anything could be
+ * sent anywhere.
+ */
 static int allow_tcp(scmp_filter_ctx filter, uint64_t family)
 {
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 3,
                             SCMP_A0_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, family),
-                            SCMP_A1_64(SCMP_CMP_MASKED_EQ, SOCKET_TYPE, SOCK_STREAM));
+                            SCMP_A1_64(SCMP_CMP_MASKED_EQ, SOCKET_TYPE, SOCK_STREAM),
+                            SCMP_A2_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, 0));
+}
+
+/* Flags of a descriptor; but O_ASYNC sends signals. */
+static int allow_flags(scmp_filter_ctx filter)
+{
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2,
+                            SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
+                            SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
 }
 
 static int allow_all(scmp_filter_ctx filter, const int *calls, size_t n)
@@ -113,6 +131,8 @@ static int build(scmp_filter_ctx filter, pid_t launcher)
         failed = allow_tcp(filter, AF_INET);
     if (failed == 0)
         failed = allow_tcp(filter, AF_INET6);
+    if (failed == 0)
+        failed = allow_flags(filter);
     if (failed == 0)
         failed = allow_signals(filter, launcher);
     /* Its flags lie in memory, where a filter can't see them: glibc then uses clone(). */

@@ -5,6 +5,7 @@
  */
 #include "confine/filter.h"
 
+#include <asm/sockios.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <netinet/in.h>
@@ -13,6 +14,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -28,6 +30,9 @@
 
 /* Of a process that only waits: whom a filtered one may kill. */
 static pid_t launcher;
+
+/* The tests' own process; asking for it under the filter would end the one that asks. */
+static pid_t parent;
 
 /* The wait status of a child that loads the filter and does `body`, then exits with what that returned. */
 static int filtered(int (*body)(void))
@@ -63,7 +68,7 @@ static int trace(void)
 
 static int read_another_process(void)
 {
-    return (int)syscall(SYS_process_vm_writev, getppid(), NULL, 0, NULL, 0, 0);
+    return (int)syscall(SYS_process_vm_writev, parent, NULL, 0, NULL, 0, 0);
 }
 
 static int open_netlink(void)
@@ -84,6 +89,68 @@ static int open_udp(void)
 static int open_raw(void)
 {
     return socket(AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+}
+
+static int open_unix(void)
+{
+    return socket(AF_UNIX, SOCK_DGRAM, 0);
+}
+
+static int open_sctp(void)
+{
+    return socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP);
+}
+
+static int open_mptcp(void)
+{
+    return socket(AF_INET6, SOCK_STREAM, IPPROTO_MPTCP);
+}
+
+static int choose_who_is_signalled(void)
+{
+    return fcntl(STDIN_FILENO, F_SETOWN, parent);
+}
+
+static int choose_which_thread_is_signalled(void)
+{
+    struct f_owner_ex owner = {F_OWNER_PID, parent};
+    return fcntl(STDIN_FILENO, F_SETOWN_EX, &owner);
+}
+
+static int choose_the_signal(void)
+{
+    return fcntl(STDIN_FILENO, F_SETSIG, SIGKILL);
+}
+
+static int have_signals_sent(void)
+{
+    return fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK | O_ASYNC);
+}
+
+static int watch_a_folder(void)
+{
+    return fcntl(STDIN_FILENO, F_NOTIFY, DN_MODIFY);
+}
+
+static int take_a_lease(void)
+{
+    return fcntl(STDIN_FILENO, F_SETLEASE, F_RDLCK);
+}
+
+static int have_signals_sent_by_ioctl(void)
+{
+    int on = 1;
+    return ioctl(STDIN_FILENO, FIOASYNC, &on);
+}
+
+static int choose_who_is_signalled_by_ioctl(void)
+{
+    return ioctl(STDIN_FILENO, FIOSETOWN, &parent);
+}
+
+static int choose_the_group_that_is_signalled(void)
+{
+    return ioctl(STDIN_FILENO, SIOCSPGRP, &parent);
 }
 
 static int connect_out(void)
@@ -113,7 +180,7 @@ static int make_code(void)
 
 static int signal_another(void)
 {
-    return kill(getppid(), 0);
+    return kill(parent, 0);
 }
 
 static int signal_the_launcher_otherwise(void)
@@ -174,6 +241,18 @@ static void what_the_service_never_does_ends_it(void **state)
         {"AF_PACKET", open_packet, ALWAYS},
         {"UDP", open_udp, ALWAYS},
         {"raw IP", open_raw, ALWAYS},
+        {"AF_UNIX", open_unix, ALWAYS},
+        {"SCTP", open_sctp, ALWAYS},
+        {"MPTCP", open_mptcp, ALWAYS},
+        {"F_SETOWN", choose_who_is_signalled, ALWAYS},
+        {"F_SETOWN_EX", choose_which_thread_is_signalled, ALWAYS},
+        {"F_SETSIG", choose_the_signal, ALWAYS},
+        {"O_ASYNC", have_signals_sent, ALWAYS},
+        {"F_NOTIFY", watch_a_folder, ALWAYS},
+        {"F_SETLEASE", take_a_lease, ALWAYS},
+        {"FIOASYNC", have_signals_sent_by_ioctl, ALWAYS},
+        {"FIOSETOWN", choose_who_is_signalled_by_ioctl, ALWAYS},
+        {"SIOCSPGRP", choose_the_group_that_is_signalled, ALWAYS},
         {"connect", connect_out, ALWAYS},
         {"MSG_FASTOPEN", connect_by_sending, ALWAYS},
         {"mmap of code", map_code, ALWAYS},
@@ -265,6 +344,7 @@ static void threads_that_run_already_are_confined(void **state)
 static int set_up(void **state)
 {
     (void)state;
+    parent = getpid();
     launcher = fork();
     if (launcher == 0)
         for (;;)
