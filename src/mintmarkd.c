@@ -45,10 +45,11 @@ struct service {
     const char *config_file; /* absolute: workers and their confinement know no other folder to start at */
     char config_path[PATH_MAX];
     const char *pid_file;
+    int pid_fd; /* open from before the files are restricted: no path to it is needed any more; -1: none */
+    enum { PID_NOT_WRITTEN, PID_WRITTEN } pid_state;
     const char *user;
     enum { NOT_INSTALLED, INSTALLED } installation;
     enum { CONFINED, UNCONFINED } confinement;
-    bool wrote_pid_file;
 };
 
 static void log_problems(const struct mm_problems *problems)
@@ -263,17 +264,40 @@ static bool start_server(struct service *service, struct mm_error *err)
     return service->server != NULL;
 }
 
-static bool write_pid_file(struct service *service, struct mm_error *err)
+/* What is in it stays until this service is ready: it may be another's, that runs. */
+static bool open_pid_file(struct service *service, struct mm_error *err)
 {
     const char *path = service->pid_file;
+    struct stat info;
     if (!path)
         return true;
-    mm_cleanup(mm_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    /* The umask is for secrets; this is for whoever watches the service. */
-    if (fd < 0 || fchmod(fd, 0644) != 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
+    service->pid_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+    if (service->pid_fd < 0 || fstat(service->pid_fd, &info) != 0)
         return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
-    service->wrote_pid_file = true;
+    if (!S_ISREG(info.st_mode) || info.st_nlink > 1)
+        return mm_fail(err, MM_FILE, "%s: not a regular file of one name", path);
+    /* For whoever asks after the service; one that somebody else put there keeps the mode that it has. */
+    (void)fchmod(service->pid_fd, 0644);
     return true;
+}
+
+static bool write_pid_file(struct service *service, struct mm_error *err)
+{
+    if (service->pid_fd < 0)
+        return true;
+    if (ftruncate(service->pid_fd, 0) != 0 || dprintf(service->pid_fd, "%d\n", (int)getpid()) < 0)
+        return mm_fail(err, MM_FILE, "%s: %s", service->pid_file, strerror(errno));
+    service->pid_state = PID_WRITTEN;
+    return true;
+}
+
+/* Emptied, not removed: removing takes a right to its folder, which may be the configuration's. */
+static void close_pid_file(struct service *service)
+{
+    if (service->pid_state == PID_WRITTEN)
+        (void)!ftruncate(service->pid_fd, 0);
+    if (service->pid_fd >= 0)
+        (void)close(service->pid_fd);
 }
 
 /*
@@ -286,14 +310,12 @@ static bool restrict_files(const struct service *service, struct mm_error *err)
     size_t n = 0;
     if (service->confinement == UNCONFINED)
         return true;
-    mm_cleanup(free) struct mm_path_rule *rules = calloc(files->n + 2, sizeof *rules);
+    mm_cleanup(free) struct mm_path_rule *rules = calloc(files->n + 1, sizeof *rules);
     if (!rules)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     for (; n < files->n; n++)
         rules[n] = (struct mm_path_rule){files->items[n], MM_PATH_READ, MM_PATH_ITS_FOLDER};
     rules[n++] = (struct mm_path_rule){service->config->store_file, MM_PATH_WRITE, MM_PATH_ITS_FOLDER};
-    if (service->pid_file)
-        rules[n++] = (struct mm_path_rule){service->pid_file, MM_PATH_WRITE, MM_PATH_ITS_FOLDER};
     /* The launcher is killed when it hangs; the filter of system calls lets no other signal out. */
     if (!mm_landlock_restrict(rules, n, MM_SIGNALS_ANYWHERE, &state, err))
         return false;
@@ -337,7 +359,7 @@ static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
-        !mm_notify_open(&service->notify, err) || !restrict_files(service, err))
+        !mm_notify_open(&service->notify, err) || !open_pid_file(service, err) || !restrict_files(service, err))
         return false;
     raise_descriptors();
     service->drain_timeout = service->config->limits.drain_timeout;
@@ -469,8 +491,7 @@ static void stop(struct service *service)
     mm_ledger_close(service->ledger);
     mm_keyring_free(service->keyring);
     mm_config_unref(service->config);
-    if (service->wrote_pid_file)
-        (void)unlink(service->pid_file);
+    close_pid_file(service);
 }
 
 static const char USAGE[] =
@@ -481,7 +502,7 @@ static const char USAGE[] =
     "standard error. SIGHUP reloads policy, TLS certificates and limits; SIGTERM finishes what has begun and exits.\n"
     "\n"
     "  --config FILE    configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
-    "  --pid-file FILE  write the process id there once the service is ready\n"
+    "  --pid-file FILE  write the process id there once the service is ready; emptied when it ends\n"
     "  --user NAME      started as root, become this user before anything else\n"
     "  --installed      refuse configuration and programs that the service's user could write or replace\n"
     "  --unconfined     do without the filter of system calls, on a system whose libraries it doesn't suit\n"
@@ -572,7 +593,7 @@ static bool drop_privileges(const struct service *service, struct mm_error *err)
 
 int main(int argc, char **argv)
 {
-    struct service service = {.notify = {.fd = -1}};
+    struct service service = {.notify = {.fd = -1}, .pid_fd = -1};
     struct mm_error err = {0};
     int status;
     if (!parse_options(argc, argv, &service, &status))

@@ -427,3 +427,19 @@ def test_a_reload_reads_no_folder_that_the_start_didnt(deployment, tmp_path):
         deployment.write()
         assert deployment.reload()["event"] == outcome
     deployment.issue()
+
+
+@with_landlock
+def test_the_pid_files_folder_is_no_more_reachable_for_it(deployment, tmp_path):
+    """Reading stands for writing: a rule for the folder gives both."""
+    run = tmp_path / "run"
+    run.mkdir()
+    command = deployment.command
+    deployment.command = lambda: [*command(), "--pid-file", str(run / "mintmarkd.pid")]
+    deployment.start()
+    assert (run / "mintmarkd.pid").read_text() == f"{deployment.process.pid}\n"
+    deployment.config["tenants"]["acme"]["client_ca"] = str(shutil.copy(deployment.ca.file, run / "ca.pem"))
+    deployment.write()
+    assert deployment.reload()["event"] == "reload_refused"
+    deployment.stop()
+    assert (run / "mintmarkd.pid").read_text() == ""

@@ -430,13 +430,46 @@ def test_a_wrong_command_line_is_a_usage_error(arguments):
     assert done.returncode == 2
 
 
-def test_the_pid_file_holds_the_pid_while_the_service_runs(deployment):
-    pid_file = deployment.folder / "mintmarkd.pid"
+def with_pid_file(deployment, pid_file):
     command = deployment.command
     deployment.command = lambda: command() + ["--pid-file", str(pid_file)]
+
+
+def test_the_pid_file_holds_the_pid_while_the_service_runs(deployment):
+    pid_file = deployment.folder / "mintmarkd.pid"
+    pid_file.write_text("4194303 and more from one that was killed\n")
+    with_pid_file(deployment, pid_file)
     deployment.start()
     deployment.issue()
-    assert int(pid_file.read_text()) == deployment.process.pid
-    assert pid_file.stat().st_mode & 0o777 == 0o644  # a monitor's to read
+    assert pid_file.read_text() == f"{deployment.process.pid}\n"
+    assert pid_file.stat().st_mode & 0o777 == 0o644
     deployment.stop()
-    assert not pid_file.exists()
+    assert pid_file.read_text() == ""
+
+
+def test_a_service_that_doesnt_start_leaves_the_pid_file_of_the_one_that_runs(deployment):
+    pid_file = deployment.folder / "mintmarkd.pid"
+    with_pid_file(deployment, pid_file)
+    deployment.start()
+    second = subprocess.run(deployment.command(), capture_output=True, text=True, timeout=60)
+    assert second.returncode not in (0, None)
+    assert pid_file.read_text() == f"{deployment.process.pid}\n"
+    deployment.stop()
+
+
+@pytest.mark.parametrize("make", ["link", "second_name", "pipe", "folder"])
+def test_a_pid_file_that_is_something_else_is_refused(deployment, make):
+    pid_file, other = deployment.folder / "mintmarkd.pid", deployment.folder / "other"
+    other.write_text("precious")
+    if make == "link":
+        pid_file.symlink_to(other)
+    elif make == "second_name":
+        pid_file.hardlink_to(other)
+    elif make == "pipe":
+        os.mkfifo(pid_file)
+    else:
+        pid_file.mkdir()
+    with_pid_file(deployment, pid_file)
+    status, log = deployment.fail_to_start()
+    assert status not in (0, None) and "mintmarkd.pid" in log
+    assert other.read_text() == "precious"
