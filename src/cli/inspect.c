@@ -11,7 +11,7 @@
 
 #include "cli/describe.h"
 #include "cli/judge.h"
-#include "client/http.h"
+#include "client/https.h"
 #include "token/jws.h"
 #include "util/clock.h"
 #include "util/file.h"
@@ -135,10 +135,10 @@ static bool is_url(const char *text)
 }
 
 /* A JSON object from an https URL, or MM_UNREACHABLE. */
-static json_t *fetch_json(struct mm_http *http, const char *url, struct mm_error *err)
+static json_t *fetch_json(struct mm_https *https, const char *url, struct mm_error *err)
 {
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    if (!mm_http_get(http, url, &response, err))
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    if (!mm_https_get(https, url, &response, err))
         return NULL;
     if (response.status != 200) {
         (void)mm_fail(err, MM_UNREACHABLE, "%.200s: answered %u", url, response.status);
@@ -154,7 +154,7 @@ static json_t *fetch_json(struct mm_http *http, const char *url, struct mm_error
 
 static json_t *read_json(const char *file, struct mm_error *err)
 {
-    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(MM_HTTP_BODY_MAX);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(MM_HTTPS_BODY_MAX);
     if (!mm_file_read(file, &buffer, err))
         return NULL;
     mm_cleanup(json_decref) json_t *value = mm_json_parse(buffer.data, buffer.length, NULL);
@@ -166,7 +166,7 @@ static json_t *read_json(const char *file, struct mm_error *err)
 }
 
 /* The keys of an issuer by OpenID Connect discovery (section 4.3: `issuer` must be the URL that was asked). */
-static json_t *discover_jwks(struct mm_http *http, const char *issuer, struct mm_error *err)
+static json_t *discover_jwks(struct mm_https *https, const char *issuer, struct mm_error *err)
 {
     mm_cleanup(free) char *url = NULL;
     int length = (int)strlen(issuer);
@@ -176,7 +176,7 @@ static json_t *discover_jwks(struct mm_http *http, const char *issuer, struct mm
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    mm_cleanup(json_decref) json_t *document = fetch_json(http, url, err);
+    mm_cleanup(json_decref) json_t *document = fetch_json(https, url, err);
     if (!document)
         return NULL;
     const char *named = mm_json_string(document, "issuer");
@@ -186,18 +186,18 @@ static json_t *discover_jwks(struct mm_http *http, const char *issuer, struct mm
                       jwks_uri ? "its issuer isn't exactly this URL" : "it names no jwks_uri");
         return NULL;
     }
-    return fetch_json(http, jwks_uri, err);
+    return fetch_json(https, jwks_uri, err);
 }
 
 static json_t *load_jwks(const struct inspect_options *options, struct mm_error *err)
 {
     if (options->jwks && !is_url(options->jwks))
         return read_json(options->jwks, err);
-    struct mm_http_options http_options = {.ca_file = options->ca_file};
-    mm_cleanup(mm_http_free) struct mm_http *http = mm_http_new(&http_options, err);
-    if (!http)
+    struct mm_https_options http_options = {.ca_file = options->ca_file};
+    mm_cleanup(mm_https_free) struct mm_https *https = mm_https_new(&http_options, err);
+    if (!https)
         return NULL;
-    return options->jwks ? fetch_json(http, options->jwks, err) : discover_jwks(http, options->issuer, err);
+    return options->jwks ? fetch_json(https, options->jwks, err) : discover_jwks(https, options->issuer, err);
 }
 
 /* MM_TOKEN_INVALID if the token must not be believed; another code if that can't be found out. */

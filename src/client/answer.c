@@ -36,7 +36,7 @@ static const char *plain_string(const json_t *object, const char *name)
     return text && *text ? text : NULL;
 }
 
-static void read_problem(const struct mm_http_response *answer, struct mm_refusal *refusal)
+static void read_problem(const struct mm_https_response *answer, struct mm_refusal *refusal)
 {
     if (answer->status < 400 || strcmp(answer->content_type, "application/problem+json") != 0)
         return;
@@ -53,7 +53,7 @@ static enum mm_code code_of_status(unsigned status)
     return status >= 400 && status < 500 ? MM_INVALID_REQUEST : MM_UNREACHABLE;
 }
 
-struct mm_service_token *mm_answer_read(const struct mm_http_response *answer, const json_t *request,
+struct mm_service_token *mm_answer_read(const struct mm_https_response *answer, const json_t *request,
                                         struct mm_refusal *ret_refusal, struct mm_error *err)
 {
     *ret_refusal = (struct mm_refusal){0};

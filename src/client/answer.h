@@ -8,7 +8,7 @@
 
 #include <mintmark/client.h>
 
-#include "client/http.h"
+#include "client/https.h"
 #include "util/json.h"
 
 /* What a refusal said; all empty after another failure. */
@@ -23,7 +23,7 @@ struct mm_refusal {
  * 201 with a token that fits `request` (the body that was sent): the token. Otherwise NULL, `err` and `ret_refusal`, which the caller
  * clears in either case. MM_UNREACHABLE for an answer that no Mintmark service gives.
  */
-MM_MUST_USE struct mm_service_token *mm_answer_read(const struct mm_http_response *answer, const json_t *request,
+MM_MUST_USE struct mm_service_token *mm_answer_read(const struct mm_https_response *answer, const json_t *request,
                                                     struct mm_refusal *ret_refusal, struct mm_error *err);
 
 void mm_refusal_clear(struct mm_refusal *refusal);

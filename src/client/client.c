@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "client/answer.h"
-#include "client/http.h"
+#include "client/https.h"
 #include "client/retry.h"
 #include "client/service_token.h"
 #include "util/clock.h"
@@ -74,7 +74,7 @@ static bool check_options(const struct mm_client_options *options, struct mm_err
         return mm_fail(err, MM_USAGE, "max_attempts is more than %d", ATTEMPTS_MAX);
     if (strpbrk(options->url, "?#"))
         return mm_fail(err, MM_USAGE, "the URL must not have a query or a fragment");
-    return mm_http_check_url(options->url, err);
+    return mm_https_check_url(options->url, err);
 }
 
 static bool copy_string(const char *text, char **ret_copy)
@@ -94,8 +94,9 @@ static bool copy_options(struct mm_client *client, const struct mm_client_option
         !copy_string(options->certificate_file, &client->certificate_file) ||
         !copy_string(options->key_file, &client->key_file))
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    client->connect_timeout_ms = options->connect_timeout_ms ? options->connect_timeout_ms : MM_HTTP_CONNECT_TIMEOUT_MS;
-    client->total_timeout_ms = options->total_timeout_ms ? options->total_timeout_ms : MM_HTTP_TOTAL_TIMEOUT_MS;
+    client->connect_timeout_ms =
+        options->connect_timeout_ms ? options->connect_timeout_ms : MM_HTTPS_CONNECT_TIMEOUT_MS;
+    client->total_timeout_ms = options->total_timeout_ms ? options->total_timeout_ms : MM_HTTPS_TOTAL_TIMEOUT_MS;
     client->max_attempts = options->max_attempts ? options->max_attempts : DEFAULT_ATTEMPTS;
     client->on_failure = options->on_failure;
     client->context = options->context;
@@ -104,10 +105,10 @@ static bool copy_options(struct mm_client *client, const struct mm_client_option
     return client->key_passphrase || !options->key_passphrase;
 }
 
-static struct mm_http *connect_http(const struct mm_client *client, const struct mm_call *call, int64_t timeout_ms,
-                                    struct mm_error *err)
+static struct mm_https *connect_https(const struct mm_client *client, const struct mm_call *call, int64_t timeout_ms,
+                                      struct mm_error *err)
 {
-    struct mm_http_options options = {
+    struct mm_https_options options = {
         .ca_file = client->ca_file,
         .certificate_file = client->certificate_file,
         .key_file = client->key_file,
@@ -118,7 +119,7 @@ static struct mm_http *connect_http(const struct mm_client *client, const struct
         .is_cancelled = call->is_cancelled,
         .context = call->context,
     };
-    return mm_http_new(&options, err);
+    return mm_https_new(&options, err);
 }
 
 struct mm_client *mm_client_open(const struct mm_client_options *options, struct mm_error *err)
@@ -136,7 +137,7 @@ struct mm_client *mm_client_open(const struct mm_client_options *options, struct
     if (!copy_options(client, &own, err))
         return NULL;
     /* Each attempt makes one of its own; this one only finds out now what can't work. */
-    mm_cleanup(mm_http_free) struct mm_http *trial = connect_http(client, &NO_CALL, client->total_timeout_ms, err);
+    mm_cleanup(mm_https_free) struct mm_https *trial = connect_https(client, &NO_CALL, client->total_timeout_ms, err);
     return trial ? MM_TAKE(client) : NULL;
 }
 
@@ -200,13 +201,13 @@ static bool attempt(const struct mm_client *client, const struct mm_call *call, 
                     struct mm_service_token **ret_token, struct outcome *outcome)
 {
     mm_cleanup(free) char *text = mm_json_compact(body, &outcome->error);
-    mm_cleanup(mm_http_free) struct mm_http *http =
-        text ? connect_http(client, call, timeout_ms, &outcome->error) : NULL;
-    mm_cleanup(mm_http_response_clear) struct mm_http_response answer = {0};
-    if (!http)
+    mm_cleanup(mm_https_free) struct mm_https *https =
+        text ? connect_https(client, call, timeout_ms, &outcome->error) : NULL;
+    mm_cleanup(mm_https_response_clear) struct mm_https_response answer = {0};
+    if (!https)
         return false;
-    if (!mm_http_post_json(http, client->url, text, &answer, &outcome->error)) {
-        outcome->may_repeat = mm_http_is_unsent(http);
+    if (!mm_https_post_json(https, client->url, text, &answer, &outcome->error)) {
+        outcome->may_repeat = mm_https_is_unsent(https);
         return false;
     }
     outcome->status = answer.status;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "client/http.h"
+#include "client/https.h"
 
 static struct {
     char folder[64];
@@ -94,11 +94,11 @@ const char *peer_url(const char *path)
 static json_t *ask(const char *path, const char *body)
 {
     struct mm_error err = {0};
-    struct mm_http_options options = {.ca_file = peer_file("ca.pem")};
-    mm_cleanup(mm_http_free) struct mm_http *http = mm_http_new(&options, &err);
-    assert_non_null(http);
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    if (!mm_http_post_json(http, peer_url(path), body, &response, &err))
+    struct mm_https_options options = {.ca_file = peer_file("ca.pem")};
+    mm_cleanup(mm_https_free) struct mm_https *https = mm_https_new(&options, &err);
+    assert_non_null(https);
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    if (!mm_https_post_json(https, peer_url(path), body, &response, &err))
         fail_msg("%s", err.message);
     assert_int_equal(response.status, 200);
     return mm_json_parse(response.body.data, response.body.length, NULL);

@@ -39,12 +39,12 @@ static json_t *json_of(const char *text)
 static struct mm_service_token *read_text(unsigned status, const char *content_type, const char *text,
                                           const char *request, struct mm_refusal *ret_refusal, struct mm_error *err)
 {
-    struct mm_http_response response = {.status = status, .body = mm_buffer_make(MM_HTTP_BODY_MAX)};
+    struct mm_https_response response = {.status = status, .body = mm_buffer_make(MM_HTTPS_BODY_MAX)};
     (void)snprintf(response.content_type, sizeof response.content_type, "%s", content_type);
     assert_true(mm_buffer_append_string(&response.body, text, NULL));
     mm_cleanup(json_decref) json_t *body = json_of(request);
     struct mm_service_token *token = mm_answer_read(&response, body, ret_refusal, err);
-    mm_http_response_clear(&response);
+    mm_https_response_clear(&response);
     return token;
 }
 

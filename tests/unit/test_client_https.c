@@ -2,7 +2,7 @@
 /*
  * The HTTPS client against a real, badly behaved server (tests/support/https_peer.py).
  */
-#include "client/http.h"
+#include "client/https.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,31 +15,31 @@
 #include "util/clock.h"
 #include "util/json.h"
 
-static struct mm_http *client(struct mm_http_options options)
+static struct mm_https *client(struct mm_https_options options)
 {
     struct mm_error err = {0};
     options.ca_file = options.ca_file ? options.ca_file : peer_file("ca.pem");
-    struct mm_http *http = mm_http_new(&options, &err);
+    struct mm_https *https = mm_https_new(&options, &err);
     assert_string_equal(err.message, "");
-    assert_non_null(http);
-    return http;
+    assert_non_null(https);
+    return https;
 }
 
-static void assert_fails(struct mm_http *http, const char *url, enum mm_code code)
+static void assert_fails(struct mm_https *https, const char *url, enum mm_code code)
 {
     struct mm_error err = {0};
-    struct mm_http_response response = {0};
-    assert_false(mm_http_get(http, url, &response, &err));
+    struct mm_https_response response = {0};
+    assert_false(mm_https_get(https, url, &response, &err));
     assert_int_equal(err.code, code);
     assert_null(response.body.data);
 }
 
-static json_t *echo(struct mm_http *http, const char *body)
+static json_t *echo(struct mm_https *https, const char *body)
 {
     struct mm_error err = {0};
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    bool answered = body ? mm_http_post_json(http, peer_url("/echo"), body, &response, &err)
-                         : mm_http_get(http, peer_url("/echo"), &response, &err);
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    bool answered = body ? mm_https_post_json(https, peer_url("/echo"), body, &response, &err)
+                         : mm_https_get(https, peer_url("/echo"), &response, &err);
     assert_string_equal(err.message, "");
     assert_true(answered);
     assert_int_equal(response.status, 200);
@@ -52,9 +52,9 @@ static json_t *echo(struct mm_http *http, const char *body)
 static void a_post_arrives_with_its_body_and_the_client_certificate(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client(
-        (struct mm_http_options){.certificate_file = peer_file("client.pem"), .key_file = peer_file("client.key")});
-    mm_cleanup(json_decref) json_t *seen = echo(http, "{\"a\":1}");
+    mm_cleanup(mm_https_free) struct mm_https *https = client(
+        (struct mm_https_options){.certificate_file = peer_file("client.pem"), .key_file = peer_file("client.key")});
+    mm_cleanup(json_decref) json_t *seen = echo(https, "{\"a\":1}");
     assert_string_equal(mm_json_string(seen, "method"), "POST");
     assert_string_equal(mm_json_string(seen, "body"), "{\"a\":1}");
     assert_string_equal(mm_json_string(seen, "content_type"), "application/json");
@@ -64,10 +64,10 @@ static void a_post_arrives_with_its_body_and_the_client_certificate(void **state
 static void a_get_after_a_post_carries_no_body(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    mm_cleanup(json_decref) json_t *first = echo(http, "{}");
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    mm_cleanup(json_decref) json_t *first = echo(https, "{}");
     assert_string_equal(mm_json_string(first, "method"), "POST");
-    mm_cleanup(json_decref) json_t *second = echo(http, NULL);
+    mm_cleanup(json_decref) json_t *second = echo(https, NULL);
     assert_string_equal(mm_json_string(second, "method"), "GET");
     assert_string_equal(mm_json_string(second, "body"), "");
     assert_true(json_is_null(json_object_get(second, "content_type")));
@@ -78,9 +78,9 @@ static void a_refusal_is_an_answer_not_a_failure(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(http, peer_url("/nothing"), &response, &err));
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    assert_true(mm_https_get(https, peer_url("/nothing"), &response, &err));
     assert_int_equal(response.status, 404);
     assert_string_equal(response.content_type, "application/problem+json");
     assert_string_equal((const char *)response.body.data, "{\"code\":\"not_found\"}");
@@ -90,9 +90,9 @@ static void an_empty_answer_is_an_empty_string(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(http, peer_url("/empty"), &response, &err));
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    assert_true(mm_https_get(https, peer_url("/empty"), &response, &err));
     assert_string_equal((const char *)response.body.data, "");
     assert_string_equal(response.content_type, "");
 }
@@ -101,9 +101,9 @@ static void a_redirect_is_not_followed(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(http, peer_url("/redirect"), &response, &err));
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    assert_true(mm_https_get(https, peer_url("/redirect"), &response, &err));
     assert_int_equal(response.status, 302);
     assert_string_equal((const char *)response.body.data, "elsewhere");
 }
@@ -111,38 +111,39 @@ static void a_redirect_is_not_followed(void **state)
 static void an_answer_past_the_cap_is_refused(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *small = client((struct mm_http_options){.body_max = 99999});
+    mm_cleanup(mm_https_free) struct mm_https *small = client((struct mm_https_options){.body_max = 99999});
     assert_fails(small, peer_url("/big"), MM_UNREACHABLE);
     assert_fails(small, peer_url("/endless"), MM_UNREACHABLE);
     struct mm_error err = {0};
-    mm_cleanup(mm_http_free) struct mm_http *enough = client((struct mm_http_options){.body_max = 100000});
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(enough, peer_url("/big"), &response, &err));
+    mm_cleanup(mm_https_free) struct mm_https *enough = client((struct mm_https_options){.body_max = 100000});
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    assert_true(mm_https_get(enough, peer_url("/big"), &response, &err));
     assert_int_equal(response.body.length, 100000);
 }
 
 static void a_slow_answer_ends_at_the_deadline(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.total_timeout_ms = 400});
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){.total_timeout_ms = 400});
     int64_t start = mm_monotonic_ns();
-    assert_fails(http, peer_url("/silent"), MM_UNREACHABLE);
-    assert_fails(http, peer_url("/drip"), MM_UNREACHABLE);
+    assert_fails(https, peer_url("/silent"), MM_UNREACHABLE);
+    assert_fails(https, peer_url("/drip"), MM_UNREACHABLE);
     assert_true(mm_monotonic_ns() - start < 5000000000);
 }
 
 static void an_answer_cut_short_is_refused(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    assert_fails(http, peer_url("/cut"), MM_UNREACHABLE);
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    assert_fails(https, peer_url("/cut"), MM_UNREACHABLE);
 }
 
 static void a_server_of_another_ca_is_refused(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.ca_file = peer_file("other.pem")});
-    assert_fails(http, peer_url("/echo"), MM_UNREACHABLE);
+    mm_cleanup(mm_https_free) struct mm_https *https =
+        client((struct mm_https_options){.ca_file = peer_file("other.pem")});
+    assert_fails(https, peer_url("/echo"), MM_UNREACHABLE);
 }
 
 static void a_server_of_another_name_is_refused(void **state)
@@ -150,8 +151,8 @@ static void a_server_of_another_name_is_refused(void **state)
     (void)state;
     char url[64];
     (void)snprintf(url, sizeof url, "https://127.0.0.1:%s/echo", peer_port());
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    assert_fails(http, url, MM_UNREACHABLE);
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    assert_fails(https, url, MM_UNREACHABLE);
 }
 
 static void tls_1_1_is_refused(void **state)
@@ -159,15 +160,15 @@ static void tls_1_1_is_refused(void **state)
     (void)state;
     char url[64];
     (void)snprintf(url, sizeof url, "https://localhost:%s/echo", peer_old_port());
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    assert_fails(http, url, MM_UNREACHABLE);
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    assert_fails(https, url, MM_UNREACHABLE);
 }
 
 static void nobody_listening_is_unreachable(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    assert_fails(http, "https://localhost:1/", MM_UNREACHABLE);
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    assert_fails(https, "https://localhost:1/", MM_UNREACHABLE);
 }
 
 static void only_https_urls_without_credentials_are_used(void **state)
@@ -180,17 +181,17 @@ static void only_https_urls_without_credentials_are_used(void **state)
                                        "https://",
                                        "https://user:secret@localhost/",
                                        "https://user@localhost/"};
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
     for (size_t i = 0; i < MM_ARRAY_SIZE(URLS); i++)
-        assert_fails(http, URLS[i], MM_USAGE);
+        assert_fails(https, URLS[i], MM_USAGE);
 }
 
 static void a_missing_file_is_named(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    struct mm_http_options options = {.ca_file = "/nowhere/ca.pem"};
-    assert_null(mm_http_new(&options, &err));
+    struct mm_https_options options = {.ca_file = "/nowhere/ca.pem"};
+    assert_null(mm_https_new(&options, &err));
     assert_int_equal(err.code, MM_FILE);
     assert_non_null(strstr(err.message, "/nowhere/ca.pem"));
 }
@@ -198,10 +199,11 @@ static void a_missing_file_is_named(void **state)
 static void a_file_that_holds_no_certificate_is_refused(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *no_ca = client((struct mm_http_options){.ca_file = peer_file("leaf.cnf")});
+    mm_cleanup(mm_https_free) struct mm_https *no_ca =
+        client((struct mm_https_options){.ca_file = peer_file("leaf.cnf")});
     assert_fails(no_ca, peer_url("/echo"), MM_FILE);
-    mm_cleanup(mm_http_free) struct mm_http *no_key = client(
-        (struct mm_http_options){.certificate_file = peer_file("client.pem"), .key_file = peer_file("server.key")});
+    mm_cleanup(mm_https_free) struct mm_https *no_key = client(
+        (struct mm_https_options){.certificate_file = peer_file("client.pem"), .key_file = peer_file("server.key")});
     assert_fails(no_key, peer_url("/echo"), MM_FILE);
 }
 
@@ -209,8 +211,8 @@ static void a_certificate_without_its_key_is_refused(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    struct mm_http_options options = {.certificate_file = peer_file("client.pem")};
-    assert_null(mm_http_new(&options, &err));
+    struct mm_https_options options = {.certificate_file = peer_file("client.pem")};
+    assert_null(mm_https_new(&options, &err));
     assert_int_equal(err.code, MM_USAGE);
 }
 
@@ -219,16 +221,16 @@ static void a_post_is_sent_once_even_after_a_kept_connection(void **state)
 {
     (void)state;
     struct mm_error err = {0};
-    struct mm_http_response response = {0};
+    struct mm_https_response response = {0};
     peer_script("[{\"hangup\": true}]");
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
     for (int i = 0; i < 2; i++) {
-        mm_cleanup(json_decref) json_t *seen = echo(http, NULL);
+        mm_cleanup(json_decref) json_t *seen = echo(https, NULL);
         assert_non_null(seen);
         err = (struct mm_error){0};
-        assert_false(mm_http_post_json(http, peer_url("/v1/service-tokens"), "{}", &response, &err));
+        assert_false(mm_https_post_json(https, peer_url("/v1/service-tokens"), "{}", &response, &err));
         assert_int_equal(err.code, MM_UNREACHABLE);
-        assert_false(mm_http_is_unsent(http));
+        assert_false(mm_https_is_unsent(https));
     }
     assert_int_equal(peer_n_requests(), 2);
 }
@@ -247,24 +249,24 @@ static void what_was_never_sent_is_told_apart(void **state)
         {other_name, false}, /* unsent, but no other try will end otherwise */
         {"http://localhost/", false},
     };
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.total_timeout_ms = 5000});
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){.total_timeout_ms = 5000});
     for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
-        struct mm_http_response response = {0};
-        assert_false(mm_http_get(http, cases[i].url, &response, NULL));
-        assert_int_equal(mm_http_is_unsent(http), cases[i].is_unsent);
+        struct mm_https_response response = {0};
+        assert_false(mm_https_get(https, cases[i].url, &response, NULL));
+        assert_int_equal(mm_https_is_unsent(https), cases[i].is_unsent);
     }
     peer_drop(1);
-    assert_fails(http, peer_url("/echo"), MM_UNREACHABLE);
-    assert_true(mm_http_is_unsent(http));
-    assert_fails(http, peer_url("/cut"), MM_UNREACHABLE);
-    assert_false(mm_http_is_unsent(http));
+    assert_fails(https, peer_url("/echo"), MM_UNREACHABLE);
+    assert_true(mm_https_is_unsent(https));
+    assert_fails(https, peer_url("/cut"), MM_UNREACHABLE);
+    assert_false(mm_https_is_unsent(https));
 }
 
-static struct mm_http *client_with_encrypted_key(const struct mm_secret *passphrase)
+static struct mm_https *client_with_encrypted_key(const struct mm_secret *passphrase)
 {
-    return client((struct mm_http_options){.certificate_file = peer_file("client.pem"),
-                                           .key_file = peer_file("encrypted.key"),
-                                           .key_passphrase = passphrase});
+    return client((struct mm_https_options){.certificate_file = peer_file("client.pem"),
+                                            .key_file = peer_file("encrypted.key"),
+                                            .key_passphrase = passphrase});
 }
 
 static void an_encrypted_key_needs_its_passphrase_and_never_asks_for_it(void **state)
@@ -272,22 +274,22 @@ static void an_encrypted_key_needs_its_passphrase_and_never_asks_for_it(void **s
     (void)state;
     mm_cleanup(mm_secret_free) struct mm_secret *right = mm_secret_new(PEER_PASSPHRASE, strlen(PEER_PASSPHRASE), NULL);
     mm_cleanup(mm_secret_free) struct mm_secret *wrong = mm_secret_new("nonsense", 8, NULL);
-    mm_cleanup(mm_http_free) struct mm_http *http = client_with_encrypted_key(right);
-    mm_cleanup(json_decref) json_t *seen = echo(http, NULL);
+    mm_cleanup(mm_https_free) struct mm_https *https = client_with_encrypted_key(right);
+    mm_cleanup(json_decref) json_t *seen = echo(https, NULL);
     assert_true(json_is_true(json_object_get(seen, "has_certificate")));
-    mm_cleanup(mm_http_free) struct mm_http *refused = client_with_encrypted_key(wrong);
+    mm_cleanup(mm_https_free) struct mm_https *refused = client_with_encrypted_key(wrong);
     assert_fails(refused, peer_url("/echo"), MM_FILE);
-    mm_cleanup(mm_http_free) struct mm_http *without = client_with_encrypted_key(NULL);
+    mm_cleanup(mm_https_free) struct mm_https *without = client_with_encrypted_key(NULL);
     assert_fails(without, peer_url("/echo"), MM_FILE);
 }
 
-static int64_t retry_after_of(struct mm_http *http, const char *value)
+static int64_t retry_after_of(struct mm_https *https, const char *value)
 {
     char script[256];
     (void)snprintf(script, sizeof script, "[{\"status\": 503, \"headers\": {\"Retry-After\": \"%s\"}}]", value);
     peer_script(script);
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_post_json(http, peer_url("/v1/service-tokens"), "{}", &response, NULL));
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    assert_true(mm_https_post_json(https, peer_url("/v1/service-tokens"), "{}", &response, NULL));
     assert_int_equal(response.status, 503);
     return response.retry_after_seconds;
 }
@@ -300,15 +302,15 @@ static void retry_after_is_read_as_seconds_and_as_a_date(void **state)
     struct tm parts;
     assert_non_null(gmtime_r(&soon, &parts));
     assert_true(strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &parts) > 0);
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){0});
-    assert_int_equal(retry_after_of(http, "7"), 7);
-    assert_in_range(retry_after_of(http, date), 90, 100);
-    assert_int_equal(retry_after_of(http, "Sun, 06 Nov 1994 08:49:37 GMT"), 0);
-    assert_int_equal(retry_after_of(http, "-5"), 0);
-    assert_int_equal(retry_after_of(http, "soon"), 0);
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    assert_int_equal(retry_after_of(https, "7"), 7);
+    assert_in_range(retry_after_of(https, date), 90, 100);
+    assert_int_equal(retry_after_of(https, "Sun, 06 Nov 1994 08:49:37 GMT"), 0);
+    assert_int_equal(retry_after_of(https, "-5"), 0);
+    assert_int_equal(retry_after_of(https, "soon"), 0);
     /* of the answer before, nothing is left */
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    assert_true(mm_http_get(http, peer_url("/empty"), &response, NULL));
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    assert_true(mm_https_get(https, peer_url("/empty"), &response, NULL));
     assert_int_equal(response.retry_after_seconds, 0);
 }
 
@@ -321,9 +323,9 @@ static bool is_cancelled(void *context)
 static void a_request_can_be_cancelled(void **state)
 {
     (void)state;
-    mm_cleanup(mm_http_free) struct mm_http *http = client((struct mm_http_options){.is_cancelled = is_cancelled});
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){.is_cancelled = is_cancelled});
     int64_t start = mm_monotonic_ns();
-    assert_fails(http, peer_url("/silent"), MM_UNREACHABLE);
+    assert_fails(https, peer_url("/silent"), MM_UNREACHABLE);
     assert_true(mm_monotonic_ns() - start < 5000000000);
 }
 

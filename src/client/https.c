@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/http.h"
+#include "client/https.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,8 +12,8 @@
 
 #include "client/credential.h"
 
-struct mm_http {
-    struct mm_http_options options;
+struct mm_https {
+    struct mm_https_options options;
     CURL *curl;
     struct curl_slist *json_headers;
 
@@ -42,10 +42,10 @@ static bool check_readable(const char *path, struct mm_error *err)
 }
 
 /* Every option matters for safety, so one that can't be set is a failure. */
-static bool set_limits(CURL *curl, const struct mm_http_options *options)
+static bool set_limits(CURL *curl, const struct mm_https_options *options)
 {
-    long connect_ms = (long)(options->connect_timeout_ms ? options->connect_timeout_ms : MM_HTTP_CONNECT_TIMEOUT_MS);
-    long total_ms = (long)(options->total_timeout_ms ? options->total_timeout_ms : MM_HTTP_TOTAL_TIMEOUT_MS);
+    long connect_ms = (long)(options->connect_timeout_ms ? options->connect_timeout_ms : MM_HTTPS_CONNECT_TIMEOUT_MS);
+    long total_ms = (long)(options->total_timeout_ms ? options->total_timeout_ms : MM_HTTPS_TOTAL_TIMEOUT_MS);
     return curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, connect_ms) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, total_ms) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
@@ -62,27 +62,27 @@ static bool set_limits(CURL *curl, const struct mm_http_options *options)
 static CURLcode use_credential(CURL *curl, void *ssl_context, void *context)
 {
     (void)curl;
-    struct mm_http *http = context;
-    return mm_credential_use(ssl_context, http->options.certificate_file, http->options.key_file,
-                             http->options.key_passphrase, &http->tls_failure)
+    struct mm_https *https = context;
+    return mm_credential_use(ssl_context, https->options.certificate_file, https->options.key_file,
+                             https->options.key_passphrase, &https->tls_failure)
                ? CURLE_OK
                : CURLE_SSL_CERTPROBLEM;
 }
 
 /* The callback's SSL_CTX is OpenSSL's only if libcurl's TLS is. */
-static bool set_credential(struct mm_http *http)
+static bool set_credential(struct mm_https *https)
 {
     static const char OPENSSL[] = "OpenSSL/";
     const char *tls = curl_version_info(CURLVERSION_NOW)->ssl_version;
     return tls && strncmp(tls, OPENSSL, sizeof OPENSSL - 1) == 0 &&
-           curl_easy_setopt(http->curl, CURLOPT_SSL_CTX_FUNCTION, use_credential) == CURLE_OK &&
-           curl_easy_setopt(http->curl, CURLOPT_SSL_CTX_DATA, http) == CURLE_OK;
+           curl_easy_setopt(https->curl, CURLOPT_SSL_CTX_FUNCTION, use_credential) == CURLE_OK &&
+           curl_easy_setopt(https->curl, CURLOPT_SSL_CTX_DATA, https) == CURLE_OK;
 }
 
-static bool set_tls(struct mm_http *http)
+static bool set_tls(struct mm_https *https)
 {
-    CURL *curl = http->curl;
-    const struct mm_http_options *options = &http->options;
+    CURL *curl = https->curl;
+    const struct mm_https_options *options = &https->options;
     if (curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) != CURLE_OK)
@@ -91,15 +91,15 @@ static bool set_tls(struct mm_http *http)
     if (options->ca_file && (curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca_file) != CURLE_OK ||
                              curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) != CURLE_OK))
         return false;
-    return !options->certificate_file || set_credential(http);
+    return !options->certificate_file || set_credential(https);
 }
 
 /* libcurl's last call before it sends a request: the connection is there. */
 static int begin_sending(void *context, char *peer_ip, char *own_ip, int peer_port, int own_port)
 {
     (void)peer_ip, (void)own_ip, (void)peer_port, (void)own_port;
-    struct mm_http *http = context;
-    http->stage = SENDING;
+    struct mm_https *https = context;
+    https->stage = SENDING;
     return CURL_PREREQFUNC_OK;
 }
 
@@ -107,33 +107,33 @@ static int begin_sending(void *context, char *peer_ip, char *own_ip, int peer_po
 static int check_cancelled(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
 {
     (void)down_total, (void)down, (void)up_total, (void)up;
-    struct mm_http *http = context;
-    return http->options.is_cancelled && http->options.is_cancelled(http->options.context);
+    struct mm_https *https = context;
+    return https->options.is_cancelled && https->options.is_cancelled(https->options.context);
 }
 
-static bool set_callbacks(struct mm_http *http)
+static bool set_callbacks(struct mm_https *https)
 {
-    return curl_easy_setopt(http->curl, CURLOPT_ERRORBUFFER, http->reason) == CURLE_OK &&
-           curl_easy_setopt(http->curl, CURLOPT_PREREQFUNCTION, begin_sending) == CURLE_OK &&
-           curl_easy_setopt(http->curl, CURLOPT_PREREQDATA, http) == CURLE_OK &&
-           curl_easy_setopt(http->curl, CURLOPT_XFERINFOFUNCTION, check_cancelled) == CURLE_OK &&
-           curl_easy_setopt(http->curl, CURLOPT_XFERINFODATA, http) == CURLE_OK &&
-           curl_easy_setopt(http->curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
+    return curl_easy_setopt(https->curl, CURLOPT_ERRORBUFFER, https->reason) == CURLE_OK &&
+           curl_easy_setopt(https->curl, CURLOPT_PREREQFUNCTION, begin_sending) == CURLE_OK &&
+           curl_easy_setopt(https->curl, CURLOPT_PREREQDATA, https) == CURLE_OK &&
+           curl_easy_setopt(https->curl, CURLOPT_XFERINFOFUNCTION, check_cancelled) == CURLE_OK &&
+           curl_easy_setopt(https->curl, CURLOPT_XFERINFODATA, https) == CURLE_OK &&
+           curl_easy_setopt(https->curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
 }
 
-static bool set_json_headers(struct mm_http *http)
+static bool set_json_headers(struct mm_https *https)
 {
     static const char *const HEADERS[] = {"Content-Type: application/json", "Expect:"};
     for (size_t i = 0; i < MM_ARRAY_SIZE(HEADERS); i++) {
-        struct curl_slist *longer = curl_slist_append(http->json_headers, HEADERS[i]);
+        struct curl_slist *longer = curl_slist_append(https->json_headers, HEADERS[i]);
         if (!longer)
             return false;
-        http->json_headers = longer;
+        https->json_headers = longer;
     }
     return true;
 }
 
-struct mm_http *mm_http_new(const struct mm_http_options *options, struct mm_error *err)
+struct mm_https *mm_https_new(const struct mm_https_options *options, struct mm_error *err)
 {
     if (!options->certificate_file != !options->key_file) {
         (void)mm_fail(err, MM_USAGE, "a client certificate and its key are given together");
@@ -144,30 +144,30 @@ struct mm_http *mm_http_new(const struct mm_http_options *options, struct mm_err
         return NULL;
 
     (void)pthread_once(&curl_once, start_curl);
-    mm_cleanup(mm_http_free) struct mm_http *http = calloc(1, sizeof *http);
-    if (http) {
-        http->options = *options;
-        http->curl = curl_easy_init();
+    mm_cleanup(mm_https_free) struct mm_https *https = calloc(1, sizeof *https);
+    if (https) {
+        https->options = *options;
+        https->curl = curl_easy_init();
     }
-    if (!http || !http->curl || !set_json_headers(http) || !set_limits(http->curl, options) || !set_tls(http) ||
-        !set_callbacks(http)) {
+    if (!https || !https->curl || !set_json_headers(https) || !set_limits(https->curl, options) || !set_tls(https) ||
+        !set_callbacks(https)) {
         (void)mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
         return NULL;
     }
-    return MM_TAKE(http);
+    return MM_TAKE(https);
 }
 
-void mm_http_free(struct mm_http *http)
+void mm_https_free(struct mm_https *https)
 {
-    if (!http)
+    if (!https)
         return;
-    curl_easy_cleanup(http->curl);
-    curl_slist_free_all(http->json_headers);
-    free(http);
+    curl_easy_cleanup(https->curl);
+    curl_slist_free_all(https->json_headers);
+    free(https);
 }
 
 /* Scheme and host are judged before libcurl sees the URL: a URL's user information would travel as a password. */
-bool mm_http_check_url(const char *url, struct mm_error *err)
+bool mm_https_check_url(const char *url, struct mm_error *err)
 {
     mm_cleanup(curl_url_cleanup) CURLU *parts = curl_url();
     mm_cleanup(curl_free) char *scheme = NULL;
@@ -204,24 +204,24 @@ static bool may_pass(CURLcode code)
            code == CURLE_RECV_ERROR;
 }
 
-static size_t body_max(const struct mm_http *http)
+static size_t body_max(const struct mm_https *https)
 {
-    return http->options.body_max ? http->options.body_max : MM_HTTP_BODY_MAX;
+    return https->options.body_max ? https->options.body_max : MM_HTTPS_BODY_MAX;
 }
 
-static bool fail_request(struct mm_http *http, CURLcode code, const char *url, struct mm_error *err)
+static bool fail_request(struct mm_https *https, CURLcode code, const char *url, struct mm_error *err)
 {
-    const char *reason = http->reason[0] ? http->reason : curl_easy_strerror(code);
-    http->is_unsent = http->stage == CONNECTING && may_pass(code);
+    const char *reason = https->reason[0] ? https->reason : curl_easy_strerror(code);
+    https->is_unsent = https->stage == CONNECTING && may_pass(code);
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     case CURLE_SSL_CERTPROBLEM:
-        return mm_fail(err, MM_FILE, "%s", http->tls_failure.code ? http->tls_failure.message : reason);
+        return mm_fail(err, MM_FILE, "%s", https->tls_failure.code ? https->tls_failure.message : reason);
     case CURLE_SSL_CACERT_BADFILE:
         return mm_fail(err, MM_FILE, "%s", reason);
     case CURLE_WRITE_ERROR:
-        return mm_fail(err, MM_UNREACHABLE, "%.200s: the answer is larger than %zu bytes", url, body_max(http));
+        return mm_fail(err, MM_UNREACHABLE, "%.200s: the answer is larger than %zu bytes", url, body_max(https));
     default:
         return mm_fail(err, MM_UNREACHABLE, "%.200s: %s", url, reason);
     }
@@ -241,9 +241,9 @@ static void take_content_type(CURL *curl, char *out, size_t size)
 }
 
 /* Room for the largest answer at once: a buffer that grew would leave parts of a JWT behind. */
-static bool make_body(const struct mm_http *http, struct mm_buffer *ret_body, struct mm_error *err)
+static bool make_body(const struct mm_https *https, struct mm_buffer *ret_body, struct mm_error *err)
 {
-    struct mm_buffer body = mm_buffer_make(body_max(http));
+    struct mm_buffer body = mm_buffer_make(body_max(https));
     body.capacity = body.cap + 1;
     body.data = malloc(body.capacity);
     if (!body.data)
@@ -253,7 +253,7 @@ static bool make_body(const struct mm_http *http, struct mm_buffer *ret_body, st
     return true;
 }
 
-static void take_answer(CURL *curl, struct mm_http_response *ret_response)
+static void take_answer(CURL *curl, struct mm_https_response *ret_response)
 {
     long status = 0;
     curl_off_t retry_after = 0;
@@ -264,56 +264,57 @@ static void take_answer(CURL *curl, struct mm_http_response *ret_response)
     take_content_type(curl, ret_response->content_type, sizeof ret_response->content_type);
 }
 
-static bool perform(struct mm_http *http, const char *url, struct mm_http_response *ret_response, struct mm_error *err)
+static bool perform(struct mm_https *https, const char *url, struct mm_https_response *ret_response,
+                    struct mm_error *err)
 {
-    mm_cleanup(mm_http_response_clear) struct mm_http_response response = {0};
-    http->stage = CONNECTING;
-    http->is_unsent = false;
-    http->reason[0] = '\0';
-    http->tls_failure = (struct mm_error){0};
-    if (!mm_http_check_url(url, err) || !make_body(http, &response.body, err))
+    mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
+    https->stage = CONNECTING;
+    https->is_unsent = false;
+    https->reason[0] = '\0';
+    https->tls_failure = (struct mm_error){0};
+    if (!mm_https_check_url(url, err) || !make_body(https, &response.body, err))
         return false;
-    if (curl_easy_setopt(http->curl, CURLOPT_WRITEFUNCTION, take_body) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, &response.body) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_URL, url) != CURLE_OK)
+    if (curl_easy_setopt(https->curl, CURLOPT_WRITEFUNCTION, take_body) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_WRITEDATA, &response.body) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_URL, url) != CURLE_OK)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    CURLcode code = curl_easy_perform(http->curl);
+    CURLcode code = curl_easy_perform(https->curl);
     if (code != CURLE_OK)
-        return fail_request(http, code, url, err);
-    take_answer(http->curl, &response);
+        return fail_request(https, code, url, err);
+    take_answer(https->curl, &response);
     *ret_response = response;
-    response = (struct mm_http_response){0};
+    response = (struct mm_https_response){0};
     return true;
 }
 
-bool mm_http_get(struct mm_http *http, const char *url, struct mm_http_response *ret_response, struct mm_error *err)
+bool mm_https_get(struct mm_https *https, const char *url, struct mm_https_response *ret_response, struct mm_error *err)
 {
-    if (curl_easy_setopt(http->curl, CURLOPT_FRESH_CONNECT, 0L) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, NULL) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_HTTPGET, 1L) != CURLE_OK)
+    if (curl_easy_setopt(https->curl, CURLOPT_FRESH_CONNECT, 0L) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_HTTPHEADER, NULL) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_HTTPGET, 1L) != CURLE_OK)
         return mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
-    return perform(http, url, ret_response, err);
+    return perform(https, url, ret_response, err);
 }
 
-bool mm_http_post_json(struct mm_http *http, const char *url, const char *body, struct mm_http_response *ret_response,
-                       struct mm_error *err)
+bool mm_https_post_json(struct mm_https *https, const char *url, const char *body,
+                        struct mm_https_response *ret_response, struct mm_error *err)
 {
     /* On a connection that was kept, libcurl silently sends a request again when its answer doesn't come. */
-    if (curl_easy_setopt(http->curl, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_HTTPHEADER, http->json_headers) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_POST, 1L) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body)) != CURLE_OK ||
-        curl_easy_setopt(http->curl, CURLOPT_POSTFIELDS, body) != CURLE_OK)
+    if (curl_easy_setopt(https->curl, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_HTTPHEADER, https->json_headers) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_POST, 1L) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body)) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_POSTFIELDS, body) != CURLE_OK)
         return mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
-    return perform(http, url, ret_response, err);
+    return perform(https, url, ret_response, err);
 }
 
-bool mm_http_is_unsent(const struct mm_http *http)
+bool mm_https_is_unsent(const struct mm_https *https)
 {
-    return http->is_unsent;
+    return https->is_unsent;
 }
 
-void mm_http_response_clear(struct mm_http_response *response)
+void mm_https_response_clear(struct mm_https_response *response)
 {
     if (response->body.data)
         explicit_bzero(response->body.data, response->body.capacity);
