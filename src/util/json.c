@@ -1,12 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/json.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
-#include "util/json_memory.h"
+#include "util/buffer.h"
 
 enum { DEPTH_MAX = 32 };
+
+/*
+ * jansson doesn't always say that memory was short: its parser speaks of bad syntax or leaves characters out, its dumps leave out
+ * keys, its json_pack() members. malloc() does say so, in errno (POSIX), so what was made while one failed isn't believed.
+ * json_set_alloc_funcs() would tell as well, but for the whole process, which is someone else's where this is libmintmark.
+ */
+static void watch_memory(void)
+{
+    errno = 0;
+}
+
+static bool was_memory_short(void)
+{
+    return errno == ENOMEM;
+}
 
 /* jansson recurses up to 2,048 levels; refuse deep nesting before it parses. */
 static bool depth_is_bounded(const char *text, size_t length)
@@ -44,24 +60,56 @@ json_t *mm_json_pack(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    unsigned long before = mm_json_memory_failures();
+    watch_memory();
     mm_cleanup(json_decref) json_t *value = json_vpack_ex(NULL, 0, format, args);
     va_end(args);
-    return mm_json_memory_failures() == before ? MM_TAKE(value) : NULL;
+    return was_memory_short() ? NULL : MM_TAKE(value);
+}
+
+/* json_dump_callback()'s; it doesn't heed every failure, so the first one is kept. */
+struct dump {
+    struct mm_buffer text;
+    bool is_cut;
+};
+
+static int append_dump(const char *data, size_t length, void *context)
+{
+    struct dump *dump = context;
+    dump->is_cut = dump->is_cut || !mm_buffer_append(&dump->text, data, length, NULL);
+    return dump->is_cut ? -1 : 0;
 }
 
 char *mm_json_dumps(const json_t *value, size_t flags)
 {
-    unsigned long before = mm_json_memory_failures();
-    mm_cleanup(free) char *text = (json_dumps)(value, flags);
-    return mm_json_memory_failures() == before ? MM_TAKE(text) : NULL;
+    struct dump dump = {.text = mm_buffer_make(SIZE_MAX / 2)};
+    if (json_dump_callback(value, append_dump, &dump, flags) != 0 || dump.is_cut)
+        mm_buffer_clear(&dump.text);
+    return (char *)dump.text.data;
 }
 
 int mm_json_update_recursive(json_t *object, json_t *other)
 {
-    unsigned long before = mm_json_memory_failures();
+    watch_memory();
     int failed = (json_object_update_recursive)(object, other);
-    return mm_json_memory_failures() == before ? failed : -1;
+    return was_memory_short() ? -1 : failed;
+}
+
+/* What json_load_callback() reads, a byte at a time: it goes on after a failed allocation, and this ends it at once. */
+struct reading {
+    const char *next;
+    size_t left;
+    bool is_short;
+};
+
+static size_t feed(void *out, size_t size, void *context)
+{
+    struct reading *reading = context;
+    reading->is_short = reading->is_short || was_memory_short();
+    if (reading->is_short || reading->left == 0 || size == 0)
+        return 0;
+    *(char *)out = *reading->next++;
+    reading->left--;
+    return 1;
 }
 
 json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
@@ -76,11 +124,11 @@ json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
         return NULL;
     }
     json_error_t why;
-    unsigned long before = mm_json_memory_failures();
-    mm_json_memory_guard();
-    mm_cleanup(json_decref) json_t *value = json_loadb(data, length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    mm_json_memory_unguard();
-    if (mm_json_memory_failures() != before) {
+    struct reading reading = {.next = data, .left = length};
+    watch_memory();
+    mm_cleanup(json_decref) json_t *value =
+        json_load_callback(feed, &reading, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    if (reading.is_short || was_memory_short()) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }

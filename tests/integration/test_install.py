@@ -61,7 +61,7 @@ def compile_c(installed, target, *flags, source=EXAMPLE / "issue.c", compiler="g
     libraries = run("pkg-config", *kind, "--cflags", "--libs", "libmintmark", env=environment).strip()
     if kind:
         libraries = libraries.replace("-lmintmark", "-l:libmintmark.a")
-    command = f"{compiler} -Wall -Wextra -Werror {' '.join([*SANITIZE, *flags])} '{source}' {libraries} -o '{target}'"
+    command = f"{compiler} -Wall -Wextra -Werror '{source}' {' '.join([*SANITIZE, *flags])} {libraries} -o '{target}'"
     run("sh", "-c", command)
     return target
 
@@ -114,6 +114,14 @@ def test_the_example_gets_a_token_from_an_installed_service(installed, mint, pro
 def test_only_the_shared_form_needs_the_shared_library(programs, way):
     needed = run("readelf", "-d", programs[way])
     assert ("libmintmark.so.0" in needed) == ("static" not in way)
+
+
+@pytest.mark.parametrize("kind", [[], ["--static"]], ids=["shared", "static"])
+def test_a_program_keeps_its_own_json_allocator(installed, mint, tmp_path, kind):
+    source = TOP / "tests" / "support" / "host.c"
+    program = compile_c(installed, tmp_path / "host", "-ljansson", source=source, kind=kind)
+    done = start(installed, program, mint)
+    assert done.returncode == 0, done
 
 
 def test_a_refusal_and_a_service_that_is_away_are_told(installed, mint, programs):
