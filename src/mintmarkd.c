@@ -113,12 +113,13 @@ static bool load_keyring(struct service *service, struct mm_error *err)
 
 static json_t *policy_entry(const struct mm_config *config)
 {
-    json_t *tenants = json_array();
+    mm_cleanup(json_decref) json_t *tenants = json_array();
     for (size_t i = 0; i < config->policy.n_tenants; i++) {
         const struct mm_tenant *tenant = &config->policy.tenants[i];
-        (void)json_array_append_new(tenants, json_pack("{ss ss}", "tenant", tenant->id, "sha256", tenant->digest));
+        if (!mm_json_append(tenants, json_pack("{ss ss}", "tenant", tenant->id, "sha256", tenant->digest), NULL))
+            return NULL;
     }
-    return json_pack("{ss ss so}", "policy", config->policy.digest, "config_sha256", config->digest, "tenants",
+    return json_pack("{ss ss sO}", "policy", config->policy.digest, "config_sha256", config->digest, "tenants",
                      tenants);
 }
 

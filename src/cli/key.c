@@ -173,10 +173,12 @@ static bool print_keys_json(const struct mm_hsm_key_info *infos, size_t n, const
 {
     mm_cleanup(json_decref) json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        json_t *key = key_to_json(&infos[i]);
+        mm_cleanup(json_decref) json_t *key = key_to_json(&infos[i]);
         bool is_active = infos[i].kid[0] && strcmp(infos[i].kid, active) == 0;
-        if (json_object_set_new(key, "active", json_boolean(is_active)) != 0 || json_array_append_new(list, key) != 0)
+        if (json_object_set_new(key, "active", json_boolean(is_active)) != 0)
             return mm_fail(err, MM_NO_MEMORY, "out of memory");
+        if (!mm_json_append(list, MM_TAKE(key), err))
+            return false;
     }
     mm_cleanup(json_decref) json_t *report = json_pack("{s:O}", "keys", list);
     return report ? mm_print_json(stdout, report, err) : mm_fail(err, MM_NO_MEMORY, "out of memory");

@@ -9,7 +9,7 @@ json_t *mm_problems_to_json(const struct mm_problems *problems)
         json_t *item = json_pack("{s:s, s:s*, s:i, s:s, s:s}", "severity",
                                  problem->severity == MM_PROBLEM_ERROR ? "error" : "warning", "file", problem->file,
                                  "line", problem->line, "path", problem->path, "reason", problem->reason);
-        if (json_array_append_new(list, item) != 0)
+        if (!mm_json_append(list, item, NULL))
             return NULL;
     }
     return MM_TAKE(list);

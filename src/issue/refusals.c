@@ -57,18 +57,32 @@ static void record_repeats(struct mm_ledger *ledger, const struct kind *kind)
     record(ledger, fields);
 }
 
-static void record_first(struct mm_ledger *ledger, const struct mm_principal *principal,
-                         const struct mm_token_request *request, const char *request_id, const struct mm_error *why)
+static json_t *list_scopes(const struct mm_token_request *request)
 {
     mm_cleanup(json_decref) json_t *scopes = json_array();
     for (size_t i = 0; i < request->n_scopes && i < MM_SCOPES_MAX; i++)
-        (void)json_array_append_new(scopes, json_string(request->scopes[i]));
-    mm_cleanup(json_decref) json_t *ttl = request->ttl > 0 ? json_integer(request->ttl) : NULL;
+        if (!mm_json_append(scopes, json_string(request->scopes[i]), NULL))
+            return NULL;
+    return MM_TAKE(scopes);
+}
+
+static json_t *first_entry(const struct mm_principal *principal, const struct mm_token_request *request,
+                           const char *request_id, const struct mm_error *why)
+{
     mm_cleanup(json_decref) json_t *fields =
-        json_pack("{ss ss ss sO ss* ss* sO* ss ss}", "tenant", principal->tenant->id, "account",
-                  principal->account->identity, "code", mm_code_name(why->code), "scopes", scopes, "resource_id",
-                  request->resource_id, "audience", request->audience, "ttl_seconds", ttl, "certificate_sha256",
+        json_pack("{ss ss ss so ss* ss* ss ss}", "tenant", principal->tenant->id, "account",
+                  principal->account->identity, "code", mm_code_name(why->code), "scopes", list_scopes(request),
+                  "resource_id", request->resource_id, "audience", request->audience, "certificate_sha256",
                   principal->fingerprint, "request_id", request_id);
+    if (request->ttl > 0 && json_object_set_new(fields, "ttl_seconds", json_integer(request->ttl)) != 0)
+        return NULL;
+    return MM_TAKE(fields);
+}
+
+static void record_first(struct mm_ledger *ledger, const struct mm_principal *principal,
+                         const struct mm_token_request *request, const char *request_id, const struct mm_error *why)
+{
+    mm_cleanup(json_decref) json_t *fields = first_entry(principal, request, request_id, why);
     record(ledger, fields);
 }
 

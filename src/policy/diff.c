@@ -30,7 +30,7 @@ static void add_text(struct diff *diff, const char *change, const char *text)
 {
     json_t *entry = json_pack("{s:s, s:s, s:s?, s:s}", "change", change, "tenant", diff->tenant, "account",
                               diff->account, "what", text);
-    if (json_array_append_new(diff->changes, entry) != 0)
+    if (!mm_json_append(diff->changes, entry, NULL))
         diff->is_out_of_memory = true;
 }
 

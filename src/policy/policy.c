@@ -19,7 +19,7 @@ static json_t *strings_to_json(const struct mm_strings *strings)
 {
     mm_cleanup(json_decref) json_t *array = json_array();
     for (size_t i = 0; i < strings->n; i++)
-        if (json_array_append_new(array, json_string(strings->items[i])) != 0)
+        if (!mm_json_append(array, json_string(strings->items[i]), NULL))
             return NULL;
     return MM_TAKE(array);
 }
@@ -39,8 +39,8 @@ bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *tenants = json_array();
     for (size_t i = 0; i < policy->n_tenants; i++)
-        if (json_array_append_new(tenants, tenant_to_json(&policy->tenants[i])) != 0)
-            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+        if (!mm_json_append(tenants, tenant_to_json(&policy->tenants[i]), err))
+            return false;
     mm_cleanup(free) char *text = mm_json_compact(tenants, err);
     if (!text)
         return false;

@@ -4,9 +4,7 @@
 static bool append_key(json_t *keys, const struct mm_jwks_key *key, struct mm_error *err)
 {
     json_t *jwk = mm_pubkey_to_jwk(key->key, key->algorithm, err);
-    if (!jwk)
-        return false;
-    return json_array_append_new(keys, jwk) == 0 || mm_fail(err, MM_NO_MEMORY, "out of memory");
+    return jwk && mm_json_append(keys, jwk, err);
 }
 
 char *mm_jwks_document(const struct mm_jwks_key *keys, size_t n, struct mm_error *err)

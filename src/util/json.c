@@ -151,6 +151,11 @@ char *mm_json_compact(const json_t *value, struct mm_error *err)
     return MM_TAKE(text);
 }
 
+bool mm_json_append(json_t *array, json_t *element, struct mm_error *err)
+{
+    return json_array_append_new(array, element) == 0 || mm_fail(err, MM_NO_MEMORY, "out of memory");
+}
+
 const char *mm_json_string(const json_t *object, const char *name)
 {
     return json_string_value(json_object_get(object, name));

@@ -38,6 +38,12 @@ MM_MUST_USE json_t *mm_json_parse(const void *data, size_t length, struct mm_err
  */
 MM_MUST_USE char *mm_json_compact(const json_t *value, struct mm_error *err);
 
+/*
+ * Append an element, whose reference is taken over whatever comes of it; `element` may be the NULL of a constructor that failed. False
+ * (MM_NO_MEMORY): it isn't in there. For lists that mustn't lack one.
+ */
+MM_MUST_USE bool mm_json_append(json_t *array, json_t *element, struct mm_error *err);
+
 /* The string member `name` of `object`, borrowed; NULL if absent or not a string. */
 const char *mm_json_string(const json_t *object, const char *name);
 

@@ -154,7 +154,7 @@ static json_t *read_sequence(struct reader *reader, int line, const char *path)
         json_t *item = read_value(reader, &event, item_line, item_path);
         if (!item)
             return NULL;
-        if (json_array_append_new(array, item) != 0)
+        if (!mm_json_append(array, item, NULL))
             return stop(reader, item_line, path, "out of memory");
     }
 }

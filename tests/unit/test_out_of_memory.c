@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "hsm/sentence.h"
 #include "http/token_request.h"
+#include "issue/refusals.h"
 #include "keyring/keyring.h"
 #include "ledger/reader.h"
 #include "oauth/mtls.h"
@@ -458,6 +459,67 @@ static void ledger_loses_nothing_while_writes_fail(void **state)
     (void)state;
 }
 
+/* A refusal is in the ledger with all that was asked for, or it isn't there and the log says so. */
+static bool is_whole(void *context, const struct mm_ledger_record *record, struct mm_error *err)
+{
+    size_t *n_entries = context;
+    mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, err);
+    assert_int_equal(json_array_size(json_object_get(entry, "scopes")), 2);
+    assert_string_equal(mm_json_string(entry, "resource_id"), "urc-1");
+    assert_int_equal(mm_json_integer(entry, "ttl_seconds", 0), 60);
+    (*n_entries)++;
+    return true;
+}
+
+static bool refuse_under(const struct world *world, unsigned long n)
+{
+    static const char *const SCOPES[] = {"write:repo", "write:blob"};
+    const struct mm_tenant *tenant = mm_policy_tenant(&world->config->policy, "acme");
+    const struct mm_principal principal = {.tenant = tenant, .account = &tenant->accounts[0], .fingerprint = "f1"};
+    const struct mm_token_request request = {.scopes = SCOPES,
+                                             .n_scopes = MM_ARRAY_SIZE(SCOPES),
+                                             .resource_id = "urc-1",
+                                             .ttl = 60};
+    const struct mm_error why = {.code = MM_SCOPE_NOT_GRANTED};
+    struct mm_ledger *ledger = mm_ledger_open(world->place->file, &MM_SYSTEM_CLOCK, 0, NULL);
+    struct mm_refusals *refusals = mm_refusals_new(ledger, &MM_SYSTEM_CLOCK, NULL);
+    assert_non_null(refusals);
+    arm(n);
+    mm_refusals_note(refusals, &principal, &request, "req-1", &why);
+    mm_ledger_close(ledger);
+    bool has_come = faults_disarm();
+    mm_refusals_free(refusals);
+    return has_come;
+}
+
+static void refusal_is_recorded_whole_or_not_at_all(void **state)
+{
+    const struct world *world = *state;
+    unsigned long n = 1;
+    while (n < CALLS_MAX && refuse_under(world, n))
+        n = next_fault(n);
+    assert_true(n < CALLS_MAX);
+    size_t n_entries = 0;
+    const struct mm_ledger_filter filter = {.type = "token.refused"};
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
+        mm_ledger_reader_open(world->place->file, NULL);
+    assert_true(mm_ledger_list(reader, &filter, is_whole, &n_entries, NULL));
+    assert_in_range(n_entries, 1, n);
+}
+
+static bool list_elements(const struct world *world, struct mm_error *err)
+{
+    (void)world;
+    mm_cleanup(json_decref) json_t *list = json_array();
+    for (int i = 0; i < 100; i++)
+        if (!mm_json_append(list, json_string("element"), err))
+            return false;
+    assert_int_equal(json_array_size(list), 100);
+    return true;
+}
+
+SUBJECT_TEST(list_lacks_no_element, list_elements)
+
 #define WORLD_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -474,6 +536,8 @@ int main(void)
         WORLD_TEST(ledger_is_not_called_corrupt),
         WORLD_TEST(ledger_loses_nothing_while_memory_is_short),
         cmocka_unit_test(ledger_loses_nothing_while_writes_fail),
+        WORLD_TEST(refusal_is_recorded_whole_or_not_at_all),
+        WORLD_TEST(list_lacks_no_element),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
