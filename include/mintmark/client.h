@@ -47,7 +47,7 @@ struct mm_client_failure {
 
 struct mm_client_options {
     size_t size;                  /* sizeof(struct mm_client_options) */
-    const char *url;              /* the service: https://host or https://host:port */
+    const char *url;              /* the service: https://host or https://host:port, at most 1,024 bytes */
     const char *ca_file;          /* PEM, the only CAs that are trusted; NULL: those of the machine */
     const char *certificate_file; /* PEM, the client's certificate and what of its chain the service needs */
     const char *key_file;         /* PEM, its private key */
@@ -68,7 +68,8 @@ struct mm_client;
  * Copies the options. The files are looked at now, so that a wrong path is found at start, and read again for each connection: a
  * certificate that is renewed in place is used from then on. The passphrase is kept in locked memory and zeroed when the client is
  * closed. Nothing is sent yet.
- * MM_USAGE: a member is missing, out of range, or unknown to this library; the URL isn't https or holds more than host and port.
+ * MM_USAGE: a member is missing, out of range, or unknown to this library; the URL isn't https, or holds more than host and port (a
+ * slash after them apart).
  * MM_FILE: a file can't be read. NULL on failure.
  */
 MM_API MM_MUST_USE struct mm_client *mm_client_open(const struct mm_client_options *options, struct mm_error *err);

@@ -72,9 +72,7 @@ static bool check_options(const struct mm_client_options *options, struct mm_err
         return mm_fail(err, MM_USAGE, "a time-out is negative or longer than a day");
     if (options->max_attempts > ATTEMPTS_MAX)
         return mm_fail(err, MM_USAGE, "max_attempts is more than %d", ATTEMPTS_MAX);
-    if (strpbrk(options->url, "?#"))
-        return mm_fail(err, MM_USAGE, "the URL must not have a query or a fragment");
-    return mm_https_check_url(options->url, err);
+    return mm_https_check_url(options->url, MM_HTTPS_SERVER, err);
 }
 
 static bool copy_string(const char *text, char **ret_copy)
@@ -85,10 +83,8 @@ static bool copy_string(const char *text, char **ret_copy)
 
 static bool copy_options(struct mm_client *client, const struct mm_client_options *options, struct mm_error *err)
 {
-    int length = (int)strnlen(options->url, 4096);
-    while (length > 0 && options->url[length - 1] == '/')
-        length--;
-    if (asprintf(&client->url, "%.*s/v1/service-tokens", length, options->url) < 0)
+    bool has_slash = options->url[strlen(options->url) - 1] == '/';
+    if (asprintf(&client->url, "%s%sv1/service-tokens", options->url, has_slash ? "" : "/") < 0)
         client->url = NULL;
     if (!client->url || !copy_string(options->ca_file, &client->ca_file) ||
         !copy_string(options->certificate_file, &client->certificate_file) ||
@@ -163,7 +159,7 @@ json_t *mm_client_request_body(const struct mm_client_request *request, struct m
     struct mm_client_request own;
     if (!take_struct(&own, sizeof own, SIZE_THROUGH(struct mm_client_request, ttl_seconds), request, err))
         return NULL;
-    if (!own.tenant_id || !own.n_scopes || own.n_scopes > MM_CLIENT_SCOPES_MAX || own.ttl_seconds < 0) {
+    if (!own.tenant_id || !own.scopes || !own.n_scopes || own.n_scopes > MM_CLIENT_SCOPES_MAX || own.ttl_seconds < 0) {
         (void)mm_fail(err, MM_USAGE, "a request needs a tenant, 1 to %d scopes and no negative ttl_seconds",
                       MM_CLIENT_SCOPES_MAX);
         return NULL;

@@ -166,9 +166,20 @@ void mm_https_free(struct mm_https *https)
     free(https);
 }
 
-/* Scheme and host are judged before libcurl sees the URL: a URL's user information would travel as a password. */
-bool mm_https_check_url(const char *url, struct mm_error *err)
+/* Nothing but a slash follows host and port, and nothing but the scheme goes before. */
+static bool is_server(const char *url)
 {
+    const char *host = strstr(url, "://");
+    const char *end = host ? host + 3 + strcspn(host + 3, "/\\?#@") : NULL;
+    return end && strcmp(*end == '/' ? end + 1 : end, "") == 0;
+}
+
+/* Scheme and host are judged before libcurl sees the URL: a URL's user information would travel as a password. */
+bool mm_https_check_url(const char *url, enum mm_https_url kind, struct mm_error *err)
+{
+    size_t max = kind == MM_HTTPS_SERVER ? MM_HTTPS_SERVER_MAX : MM_HTTPS_URL_MAX;
+    if (strnlen(url, max + 1) > max)
+        return mm_fail(err, MM_USAGE, "a URL is longer than %zu bytes", max);
     mm_cleanup(curl_url_cleanup) CURLU *parts = curl_url();
     mm_cleanup(curl_free) char *scheme = NULL;
     mm_cleanup(curl_free) char *user = NULL;
@@ -181,6 +192,8 @@ bool mm_https_check_url(const char *url, struct mm_error *err)
         return mm_fail(err, MM_USAGE, "%.200s: only https URLs are used", url);
     if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK)
         return mm_fail(err, MM_USAGE, "a URL must not hold a user name or a password");
+    if (kind == MM_HTTPS_SERVER && !is_server(url))
+        return mm_fail(err, MM_USAGE, "%.200s: more than https, host and port", url);
     return true;
 }
 
@@ -272,7 +285,7 @@ static bool perform(struct mm_https *https, const char *url, struct mm_https_res
     https->is_unsent = false;
     https->reason[0] = '\0';
     https->tls_failure = (struct mm_error){0};
-    if (!mm_https_check_url(url, err) || !make_body(https, &response.body, err))
+    if (!mm_https_check_url(url, MM_HTTPS_ANY, err) || !make_body(https, &response.body, err))
         return false;
     if (curl_easy_setopt(https->curl, CURLOPT_WRITEFUNCTION, take_body) != CURLE_OK ||
         curl_easy_setopt(https->curl, CURLOPT_WRITEDATA, &response.body) != CURLE_OK ||

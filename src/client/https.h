@@ -13,6 +13,13 @@ enum {
     MM_HTTPS_CONNECT_TIMEOUT_MS = 10000,
     MM_HTTPS_TOTAL_TIMEOUT_MS = 30000,
     MM_HTTPS_BODY_MAX = 1024 * 1024,
+    MM_HTTPS_URL_MAX = 4096,
+    MM_HTTPS_SERVER_MAX = 1024, /* a host's name has at most 253 characters (RFC 1035 section 2.3.4) */
+};
+
+enum mm_https_url {
+    MM_HTTPS_ANY,
+    MM_HTTPS_SERVER, /* host and port alone, with a slash behind them or without */
 };
 
 struct mm_https_options {
@@ -36,8 +43,8 @@ struct mm_https_response {
 
 struct mm_https; /* a client; not to be used by two threads at once. Keeps its connection for the next GET. */
 
-/* MM_USAGE, saying why, for a URL that isn't https or that holds a user name or a password. */
-MM_MUST_USE bool mm_https_check_url(const char *url, struct mm_error *err);
+/* MM_USAGE, saying why, for a URL that isn't https, isn't of that kind, is too long, or holds a user name or a password. */
+MM_MUST_USE bool mm_https_check_url(const char *url, enum mm_https_url kind, struct mm_error *err);
 
 /*
  * What the options point to is borrowed until mm_https_free(). MM_FILE, naming it, for a file that can't be read; MM_USAGE for a key

@@ -184,6 +184,13 @@ static void only_https_urls_without_credentials_are_used(void **state)
     mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
     for (size_t i = 0; i < MM_ARRAY_SIZE(URLS); i++)
         assert_fails(https, URLS[i], MM_USAGE);
+    char longest[4200];
+    memset(longest, 'a', sizeof longest - 1);
+    memcpy(longest, "https://localhost:1/", 20);
+    longest[4097] = '\0';
+    assert_fails(https, longest, MM_USAGE);
+    longest[4096] = '\0';
+    assert_fails(https, longest, MM_UNREACHABLE);
 }
 
 static void a_missing_file_is_named(void **state)

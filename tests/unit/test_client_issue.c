@@ -16,6 +16,8 @@
 #include "peer.h"
 #include "util/clock.h"
 
+enum { DAY_MS = 24 * 3600 * 1000 };
+
 static const char *const SCOPES[] = {"read:repo", "read:blob"};
 static const struct mm_client_request REQUEST = {.size = sizeof REQUEST,
                                                  .tenant_id = "acme",
@@ -326,26 +328,72 @@ static void a_call_that_is_cancelled_gives_the_last_failure(void **state)
     assert_int_equal(peer_n_requests(), 1);
 }
 
+static void a_url_holds_host_and_port_and_no_more(void **state)
+{
+    (void)state;
+    static const char *const GOOD[] = {"https://localhost", "https://localhost/", "HTTPS://localhost:8443",
+                                       "https://[::1]:8443/"};
+    static const char *const BAD[] = {"",
+                                      "localhost",
+                                      "http://localhost",
+                                      "https://localhost/mint",
+                                      "https://localhost//",
+                                      "https://localhost/.",
+                                      "https://localhost/a/..",
+                                      "https://localhost\\mint",
+                                      "https://localhost?",
+                                      "https://localhost/?a",
+                                      "https://localhost#",
+                                      "https://localhost/#a",
+                                      "https://user@localhost",
+                                      "https://user:secret@localhost",
+                                      "https://@localhost",
+                                      "https://:@localhost",
+                                      "https://localhost:99999"};
+    char longest[5001];
+    memset(longest, 'a', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    memcpy(longest, "https://", 8);
+    struct mm_client_options options = options_of(longest);
+    struct mm_error err = {0};
+    assert_null(mm_client_open(&options, &err));
+    assert_int_equal(err.code, MM_USAGE);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(GOOD); i++) {
+        options.url = GOOD[i];
+        mm_client_close(open_client(&options));
+    }
+    for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++) {
+        options.url = BAD[i];
+        err = (struct mm_error){0};
+        if (mm_client_open(&options, &err))
+            fail_msg("taken: %s", BAD[i]);
+        assert_int_equal(err.code, MM_USAGE);
+    }
+}
+
 static void options_that_cannot_work_are_refused(void **state)
 {
     (void)state;
     const struct mm_client_options good = options_of(peer_url(""));
-    struct mm_client_options bad[] = {good, good, good, good, good, good, good, good, good, good};
+    struct mm_client_options bad[] = {good, good, good, good, good, good, good, good, good};
     bad[0].url = NULL;
-    bad[1].url = "http://localhost";
-    bad[2].url = "https://user@localhost";
-    bad[3].url = "https://localhost?a";
-    bad[4].certificate_file = NULL;
-    bad[5].key_file = NULL;
-    bad[6].total_timeout_ms = -1;
-    bad[7].connect_timeout_ms = INT64_MAX;
-    bad[8].max_attempts = 101;
-    bad[9].size = 0;
+    bad[1].certificate_file = NULL;
+    bad[2].key_file = NULL;
+    bad[3].total_timeout_ms = -1;
+    bad[4].total_timeout_ms = DAY_MS + 1;
+    bad[5].connect_timeout_ms = -1;
+    bad[6].connect_timeout_ms = DAY_MS + 1;
+    bad[7].max_attempts = 101;
+    bad[8].size = 0;
     for (size_t i = 0; i < MM_ARRAY_SIZE(bad); i++) {
         struct mm_error err = {0};
         assert_null(mm_client_open(&bad[i], &err));
         assert_int_equal(err.code, MM_USAGE);
     }
+    struct mm_client_options largest = good;
+    largest.total_timeout_ms = largest.connect_timeout_ms = DAY_MS;
+    largest.max_attempts = 100;
+    mm_client_close(open_client(&largest));
     struct mm_client_options missing = good;
     missing.key_file = "/nowhere/client.key";
     struct mm_error err = {0};
@@ -360,7 +408,7 @@ static void requests_that_cannot_work_are_not_sent(void **state)
     static const char *const MANY[MM_CLIENT_SCOPES_MAX + 1] = {"a:b"};
     static const char *const HOLE[] = {"a:b", NULL};
     static const char *const LATIN[] = {"\xe9:b"};
-    struct mm_client_request bad[] = {REQUEST, REQUEST, REQUEST, REQUEST, REQUEST, REQUEST, REQUEST, REQUEST};
+    struct mm_client_request bad[] = {REQUEST, REQUEST, REQUEST, REQUEST, REQUEST, REQUEST, REQUEST, REQUEST, REQUEST};
     bad[0].tenant_id = NULL;
     bad[1].n_scopes = 0;
     bad[2].scopes = MANY;
@@ -371,6 +419,7 @@ static void requests_that_cannot_work_are_not_sent(void **state)
     bad[5].ttl_seconds = -1;
     bad[6].tenant_id = "\xff";
     bad[7].size--;
+    bad[8].scopes = NULL;
     mm_cleanup(mm_client_close) struct mm_client *client = peer_client();
     peer_script("[{}]");
     for (size_t i = 0; i < MM_ARRAY_SIZE(bad); i++) {
@@ -446,6 +495,7 @@ int main(void)
         cmocka_unit_test(time_outs_bound_the_whole_call),
         cmocka_unit_test(each_failure_is_told),
         cmocka_unit_test(a_call_that_is_cancelled_gives_the_last_failure),
+        cmocka_unit_test(a_url_holds_host_and_port_and_no_more),
         cmocka_unit_test(options_that_cannot_work_are_refused),
         cmocka_unit_test(requests_that_cannot_work_are_not_sent),
         cmocka_unit_test(a_longer_struct_is_taken_unless_it_uses_what_is_new),
