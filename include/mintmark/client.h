@@ -4,9 +4,11 @@
  *
  * HTTPS only, TLS 1.2 or later, the server's certificate and name always checked, redirects never followed, every answer bounded,
  * every wait with a deadline. Strings are NUL-terminated UTF-8; times are Unix seconds, durations seconds or milliseconds as their
- * names say. Functions that can fail return false or NULL and fill `err` (which may be NULL, else starts zeroed); what they would
- * have returned is then left untouched. The library logs nothing, changes no signal handler and no global state but libcurl's
- * one-time initialisation, and prints nothing. Don't use its objects in the child of a fork().
+ * names say. The library logs nothing, changes no signal handler and no global state but libcurl's one-time initialisation, and
+ * prints nothing. Don't use its objects in the child of a fork().
+ *
+ * Functions that can fail return false or NULL and fill `err`; what they would have returned is then left untouched. `err` may be
+ * NULL, and may hold anything before: it is cleared first, so that after each call it tells of that call alone.
  *
  * Structs that the caller fills begin with `size`, set to sizeof the struct. Members are only ever added at the end, and zero means
  * the default for each: a program built with an older header goes on working, and one built with a newer header is refused

@@ -122,6 +122,7 @@ struct mm_client *mm_client_open(const struct mm_client_options *options, struct
 {
     static const struct mm_call NO_CALL = {0};
     struct mm_client_options own;
+    mm_error_clear(err);
     if (!take_struct(&own, sizeof own, SIZE_THROUGH(struct mm_client_options, context), options, err) ||
         !check_options(&own, err))
         return NULL;
@@ -272,6 +273,7 @@ bool mm_client_issue_service_token(const struct mm_client *client, const struct 
 {
     static const struct mm_call CALL = {.wait = sleep_for, .random = &MM_SYSTEM_RANDOM};
     int64_t retry_after_ms;
+    mm_error_clear(err);
     mm_cleanup(json_decref) json_t *body = mm_client_request_body(request, err);
     return body && mm_client_call(client, body, &CALL, ret_token, &retry_after_ms, err);
 }

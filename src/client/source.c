@@ -175,6 +175,7 @@ static bool get_locked(struct mm_token_source *source, struct mm_service_token *
 
 bool mm_token_source_get(struct mm_token_source *source, struct mm_service_token **ret_token, struct mm_error *err)
 {
+    mm_error_clear(err);
     (void)pthread_mutex_lock(&source->lock);
     bool is_got = get_locked(source, ret_token, err);
     (void)pthread_mutex_unlock(&source->lock);
@@ -237,6 +238,7 @@ struct mm_token_source *mm_token_source_open(const struct mm_client *client, con
                                              struct mm_error *err)
 {
     static const struct mm_source_parts PARTS = {.now_ns = boot_time_ns, .random = &MM_SYSTEM_RANDOM};
+    mm_error_clear(err);
     return mm_source_open(client, request, &PARTS, err);
 }
 

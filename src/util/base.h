@@ -22,6 +22,15 @@ bool mm_code_is_known(int number);
  */
 bool mm_fail(struct mm_error *err, enum mm_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Forget what a caller's `err`, which may be NULL, held before: first thing in each function that libmintmark exports, and in no other. */
+static inline void mm_error_clear(struct mm_error *err)
+{
+    if (!err)
+        return;
+    err->code = MM_OK;
+    err->message[0] = '\0';
+}
+
 /* Run `function(&variable)` when the variable leaves its scope; MM_DEFINE_CLEANUP defines the function. */
 #define mm_cleanup(function) __attribute__((cleanup(function##_cleanup)))
 

@@ -431,6 +431,49 @@ static void requests_that_cannot_work_are_not_sent(void **state)
     assert_int_equal(peer_n_requests(), 0);
 }
 
+/* A caller's `err` may hold what went wrong before. */
+static void an_error_tells_of_the_last_call_alone(void **state)
+{
+    (void)state;
+    const struct mm_error before = {.code = MM_INTERNAL, .message = "long ago"};
+    struct mm_client_options options = options_of(NULL);
+    struct mm_error err = before;
+    assert_null(mm_client_open(&options, &err));
+    assert_int_equal(err.code, MM_USAGE);
+    options.url = peer_url("");
+    mm_cleanup(mm_client_close) struct mm_client *client = mm_client_open(&options, &err);
+    assert_int_equal(err.code, MM_OK);
+    assert_string_equal(err.message, "");
+
+    struct mm_client_request incomplete = REQUEST;
+    struct mm_service_token *token = NULL;
+    incomplete.tenant_id = NULL;
+    err = before;
+    assert_false(mm_client_issue_service_token(client, &incomplete, &token, &err));
+    assert_int_equal(err.code, MM_USAGE);
+    peer_script("[{}]");
+    assert_true(mm_client_issue_service_token(client, &REQUEST, &token, &err));
+    assert_int_equal(err.code, MM_OK);
+    mm_service_token_unref(token);
+
+    err = before;
+    assert_null(mm_token_source_open(client, &incomplete, &err));
+    assert_int_equal(err.code, MM_USAGE);
+    struct mm_token_source *source = mm_token_source_open(client, &REQUEST, &err);
+    assert_int_equal(err.code, MM_OK);
+    peer_script("[{\"status\": 403}]");
+    err = before;
+    assert_false(mm_token_source_get(source, &token, &err));
+    assert_int_equal(err.code, MM_INVALID_REQUEST);
+    mm_token_source_close(source);
+    source = mm_token_source_open(client, &REQUEST, NULL);
+    peer_script("[{}]");
+    assert_true(mm_token_source_get(source, &token, &err));
+    assert_int_equal(err.code, MM_OK);
+    mm_service_token_unref(token);
+    mm_token_source_close(source);
+}
+
 /* As a program built with a newer header calls this library. */
 static void a_longer_struct_is_taken_unless_it_uses_what_is_new(void **state)
 {
@@ -498,6 +541,7 @@ int main(void)
         cmocka_unit_test(a_url_holds_host_and_port_and_no_more),
         cmocka_unit_test(options_that_cannot_work_are_refused),
         cmocka_unit_test(requests_that_cannot_work_are_not_sent),
+        cmocka_unit_test(an_error_tells_of_the_last_call_alone),
         cmocka_unit_test(a_longer_struct_is_taken_unless_it_uses_what_is_new),
         cmocka_unit_test(an_encrypted_key_works_with_its_passphrase),
         cmocka_unit_test(the_version_is_the_projects),
