@@ -92,7 +92,8 @@ static bool latch_unfinished(const struct mm_login *login, struct mm_error *err)
     if (n_unfinished >= 0 && n_unfinished <= FORGIVEN)
         return true;
     return mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK),
-                        "two logins in a row were cut off before their outcome was known", err) &&
+                        "it was refused and that couldn't be recorded at once, or two logins in a row were cut off",
+                        err) &&
            (erase_note(login) || mm_fail(err, MM_FILE, "%s.login: %s", login->latch_path, strerror(errno)));
 }
 
@@ -111,7 +112,9 @@ void mm_login_end(struct mm_login *login, const char *refusal)
 {
     if (!login)
         return;
-    /* If the latch can't be set the note stays, and becomes one. */
+    /* If the latch can't be set the note stays, and becomes one: it counts as one too many, and has its place on a full disk. */
+    if (refusal)
+        (void)write_note(login, NULL);
     if (!refusal || mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK), refusal, NULL))
         (void)erase_note(login);
     login_free(login);

@@ -26,7 +26,8 @@ MM_MUST_USE struct mm_login *mm_login_begin(const char *latch_path, const char *
                                             int64_t deadline_ns, struct mm_error *err);
 
 /*
- * The login is over: `refusal` is why the HSM refused the PIN, which sets the latch, or NULL for any other outcome. Frees
+ * The login is over: `refusal` is why the HSM refused the PIN, which sets the latch (and where that fails
+ * bars the next login all the same), or NULL for any other outcome. Frees
  * `login`; NULL is allowed.
  */
 void mm_login_end(struct mm_login *login, const char *refusal);

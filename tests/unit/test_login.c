@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,6 +76,32 @@ static void a_refusal_sets_the_latch_and_bars_the_next(void **state)
     struct mm_error err = {0};
     assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
     assert_int_equal(err.code, MM_PIN_LATCHED);
+}
+
+/* A full disk: files stay as small as the note is. */
+static void make_room(rlim_t size)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size < limit.rlim_max ? size : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_refusal_that_cannot_be_latched_bars_the_next_all_the_same(void **state)
+{
+    enum { NOTE_ROOM = 8 };
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    make_room(NOTE_ROOM);
+    mm_login_end(login, "wrong");
+    assert_false(is_latched(place));
+    assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
+    assert_int_equal(err.code, MM_FILE);
+    make_room(RLIM_INFINITY);
+    assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
+    assert_true(is_latched(place));
 }
 
 /* A child that begins a login and is then killed, or ends it and exits. */
@@ -190,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LOGIN_TEST(a_login_that_ends_well_leaves_nothing_behind),
         LOGIN_TEST(a_refusal_sets_the_latch_and_bars_the_next),
+        LOGIN_TEST(a_refusal_that_cannot_be_latched_bars_the_next_all_the_same),
         LOGIN_TEST(one_login_that_was_cut_off_is_forgiven),
         LOGIN_TEST(a_second_login_cut_off_in_a_row_sets_the_latch),
         LOGIN_TEST(an_operator_who_vouches_for_the_pin_may_try),
