@@ -130,6 +130,37 @@ bool mm_ckr_fail(struct mm_error *err, CK_RV rv, const char *what)
     return mm_fail(err, code_of(rv), "%s: %s", what, mm_ckr_text(rv, text));
 }
 
+bool mm_ckr_may_judge_pin(CK_RV rv)
+{
+    static const CK_RV OTHERWISE[] = {
+        CKR_HOST_MEMORY,
+        CKR_CANT_LOCK,
+        CKR_MUTEX_BAD,
+        CKR_CRYPTOKI_NOT_INITIALIZED,
+        CKR_FUNCTION_FAILED,
+        CKR_FUNCTION_NOT_SUPPORTED,
+        CKR_OPERATION_ACTIVE,
+        CKR_DEVICE_ERROR,
+        CKR_DEVICE_MEMORY,
+        CKR_DEVICE_REMOVED,
+        CKR_SLOT_ID_INVALID,
+        CKR_TOKEN_NOT_PRESENT,
+        CKR_TOKEN_NOT_RECOGNIZED,
+        CKR_SESSION_CLOSED,
+        CKR_SESSION_COUNT,
+        CKR_SESSION_HANDLE_INVALID,
+        CKR_SESSION_READ_ONLY_EXISTS,
+        CKR_USER_ALREADY_LOGGED_IN,
+        CKR_USER_ANOTHER_ALREADY_LOGGED_IN,
+        CKR_USER_PIN_NOT_INITIALIZED,
+        CKR_USER_TOO_MANY_TYPES,
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(OTHERWISE); i++)
+        if (OTHERWISE[i] == rv)
+            return false;
+    return true;
+}
+
 bool mm_ckr_is_in(CK_RV rv, mm_quirk_set set)
 {
 #define VALUE(name) CKR_##name,

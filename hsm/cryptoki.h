@@ -22,6 +22,12 @@ const char *mm_ckr_text(CK_RV rv, char *out);
  */
 bool mm_ckr_fail(struct mm_error *err, CK_RV rv, const char *what);
 
+/*
+ * Whether C_Login may mean by `rv` that it took the PIN for a wrong one, without saying so. Vendors have their own values for that, so
+ * it is true of all but those that are known to speak of something else.
+ */
+bool mm_ckr_may_judge_pin(CK_RV rv);
+
 /* Whether `rv` is in a set of mm_busy_return. */
 bool mm_ckr_is_in(CK_RV rv, mm_quirk_set set);
 

@@ -10,12 +10,12 @@
 
 enum {
     POLL_NS = 20000000,
-    FORGIVEN = 1, /* cut-off logins in a row; HSMs lock after three refusals or more */
+    FORGIVEN = 1, /* logins of unknown outcome in a row; HSMs lock after three refusals or more */
 };
 
 struct mm_login {
     char *latch_path;
-    int fd; /* of the note; holds the lock. A byte for the login under way, and for each cut off before it */
+    int fd; /* of the note; holds the lock. A byte for the login under way, and for each of unknown outcome before it */
 };
 
 static char *note_path(const char *latch_path, struct mm_error *err)
@@ -80,19 +80,33 @@ static bool write_note(const struct mm_login *login, struct mm_error *err)
     return true;
 }
 
-static bool erase_note(const struct mm_login *login)
+static bool shorten_note(const struct mm_login *login, off_t length)
 {
-    return ftruncate(login->fd, 0) == 0 && fsync(login->fd) == 0;
+    return ftruncate(login->fd, length) == 0 && fsync(login->fd) == 0;
 }
 
-/* Turn what dead processes have noted into a latch, once they are too many. */
+static bool erase_note(const struct mm_login *login)
+{
+    return shorten_note(login, 0);
+}
+
+/* Take back what mm_login_begin() noted, and nothing of what was noted before. */
+static void take_note_back(const struct mm_login *login)
+{
+    off_t length = lseek(login->fd, 0, SEEK_END);
+    if (length > 0)
+        (void)shorten_note(login, length - 1);
+}
+
+/* Turn what earlier logins have noted into a latch, once they are too many. */
 static bool latch_unfinished(const struct mm_login *login, struct mm_error *err)
 {
     off_t n_unfinished = lseek(login->fd, 0, SEEK_END);
     if (n_unfinished >= 0 && n_unfinished <= FORGIVEN)
         return true;
     return mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK),
-                        "it was refused and that couldn't be recorded at once, or two logins in a row were cut off",
+                        "two logins in a row were cut off or failed without a word on the PIN, or one was refused and "
+                        "that couldn't be recorded at once",
                         err) &&
            (erase_note(login) || mm_fail(err, MM_FILE, "%s.login: %s", login->latch_path, strerror(errno)));
 }
@@ -108,15 +122,26 @@ struct mm_login *mm_login_begin(const char *latch_path, const char *hsm_token, e
     return write_note(login, err) ? MM_TAKE(login) : NULL;
 }
 
-void mm_login_end(struct mm_login *login, const char *refusal)
+void mm_login_end(struct mm_login *login, enum mm_login_outcome outcome, const char *reason)
 {
     if (!login)
         return;
-    /* If the latch can't be set the note stays, and becomes one: it counts as one too many, and has its place on a full disk. */
-    if (refusal)
-        (void)write_note(login, NULL);
-    if (!refusal || mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK), refusal, NULL))
+    switch (outcome) {
+    case MM_LOGIN_GRANTED:
         (void)erase_note(login);
+        break;
+    case MM_LOGIN_UNJUDGED:
+        take_note_back(login);
+        break;
+    case MM_LOGIN_UNCLEAR:
+        break;
+    case MM_LOGIN_REFUSED:
+        /* If the latch can't be set the note becomes one: it counts as one too many, and has its place on a full disk. */
+        (void)write_note(login, NULL);
+        if (mm_latch_set(login->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK), reason, NULL))
+            (void)erase_note(login);
+        break;
+    }
     login_free(login);
 }
 

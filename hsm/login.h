@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The right to send a PIN to one HSM token: one process at a time, and with a durable note that a login is under way. A
- * process that is killed in a login leaves the note. One such login is forgiven, so that a worker killed at a bad moment
- * doesn't stop the service; whoever finds a second in a row sets the latch, since the PIN may have been sent and refused with
- * nobody left to say so. Lock and note are one file beside the latch.
+ * process that is killed in a login leaves the note, and so does a login of which the HSM doesn't say whether it took the PIN. One
+ * such login is forgiven, so that a worker killed at a bad moment doesn't stop the service; whoever finds a second since the last
+ * that went well sets the latch, since the PIN may have been refused both times. Lock and note are one file beside the latch.
  */
 #ifndef MM_HSM_LOGIN_H
 #define MM_HSM_LOGIN_H
@@ -25,12 +25,15 @@ enum mm_login_mode {
 MM_MUST_USE struct mm_login *mm_login_begin(const char *latch_path, const char *hsm_token, enum mm_login_mode mode,
                                             int64_t deadline_ns, struct mm_error *err);
 
-/*
- * The login is over: `refusal` is why the HSM refused the PIN, which sets the latch (and where that fails
- * bars the next login all the same), or NULL for any other outcome. Frees
- * `login`; NULL is allowed.
- */
-void mm_login_end(struct mm_login *login, const char *refusal);
+enum mm_login_outcome {
+    MM_LOGIN_GRANTED,
+    MM_LOGIN_UNJUDGED, /* something failed that has nothing to do with the PIN */
+    MM_LOGIN_UNCLEAR,  /* it may have been refused: counts as a login that was cut off */
+    MM_LOGIN_REFUSED,  /* sets the latch, and bars the next login even where that can't be written */
+};
+
+/* The login is over; `reason` is why the HSM refused the PIN, else unused. Frees `login`; NULL is allowed. */
+void mm_login_end(struct mm_login *login, enum mm_login_outcome outcome, const char *reason);
 
 /* Forget a login that was cut off, as mm_latch_clear() forgets a refusal. MM_FILE if it can't be. */
 MM_MUST_USE bool mm_login_forget(const char *latch_path, struct mm_error *err);

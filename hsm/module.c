@@ -184,7 +184,7 @@ static bool check_pin_flags(const struct mm_module *module, enum mm_module_purpo
 }
 
 /* Send the PIN, once. */
-static bool send_pin(const struct mm_module *module, const struct mm_secret *pin, struct mm_error *err)
+static enum mm_login_outcome send_pin(const struct mm_module *module, const struct mm_secret *pin, struct mm_error *err)
 {
     /* PKCS#11 takes a pointer to bytes that it doesn't change. */
     union {
@@ -193,10 +193,14 @@ static bool send_pin(const struct mm_module *module, const struct mm_secret *pin
     } text = {.string = mm_secret_string(pin)};
     CK_RV rv = module->functions->C_Login(module->session, CKU_USER, text.bytes, (CK_ULONG)mm_secret_length(pin));
     if (rv == CKR_OK)
-        return true;
-    char what[LABEL_LENGTH + 64];
-    (void)snprintf(what, sizeof what, "HSM token \"%s\": login refused", module->label);
-    return mm_ckr_fail(err, rv, what);
+        return MM_LOGIN_GRANTED;
+    struct mm_error why = {0};
+    (void)mm_ckr_fail(&why, rv, "login refused");
+    bool is_refused = why.code == MM_PIN_REFUSED;
+    bool is_unclear = !is_refused && mm_ckr_may_judge_pin(rv) && !mm_ckr_is_in(rv, module->quirks.busy);
+    (void)mm_fail(err, why.code, "HSM token \"%s\": %s%s", module->label, why.message,
+                  is_unclear ? ", which may mean that the PIN is wrong: after two of these no PIN is sent" : "");
+    return is_refused ? MM_LOGIN_REFUSED : is_unclear ? MM_LOGIN_UNCLEAR : MM_LOGIN_UNJUDGED;
 }
 
 static bool send_pin_guarded(const struct mm_module *module, const struct mm_secret *pin,
@@ -208,9 +212,9 @@ static bool send_pin_guarded(const struct mm_module *module, const struct mm_sec
     if (!login)
         return false;
     struct mm_error why = {0};
-    bool is_in = send_pin(module, pin, &why);
-    mm_login_end(login, why.code == MM_PIN_REFUSED ? why.message : NULL);
-    return is_in || mm_fail(err, why.code, "%s", why.message);
+    enum mm_login_outcome outcome = send_pin(module, pin, &why);
+    mm_login_end(login, outcome, why.message);
+    return outcome == MM_LOGIN_GRANTED || mm_fail(err, why.code, "%s", why.message);
 }
 
 static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum mm_module_purpose purpose,
@@ -225,7 +229,8 @@ static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum m
         return mm_ckr_fail(err, rv, "C_OpenSession");
     if (!pin)
         return true;
-    return latch_path ? send_pin_guarded(module, pin, purpose, latch_path, err) : send_pin(module, pin, err);
+    return latch_path ? send_pin_guarded(module, pin, purpose, latch_path, err)
+                      : send_pin(module, pin, err) == MM_LOGIN_GRANTED;
 }
 
 struct mm_module *mm_module_open(const struct mm_hsm_token_config *token, const struct mm_secret *pin,

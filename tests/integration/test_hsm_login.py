@@ -111,6 +111,49 @@ def test_a_worker_killed_in_its_login_is_forgiven_once_and_latched_twice(mint):
     assert mint.shim.wrong_pins == 0
 
 
+@pytest.mark.parametrize("answer", ["0x80000064", "CKR_GENERAL_ERROR"])
+def test_an_answer_that_may_mean_a_wrong_pin_is_given_two_tries(mint, answer):
+    """Vendors have values of their own for a PIN that is wrong or locked."""
+    mint.shim.write(f"C_Login fail {answer}")
+    for _ in range(2):
+        status, log = mint.fail_to_start()
+        assert status == 4
+        assert "may mean that the PIN is wrong" in log
+    for _ in range(2):
+        status, log = mint.fail_to_start()
+        assert status == 5
+        assert n_logins(mint) == 2
+    mint.shim.write(LOCKING)
+    unlock(mint)
+    mint.start()
+    assert_serves(mint)
+
+
+def test_a_running_service_sends_no_third_pin_after_unclear_answers(mint):
+    mint.start()
+    assert_serves(mint)
+    mint.shim.write("C_Login fail 0x80000064")
+    sent = n_logins(mint)
+    os.kill(mint.workers()[0], signal.SIGKILL)
+    assert wait_until(lambda: mint.events("pin_latched"), 30)
+    assert n_logins(mint) == sent + 2
+    assert is_unready(mint)
+    mint.shim.write(LOCKING)
+    unlock(mint)
+    assert_serves(mint)
+
+
+def test_a_broken_device_latches_nothing(mint):
+    mint.start()
+    assert_serves(mint)
+    mint.shim.write("C_Login fail CKR_DEVICE_ERROR times 6")
+    sent = n_logins(mint)
+    os.kill(mint.workers()[0], signal.SIGKILL)
+    assert_serves(mint, 60)
+    assert n_logins(mint) == sent + 7
+    assert not mint.events("pin_latched")
+
+
 def wait_for_login(mint, n):
     assert wait_until(lambda: n_logins(mint) >= n and mint.workers(), 20, 0.005), mint.log()[-2000:]
 

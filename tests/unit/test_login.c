@@ -63,7 +63,7 @@ static void a_login_that_ends_well_leaves_nothing_behind(void **state)
     for (int i = 0; i < 3; i++) {
         struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
         assert_non_null(login);
-        mm_login_end(login, NULL);
+        mm_login_end(login, MM_LOGIN_GRANTED, NULL);
     }
     assert_false(is_latched(place));
 }
@@ -71,7 +71,7 @@ static void a_login_that_ends_well_leaves_nothing_behind(void **state)
 static void a_refusal_sets_the_latch_and_bars_the_next(void **state)
 {
     const struct place *place = *state;
-    mm_login_end(begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL), "wrong");
+    mm_login_end(begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL), MM_LOGIN_REFUSED, "wrong");
     assert_true(is_latched(place));
     struct mm_error err = {0};
     assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
@@ -95,7 +95,7 @@ static void a_refusal_that_cannot_be_latched_bars_the_next_all_the_same(void **s
     (void)signal(SIGXFSZ, SIG_IGN);
     struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
     make_room(NOTE_ROOM);
-    mm_login_end(login, "wrong");
+    mm_login_end(login, MM_LOGIN_REFUSED, "wrong");
     assert_false(is_latched(place));
     assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
     assert_int_equal(err.code, MM_FILE);
@@ -125,7 +125,7 @@ static void one_login_that_was_cut_off_is_forgiven(void **state)
         die_in_a_login(place);
         struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
         assert_non_null(login);
-        mm_login_end(login, NULL);
+        mm_login_end(login, MM_LOGIN_GRANTED, NULL);
     }
     assert_false(is_latched(place));
 }
@@ -142,6 +142,38 @@ static void a_second_login_cut_off_in_a_row_sets_the_latch(void **state)
     assert_true(is_latched(place));
 }
 
+static void fail_a_login(const struct place *place, enum mm_login_outcome outcome)
+{
+    struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    assert_non_null(login);
+    mm_login_end(login, outcome, NULL);
+}
+
+static void a_login_of_unclear_outcome_counts_as_one_that_was_cut_off(void **state)
+{
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    fail_a_login(place, MM_LOGIN_UNCLEAR);
+    fail_a_login(place, MM_LOGIN_GRANTED);
+    fail_a_login(place, MM_LOGIN_UNCLEAR);
+    fail_a_login(place, MM_LOGIN_UNCLEAR);
+    assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
+    assert_int_equal(err.code, MM_PIN_LATCHED);
+    assert_true(is_latched(place));
+}
+
+static void a_login_that_judged_no_pin_counts_for_nothing_and_forgives_nothing(void **state)
+{
+    const struct place *place = *state;
+    for (int i = 0; i < 3; i++)
+        fail_a_login(place, MM_LOGIN_UNJUDGED);
+    fail_a_login(place, MM_LOGIN_UNCLEAR);
+    fail_a_login(place, MM_LOGIN_UNJUDGED);
+    fail_a_login(place, MM_LOGIN_UNCLEAR);
+    assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL));
+    assert_true(is_latched(place));
+}
+
 static void an_operator_who_vouches_for_the_pin_may_try(void **state)
 {
     const struct place *place = *state;
@@ -149,10 +181,10 @@ static void an_operator_who_vouches_for_the_pin_may_try(void **state)
     die_in_a_login(place);
     struct mm_login *login = begin(place, MM_LOGIN_VOUCHED, SHORT_MS, NULL);
     assert_non_null(login);
-    mm_login_end(login, NULL);
+    mm_login_end(login, MM_LOGIN_GRANTED, NULL);
     login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
     assert_non_null(login);
-    mm_login_end(login, NULL);
+    mm_login_end(login, MM_LOGIN_GRANTED, NULL);
 }
 
 static void a_login_that_was_cut_off_can_be_forgotten(void **state)
@@ -163,7 +195,7 @@ static void a_login_that_was_cut_off_can_be_forgotten(void **state)
     assert_true(mm_login_forget(place->latch, NULL));
     struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
     assert_non_null(login);
-    mm_login_end(login, NULL);
+    mm_login_end(login, MM_LOGIN_GRANTED, NULL);
 }
 
 static void two_never_log_in_at_once(void **state)
@@ -175,7 +207,7 @@ static void two_never_log_in_at_once(void **state)
     assert_null(begin(place, MM_LOGIN_GUARDED, SHORT_MS, &err));
     assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
     assert_false(is_latched(place)); /* the one under way isn't taken for one that was cut off */
-    mm_login_end(first, NULL);
+    mm_login_end(first, MM_LOGIN_GRANTED, NULL);
 }
 
 /* Ten start at once with a PIN that is refused: one sends it. */
@@ -188,7 +220,7 @@ static void of_many_with_a_wrong_pin_one_sends_it(void **state)
         if (child == 0) {
             struct mm_login *login = begin(place, MM_LOGIN_GUARDED, LONG_MS, NULL);
             (void)usleep(20000);
-            mm_login_end(login, "wrong");
+            mm_login_end(login, MM_LOGIN_REFUSED, "wrong");
             _exit(login ? 1 : 0);
         }
     }
@@ -220,6 +252,8 @@ int main(void)
         LOGIN_TEST(a_refusal_that_cannot_be_latched_bars_the_next_all_the_same),
         LOGIN_TEST(one_login_that_was_cut_off_is_forgiven),
         LOGIN_TEST(a_second_login_cut_off_in_a_row_sets_the_latch),
+        LOGIN_TEST(a_login_of_unclear_outcome_counts_as_one_that_was_cut_off),
+        LOGIN_TEST(a_login_that_judged_no_pin_counts_for_nothing_and_forgives_nothing),
         LOGIN_TEST(an_operator_who_vouches_for_the_pin_may_try),
         LOGIN_TEST(a_login_that_was_cut_off_can_be_forgotten),
         LOGIN_TEST(two_never_log_in_at_once),

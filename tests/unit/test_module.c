@@ -323,6 +323,57 @@ static void a_pin_is_sent_once_whatever_comes_back(void **state)
     }
 }
 
+/* How many PINs are sent to an HSM that answers `rv` to each, and what became of the last of `n` tries. */
+static int pins_sent(const struct softhsm *softhsm, CK_RV rv, int n, struct mm_error *err)
+{
+    char latch[128];
+    (void)snprintf(latch, sizeof latch, "%s/%lx.pin-refused", softhsm->folder, rv);
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = mm_secret_new(SOFTHSM_PIN, strlen(SOFTHSM_PIN), NULL);
+    fault.rv = rv;
+    fault.n_logins = 0;
+    for (int i = 0; i < n; i++) {
+        *err = (struct mm_error){0};
+        assert_null(mm_module_open(&softhsm->config, pin, MM_MODULE_SIGN, latch, err));
+    }
+    return fault.n_logins;
+}
+
+static void an_answer_that_may_mean_a_wrong_pin_is_given_two_tries(void **state)
+{
+    static const CK_RV UNCLEAR[] = {CKR_GENERAL_ERROR,
+                                    CKR_ARGUMENTS_BAD,
+                                    CKR_FUNCTION_CANCELED,
+                                    CKR_FUNCTION_REJECTED,
+                                    CKR_USER_NOT_LOGGED_IN,
+                                    CKR_ACTION_PROHIBITED,
+                                    0x80000064,
+                                    0x12345};
+    struct mm_error err = {0};
+    function_list(*state)->C_Login = counted_login;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(UNCLEAR); i++) {
+        assert_int_equal(pins_sent(*state, UNCLEAR[i], 1, &err), 1);
+        assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+        assert_non_null(strstr(err.message, "may mean that the PIN is wrong"));
+        assert_int_equal(pins_sent(*state, UNCLEAR[i], 3, &err), 1);
+        assert_int_equal(err.code, MM_PIN_LATCHED);
+    }
+}
+
+static void an_answer_that_speaks_of_something_else_latches_nothing(void **state)
+{
+    static const CK_RV OTHERWISE[] = {CKR_FUNCTION_FAILED, CKR_HOST_MEMORY,    CKR_DEVICE_ERROR,     CKR_DEVICE_REMOVED,
+                                      CKR_SESSION_COUNT,   CKR_SESSION_CLOSED, CKR_TOKEN_NOT_PRESENT};
+    struct softhsm *softhsm = *state;
+    struct mm_error err = {0};
+    function_list(softhsm)->C_Login = counted_login;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(OTHERWISE); i++) {
+        assert_int_equal(pins_sent(softhsm, OTHERWISE[i], 4, &err), 4);
+        assert_null(strstr(err.message, "PIN"));
+    }
+    softhsm->config.quirks.busy |= 1U << MM_BUSY_GENERAL_ERROR;
+    assert_int_equal(pins_sent(softhsm, CKR_GENERAL_ERROR, 4, &err), 4);
+}
+
 static void one_session_is_left_for_the_login(void **state)
 {
     function_list(*state)->C_GetTokenInfo = other_token_info;
@@ -872,6 +923,8 @@ int main(void)
         HSM_TEST(a_message_about_the_pin_never_shows_it),
         HSM_TEST(no_pin_is_sent_while_tries_are_running_out),
         HSM_TEST(a_pin_is_sent_once_whatever_comes_back),
+        HSM_TEST(an_answer_that_may_mean_a_wrong_pin_is_given_two_tries),
+        HSM_TEST(an_answer_that_speaks_of_something_else_latches_nothing),
         HSM_TEST(one_session_is_left_for_the_login),
         HSM_TEST(a_session_that_cannot_be_opened_is_reported),
         HSM_TEST(a_generated_key_in_unsound_custody_is_destroyed),
