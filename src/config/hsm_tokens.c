@@ -89,6 +89,12 @@ static char *credential_path(const struct loader *loader, const char *name, cons
     return resolved;
 }
 
+static bool names_pin(const json_t *item)
+{
+    return json_object_get(item, "pin_file") || json_object_get(item, "pin_fd") ||
+           json_object_get(item, "pin_credential");
+}
+
 static void build_pin(const struct loader *loader, const json_t *item, const char *path,
                       struct mm_hsm_token_config *token)
 {
@@ -116,8 +122,7 @@ static void build_pin(const struct loader *loader, const json_t *item, const cha
     }
 }
 
-static void build_pin_form(const struct loader *loader, const json_t *settings, const char *path,
-                           struct mm_pin_form *form)
+static void build_pin_form(const struct loader *loader, const json_t *settings, struct mm_pin_form *form)
 {
     const json_t *written = json_object_get(settings, "pin_form");
     const char *separator = mm_json_string(written, "separator");
@@ -126,8 +131,6 @@ static void build_pin_form(const struct loader *loader, const json_t *settings, 
     form->min = mm_json_integer(written, "min", 1);
     form->max = mm_json_integer(written, "max", MM_PIN_MAX);
     form->description = mm_loader_copy(loader, mm_json_string(written, "description"));
-    if (form->min > form->max)
-        mm_loader_report(loader, path, "no PIN can have ‹pin_form›: its ‹min› is more than its ‹max›");
 }
 
 static mm_quirk_set set_of(const json_t *settings, const char *member, const char *const *names)
@@ -171,8 +174,7 @@ static void build_quirks(const json_t *settings, struct mm_hsm_quirks *quirks)
     build_vendor_values(json_object_get(generate, "vendor_values"), quirks);
 }
 
-static void build_settings(const struct loader *loader, const json_t *settings, const char *path,
-                           struct mm_hsm_token_config *token)
+static void build_settings(const struct loader *loader, const json_t *settings, struct mm_hsm_token_config *token)
 {
     const char *login = mm_json_string(settings, "login");
     const char *signing = mm_json_string(settings, "signing");
@@ -189,7 +191,7 @@ static void build_settings(const struct loader *loader, const json_t *settings, 
     build_environment(loader, json_object_get(settings, "environment"), &token->environment);
     build_paths(loader, json_object_get(paths, "read"), &token->read_paths);
     build_paths(loader, json_object_get(paths, "write"), &token->write_paths);
-    build_pin_form(loader, settings, path, &token->pin_form);
+    build_pin_form(loader, settings, &token->pin_form);
     build_quirks(settings, &token->quirks);
 }
 
@@ -204,21 +206,6 @@ static void check_environment(const struct loader *loader, const json_t *setting
     }
 }
 
-/* What settings must be, taken together. */
-static void check_settings(const struct loader *loader, const json_t *settings, const char *path,
-                           const struct mm_hsm_token_config *token)
-{
-    if (!token->module)
-        mm_loader_report(loader, path, "missing key ‹module›: this profile doesn't say where its module is");
-    check_environment(loader, settings, path);
-    if (token->signing == MM_SIGNING_ENGINE && token->quirks.session == MM_SESSION_READ_WRITE)
-        mm_loader_report(loader, path, "‹session: read_write› needs ‹signing: direct›: the engine's are read-only");
-    if (token->restart_delay_ms > token->restart_delay_max * 1000)
-        mm_loader_report(loader, path, "‹restart_delay_ms› is longer than ‹restart_delay_max›");
-    if ((token->quirks.vendor_attribute != 0) != (token->quirks.n_vendor_values != 0))
-        mm_loader_report(loader, path, "‹vendor_attribute› and ‹vendor_values› need each other");
-}
-
 static void build_hsm_token(const struct loader *loader, json_t *item, const char *path,
                             struct mm_hsm_token_config *token)
 {
@@ -227,12 +214,19 @@ static void build_hsm_token(const struct loader *loader, json_t *item, const cha
     token->profile = mm_loader_copy(loader, mm_json_string(item, "profile"));
     token->label = mm_loader_copy(loader, mm_json_string(item, "label"));
     token->serial = mm_loader_copy(loader, mm_json_string(item, "serial"));
+    size_t n_errors = loader->problems->n_errors;
     mm_cleanup(json_decref) json_t *settings = mm_loader_settings(loader, item, path);
     if (!settings)
         return;
-    build_settings(loader, settings, path, token);
-    check_settings(loader, settings, path, token);
-    build_pin(loader, item, path, token);
+    /* What a profile that couldn't be had would have said, nobody knows: what may be missing for it isn't told. */
+    bool is_whole = loader->problems->n_errors == n_errors;
+    build_settings(loader, settings, token);
+    if (is_whole && !token->module)
+        mm_loader_report(loader, path, "missing key ‹module›: this profile doesn't say where its module is");
+    if (is_whole)
+        check_environment(loader, settings, path);
+    if (is_whole || token->login == MM_LOGIN_OPTIONAL || names_pin(item))
+        build_pin(loader, item, path, token);
     if (!json_object_get(item, "label") && !json_object_get(item, "serial"))
         mm_loader_report(loader, path, "an HSM token needs a label or a serial");
 }

@@ -102,32 +102,103 @@ static void read_embedded(const struct loader *loader, const struct mm_embedded_
 }
 
 /* Lay the profile called `name` over `settings`. What is wrong with it is among the problems then. */
-static bool lay_over(const struct loader *loader, const char *name, const char *path, json_t *settings)
+static bool lay_over(const struct loader *loader, const char *name, const char *path, json_t *settings,
+                     struct mm_document *ret_profile)
 {
-    mm_cleanup(mm_document_clear) struct mm_document profile = {0};
     const struct mm_embedded_profile *embedded = find_embedded(name);
     if (embedded)
-        read_embedded(loader, embedded, &profile);
+        read_embedded(loader, embedded, ret_profile);
     else if (strchr(name, '/'))
-        read_file(loader, name, path, &profile);
+        read_file(loader, name, path, ret_profile);
     else
         complain_unknown(loader, path);
     /* Without a problem that says why, there was no memory for one. */
-    if (!profile.root)
+    if (!ret_profile->root)
         return loader->problems->n_errors > 0;
-    if (!mm_schema_validate(&MM_PROFILE_SCHEMA, &profile, loader->problems))
+    if (!mm_schema_validate(&MM_PROFILE_SCHEMA, ret_profile, loader->problems))
         return loader->problems->n_errors > 0;
-    return resolve_paths(&profile) && json_object_update_recursive(settings, profile.root) == 0;
+    return resolve_paths(ret_profile) && json_object_update_recursive(settings, ret_profile->root) == 0;
+}
+
+static bool is_pin_form_empty(const json_t *settings)
+{
+    const json_t *form = json_object_get(settings, "pin_form");
+    return mm_json_integer(form, "min", 1) > mm_json_integer(form, "max", MM_PIN_MAX);
+}
+
+static bool is_session_not_the_engines(const json_t *settings)
+{
+    const char *session = mm_json_string(settings, "session");
+    const char *signing = mm_json_string(settings, "signing");
+    return session && strcmp(session, "read_write") == 0 && !(signing && strcmp(signing, "direct") == 0);
+}
+
+static bool is_delay_longer_than_its_max(const json_t *settings)
+{
+    /* Bounded before it is multiplied: the schema may have refused it and left it in place. */
+    int64_t most = mm_json_integer(settings, "restart_delay_max", INT32_MAX);
+    return most < INT32_MAX && mm_json_integer(settings, "restart_delay_ms", 0) > most * 1000;
+}
+
+static bool is_half_of_vendor_attribute(const json_t *settings)
+{
+    const json_t *generate = json_object_get(settings, "generate");
+    const char *attribute = mm_json_string(generate, "vendor_attribute");
+    bool has_values = json_object_size(json_object_get(generate, "vendor_values")) > 0;
+    return (attribute && attribute[0]) != has_values;
+}
+
+/* What settings must not be, taken together: told where mintmark.yaml says it or, if the profile alone is so, there. */
+static const struct contradiction {
+    bool (*is_there)(const json_t *settings);
+    const char *path;
+    const char *reason;
+} CONTRADICTIONS[] = {
+    {is_pin_form_empty, "/pin_form", "no PIN can have ‹pin_form›: its ‹min› is more than its ‹max›"},
+    {is_session_not_the_engines, "/session",
+     "‹session: read_write› needs ‹signing: direct›: the engine's are read-only"},
+    {is_delay_longer_than_its_max, "/restart_delay_ms", "‹restart_delay_ms› is longer than ‹restart_delay_max›"},
+    {is_half_of_vendor_attribute, "/generate", "‹vendor_attribute› and ‹vendor_values› need each other"},
+};
+
+/* `of_profile`: what `profile` alone makes of the settings. */
+static bool check_contradictions(const struct loader *loader, const json_t *settings, const char *path,
+                                 const json_t *of_profile, const struct mm_document *profile)
+{
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CONTRADICTIONS); i++) {
+        const struct contradiction *rule = &CONTRADICTIONS[i];
+        if (!rule->is_there(settings))
+            continue;
+        if (rule->is_there(of_profile)) {
+            mm_problems_add(loader->problems, profile->file, mm_document_line(profile, rule->path), rule->path, "%s",
+                            rule->reason);
+            continue;
+        }
+        mm_cleanup(free) char *member = mm_pointer_child(path, rule->path + 1);
+        if (!member)
+            return false;
+        mm_loader_report(loader, member, "%s", rule->reason);
+    }
+    return true;
 }
 
 json_t *mm_loader_settings(const struct loader *loader, json_t *item, const char *path)
 {
     const char *name = mm_json_string(item, "profile");
-    mm_cleanup(json_decref) json_t *settings = json_object();
+    size_t n_errors = loader->problems->n_errors;
+    mm_cleanup(mm_document_clear) struct mm_document generic = {0};
+    mm_cleanup(mm_document_clear) struct mm_document profile = {0};
+    mm_cleanup(json_decref) json_t *of_profile = json_object();
     mm_cleanup(free) char *profile_path = mm_pointer_child(path, "profile");
-    if (settings && profile_path && lay_over(loader, GENERIC, profile_path, settings) &&
-        (!name || lay_over(loader, name, profile_path, settings)) && json_object_update_recursive(settings, item) == 0)
-        return MM_TAKE(settings);
+    if (of_profile && profile_path && lay_over(loader, GENERIC, profile_path, of_profile, &generic) &&
+        (!name || lay_over(loader, name, profile_path, of_profile, &profile))) {
+        mm_cleanup(json_decref) json_t *settings = json_deep_copy(of_profile);
+        /* With half a profile, what is missing of it would be blamed on the rest. */
+        if (settings && json_object_update_recursive(settings, item) == 0 &&
+            (loader->problems->n_errors > n_errors ||
+             check_contradictions(loader, settings, path, of_profile, &profile)))
+            return MM_TAKE(settings);
+    }
     mm_loader_no_memory(loader);
     return NULL;
 }

@@ -19,7 +19,8 @@ extern const struct mm_embedded_profile MM_EMBEDDED_PROFILES[];
 
 /*
  * The settings of one HSM token (`item` of mintmark.yaml, at `path`): what the item says, else its profile, else `generic`. Paths
- * of a profile's file are resolved beside it. A profile that can't be had is reported and left out. NULL: out of memory.
+ * of a profile's file are resolved beside it. A profile that can't be had is reported and left out; settings that contradict
+ * each other are reported where they are written. NULL: out of memory.
  */
 MM_MUST_USE json_t *mm_loader_settings(const struct loader *loader, json_t *item, const char *path);
 

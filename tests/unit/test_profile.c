@@ -284,19 +284,20 @@ static void settings_that_make_no_sense_together_are_refused(void **state)
     char rest[512];
     static const struct {
         const char *setting;
+        int line;
         const char *words;
     } REFUSED[] = {
-        {"session: read_write", "needs ‹signing: direct›"},
-        {"restart_delay_max: 1s\n      restart_delay_ms: 1001", "longer than ‹restart_delay_max›"},
-        {"pin_form: {min: 9, max: 8}", "no PIN can have"},
-        {"required_environment: [NEEDED]", "‹environment› lacks ‹NEEDED›"},
-        {"required_environment: [NEEDED]\n      environment: {NEEDED: \"\"}", "‹environment› lacks ‹NEEDED›"},
-        {"generate: {vendor_attribute: \"0x80000001\"}", "need each other"},
-        {"generate: {vendor_values: {ES256: 1}}", "need each other"},
+        {"session: read_write", 13, "needs ‹signing: direct›"},
+        {"restart_delay_max: 1s\n      restart_delay_ms: 1001", 14, "longer than ‹restart_delay_max›"},
+        {"pin_form: {min: 9, max: 8}", 13, "no PIN can have"},
+        {"required_environment: [NEEDED]", 8, "‹environment› lacks ‹NEEDED›"},
+        {"required_environment: [NEEDED]\n      environment: {NEEDED: \"\"}", 8, "‹environment› lacks ‹NEEDED›"},
+        {"generate: {vendor_attribute: \"0x80000001\"}", 13, "need each other"},
+        {"generate: {vendor_values: {ES256: 1}}", 13, "need each other"},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSED); i++) {
         (void)snprintf(rest, sizeof rest, "%s      %s\n", MODULE, REFUSED[i].setting);
-        assert_refused(place, "generic", rest, 8, REFUSED[i].words);
+        assert_refused(place, "generic", rest, REFUSED[i].line, REFUSED[i].words);
     }
     assert_refused(place, "generic", "      pin_file: pin\n", 8, "missing key ‹module›");
     assert_refused(place, "yubihsm2", "      pin_file: pin\n", 8, "‹environment› lacks ‹YUBIHSM_PKCS11_CONF›");
@@ -392,6 +393,39 @@ static void every_mistake_in_an_operators_own_profile_is_listed_with_its_file_an
                                           "did you mean ‹sign_timeout›?", NULL});
     write_file(place, "own/profile.yaml", "threads: [\n", 0600);
     assert_problems(place, "own/profile.yaml", (const int[]){1}, (const char *const[]){"not YAML", NULL});
+}
+
+static void a_profile_that_cant_be_had_is_the_only_mistake(void **state)
+{
+    const struct place *place = *state;
+    /* It might have said where the module is, what needs no login, and what it is that needs direct signing. */
+    static const char REST[] = "      session: read_write\n";
+    assert_refused(place, "own/profile.yaml", REST, PROFILE_LINE, "No such file");
+    assert_refused(place, "genreic", REST, PROFILE_LINE, "must be one of");
+    write_config(place, "own/profile.yaml", REST);
+    write_file(place, "own/profile.yaml", "module: m\nlogin: optional\nsigning: [\n", 0600);
+    assert_problems(place, "own/profile.yaml", (const int[]){3}, (const char *const[]){"not YAML", NULL});
+    write_file(place, "own/profile.yaml", "module: m\nlogin: optional\nsigning: directly\n", 0600);
+    assert_problems(place, "own/profile.yaml", (const int[]){3}, (const char *const[]){"one of engine, direct", NULL});
+}
+
+static void what_makes_no_sense_together_is_told_where_it_is_written(void **state)
+{
+    const struct place *place = *state;
+    static const char OF_PROFILE[] = "module: m\n"
+                                     "session: read_write\n"
+                                     "pin_form: {min: 9, max: 8}\n";
+    write_file(place, "own/profile.yaml", OF_PROFILE, 0600);
+    write_config(place, "own/profile.yaml", "      pin_file: pin\n");
+    assert_problems(place, "own/profile.yaml", (const int[]){3, 2},
+                    (const char *const[]){"no PIN can have", "needs ‹signing: direct›", NULL});
+    /* mintmark.yaml can put it right, */
+    mm_cleanup(mm_config_unref) struct mm_config *config =
+        load(place, "own/profile.yaml", "      pin_file: pin\n      signing: direct\n      pin_form: {max: 9}\n");
+    assert_int_equal(config->hsm_tokens[0].pin_form.max, 9);
+    /* or be what is wrong. */
+    write_file(place, "own/profile.yaml", "module: m\npin_form: {min: 9}\n", 0600);
+    assert_refused(place, "own/profile.yaml", "      pin_file: pin\n      pin_form: {max: 8}\n", 12, "no PIN can have");
 }
 
 static void an_operators_own_profile_that_others_could_have_written_is_refused(void **state)
@@ -517,6 +551,8 @@ int main(void)
         TEST(a_login_may_be_left_out_only_where_it_is_optional),
         TEST(an_operators_own_profile_is_a_file_and_its_paths_start_beside_it),
         TEST(every_mistake_in_an_operators_own_profile_is_listed_with_its_file_and_line),
+        TEST(a_profile_that_cant_be_had_is_the_only_mistake),
+        TEST(what_makes_no_sense_together_is_told_where_it_is_written),
         TEST(an_operators_own_profile_that_others_could_have_written_is_refused),
         TEST(a_name_without_a_slash_is_never_looked_for_as_a_file),
         TEST(a_changed_profile_needs_a_restart),
