@@ -121,7 +121,7 @@ static void print_difference(const struct difference *difference, const char *ot
     size_t n = json_array_size(difference->changes);
     (void)printf("\nrelative to %s:\n", other);
     if (n == 0)
-        (void)fputs("nobody gains or loses anything\n", stdout);
+        (void)fputs("nobody gains or loses anything, and no envelope changes\n", stdout);
     for (size_t i = 0; i < n; i++)
         print_change(json_array_get(difference->changes, i));
     if (difference->restart)

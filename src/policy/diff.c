@@ -283,6 +283,20 @@ static const char **account_ids(const struct mm_tenant *before, const struct mm_
     return ids;
 }
 
+/* What the tenant's file may grant, whether it does or not. */
+static void diff_envelope(struct diff *diff, enum direction direction, const struct mm_envelope *here,
+                          const struct mm_envelope *there)
+{
+    diff_strings(diff, direction, "in its envelope: audience", &here->audiences, &there->audiences);
+    for (size_t i = 0; i < there->resources.n; i++)
+        if (!mm_pattern_is_covered(&here->resources, there->resources.items[i]))
+            add(diff, CHANGES[direction], "in its envelope: resource %s", there->resources.items[i]);
+    diff_strings(diff, direction, "in its envelope: action", &here->actions, &there->actions);
+    diff_strings(diff, direction, "in its envelope: kind", &here->kinds, &there->kinds);
+    diff_strings(diff, direction, "in its envelope: issuer", &here->issuers, &there->issuers);
+    diff_strings(diff, direction, "in its envelope: overlap with tenant", &here->shared_with, &there->shared_with);
+}
+
 static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const struct mm_tenant *after)
 {
     static const struct mm_tenant NOBODY = {0};
@@ -293,6 +307,8 @@ static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const
     }
     before = before ? before : &NOBODY;
     after = after ? after : &NOBODY;
+    diff_envelope(diff, GAINS, &before->envelope, &after->envelope);
+    diff_envelope(diff, LOSES, &after->envelope, &before->envelope);
     diff_strings(diff, GAINS, "audience", &before->audience, &after->audience);
     diff_strings(diff, LOSES, "audience", &after->audience, &before->audience);
     size_t n = 0;

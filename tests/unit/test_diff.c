@@ -21,11 +21,11 @@ static char *file_of(const char *tenant, const char *accounts)
     return text;
 }
 
-static void add_tenant(struct mm_policy *policy, const char *id, const char *text)
+static void add_tenant_within(struct mm_policy *policy, const char *id, const char *within, const char *text)
 {
     mm_cleanup(mm_document_clear) struct mm_document document = {0};
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
-    mm_cleanup(json_decref) json_t *envelope = json_loads(ENVELOPE, 0, NULL);
+    mm_cleanup(json_decref) json_t *envelope = json_loads(within, 0, NULL);
     struct mm_tenant *tenants = realloc(policy->tenants, (policy->n_tenants + 1) * sizeof *tenants);
     assert_non_null(tenants);
     policy->tenants = tenants;
@@ -36,6 +36,11 @@ static void add_tenant(struct mm_policy *policy, const char *id, const char *tex
         !mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems) ||
         !mm_tenant_build(id, &document, 3600, tenant, &problems))
         fail_msg("%s", problems.items[0].reason);
+}
+
+static void add_tenant(struct mm_policy *policy, const char *id, const char *text)
+{
+    add_tenant_within(policy, id, ENVELOPE, text);
 }
 
 static struct mm_policy one_tenant(const char *accounts)
@@ -159,6 +164,37 @@ static void a_tenants_own_changes_come_first(void **state)
     mm_policy_clear(&after);
 }
 
+static void what_a_tenants_file_may_grant_counts_though_it_doesnt(void **state)
+{
+    (void)state;
+    static const char NARROW[] = "{\"audiences\": [\"lore\"], \"resources\": [\"urc-*\"]}";
+    static const char WIDE[] = "{\"audiences\": [\"lore\", \"other\"], \"resources\": [\"urc-1\", \"*\"], "
+                               "\"actions\": [\"read\", \"write\"], \"kinds\": [\"repo\", \"blob\", \"lock\"], "
+                               "\"issuers\": [\"https://idp.example\"], \"shared_with\": [\"globex\"]}";
+    mm_cleanup(free) char *text = file_of("acme", ACCOUNT(GRANT(REPO, "urc-1", "10m")));
+    struct mm_policy narrow = {0};
+    struct mm_policy wide = {0};
+    add_tenant_within(&narrow, "acme", NARROW, text);
+    add_tenant_within(&wide, "acme", WIDE, text);
+    assert_diff(&narrow, &narrow, "");
+    assert_diff(&narrow, &wide,
+                "acme gains in its envelope: audience other\n"
+                "acme gains in its envelope: resource *\n"
+                "acme gains in its envelope: action write\n"
+                "acme gains in its envelope: kind lock\n"
+                "acme gains in its envelope: issuer https://idp.example\n"
+                "acme gains in its envelope: overlap with tenant globex\n");
+    assert_diff(&wide, &narrow,
+                "acme loses in its envelope: audience other\n"
+                "acme loses in its envelope: resource *\n"
+                "acme loses in its envelope: action write\n"
+                "acme loses in its envelope: kind lock\n"
+                "acme loses in its envelope: issuer https://idp.example\n"
+                "acme loses in its envelope: overlap with tenant globex\n");
+    mm_policy_clear(&narrow);
+    mm_policy_clear(&wide);
+}
+
 static void tenants_and_accounts_come_and_go_in_order(void **state)
 {
     (void)state;
@@ -171,9 +207,23 @@ static void tenants_and_accounts_come_and_go_in_order(void **state)
     add_tenant(&before, "a", a);
     add_tenant(&after, "b", b);
     assert_diff(&before, &after,
+                "a loses in its envelope: audience lore\n"
+                "a loses in its envelope: audience other\n"
+                "a loses in its envelope: resource urc-*\n"
+                "a loses in its envelope: action read\n"
+                "a loses in its envelope: action write\n"
+                "a loses in its envelope: kind repo\n"
+                "a loses in its envelope: kind blob\n"
                 "a loses audience lore\n"
                 "a/z loses certificates with SAN DNS name ci.example\n"
                 "a/z loses read:repo on urc-1 for up to 10m\n"
+                "b gains in its envelope: audience lore\n"
+                "b gains in its envelope: audience other\n"
+                "b gains in its envelope: resource urc-*\n"
+                "b gains in its envelope: action read\n"
+                "b gains in its envelope: action write\n"
+                "b gains in its envelope: kind repo\n"
+                "b gains in its envelope: kind blob\n"
                 "b gains audience lore\n"
                 "b/x gains certificates with SAN DNS name ci.example\n"
                 "b/x gains read:blob on urc-1 for up to 10m\n"
@@ -191,6 +241,7 @@ int main(void)
         cmocka_unit_test(a_change_is_told_as_who_gains_and_who_loses_what),
         cmocka_unit_test(credentials_and_claims_count),
         cmocka_unit_test(a_tenants_own_changes_come_first),
+        cmocka_unit_test(what_a_tenants_file_may_grant_counts_though_it_doesnt),
         cmocka_unit_test(tenants_and_accounts_come_and_go_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
