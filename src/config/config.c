@@ -62,11 +62,26 @@ void mm_loader_note_file(const struct loader *loader, const char *file)
         mm_loader_no_memory(loader);
 }
 
+/* `text` without the file's name and what follows it, if it starts so. */
+static const char *without_name(const char *text, const char *file, const char *separator)
+{
+    size_t length = strlen(file);
+    bool is_prefix = strncmp(text, file, length) == 0 && strncmp(text + length, separator, strlen(separator)) == 0;
+    return is_prefix ? text + length + strlen(separator) : text;
+}
+
 void mm_loader_check_hands(const struct loader *loader, const char *file, const char *path)
 {
     struct mm_error err = {0};
-    if (file && loader->hands == MM_OTHER_HANDS && !mm_file_check_out_of_hand(file, &err))
-        mm_loader_report(loader, path, "%s", err.message);
+    if (!file || loader->hands != MM_OTHER_HANDS || mm_file_check_out_of_hand(file, &err))
+        return;
+    /* Once is enough: a problem names mintmark.yaml already, and a reason may be about the file itself. */
+    const char *reason = without_name(err.message, file, ": ");
+    if (strcmp(file, loader->document.file) == 0)
+        reason = without_name(reason, file, " ");
+    else if (!strstr(reason, file))
+        reason = err.message;
+    mm_loader_report(loader, path, "%s", reason);
 }
 
 static bool build(struct loader *loader, enum extent extent)
@@ -84,14 +99,6 @@ static bool build(struct loader *loader, enum extent extent)
     return is_valid;
 }
 
-/* The message without the file's name, which the problem has already. */
-static const char *reason_of(const struct mm_error *err, const char *file)
-{
-    size_t length = strlen(file);
-    bool is_prefix = strncmp(err->message, file, length) == 0 && strncmp(err->message + length, ": ", 2) == 0;
-    return is_prefix ? err->message + length + 2 : err->message;
-}
-
 static void read_document(const char *file, struct mm_document *document, struct mm_problems *problems)
 {
     struct mm_error err = {0};
@@ -99,7 +106,7 @@ static void read_document(const char *file, struct mm_document *document, struct
     if (mm_loader_read(file, &text, &err))
         mm_loader_parse(file, &text, document, problems);
     else
-        mm_problems_add(problems, file, 0, "", "%s", reason_of(&err, file));
+        mm_problems_add(problems, file, 0, "", "%s", without_name(err.message, file, ": "));
 }
 
 static struct mm_config *load(const char *file, enum extent extent, enum mm_hands hands, struct mm_problems *problems)

@@ -210,7 +210,9 @@ def test_an_installed_service_refuses_what_its_own_user_could_change(installed, 
     shutil.chown(path, "nobody")
     status, log = installed.fail_to_start()
     assert status == 3, log
-    assert str(named) in log
+    if named.parent.name != "bin":  # a problem of the configuration, which has its own form
+        told = next(line for line in log.splitlines() if str(named) in line)
+        assert told.count(str(named)) == 1, told
     assert "own user" in log
 
 
