@@ -26,7 +26,7 @@ static int use_token(struct mm_token_source *source)
     struct mm_error err = {0};
     struct mm_service_token *token = NULL;
     if (!mm_token_source_get(source, &token, &err)) {
-        fprintf(stderr, "no token: %s: %s\n", mm_code_name(err.code), err.message);
+        fprintf(stderr, "no token: %s\n", err.message);
         return mm_code_exit_status(err.code);
     }
     fprintf(stderr, "token %s for %s, good until %" PRId64 "\n", token->token_id, token->account, token->expires_at);
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     struct mm_token_source *source = client ? mm_token_source_open(client, &request, &err) : NULL;
     int status = source ? use_token(source) : mm_code_exit_status(err.code);
     if (err.code)
-        fprintf(stderr, "%s: %s\n", mm_code_name(err.code), err.message);
+        fprintf(stderr, "%s: %s\n", argv[0], err.message);
     mm_token_source_close(source);
     mm_client_close(client);
     return status;
