@@ -101,7 +101,8 @@ def test_inspect_does_not_believe_an_altered_token(mint, tmp_path):
 
 def test_inspect_never_calls_a_token_verified_that_it_did_not_verify(mint):
     token = mint.issue()["service_token"]
-    assert inspect(mint, token).returncode == UNVERIFIED
+    done = inspect(mint, token)
+    assert (done.returncode, done.stdout) == (USAGE, ""), done
     done = inspect(mint, token, "--no-verify")
     assert (done.returncode, done.stdout.split(":")[0]) == (0, "NOT VERIFIED")
     assert inspect(mint, "nonsense", "--no-verify").returncode == UNVERIFIED
