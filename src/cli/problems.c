@@ -21,7 +21,6 @@ void mm_cli_print_problems(const struct mm_cli *cli, const struct mm_problems *p
         return;
     for (size_t i = 0; i < problems->n; i++) {
         char line[2048];
-        (void)fputs(problems->items[i].severity == MM_PROBLEM_WARNING ? "warning: " : "", stderr);
         mm_print_text(stderr, mm_problem_format(&problems->items[i], line, sizeof line));
         (void)fputc('\n', stderr);
     }

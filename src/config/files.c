@@ -66,6 +66,15 @@ static void check_certificate_file(const struct loader *loader, const char *file
         mm_loader_report(loader, path, "%s", err.message);
 }
 
+/* Without one nothing can be signed, but a configuration may be checked where there is no HSM. */
+static void check_module(const struct loader *loader, const char *file, const char *path)
+{
+    struct stat info;
+    if (file && stat(file, &info) != 0 && errno == ENOENT)
+        mm_problems_warn(loader->problems, loader->document.file, mm_document_line(&loader->document, path), path,
+                         "%s: there is no such module", file);
+}
+
 void mm_loader_check_files(const struct loader *loader)
 {
     const struct mm_config *config = loader->config;
@@ -82,6 +91,7 @@ void mm_loader_check_files(const struct loader *loader)
         if (config->hsm_tokens[i].pin_source == MM_PIN_FILE)
             check_private_file(loader, config->hsm_tokens[i].pin_path, path);
         (void)snprintf(path, sizeof path, "/hsm/tokens/%zu/module", i);
+        check_module(loader, config->hsm_tokens[i].module, path);
         mm_loader_check_hands(loader, config->hsm_tokens[i].module, path);
     }
 }

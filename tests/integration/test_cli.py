@@ -146,6 +146,15 @@ def test_check_config_lists_every_problem_with_file_and_line(deployment):
         assert place in output, output
 
 
+def test_check_config_warns_of_a_missing_module_and_says_so_once(deployment):
+    deployment.hsm_token["module"] = "/nowhere/module.so"
+    deployment.write()
+    done = deployment.run_cli("check-config")
+    assert (done.returncode, done.stdout.startswith("ok")) == (0, True), done
+    (line,) = done.stderr.splitlines()
+    assert "/nowhere/module.so: there is no such module" in line and line.count("warning") == 1, line
+
+
 def test_check_config_says_who_gains_and_loses_what(deployment, tmp_path):
     shutil.copytree(deployment.folder, tmp_path / "old")
     deployment.account("ci-build")["grants"] = [grant(["read:repo"], [OTHER_REPOSITORY])]

@@ -31,7 +31,7 @@ static const char CONFIG[] =
     "listen: [{address: \"127.0.0.1:0\", certificate: server.pem, key: secret}]\n"
     "hsm:\n"
     "  tokens:\n"
-    "    - {name: primary, profile: softhsm2, module: /m.so, environment: {X_CONF: y}, label: l, pin_file: secret}\n"
+    "    - {name: primary, profile: softhsm2, module: /proc/self/exe, environment: {X_CONF: y}, label: l, pin_file: secret}\n"
     "keys: {algorithm: ES256}\n"
     "store: {sqlite: mintmark.db}\n"
     "tenants:\n"
