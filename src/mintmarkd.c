@@ -29,6 +29,7 @@ enum {
     LEDGER_DEADLINE_MS = 5000, /* for entries the service itself waits for */
     CLEANUP_MS = 3000,         /* beyond the drain: for callbacks that are under way */
     BEAT_MS = 3000,            /* the parts' threads go round once a second at least */
+    OWN_DESCRIPTORS = 64,      /* more than the service has open beside its connections */
     MARGIN_S = 30,             /* beyond what a start or a stop may take by the configuration */
 };
 
@@ -41,6 +42,7 @@ struct service {
     struct mm_issuer *issuer;
     struct mm_server *server;
     int64_t drain_timeout; /* seconds; the current configuration's */
+    rlim_t descriptors;    /* that it can have open */
     struct mm_notify notify;
     const char *config_file; /* absolute: workers and their confinement know no other folder to start at */
     char config_path[PATH_MAX];
@@ -347,13 +349,27 @@ static void tell_start(const struct service *service)
 }
 
 /* Each connection is a descriptor. Once the launcher is there: a worker's module may call select(), for which the low limit is. */
-static void raise_descriptors(void)
+static void raise_descriptors(struct service *service)
 {
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+    struct rlimit files = {RLIM_INFINITY, RLIM_INFINITY};
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    service->descriptors = files.rlim_max;
+}
+
+/* Without a descriptor left nobody is let in, whoever asks, until others leave. */
+static void check_descriptors(const struct service *service, const struct mm_config *config)
+{
+    char detail[192];
+    int64_t wanted = config->limits.connections + OWN_DESCRIPTORS;
+    if (service->descriptors == RLIM_INFINITY || (rlim_t)wanted <= service->descriptors)
         return;
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
+    (void)snprintf(detail, sizeof detail,
+                   "limits.connections is %lld, of %llu descriptors (ulimit -Hn, LimitNOFILE=) less %d for the rest",
+                   (long long)config->limits.connections, (unsigned long long)service->descriptors, OWN_DESCRIPTORS);
+    mm_log(MM_LOG_WARNING, "descriptors_short", "detail", detail, NULL);
 }
 
 static bool start(struct service *service, struct mm_error *err)
@@ -362,7 +378,8 @@ static bool start(struct service *service, struct mm_error *err)
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
         !mm_notify_open(&service->notify, err) || !open_pid_file(service, err) || !restrict_files(service, err))
         return false;
-    raise_descriptors();
+    raise_descriptors(service);
+    check_descriptors(service, service->config);
     service->drain_timeout = service->config->limits.drain_timeout;
     /* The writer first: nobody else writes between the look at the chain and what is built on it. */
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
@@ -391,6 +408,7 @@ static bool reload(struct service *service, struct mm_error *err)
     if (!config || !mm_config_can_replace(service->config, config, err) ||
         !mm_server_reload(service->server, config, record_policy, service->ledger, err))
         return false;
+    check_descriptors(service, config);
     service->drain_timeout = config->limits.drain_timeout;
     return true;
 }

@@ -186,6 +186,20 @@ def test_a_soft_limit_of_descriptors_is_none(deployment):
         assert time.monotonic() - start < 5, "only once others had been cut"
 
 
+def test_more_connections_than_descriptors_is_a_warning(deployment):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+    for connections, warnings in ((512, 1), (400, 0)):
+        deployment.config["limits"] = {"connections": connections, "connections_per_address": 10}
+        deployment.write()
+        deployment.start(preexec_fn=limit)
+        assert len(deployment.events("descriptors_short")) == warnings, deployment.log()
+        deployment.config["limits"]["connections"] = 513
+        deployment.write()
+        assert deployment.reload()["event"] == "reloaded"
+        assert len(deployment.events("descriptors_short")) == warnings + 1, deployment.log()
+        deployment.stop()
+
+
 def test_a_service_under_attack_still_stops(mint, attackers, n_many):
     with attackers.held(n_many // 4, attackers.plain, PART_OF_A_HELLO), attackers.held(100, attackers.tls, SLOW_HEAD):
         mint.stop()
