@@ -304,7 +304,8 @@ static void close_pid_file(struct service *service)
 }
 
 /*
- * Before the first thread, since each would have to do it. A reload can name files only in folders that those of the start were in.
+ * Before the first thread, since each would have to do it. A reload can name files only in the folders that those of the start were
+ * in, and below them.
  */
 static bool restrict_files(const struct service *service, struct mm_error *err)
 {

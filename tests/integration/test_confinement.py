@@ -423,7 +423,9 @@ def test_a_reload_reads_no_folder_that_the_start_didnt(deployment, tmp_path):
     deployment.start()
     before = deployment.config["tenants"]["acme"]["client_ca"]
     beside = deployment.ca.file.with_name("beside.pem")
-    for place, outcome in ((tmp_path / "ca.pem", "reload_refused"), (beside, "reloaded")):
+    below = deployment.folder / "new" / "ca.pem"
+    for place, outcome in ((tmp_path / "ca.pem", "reload_refused"), (beside, "reloaded"), (below, "reloaded")):
+        place.parent.mkdir(exist_ok=True)
         shutil.copy(before, place)
         deployment.config["tenants"]["acme"]["client_ca"] = str(place)
         deployment.write()
