@@ -177,3 +177,10 @@ def test_the_documentation_is_installed(installed):
     documents = installed / "share" / "doc" / "mintmark"
     for name in ("README.md", "LICENSE", "docs/client.md", "docs/examples/issue.c"):
         assert (documents / name).is_file()
+
+
+def test_no_link_of_the_installed_documentation_leads_nowhere(installed):
+    documents = installed / "share" / "doc" / "mintmark"
+    for page in documents.rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
