@@ -31,7 +31,8 @@ static const char CONFIG[] =
     "listen: [{address: \"127.0.0.1:0\", certificate: server.pem, key: secret}]\n"
     "hsm:\n"
     "  tokens:\n"
-    "    - {name: primary, profile: softhsm2, module: /proc/self/exe, environment: {X_CONF: y}, label: l, pin_file: secret}\n"
+    "    - {name: primary, profile: softhsm2, module: /proc/self/exe, environment: {X_CONF: y}, label: l, pin_file: "
+    "secret}\n"
     "keys: {algorithm: ES256}\n"
     "store: {sqlite: mintmark.db}\n"
     "tenants:\n"
@@ -484,7 +485,7 @@ static bool refuse_under(const struct world *world, unsigned long n)
     struct mm_ledger *ledger = mm_ledger_open(world->place->file, &MM_SYSTEM_CLOCK, 0, NULL);
     struct mm_refusals *refusals = mm_refusals_new(ledger, &MM_SYSTEM_CLOCK, NULL);
     assert_non_null(refusals);
-    arm(n);
+    arm(n, ONCE);
     mm_refusals_note(refusals, &principal, &request, "req-1", &why);
     mm_ledger_close(ledger);
     bool has_come = faults_disarm();
