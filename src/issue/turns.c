@@ -19,6 +19,7 @@ struct mm_turns {
     size_t n_most;
     size_t n_at_once;
     size_t n;
+    size_t n_tenants; /* that have a turn */
     LIST_HEAD(, mm_turn_tenant) buckets[N_BUCKETS];
 };
 
@@ -57,14 +58,22 @@ static struct mm_turn_tenant *add(struct mm_turns *turns, const char *name)
     memcpy(tenant->name, name, size);
     TAILQ_INIT(&tenant->waiting);
     LIST_INSERT_HEAD(&turns->buckets[mm_hash_name(name) % N_BUCKETS], tenant, bucket);
+    turns->n_tenants++;
     return tenant;
+}
+
+/* As if there were one tenant more than there are: its part stays free for the next that comes. */
+static size_t share(const struct mm_turns *turns, const struct mm_turn_tenant *tenant)
+{
+    size_t n_tenants = turns->n_tenants + (tenant ? 0 : 1);
+    size_t part = turns->n_most / (n_tenants + 1);
+    return part > 0 ? part : 1;
 }
 
 enum mm_turns_verdict mm_turns_enter(struct mm_turns *turns, struct mm_turn *turn, const char *name)
 {
     struct mm_turn_tenant *tenant = find(turns, name);
-    size_t share = (turns->n_most + 1) / 2;
-    if (turns->n >= turns->n_most || (tenant && tenant->n >= share))
+    if (turns->n >= turns->n_most || (tenant && tenant->n >= share(turns, tenant)))
         return MM_TURN_REFUSED;
     if (!tenant)
         tenant = add(turns, name);
@@ -100,6 +109,7 @@ struct mm_turn *mm_turns_leave(struct mm_turns *turns, struct mm_turn *turn)
     }
     if (tenant->n == 0) {
         LIST_REMOVE(tenant, bucket);
+        turns->n_tenants--;
         free(tenant);
     }
     return next;

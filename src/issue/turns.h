@@ -22,8 +22,8 @@ struct mm_turn {
 struct mm_turns; /* opaque */
 
 /*
- * Room for `n_most` jobs, of one tenant half as many, so that another's finds room however many the first one sends; of one tenant
- * `n_at_once` begin without waiting. NULL with MM_NO_MEMORY.
+ * Room for `n_most` jobs. Of each of the n tenants that have a turn no more enter than `n_most` / (n + 1), at least one, so that yet
+ * another tenant's find room however many those send; of one tenant `n_at_once` begin without waiting. NULL with MM_NO_MEMORY.
  */
 MM_MUST_USE struct mm_turns *mm_turns_new(size_t n_most, size_t n_at_once, struct mm_error *err);
 

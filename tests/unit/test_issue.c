@@ -281,14 +281,14 @@ static void one_tenants_flood_leaves_room_for_another(void **state)
     world->principal.tenant = &other;
     while (n <= QUEUE && call(world, &callers[n], WANTED, 1500, NULL))
         n++;
-    assert_int_equal(n, QUEUE);
+    assert_int_equal(n, QUEUE / 2 + QUEUE / 3); /* a third tenant would find room, too */
     sleep_ms(300);
     assert_int_equal(n_entries(world, "token.issued", NULL), 2 * AT_ONCE); /* the others wait for their turn */
-    for (size_t i = 0; i < QUEUE; i++) {
+    for (size_t i = 0; i < n; i++) {
         await(&callers[i]);
         assert_int_equal(callers[i].code, MM_DEADLINE_EXCEEDED);
     }
-    assert_int_equal(atomic_load(&callers[QUEUE].n_answers), 0);
+    assert_int_equal(atomic_load(&callers[n].n_answers), 0);
     stop(world);
     assert_int_equal(n_entries(world, "token.sign_failed", NULL), n_entries(world, "token.issued", NULL));
 }

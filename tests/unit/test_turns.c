@@ -59,24 +59,80 @@ static void one_that_gives_up_waiting_takes_nobodys_turn_and_gives_none(void **s
     assert_null(mm_turns_leave(turns, &turn[2]));
 }
 
-static void one_tenant_takes_half_of_the_room_and_all_of_them_no_more_than_there_is(void **state)
+static void one_tenant_takes_half_of_the_room_and_gets_it_back(void **state)
 {
     (void)state;
     mm_cleanup(mm_turns_free) struct mm_turns *turns = mm_turns_new(5, 1, NULL);
-    struct mm_turn acme[4];
-    struct mm_turn globex[3];
-    for (size_t i = 0; i < 3; i++)
-        assert_int_not_equal(enter(turns, &acme[i], "acme"), MM_TURN_REFUSED);
-    assert_int_equal(enter(turns, &acme[3], "acme"), MM_TURN_REFUSED);
-    for (size_t i = 0; i < 2; i++)
-        assert_int_not_equal(enter(turns, &globex[i], "globex"), MM_TURN_REFUSED);
-    assert_int_equal(enter(turns, &globex[2], "globex"), MM_TURN_REFUSED);
-    assert_null(mm_turns_leave(turns, &acme[2])); /* waited */
-    assert_int_equal(enter(turns, &globex[2], "globex"), MM_TURN_WAITS);
-    assert_ptr_equal(mm_turns_leave(turns, &acme[0]), &acme[1]);
-    assert_null(mm_turns_leave(turns, &acme[1]));
-    for (size_t i = 0; i < 3; i++)
-        (void)mm_turns_leave(turns, &globex[i]);
+    struct mm_turn acme[3];
+    assert_int_equal(enter(turns, &acme[0], "acme"), MM_TURN_BEGINS);
+    assert_int_equal(enter(turns, &acme[1], "acme"), MM_TURN_WAITS);
+    assert_int_equal(enter(turns, &acme[2], "acme"), MM_TURN_REFUSED);
+    assert_null(mm_turns_leave(turns, &acme[1])); /* waited */
+    assert_int_equal(enter(turns, &acme[2], "acme"), MM_TURN_WAITS);
+    assert_ptr_equal(mm_turns_leave(turns, &acme[0]), &acme[2]);
+    assert_null(mm_turns_leave(turns, &acme[2]));
+}
+
+static void more_than_there_is_room_for_are_refused(void **state)
+{
+    (void)state;
+    static const char *const TENANTS[] = {"a", "b", "c"};
+    mm_cleanup(mm_turns_free) struct mm_turns *turns = mm_turns_new(2, 1, NULL);
+    struct mm_turn turn[3];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(enter(turns, &turn[i], TENANTS[i]), MM_TURN_BEGINS);
+        assert_int_equal(enter(turns, &turn[2], TENANTS[i]), MM_TURN_REFUSED);
+    }
+    assert_int_equal(enter(turns, &turn[2], TENANTS[2]), MM_TURN_REFUSED);
+    (void)mm_turns_leave(turns, &turn[0]);
+    assert_int_equal(enter(turns, &turn[2], TENANTS[2]), MM_TURN_BEGINS);
+    (void)mm_turns_leave(turns, &turn[1]);
+    (void)mm_turns_leave(turns, &turn[2]);
+}
+
+enum { ROOM = 60, N_FLOODERS = 4 };
+
+struct flooder {
+    struct mm_turn turn[ROOM];
+    size_t n;
+    char name[2];
+};
+
+static void fill(struct mm_turns *turns, struct flooder *flooder)
+{
+    while (flooder->n < ROOM && enter(turns, &flooder->turn[flooder->n], flooder->name) != MM_TURN_REFUSED)
+        flooder->n++;
+}
+
+/* The last that came, so that order doesn't matter. */
+static void end_one(struct mm_turns *turns, struct flooder *flooder)
+{
+    (void)mm_turns_leave(turns, &flooder->turn[--flooder->n]);
+}
+
+static void however_many_tenants_flood_another_finds_room(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_turns_free) struct mm_turns *turns = mm_turns_new(ROOM, 1, NULL);
+    struct flooder flooder[N_FLOODERS] = {0};
+    struct mm_turn honest;
+    for (size_t n = 1; n <= N_FLOODERS; n++) {
+        flooder[n - 1].name[0] = (char)('a' + n);
+        for (size_t round = 0; round < ROOM; round++) {
+            for (size_t i = 0; i < n; i++) {
+                if (flooder[i].n > 0)
+                    end_one(turns, &flooder[i]);
+                fill(turns, &flooder[i]);
+            }
+        }
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(flooder[i].n, ROOM / (n + 1));
+        assert_int_equal(enter(turns, &honest, "honest"), MM_TURN_BEGINS);
+        assert_null(mm_turns_leave(turns, &honest));
+    }
+    for (size_t i = 0; i < N_FLOODERS; i++)
+        while (flooder[i].n > 0)
+            end_one(turns, &flooder[i]);
 }
 
 int main(void)
@@ -85,7 +141,9 @@ int main(void)
         cmocka_unit_test(what_a_tenant_asks_for_beyond_its_turns_waits_in_order),
         cmocka_unit_test(another_tenant_waits_for_none_of_them),
         cmocka_unit_test(one_that_gives_up_waiting_takes_nobodys_turn_and_gives_none),
-        cmocka_unit_test(one_tenant_takes_half_of_the_room_and_all_of_them_no_more_than_there_is),
+        cmocka_unit_test(one_tenant_takes_half_of_the_room_and_gets_it_back),
+        cmocka_unit_test(more_than_there_is_room_for_are_refused),
+        cmocka_unit_test(however_many_tenants_flood_another_finds_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
