@@ -36,11 +36,14 @@ static const char *plain_string(const json_t *object, const char *name)
     return text && *text ? text : NULL;
 }
 
-static void read_problem(const struct mm_https_response *answer, struct mm_refusal *refusal)
+static void read_problem(const struct mm_https_response *answer, struct mm_refusal *refusal, struct mm_error *err)
 {
+    struct mm_error why = {0};
     if (answer->status < 400 || strcmp(answer->content_type, "application/problem+json") != 0)
         return;
-    refusal->document = mm_json_parse(answer->body.data, answer->body.length, NULL);
+    refusal->document = mm_json_parse(answer->body.data, answer->body.length, &why);
+    if (why.code == MM_NO_MEMORY)
+        (void)mm_fail(err, why.code, "%s", why.message);
     refusal->code = plain_string(refusal->document, "code");
     refusal->detail = plain_string(refusal->document, "detail");
     refusal->request_id = plain_string(refusal->document, "request_id");
@@ -59,7 +62,7 @@ struct mm_service_token *mm_answer_read(const struct mm_https_response *answer, 
     *ret_refusal = (struct mm_refusal){0};
     if (answer->status == 201 && strcmp(answer->content_type, "application/json") == 0)
         return mm_service_token_read(answer->body.data, answer->body.length, request, err);
-    read_problem(answer, ret_refusal);
+    read_problem(answer, ret_refusal, err);
     const struct mm_refusal *said = ret_refusal;
     if (said->code)
         (void)mm_fail(err, code_of_problem(said->code, answer->status), "%s: %s (request %s)", said->code,

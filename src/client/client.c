@@ -155,6 +155,25 @@ int64_t mm_client_total_timeout_ms(const struct mm_client *client)
     return client->total_timeout_ms;
 }
 
+/* After a json_pack() that failed. */
+static bool fail_text(const char *reason, struct mm_error *err)
+{
+    return errno == ENOMEM ? mm_fail(err, MM_NO_MEMORY, "out of memory") : mm_fail(err, MM_USAGE, "%s", reason);
+}
+
+static json_t *list_scopes(const struct mm_client_request *request, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *scopes = json_array();
+    for (size_t i = 0; i < request->n_scopes; i++) {
+        json_t *scope = json_pack("s", request->scopes[i]);
+        if (!scope)
+            (void)fail_text("a scope is missing or not UTF-8", err);
+        if (!scope || !mm_json_append(scopes, scope, err))
+            return NULL;
+    }
+    return MM_TAKE(scopes);
+}
+
 json_t *mm_client_request_body(const struct mm_client_request *request, struct mm_error *err)
 {
     struct mm_client_request own;
@@ -165,16 +184,17 @@ json_t *mm_client_request_body(const struct mm_client_request *request, struct m
                       MM_CLIENT_SCOPES_MAX);
         return NULL;
     }
-    mm_cleanup(json_decref) json_t *scopes = json_array();
-    for (size_t i = 0; i < own.n_scopes; i++)
-        if (json_array_append_new(scopes, json_string(own.scopes[i])) != 0) {
-            (void)mm_fail(err, MM_USAGE, "a scope is missing or not UTF-8");
-            return NULL;
-        }
-    mm_cleanup(json_decref) json_t *body = json_pack("{s:s, s:O, s:s*, s:s*}", "tenant_id", own.tenant_id, "scopes",
+    json_t *scopes = list_scopes(&own, err);
+    if (!scopes)
+        return NULL;
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s, s:o, s:s*, s:s*}", "tenant_id", own.tenant_id, "scopes",
                                                      scopes, "resource_id", own.resource_id, "audience", own.audience);
-    if (!body || (own.ttl_seconds && json_object_set_new(body, "ttl_seconds", json_integer(own.ttl_seconds)) != 0)) {
-        (void)mm_fail(err, MM_USAGE, "a member of the request isn't UTF-8");
+    if (!body) {
+        (void)fail_text("a member of the request isn't UTF-8", err);
+        return NULL;
+    }
+    if (own.ttl_seconds && json_object_set_new(body, "ttl_seconds", json_integer(own.ttl_seconds)) != 0) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
     return MM_TAKE(body);

@@ -41,6 +41,13 @@ static bool check_readable(const char *path, struct mm_error *err)
     return true;
 }
 
+/* libcurl copies what it is given, and has features that it may have been built without. */
+static bool fail_setup(struct mm_error *err)
+{
+    return errno == ENOMEM ? mm_fail(err, MM_NO_MEMORY, "out of memory")
+                           : mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
+}
+
 /* Every option matters for safety, so one that can't be set is a failure. */
 static bool set_limits(CURL *curl, const struct mm_https_options *options)
 {
@@ -144,6 +151,7 @@ struct mm_https *mm_https_new(const struct mm_https_options *options, struct mm_
         return NULL;
 
     (void)pthread_once(&curl_once, start_curl);
+    errno = 0;
     mm_cleanup(mm_https_free) struct mm_https *https = calloc(1, sizeof *https);
     if (https) {
         https->options = *options;
@@ -151,7 +159,7 @@ struct mm_https *mm_https_new(const struct mm_https_options *options, struct mm_
     }
     if (!https || !https->curl || !set_json_headers(https) || !set_limits(https->curl, options) || !set_tls(https) ||
         !set_callbacks(https)) {
-        (void)mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
+        (void)fail_setup(err);
         return NULL;
     }
     return MM_TAKE(https);
@@ -183,14 +191,17 @@ bool mm_https_check_url(const char *url, enum mm_https_url kind, struct mm_error
     mm_cleanup(curl_url_cleanup) CURLU *parts = curl_url();
     mm_cleanup(curl_free) char *scheme = NULL;
     mm_cleanup(curl_free) char *user = NULL;
-    if (!parts)
+    CURLUcode parsed = parts ? curl_url_set(parts, CURLUPART_URL, url, 0) : CURLUE_OUT_OF_MEMORY;
+    if (parsed == CURLUE_OK)
+        parsed = curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0);
+    CURLUcode has_user = parsed == CURLUE_OK ? curl_url_get(parts, CURLUPART_USER, &user, 0) : CURLUE_NO_USER;
+    if (parsed == CURLUE_OUT_OF_MEMORY || has_user == CURLUE_OUT_OF_MEMORY)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    if (curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
-        curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK)
+    if (parsed != CURLUE_OK)
         return mm_fail(err, MM_USAGE, "%.200s: not a URL", url);
     if (strcasecmp(scheme, "https") != 0)
         return mm_fail(err, MM_USAGE, "%.200s: only https URLs are used", url);
-    if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK)
+    if (has_user != CURLUE_NO_USER)
         return mm_fail(err, MM_USAGE, "a URL must not hold a user name or a password");
     if (kind == MM_HTTPS_SERVER && !is_server(url))
         return mm_fail(err, MM_USAGE, "%.200s: more than https, host and port", url);

@@ -193,7 +193,10 @@ static struct mm_service_token *read_answer(const json_t *answer, const void *bo
 struct mm_service_token *mm_service_token_read(const void *body, size_t length, const json_t *request,
                                                struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *answer = mm_json_parse(body, length, NULL);
+    struct mm_error why = {0};
+    mm_cleanup(json_decref) json_t *answer = mm_json_parse(body, length, &why);
+    if (why.code == MM_NO_MEMORY)
+        (void)mm_fail(err, why.code, "%s", why.message);
     if (!json_is_object(answer)) {
         (void)mm_fail(err, MM_UNREACHABLE, "the answer isn't a JSON object: is this a Mintmark service?");
         return NULL;

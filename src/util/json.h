@@ -14,7 +14,7 @@ MM_DEFINE_CLEANUP(json_t, json_decref);
 
 /*
  * jansson's own of these leave out, without a word, what there was no memory for: a claim, a key's curve, a quotation mark.
- * These yield NULL then, as they should; all else is as jansson documents it.
+ * These yield NULL then, as they should, and leave ENOMEM in errno; all else is as jansson documents it.
  */
 #define json_pack(...)           mm_json_pack(__VA_ARGS__)
 #define json_dumps(value, flags) mm_json_dumps(value, flags)

@@ -7,6 +7,9 @@
 
 #include <errno.h>
 
+#include "client/answer.h"
+#include "client/client.h"
+#include "client/service_token.h"
 #include "config/config.h"
 #include "hsm/sentence.h"
 #include "http/token_request.h"
@@ -248,6 +251,83 @@ static bool sign_sentence(const struct world *world, struct mm_error *err)
            mm_sentence_signing_input(header, bytes, &input, err);
 }
 
+/* What libmintmark does before it sends anything, and with the answers. */
+static bool prepare_client(const struct world *world, struct mm_error *err)
+{
+    static const char *const SCOPES[] = {"read:repo", "read:blob"};
+    char file[160];
+    (void)snprintf(file, sizeof file, "%s/ca.pem", world->place->folder);
+    const struct mm_client_options options = {.size = sizeof options,
+                                              .url = "https://mint.example.com",
+                                              .ca_file = file,
+                                              .certificate_file = file,
+                                              .key_file = file,
+                                              .key_passphrase = "secret"};
+    const struct mm_client_request request = {.size = sizeof request,
+                                              .tenant_id = "acme",
+                                              .scopes = SCOPES,
+                                              .n_scopes = MM_ARRAY_SIZE(SCOPES),
+                                              .resource_id = "urc-1",
+                                              .audience = "lore.example",
+                                              .ttl_seconds = 60};
+    mm_cleanup(mm_client_close) struct mm_client *client = mm_client_open(&options, err);
+    mm_cleanup(json_decref) json_t *body = client ? mm_client_request_body(&request, err) : NULL;
+    mm_cleanup(free) char *text = body ? mm_json_compact(body, err) : NULL;
+    if (!text)
+        return false;
+    assert_string_equal(text,
+                        "{\"tenant_id\":\"acme\",\"scopes\":[\"read:repo\",\"read:blob\"],\"resource_id\":\"urc-1\","
+                        "\"audience\":\"lore.example\",\"ttl_seconds\":60}");
+    return true;
+}
+
+static const char ANSWER[] =
+    "{\"service_token\":\"aA0_.bB-1234567890bB-1234567890bB-1234567890.cC2\",\"token_type\":\"Bearer\","
+    "\"expires_at\":1795512345,\"expires_in\":300,\"token_id\":\"an-id\",\"tenant_id\":\"acme\",\"account\":\"acme/"
+    "ci\","
+    "\"scopes\":[\"read:repo\"],\"audience\":[\"lore.example\"],"
+    "\"resources\":[{\"resource_id\":\"urc-1\",\"permission\":[\"read\"]}]}";
+static const char REFUSAL[] = "{\"code\":\"access_denied\",\"detail\":\"No.\",\"request_id\":\"r1\"}";
+
+static struct mm_https_response response_of(unsigned status, const char *content_type, const char *text)
+{
+    size_t length = strlen(text);
+    struct mm_https_response response = {.status = status,
+                                         .body = {.data = (uint8_t *)(uintptr_t)text, .length = length, .cap = length}};
+    (void)snprintf(response.content_type, sizeof response.content_type, "%s", content_type);
+    return response;
+}
+
+static bool read_token(const struct world *world, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *asked = json_pack("{ss s[s]}", "tenant_id", "acme", "scopes", "read:repo");
+    const struct mm_https_response response = response_of(201, "application/json", ANSWER);
+    mm_cleanup(mm_refusal_clear) struct mm_refusal refusal = {0};
+    (void)world;
+    if (!asked)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    mm_cleanup(mm_service_token_unref) struct mm_service_token *token = mm_answer_read(&response, asked, &refusal, err);
+    if (!token)
+        return false;
+    assert_string_equal(token->service_token, "aA0_.bB-1234567890bB-1234567890bB-1234567890.cC2");
+    assert_string_equal(token->account, "acme/ci");
+    assert_int_equal(token->expires_at, 1795512345);
+    return true;
+}
+
+static bool read_refusal(const struct world *world, struct mm_error *err)
+{
+    const struct mm_https_response response = response_of(403, "application/problem+json", REFUSAL);
+    mm_cleanup(mm_refusal_clear) struct mm_refusal refusal = {0};
+    struct mm_error why = {0};
+    (void)world;
+    assert_null(mm_answer_read(&response, NULL, &refusal, &why));
+    if (why.code != MM_ACCESS_DENIED)
+        return mm_fail(err, why.code, "%s", why.message);
+    assert_string_equal(refusal.request_id, "r1");
+    return true;
+}
+
 static bool read_ledger(const struct world *world, struct mm_error *err)
 {
     struct mm_ledger_report report;
@@ -402,6 +482,9 @@ SUBJECT_TEST(others_are_not_let_in, refuse_others)
 SUBJECT_TEST(ca_is_not_called_unsound, parse_trust)
 SUBJECT_TEST(sentence_is_not_called_foreign, sign_sentence)
 SUBJECT_TEST(ledger_is_not_called_corrupt, read_ledger)
+SUBJECT_TEST(client_is_not_called_misused, prepare_client)
+SUBJECT_TEST(answer_is_not_called_malformed, read_token)
+SUBJECT_TEST(refusal_is_not_called_another, read_refusal)
 
 /* Append under `fault`. What was reported durable is there afterwards, the chain verifies, and the next entry gets in. */
 static bool append_under(const struct world *world, const char *fault, int64_t *count)
@@ -525,6 +608,12 @@ SUBJECT_TEST(list_lacks_no_element, list_elements)
 
 int main(void)
 {
+    /* As in a program that has a jansson of its own. */
+    const struct CMUnitTest of_the_library[] = {
+        WORLD_TEST(client_is_not_called_misused),
+        WORLD_TEST(answer_is_not_called_malformed),
+        WORLD_TEST(refusal_is_not_called_another),
+    };
     const struct CMUnitTest tests[] = {
         WORLD_TEST(configuration_loads_whole_or_not_at_all),
         WORLD_TEST(request_is_not_called_invalid),
@@ -540,5 +629,6 @@ int main(void)
         WORLD_TEST(refusal_is_recorded_whole_or_not_at_all),
         WORLD_TEST(list_lacks_no_element),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int n_failed = cmocka_run_group_tests(of_the_library, NULL, NULL);
+    return n_failed + cmocka_run_group_tests(tests, NULL, NULL);
 }
