@@ -13,7 +13,7 @@
  * Structs that the caller fills begin with `size`, set to sizeof the struct. Members are only ever added at the end, and zero means
  * the default for each: a program built with an older header goes on working, and one built with a newer header is refused
  * (MM_USAGE) only if it uses a member that this library doesn't know. Structs that the library fills are read through pointers alone
- * and grow at their end, too: never copy one by value.
+ * and grow at their end, too: never copy one by value. struct mm_error alone is the caller's and has no size: it never changes.
  */
 #ifndef MINTMARK_CLIENT_H
 #define MINTMARK_CLIENT_H
@@ -115,7 +115,7 @@ struct mm_service_token {
     size_t n_scopes;
     const char *const *audiences;
     size_t n_audiences;
-    const struct mm_service_token_resource *resources;
+    const struct mm_service_token_resource *const *resources; /* of pointers, so that the struct can grow */
     size_t n_resources;
     const char *json; /* the service's whole answer, with the members that this library doesn't know. A secret, too */
 };

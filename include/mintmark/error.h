@@ -92,7 +92,10 @@ enum mm_code {
 
 enum { MM_ERROR_MESSAGE_MAX = 512 };
 
-/* What went wrong: a code and one line for people. Never holds a PIN, a JWT or key material. */
+/*
+ * What went wrong: a code and one line for people. Never holds a PIN, a JWT or key material. Frozen: programs hold it by value, so neither
+ * its members nor MM_ERROR_MESSAGE_MAX change while the library's soname doesn't. Codes are added to the table: expect unknown ones.
+ */
 struct mm_error {
     enum mm_code code;
     char message[MM_ERROR_MESSAGE_MAX];

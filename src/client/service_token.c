@@ -8,7 +8,7 @@
 
 enum { LIFETIME_MAX = 3653 * 86400 };
 
-/* One allocation: this, the resources, the pointers to strings, the strings. */
+/* One allocation: this, the resources, the pointers to them, the pointers to strings, the strings. */
 struct issued {
     struct mm_service_token shown; /* first: what callers have a pointer to */
     atomic_uint n_references;
@@ -19,6 +19,7 @@ struct issued {
 struct filling {
     struct issued *issued;
     struct mm_service_token_resource *resource;
+    const struct mm_service_token_resource **listed;
     const char **pointer;
     char *text;
 };
@@ -38,7 +39,7 @@ static bool begin(struct filling *filling, const json_t *answer, size_t length, 
 {
     size_t n_resources = json_array_size(json_object_get(answer, "resources"));
     size_t n_pointers = count_pointers(answer);
-    size_t size = sizeof(struct issued) + n_resources * sizeof(struct mm_service_token_resource) +
+    size_t size = sizeof(struct issued) + n_resources * (sizeof(struct mm_service_token_resource) + sizeof(void *)) +
                   n_pointers * sizeof(char *) + length + (length + 1);
     struct issued *issued = calloc(1, size);
     if (!issued)
@@ -47,7 +48,8 @@ static bool begin(struct filling *filling, const json_t *answer, size_t length, 
     atomic_init(&issued->n_references, 1);
     filling->issued = issued;
     filling->resource = (struct mm_service_token_resource *)(issued + 1);
-    filling->pointer = (const char **)(filling->resource + n_resources);
+    filling->listed = (const struct mm_service_token_resource **)(filling->resource + n_resources);
+    filling->pointer = (const char **)(filling->listed + n_resources);
     filling->text = (char *)(filling->pointer + n_pointers);
     return true;
 }
@@ -87,10 +89,11 @@ static bool take_resources(struct filling *filling, const json_t *array)
 {
     size_t n = json_array_size(array);
     struct mm_service_token_resource *resource = filling->resource;
-    filling->issued->shown.resources = resource;
+    filling->issued->shown.resources = filling->listed;
     filling->issued->shown.n_resources = n;
     for (size_t i = 0; i < n; i++, resource++) {
         const json_t *given = json_array_get(array, i);
+        filling->listed[i] = resource;
         if (!take_string(filling, json_object_get(given, "resource_id"), &resource->resource_id) ||
             !take_strings(filling, json_object_get(given, "permission"), &resource->permissions,
                           &resource->n_permissions))
@@ -160,7 +163,7 @@ static const char *find_difference(const struct mm_service_token *token, const j
         return "scopes";
     if (audience && (token->n_audiences != 1 || strcmp(token->audiences[0], audience) != 0))
         return "audience";
-    if (resource_id && (token->n_resources != 1 || strcmp(token->resources[0].resource_id, resource_id) != 0))
+    if (resource_id && (token->n_resources != 1 || strcmp(token->resources[0]->resource_id, resource_id) != 0))
         return "resources";
     return NULL;
 }

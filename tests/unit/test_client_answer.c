@@ -69,7 +69,9 @@ static void a_token_has_every_member_of_the_answer(void **state)
     (void)state;
     struct mm_error err = {0};
     mm_cleanup(mm_service_token_unref) struct mm_service_token *token =
-        read_changed("{'new': {'a': [1]}}", NARROW_REQUEST, &err);
+        read_changed("{'new': {'a': [1]}, 'resources': [{'resource_id': 'urc-1', 'permission': ['read', 'list']},"
+                     " {'resource_id': 'urc-2', 'permission': ['write']}]}",
+                     REQUEST, &err);
     assert_string_equal(err.message, "");
     assert_string_equal(token->service_token, "aA0_.bB-1.cC2");
     assert_string_equal(token->token_id, "jti");
@@ -82,10 +84,12 @@ static void a_token_has_every_member_of_the_answer(void **state)
     assert_string_equal(token->scopes[1], "read:blob");
     assert_int_equal(token->n_audiences, 1);
     assert_string_equal(token->audiences[0], "lore");
-    assert_int_equal(token->n_resources, 1);
-    assert_string_equal(token->resources[0].resource_id, "urc-1");
-    assert_int_equal(token->resources[0].n_permissions, 2);
-    assert_string_equal(token->resources[0].permissions[1], "list");
+    assert_int_equal(token->n_resources, 2);
+    assert_string_equal(token->resources[0]->resource_id, "urc-1");
+    assert_int_equal(token->resources[0]->n_permissions, 2);
+    assert_string_equal(token->resources[0]->permissions[1], "list");
+    assert_string_equal(token->resources[1]->resource_id, "urc-2");
+    assert_string_equal(token->resources[1]->permissions[0], "write");
     mm_cleanup(json_decref) json_t *whole = mm_json_parse(token->json, strlen(token->json), NULL);
     assert_non_null(json_object_get(whole, "new"));
 }
