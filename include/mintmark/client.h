@@ -54,9 +54,9 @@ struct mm_client_options {
     const char *certificate_file; /* PEM, the client's certificate and what of its chain the service needs */
     const char *key_file;         /* PEM, its private key */
     const char *key_passphrase;   /* NULL: the key isn't encrypted */
-    int64_t connect_timeout_ms;   /* for name, TCP and TLS of one attempt; 0: 10 s */
-    int64_t total_timeout_ms;     /* for a call, attempts and waits together; 0: 30 s */
-    unsigned max_attempts;        /* in one call; 0: 5; 1: never retry */
+    int64_t connect_timeout_ms;   /* for name, TCP and TLS of one attempt, at most a day; 0: 10 s */
+    int64_t total_timeout_ms;     /* for a call, attempts and waits together, at most a day; 0: 30 s */
+    unsigned max_attempts;        /* in one call, at most 100; 0: 5; 1: never retry */
 
     /* Told of every attempt that failed, on the thread that made it, for logs and metrics; must not call the library. NULL: nobody. */
     void (*on_failure)(void *context, const struct mm_client_failure *failure);
@@ -127,9 +127,9 @@ struct mm_service_token {
  * An attempt is repeated, max_attempts in all, only where no token can have been issued unseen: when the service or a proxy answered
  * 429 or 503 (RFC 6585 section 4, RFC 9110 section 15.6.4: the request wasn't served), or when the connection couldn't be made, so
  * that nothing of the request was sent. It isn't repeated after a time-out or a lost connection once the request was under way,
- * after any other status, or after an answer that can't be understood. Before a retry it waits for as long as Retry-After
- * says, if there is one, and then for a random time of up to 0.2 s, doubled for each attempt so far, at most 10 s (full jitter). When that would end after the total
- * time-out, the call fails at once.
+ * after any other status, or after an answer that can't be understood. Before a retry it waits for as long as Retry-After says, if
+ * there is one, and then for a random time of up to 0.2 s, doubled for each attempt so far, at most 10 s (full jitter). When that would
+ * end after the total time-out, the call fails at once.
  *
  * Failures: the service's own code, e.g. MM_SCOPE_NOT_GRANTED (docs/api.md; an unknown one becomes MM_INVALID_REQUEST for 4xx,
  * MM_OVERLOADED for 429, MM_INTERNAL for 5xx), with its detail and request id in the message. MM_UNREACHABLE: no connection, no
@@ -151,8 +151,8 @@ MM_API void mm_service_token_unref(struct mm_service_token *token);
 /*
  * Opaque: one token for all threads of a process, renewed by a thread of the source's own ahead of its end, at a random point between
  * 60% and 80% of its lifetime. One renewal is under way at a time, whoever asks. A renewal that fails is tried again later (after
- * Retry-After, and 1 s to 1 min, random and growing) while the token that is there goes on being served. A token nobody has asked for
- * since it was issued isn't renewed. Lifetimes are measured from the moment the token was asked for with a clock that can't be set
+ * Retry-After, and 1 s to 1 min, random and growing) while the token that is there goes on being served. A token that nobody
+ * asks for is renewed once and then no more. Lifetimes are measured from the moment the token was asked for with a clock that can't be set
  * (CLOCK_BOOTTIME): a wrong or changing time of day on this machine makes no difference.
  */
 struct mm_token_source;
@@ -163,7 +163,7 @@ mm_token_source_open(const struct mm_client *client, const struct mm_client_requ
 
 /*
  * A token that is good for a while yet (5 s, or a tenth of its lifetime if that is less): at once if there is one, else after the
- * request that is under way, or that this call starts, has ended: at most total_timeout_ms. When that request fails, every thread
+ * request that is under way, or that this call starts, has ended: at most total_timeout_ms and 2 s. When that request fails, every thread
  * that waits gets its failure; so does, at once, who comes before the next try is due. Any number of threads may call.
  * On success `ret_token` holds a reference of the caller's own. Failures as mm_client_issue_service_token().
  */

@@ -51,6 +51,7 @@ struct fixture {
     struct mm_client *client;
     struct mm_token_source *source;
     struct mm_source_parts parts;
+    void (*on_failure)(void *context, const struct mm_client_failure *failure);
 };
 
 static void open_with(struct fixture *fixture, int64_t total_timeout_ms, const struct mm_random *random)
@@ -63,6 +64,7 @@ static void open_with(struct fixture *fixture, int64_t total_timeout_ms, const s
         .certificate_file = peer_file("client.pem"),
         .key_file = peer_file("client.key"),
         .total_timeout_ms = total_timeout_ms,
+        .on_failure = fixture->on_failure,
     };
     ahead_ns = 0;
     fixture->parts = (struct mm_source_parts){.now_ns = test_now_ns, .random = random};
@@ -168,7 +170,7 @@ static void ask_from_threads(struct mm_token_source *source, int64_t for_ms, str
 static void sixteen_threads_share_one_request(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     struct asking asked[N_THREADS];
     peer_script("[{\"delay\": 0.5}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
@@ -182,7 +184,7 @@ static void sixteen_threads_share_one_request(void **state)
 static void sixteen_threads_share_one_failure(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     struct asking asked[N_THREADS];
     peer_script("[{\"delay\": 0.5, \"status\": 403}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
@@ -195,7 +197,7 @@ static void sixteen_threads_share_one_failure(void **state)
 static void sixteen_threads_never_see_a_renewal(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     struct asking asked[N_THREADS];
     peer_script("[{\"set\": {\"expires_in\": 1}}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
@@ -214,7 +216,7 @@ static void sixteen_threads_never_see_a_renewal(void **state)
 static void nothing_is_sent_before_somebody_asks(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     assert_still(0);
@@ -222,7 +224,7 @@ static void nothing_is_sent_before_somebody_asks(void **state)
 
 static void assert_renewed_between(int64_t random_value, double before, double after)
 {
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     const struct mm_random random = {.fill = fill, .context = &random_value};
     peer_script("[{\"set\": {\"expires_in\": 1000}}]");
     open_with(&fixture, 0, &random);
@@ -246,7 +248,7 @@ static void a_token_is_renewed_between_60_and_80_percent_of_its_life(void **stat
 static void the_old_token_is_served_while_a_renewal_is_under_way(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"set\": {\"expires_in\": 100}}, {\"delay\": 2}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     assert_int_equal(get(fixture.source, NULL), 1);
@@ -260,7 +262,7 @@ static void the_old_token_is_served_while_a_renewal_is_under_way(void **state)
 static void the_old_token_is_served_after_a_renewal_that_failed(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"set\": {\"expires_in\": 100}}, {\"status\": 500}, {\"status\": 500}, {}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     assert_int_equal(get(fixture.source, NULL), 1);
@@ -277,7 +279,7 @@ static void the_old_token_is_served_after_a_renewal_that_failed(void **state)
 static void an_expired_token_is_never_served(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"set\": {\"expires_in\": 100}}, {\"status\": 500}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     assert_int_equal(get(fixture.source, NULL), 1);
@@ -292,7 +294,7 @@ static void an_expired_token_is_never_served(void **state)
 static void an_expired_token_is_replaced_by_one_that_is_waited_for(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"set\": {\"expires_in\": 100}}, {\"delay\": 0.5}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     assert_int_equal(get(fixture.source, NULL), 1);
@@ -301,11 +303,10 @@ static void an_expired_token_is_replaced_by_one_that_is_waited_for(void **state)
     assert_int_equal(peer_n_requests(), 2);
 }
 
-/* It is renewed once, since somebody asked for it, and then no more. */
-static void a_token_nobody_asks_for_is_not_renewed(void **state)
+static void a_token_nobody_asks_for_is_renewed_once(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"set\": {\"expires_in\": 1}}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     assert_int_equal(get(fixture.source, NULL), 1);
@@ -320,7 +321,7 @@ static void a_token_nobody_asks_for_is_not_renewed(void **state)
 static void a_failure_is_remembered_until_the_next_try_is_due(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"status\": 403}, {\"status\": 403}, {}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     for (int i = 0; i < 50; i++)
@@ -336,7 +337,7 @@ static void a_failure_is_remembered_until_the_next_try_is_due(void **state)
 static void retry_after_holds_the_next_try_back(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"status\": 429, \"headers\": {\"Retry-After\": \"30\"}}, {}]");
     open_with(&fixture, 10000, &MM_SYSTEM_RANDOM);
     assert_fails(fixture.source, MM_OVERLOADED);
@@ -350,7 +351,7 @@ static void retry_after_holds_the_next_try_back(void **state)
 static void a_slow_service_is_waited_for_no_longer_than_the_time_out(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"delay\": 30}]");
     open_with(&fixture, 1000, &MM_SYSTEM_RANDOM);
     int64_t start = mm_monotonic_ns();
@@ -359,13 +360,31 @@ static void a_slow_service_is_waited_for_no_longer_than_the_time_out(void **stat
     assert_int_equal(peer_n_requests(), 1);
 }
 
+static void dawdle(void *context, const struct mm_client_failure *failure)
+{
+    (void)context, (void)failure;
+    (void)usleep(6000000);
+}
+
+/* Whatever keeps the source's own thread. */
+static void a_call_ends_two_seconds_after_the_time_out_at_the_latest(void **state)
+{
+    (void)state;
+    mm_cleanup(fixture_close) struct fixture fixture = {.on_failure = dawdle};
+    peer_script("[{\"status\": 403}]");
+    open_with(&fixture, 1000, &MM_SYSTEM_RANDOM);
+    int64_t start = mm_monotonic_ns();
+    assert_fails(fixture.source, MM_UNREACHABLE);
+    assert_in_range((mm_monotonic_ns() - start) / 1000000, 1000, 4500);
+}
+
 /* --- clocks */
 
 /* The service's idea of the time of day and this machine's may be years apart. */
 static void the_time_of_day_makes_no_difference(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"set\": {\"expires_at\": 5, \"expires_in\": 100}},"
                 " {\"set\": {\"expires_at\": 9000000000, \"expires_in\": 100}}, {}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
@@ -381,7 +400,7 @@ static void the_time_of_day_makes_no_difference(void **state)
 static void a_clock_that_goes_backwards_makes_no_storm(void **state)
 {
     (void)state;
-    mm_cleanup(fixture_close) struct fixture fixture;
+    mm_cleanup(fixture_close) struct fixture fixture = {0};
     peer_script("[{\"set\": {\"expires_in\": 100}}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     assert_int_equal(get(fixture.source, NULL), 1);
@@ -397,7 +416,7 @@ static void a_clock_that_goes_backwards_makes_no_storm(void **state)
 
 static void assert_closes_soon(const char *script, int64_t timeout_ms)
 {
-    struct fixture fixture;
+    struct fixture fixture = {0};
     peer_script(script);
     open_with(&fixture, timeout_ms, &MM_SYSTEM_RANDOM);
     assert_int_equal(get(fixture.source, NULL), 1);
@@ -415,7 +434,7 @@ static void closing_waits_for_no_answer_and_no_retry(void **state)
     assert_closes_soon("[{\"set\": {\"expires_in\": 100}}, {\"delay\": 20}]", 0);
     assert_closes_soon("[{\"set\": {\"expires_in\": 100}}, {\"status\": 503, \"headers\": {\"Retry-After\": \"40\"}}]",
                        60000);
-    struct fixture fixture;
+    struct fixture fixture = {0};
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     fixture_close_cleanup(&fixture);
     mm_token_source_close(NULL);
@@ -424,7 +443,7 @@ static void closing_waits_for_no_answer_and_no_retry(void **state)
 static void a_token_outlives_its_source(void **state)
 {
     (void)state;
-    struct fixture fixture;
+    struct fixture fixture = {0};
     peer_script("[{}]");
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     mm_cleanup(mm_service_token_unref) struct mm_service_token *token = NULL;
@@ -438,7 +457,7 @@ static void a_request_that_cannot_work_opens_no_source(void **state)
     (void)state;
     struct mm_error err = {0};
     struct mm_client_request request = REQUEST;
-    struct fixture fixture;
+    struct fixture fixture = {0};
     open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
     request.tenant_id = NULL;
     assert_null(mm_token_source_open(fixture.client, &request, &err));
@@ -458,10 +477,11 @@ int main(void)
         cmocka_unit_test(the_old_token_is_served_after_a_renewal_that_failed),
         cmocka_unit_test(an_expired_token_is_never_served),
         cmocka_unit_test(an_expired_token_is_replaced_by_one_that_is_waited_for),
-        cmocka_unit_test(a_token_nobody_asks_for_is_not_renewed),
+        cmocka_unit_test(a_token_nobody_asks_for_is_renewed_once),
         cmocka_unit_test(a_failure_is_remembered_until_the_next_try_is_due),
         cmocka_unit_test(retry_after_holds_the_next_try_back),
         cmocka_unit_test(a_slow_service_is_waited_for_no_longer_than_the_time_out),
+        cmocka_unit_test(a_call_ends_two_seconds_after_the_time_out_at_the_latest),
         cmocka_unit_test(the_time_of_day_makes_no_difference),
         cmocka_unit_test(a_clock_that_goes_backwards_makes_no_storm),
         cmocka_unit_test(closing_waits_for_no_answer_and_no_retry),
