@@ -60,17 +60,31 @@ static bool invalid_unless_no_memory(struct mm_error *err, const char *why)
 /* One spelling for one certificate: what doesn't encode to the very same bytes is refused, or fingerprints could be varied. */
 static X509 *parse_der(struct mm_bytes der)
 {
-    if (!der.length || der.length > MM_CERTIFICATE_MAX || !mm_der_key_is_cheap(der))
+    if (!mm_der_key_is_cheap(der))
         return NULL;
     const uint8_t *at = der.data;
     mm_cleanup(X509_free) X509 *x509 = d2i_X509(NULL, &at, (long)der.length);
     if (!x509 || i2d_X509(x509, NULL) != (int)der.length)
         return NULL;
-    uint8_t again[MM_CERTIFICATE_MAX];
+    uint8_t again[MM_CHAIN_BYTES_MAX];
     uint8_t *end = again;
     if (i2d_X509(x509, &end) != (int)der.length || memcmp(again, der.data, der.length) != 0)
         return NULL;
     return MM_TAKE(x509);
+}
+
+/* Bytes alone don't bound what is kept: the shortest elements take fifty times theirs once they are parsed. */
+static bool is_small(const struct mm_bytes *chain, size_t n)
+{
+    size_t n_bytes = 0;
+    size_t n_elements = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_bytes += chain[i].length;
+        if (n_bytes > MM_CHAIN_BYTES_MAX)
+            return false;
+        n_elements += mm_der_count_elements(chain[i]);
+    }
+    return n_elements <= MM_CHAIN_ELEMENTS_MAX;
 }
 
 static bool parse_chain(struct mm_certificate *certificate, const struct mm_bytes *chain, size_t n,
@@ -78,6 +92,8 @@ static bool parse_chain(struct mm_certificate *certificate, const struct mm_byte
 {
     if (n < 1 || n > MM_CHAIN_MAX)
         return invalid(err, "no certificate, or too many");
+    if (!is_small(chain, n))
+        return invalid(err, "too large, with the others that were sent");
     certificate->chain = sk_X509_new_reserve(NULL, (int)n);
     if (!certificate->chain)
         return out_of_memory(err);
@@ -87,7 +103,7 @@ static bool parse_chain(struct mm_certificate *certificate, const struct mm_byte
         if (errno == ENOMEM) /* also if there is a certificate: its key may be missing */
             return out_of_memory(err);
         if (!x509)
-            return invalid(err, "not DER, too large, or a key of another kind than those that are accepted");
+            return invalid(err, "not DER, or a key of another kind than those that are accepted");
         (void)sk_X509_push(certificate->chain, MM_TAKE(x509)); /* reserved above */
     }
     return true;

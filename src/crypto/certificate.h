@@ -10,7 +10,8 @@
 
 enum {
     MM_CHAIN_MAX = 8,              /* certificates a client may send */
-    MM_CERTIFICATE_MAX = 16384,    /* bytes of DER, each */
+    MM_CHAIN_BYTES_MAX = 16384,    /* of their DER together */
+    MM_CHAIN_ELEMENTS_MAX = 1024,  /* of ASN.1 in them together; an ordinary certificate has 50 to 100 */
     MM_CERTIFICATE_NAMES_MAX = 32, /* SAN entries of one kind; a certificate with more is refused */
 };
 

@@ -6,14 +6,18 @@
 #include "crypto/algorithm.h"
 
 enum {
+    CONSTRUCTED = 0x20, /* a bit of each tag */
+    BOOLEAN = 0x01,
     INTEGER = 0x02,
     BIT_STRING = 0x03,
+    OCTET_STRING = 0x04,
     OBJECT_IDENTIFIER = 0x06,
     SEQUENCE = 0x30,
     VERSION = 0xa0,
+    EXTENSIONS = 0xa3,
 };
 
-enum { LENGTH_BYTES_MAX = 3, RSA_EXPONENT_BYTES_MAX = 4 };
+enum { LENGTH_BYTES_MAX = 3, ELEMENT_LENGTH_MIN = 2, RSA_EXPONENT_BYTES_MAX = 4 };
 
 /* The contents of an OBJECT IDENTIFIER. */
 #define OID(text) \
@@ -134,18 +138,77 @@ static bool info_is_cheap(struct mm_bytes info)
     return equals(oid, ED25519) && algorithm.length == 0 && key.length == ED25519_LENGTH;
 }
 
-/* Certificate and TBSCertificate of RFC 5280 section 4.1, down to the key. */
+/* Certificate and TBSCertificate of RFC 5280 section 4.1: the key, and what follows it in the signed part. */
+static bool find_key(struct mm_bytes certificate, struct mm_bytes *ret_info, struct mm_bytes *ret_rest)
+{
+    struct mm_bytes part;
+    if (!take(&certificate, SEQUENCE, &part) || certificate.length > 0 || !take(&part, SEQUENCE, ret_rest))
+        return false;
+    (void)skip(ret_rest, VERSION);
+    return skip(ret_rest, INTEGER) &&  /* serialNumber */
+           skip(ret_rest, SEQUENCE) && /* signature */
+           skip(ret_rest, SEQUENCE) && /* issuer */
+           skip(ret_rest, SEQUENCE) && /* validity */
+           skip(ret_rest, SEQUENCE) && /* subject */
+           take(ret_rest, SEQUENCE, ret_info);
+}
+
 bool mm_der_key_is_cheap(struct mm_bytes certificate)
 {
-    struct mm_bytes signed_part;
-    struct mm_bytes part;
-    if (!take(&certificate, SEQUENCE, &part) || certificate.length > 0 || !take(&part, SEQUENCE, &signed_part))
-        return false;
-    (void)skip(&signed_part, VERSION);
-    return skip(&signed_part, INTEGER) &&  /* serialNumber */
-           skip(&signed_part, SEQUENCE) && /* signature */
-           skip(&signed_part, SEQUENCE) && /* issuer */
-           skip(&signed_part, SEQUENCE) && /* validity */
-           skip(&signed_part, SEQUENCE) && /* subject */
-           take(&signed_part, SEQUENCE, &part) && info_is_cheap(part);
+    struct mm_bytes info;
+    struct mm_bytes rest;
+    return find_key(certificate, &info, &rest) && info_is_cheap(info);
+}
+
+/* At all depths, but not inside strings: past an element that holds others come these, then what follows it. */
+static size_t count(struct mm_bytes at)
+{
+    size_t n = 0;
+    while (at.length > 0) {
+        uint8_t tag = *(const uint8_t *)at.data;
+        struct mm_bytes rest = at;
+        struct mm_bytes content;
+        if (!take(&rest, tag, &content))
+            return n + at.length / ELEMENT_LENGTH_MIN + 1;
+        n++;
+        if (tag & CONSTRUCTED)
+            rest = (struct mm_bytes){content.data, content.length + rest.length};
+        at = rest;
+    }
+    return n;
+}
+
+/* What the string holds that an extension's value is wrapped in. */
+static size_t count_in_extension(struct mm_bytes extension)
+{
+    struct mm_bytes value;
+    size_t n_most = extension.length / ELEMENT_LENGTH_MIN;
+    if (!skip(&extension, OBJECT_IDENTIFIER))
+        return n_most;
+    (void)skip(&extension, BOOLEAN); /* critical */
+    return take(&extension, OCTET_STRING, &value) ? count(value) : n_most;
+}
+
+/* `rest` is what follows the key; what is malformed there, count() has counted. */
+static size_t count_in_extensions(struct mm_bytes rest)
+{
+    struct mm_bytes wrapped;
+    struct mm_bytes extensions;
+    struct mm_bytes extension;
+    size_t n = 0;
+    while (rest.length > 0 && *(const uint8_t *)rest.data != EXTENSIONS)
+        if (!skip(&rest, *(const uint8_t *)rest.data)) /* issuerUniqueID, subjectUniqueID */
+            return 0;
+    if (!take(&rest, EXTENSIONS, &wrapped) || !take(&wrapped, SEQUENCE, &extensions))
+        return 0;
+    while (take(&extensions, SEQUENCE, &extension))
+        n += count_in_extension(extension);
+    return n;
+}
+
+size_t mm_der_count_elements(struct mm_bytes certificate)
+{
+    struct mm_bytes info;
+    struct mm_bytes rest;
+    return count(certificate) + (find_key(certificate, &info, &rest) ? count_in_extensions(rest) : 0);
 }

@@ -15,4 +15,10 @@
  */
 bool mm_der_key_is_cheap(struct mm_bytes certificate);
 
+/*
+ * How many elements a certificate consists of, those inside its extensions included: each becomes some hundred bytes once libcrypto
+ * has parsed it, and can be two bytes long. What isn't DER counts as the most elements that it could hold.
+ */
+size_t mm_der_count_elements(struct mm_bytes certificate);
+
 #endif

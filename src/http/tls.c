@@ -9,7 +9,11 @@
 #include "crypto/der.h"
 #include "util/file.h"
 
-enum { PEM_MAX = 256 * 1024 };
+enum {
+    PEM_MAX = 256 * 1024,
+    HANDSHAKE_MESSAGE_MAX =
+        MM_CHAIN_BYTES_MAX + 4096, /* GnuTLS keeps what a client sends for as long as it is connected */
+};
 
 /* X25519 first: with GnuTLS it costs half of what P-256 does. */
 const char MM_TLS_PRIORITIES[] = "NONE:+VERS-TLS1.3:+VERS-TLS1.2:+ECDHE-ECDSA:+ECDHE-RSA"
@@ -108,6 +112,7 @@ bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_error
         result = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->credentials);
     if (result < 0)
         return mm_fail(err, MM_INTERNAL, "TLS credentials can't be set: %s", gnutls_strerror(result));
+    gnutls_handshake_set_max_packet_length(session, HANDSHAKE_MESSAGE_MAX);
     gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
     gnutls_certificate_send_x509_rdn_sequence(session, 1); /* 1: send none */
     return true;

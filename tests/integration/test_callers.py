@@ -80,6 +80,15 @@ def test_a_stranger_with_costly_certificates_costs_no_more_than_a_handshake(mint
     mint.issue()
 
 
+def test_certificates_larger_than_any_real_ones_end_the_handshake(mint):
+    """GnuTLS would keep up to 128 KiB of them for as long as the connection lives."""
+    large = mint.stranger_ca.issue("large", dns=[f"{i}." + "a" * 60 + ".example" for i in range(120)])
+    assert_problem(mint.ask(with_chain(mint, "some", large.certificate_file, large.certificate_file)), 401, "certificate_invalid")
+    with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
+        mint.ask(with_chain(mint, "more", *[large.certificate_file] * 3))
+    mint.issue()
+
+
 def test_dns_names_are_compared_without_case(mint):
     mint.issue(mint.ca.issue("upper", dns=["Mirror.ACME.example"]))
 

@@ -4,6 +4,7 @@
  */
 #include "crypto/certificate.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -554,13 +555,96 @@ static void chain_is_bounded(void **state)
 static void huge_certificate_is_refused(void **state)
 {
     (void)state;
-    mm_cleanup(free) char *name = calloc(1, MM_CERTIFICATE_MAX + 1);
-    memset(name, 'a', MM_CERTIFICATE_MAX);
+    mm_cleanup(free) char *name = calloc(1, MM_CHAIN_BYTES_MAX + 1);
+    memset(name, 'a', MM_CHAIN_BYTES_MAX);
     mm_cleanup(test_certificate_free) struct test_certificate *leaf =
-        make_certificate(&(struct certificate_spec){.issuer = root, .raw_name = {GEN_URI, name, MM_CERTIFICATE_MAX}});
+        make_certificate(&(struct certificate_spec){.issuer = root, .raw_name = {GEN_URI, name, MM_CHAIN_BYTES_MAX}});
     struct mm_error err = {0};
     assert_null(parse(leaf, NULL, &err));
     assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+}
+
+/* The leaf with an extension of this value, which nobody knows, added `n` times. */
+static struct test_certificate *make_stuffed(const void *value, size_t length, size_t n)
+{
+    struct test_certificate *made =
+        make_certificate(&(struct certificate_spec){.issuer = root, .alternative_names = URI});
+    ASN1_OCTET_STRING *string = ASN1_OCTET_STRING_new();
+    ASN1_OBJECT *name = OBJ_txt2obj("1.2.3.4", 1);
+    assert_true(ASN1_OCTET_STRING_set(string, value, (int)length));
+    X509_EXTENSION *extension = X509_EXTENSION_create_by_OBJ(NULL, name, 0, string);
+    for (size_t i = 0; i < n; i++)
+        assert_true(X509_add_ext(made->x509, extension, -1));
+    X509_EXTENSION_free(extension);
+    ASN1_OBJECT_free(name);
+    ASN1_OCTET_STRING_free(string);
+    assert_true(X509_sign(made->x509, root->key, EVP_sha256()) > 0);
+    OPENSSL_free(made->der);
+    made->der = NULL;
+    made->der_length = (size_t)i2d_X509(made->x509, &made->der);
+    return made;
+}
+
+static enum mm_code code_of_stuffed(const void *value, size_t length, size_t n)
+{
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_stuffed(value, length, n);
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, NULL, &err);
+    assert_int_equal(certificate == NULL, err.code != MM_OK);
+    return err.code;
+}
+
+/* One byte of a certificate can become fifty of memory. */
+static void elements_are_bounded_wherever_they_are(void **state)
+{
+    (void)state;
+    assert_int_equal(code_of_stuffed("\x05\x00", 2, 10), MM_OK);
+    assert_int_equal(code_of_stuffed("\x05\x00", 2, MM_CHAIN_ELEMENTS_MAX / 4), MM_CERTIFICATE_INVALID);
+
+    uint8_t value[3 * MM_CHAIN_ELEMENTS_MAX];
+    size_t length = 2 * MM_CHAIN_ELEMENTS_MAX;
+    memset(value, 0, sizeof value);
+    memcpy(value, "\x04\x82\x0b\xfc", 4); /* an OCTET STRING: one element, however long */
+    assert_int_equal(code_of_stuffed(value, sizeof value, 1), MM_OK);
+    memcpy(value, "\x30\x80", 2); /* of indefinite length: libcrypto would look into it */
+    assert_int_equal(code_of_stuffed(value, length, 1), MM_CERTIFICATE_INVALID);
+    memcpy(value, "\x30\x82\x07\xfc", 4);
+    for (size_t i = 4; i < length; i += 2)
+        memcpy(value + i, "\x82", 2); /* an empty dNSName */
+    assert_int_equal(code_of_stuffed(value, length, 1), MM_CERTIFICATE_INVALID);
+}
+
+static void chain_is_bounded_as_a_whole(void **state)
+{
+    (void)state;
+    uint8_t value[MM_CHAIN_BYTES_MAX / 2] = {0x04, 0x82, (sizeof value - 4) >> 8, (sizeof value - 4) & 0xff};
+    mm_cleanup(test_certificate_free) struct test_certificate *half = make_stuffed(value, sizeof value, 1);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(root, URI);
+    struct mm_error err = {0};
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, half, &err);
+    assert_int_equal(err.code, MM_OK);
+    assert_null(parse(half, half, &err));
+    assert_int_equal(err.code, MM_CERTIFICATE_INVALID);
+}
+
+/* Whoever sends the most that is taken costs this much for as long as it is kept. */
+static void the_largest_chain_takes_little_memory(void **state)
+{
+    (void)state;
+    struct mm_bytes chain[MM_CHAIN_MAX];
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_stuffed("\x05\x00", 2, 20);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(chain); i++)
+        chain[i] = test_certificate_der(leaf);
+    struct mm_error err = {0};
+    struct mallinfo2 before = mallinfo2();
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate =
+        mm_certificate_parse(chain, MM_ARRAY_SIZE(chain), &err);
+    assert_string_equal(err.message, "");
+    int64_t not_after;
+    assert_false(
+        mm_trust_verify(trust, certificate, TEST_NOW, &not_after, &err)); /* for want of clientAuth, in the end */
+    struct mallinfo2 after = mallinfo2();
+    assert_in_range(after.uordblks - before.uordblks, 0, 128 * 1024);
 }
 
 static void names_come_from_the_alternative_names(void **state)
@@ -766,6 +850,9 @@ int main(void)
         cmocka_unit_test(other_spellings_of_a_certificate_are_refused),
         cmocka_unit_test(chain_is_bounded),
         cmocka_unit_test(huge_certificate_is_refused),
+        cmocka_unit_test(elements_are_bounded_wherever_they_are),
+        cmocka_unit_test(chain_is_bounded_as_a_whole),
+        cmocka_unit_test(the_largest_chain_takes_little_memory),
         cmocka_unit_test(names_come_from_the_alternative_names),
         cmocka_unit_test(common_name_is_no_name),
         cmocka_unit_test(subject_cannot_be_forged_by_its_values),
