@@ -52,14 +52,6 @@ static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
     return -1;
 }
 
-/* The certificate that the client sent, if it authenticated lately with the very same. */
-static struct mm_certificate *find_known(const struct mm_connection *connection)
-{
-    struct mm_bytes chain[MM_CHAIN_MAX];
-    size_t n = mm_tls_peer_chain(connection->session, chain);
-    return n > 0 && n <= MM_CHAIN_MAX ? mm_peers_find(connection->service->peers, chain, n) : NULL;
-}
-
 /* GnuTLS calls this with each whole message, before it acts on it. */
 static int on_handshake_message(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
                                 const gnutls_datum_t *message)
@@ -125,43 +117,24 @@ void mm_connection_close(struct mm_connection *connection)
     mm_watchdog_remove(service->watchdog, &connection->watch);
     if (connection->is_counted)
         mm_admission_leave(service->admission, &connection->key);
-    mm_certificate_unref(connection->peer);
     mm_tls_unref(connection->tls);
     free(connection);
 }
 
-static void learn_peer(struct mm_connection *connection)
+bool mm_connection_peer(const struct mm_connection *connection, struct mm_certificate **ret_peer, struct mm_error *err)
 {
     struct mm_bytes chain[MM_CHAIN_MAX];
     size_t n = mm_tls_peer_chain(connection->session, chain);
-    if (n == 0) {
-        connection->peer_state = MM_PEER_ANONYMOUS;
-        return;
-    }
-    connection->peer = find_known(connection);
     if (n > MM_CHAIN_MAX)
-        (void)mm_fail(&connection->peer_error, MM_CERTIFICATE_INVALID, "the client sent more than %d certificates",
-                      MM_CHAIN_MAX);
-    else if (connection->peer)
-        connection->is_remembered = true;
-    else
-        connection->peer = mm_certificate_parse(chain, n, &connection->peer_error);
-    connection->peer_state = connection->peer ? MM_PEER_PRESENT : MM_PEER_UNREADABLE;
-}
-
-bool mm_connection_peer(struct mm_connection *connection, struct mm_certificate **ret_peer, struct mm_error *err)
-{
-    if (connection->peer_state == MM_PEER_UNKNOWN)
-        learn_peer(connection);
-    if (connection->peer_state == MM_PEER_UNREADABLE)
-        return mm_fail(err, connection->peer_error.code, "%s", connection->peer_error.message);
-    *ret_peer = connection->peer;
+        return mm_fail(err, MM_CERTIFICATE_INVALID, "the client sent more than %d certificates", MM_CHAIN_MAX);
+    struct mm_certificate *peer = NULL;
+    if (n > 0) {
+        peer = mm_peers_find(connection->service->peers, chain, n);
+        if (!peer)
+            peer = mm_certificate_parse(chain, n, err);
+        if (!peer)
+            return false;
+    }
+    *ret_peer = peer;
     return true;
-}
-
-void mm_connection_remember_peer(struct mm_connection *connection)
-{
-    if (!connection->is_remembered)
-        mm_peers_remember(connection->service->peers, connection->peer);
-    connection->is_remembered = true;
 }

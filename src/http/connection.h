@@ -22,12 +22,6 @@ struct mm_connection {
     struct mm_parked parked;
     struct mm_tls *tls; /* outlives the TLS session */
     struct gnutls_session_int *session;
-
-    /* Filled by the first request that asks. */
-    enum { MM_PEER_UNKNOWN, MM_PEER_ANONYMOUS, MM_PEER_PRESENT, MM_PEER_UNREADABLE } peer_state;
-    struct mm_certificate *peer; /* a reference */
-    bool is_remembered;          /* in the service's peers, or nothing more to do for it there */
-    struct mm_error peer_error;
 };
 
 /* Whether a connection from `address` may begin; counts nothing. */
@@ -40,13 +34,10 @@ struct mm_connection *mm_connection_open(struct mm_service *service, size_t list
 void mm_connection_close(struct mm_connection *connection);
 
 /*
- * The client's certificate, borrowed, parsed once; NULL in `ret_peer` if it sent none. MM_CERTIFICATE_INVALID if it can't be
- * parsed.
+ * The client's certificate, with a reference for the caller; NULL in `ret_peer` if it sent none. MM_CERTIFICATE_INVALID if it can't be
+ * parsed. The connection keeps nothing of it: who is no account here takes no memory but that of a handshake.
  */
-MM_MUST_USE bool mm_connection_peer(struct mm_connection *connection, struct mm_certificate **ret_peer,
+MM_MUST_USE bool mm_connection_peer(const struct mm_connection *connection, struct mm_certificate **ret_peer,
                                     struct mm_error *err);
-
-/* The peer has authenticated: spare its next connections the work that is done already. */
-void mm_connection_remember_peer(struct mm_connection *connection);
 
 #endif

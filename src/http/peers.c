@@ -82,21 +82,34 @@ struct mm_certificate *mm_peers_find(struct mm_peers *peers, const struct mm_byt
     return found;
 }
 
-void mm_peers_remember(struct mm_peers *peers, struct mm_certificate *certificate)
+static struct peer *find_leaf_locked(struct mm_peers *peers, const struct mm_certificate *certificate)
 {
-    const uint8_t *digest = mm_certificate_chain_digest(certificate);
-    struct peer *added = malloc(sizeof *added);
-    if (!added)
-        return; /* it will be taken apart again */
-    added->certificate = mm_certificate_ref(certificate);
-    (void)pthread_mutex_lock(&peers->lock);
-    struct peer *known = find_locked(peers, digest);
-    if (known)
-        forget_locked(peers, known);
+    struct peer *peer;
+    TAILQ_FOREACH(peer, &peers->used, use)
+    if (strcmp(mm_certificate_fingerprint(peer->certificate), mm_certificate_fingerprint(certificate)) == 0)
+        return peer;
+    return NULL;
+}
+
+static void add_locked(struct mm_peers *peers, struct peer *added)
+{
+    struct peer *before = find_leaf_locked(peers, added->certificate);
+    if (before)
+        forget_locked(peers, before);
     if (peers->n == MM_PEERS_MAX)
         forget_locked(peers, TAILQ_LAST(&peers->used, peer_uses));
-    LIST_INSERT_HEAD(&peers->buckets[digest[0]], added, bucket);
+    LIST_INSERT_HEAD(&peers->buckets[mm_certificate_chain_digest(added->certificate)[0]], added, bucket);
     TAILQ_INSERT_HEAD(&peers->used, added, use);
     peers->n++;
+}
+
+void mm_peers_remember(struct mm_peers *peers, struct mm_certificate *certificate)
+{
+    (void)pthread_mutex_lock(&peers->lock);
+    struct peer *peer = find_locked(peers, mm_certificate_chain_digest(certificate));
+    if (!peer && (peer = malloc(sizeof *peer))) { /* without memory, it will be taken apart again */
+        peer->certificate = mm_certificate_ref(certificate);
+        add_locked(peers, peer);
+    }
     (void)pthread_mutex_unlock(&peers->lock);
 }

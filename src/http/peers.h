@@ -22,7 +22,10 @@ MM_DEFINE_CLEANUP(struct mm_peers, mm_peers_free);
 /* The certificate made of this very chain, with a reference for the caller; NULL if it isn't known. */
 struct mm_certificate *mm_peers_find(struct mm_peers *peers, const struct mm_bytes *chain, size_t n);
 
-/* Keep a certificate, for a caller who authenticated with it; the one that was used least lately goes. */
+/*
+ * Keep a certificate, for a caller who authenticated with it; the one that was used least lately goes. Of one leaf only the last chain
+ * is kept: what else a client sends with it is the client's choice, and must not fill the place of others.
+ */
 void mm_peers_remember(struct mm_peers *peers, struct mm_certificate *certificate);
 
 #endif

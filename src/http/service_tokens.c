@@ -48,13 +48,13 @@ static void on_issued(void *context, const struct mm_issued *issued, const struc
 static bool authenticate(struct mm_request *request, const char *tenant_id, struct mm_principal *ret_principal,
                          struct mm_error *err)
 {
-    struct mm_certificate *peer = NULL;
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
     if (!mm_connection_peer(request->connection, &peer, err))
         return false;
     int64_t now = mm_clock_now(request->service->parts.clock);
     if (!mm_mtls_authenticate(&request->config->policy, tenant_id, peer, now, ret_principal, err))
         return false;
-    mm_connection_remember_peer(request->connection);
+    mm_peers_remember(request->service->peers, peer);
     return true;
 }
 

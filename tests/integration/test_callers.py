@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is calling: client certificates, good, bad and somebody else's."""
 
+import contextlib
 import pathlib
 import ssl
 import subprocess
@@ -11,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from pki import CLIENT, HOUR, SERVER, now
-from service import CI_URI, TOKENS, assert_problem, token_request, without_request_id
+from service import BUILD, CI_URI, TOKENS, assert_problem, token_request, without_request_id
 from wire import Client
 
 SUPPORT = pathlib.Path(__file__).parent.parent / "support"
+IS_SANITIZED = b"__asan_init" in (BUILD / "mintmarkd").read_bytes()
 
 
 def test_a_caller_without_a_certificate_is_told_to_bring_one(mint):
@@ -87,6 +89,27 @@ def test_certificates_larger_than_any_real_ones_end_the_handshake(mint):
     with pytest.raises((ssl.SSLError, ConnectionError, EOFError)):
         mint.ask(with_chain(mint, "more", *[large.certificate_file] * 3))
     mint.issue()
+
+
+def resident_kib(mint):
+    status = pathlib.Path(f"/proc/{mint.process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="memory tells of the sanitizer")
+def test_nothing_is_kept_of_a_strangers_certificates(mint):
+    """The most that is taken apart would be some 100 KiB a connection, for as long as it stays open."""
+    stuffed = [mint.stranger_ca.issue(f"stuffed {i}", dns=["a.example"] * 85).certificate_file for i in range(6)]
+    stranger = mint.stranger_ca.issue("stranger", uris=[CI_URI])
+    stranger.certificate_file.write_text(stranger.certificate_file.read_text() + "".join(p.read_text() for p in stuffed))
+    with contextlib.ExitStack() as open_connections:
+        before = 0
+        for i in range(80):
+            if i == 20:  # what the first connections need is there by then
+                before = resident_kib(mint)
+            client = open_connections.enter_context(mint.client(stranger))
+            assert_problem(client.post(TOKENS, token_request()), 403, "access_denied")
+        assert resident_kib(mint) - before < 60 * 55  # KiB for each of 60
 
 
 def test_dns_names_are_compared_without_case(mint):

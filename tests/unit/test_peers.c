@@ -57,7 +57,29 @@ static void remembering_twice_keeps_one(void **state)
     mm_peers_remember(peers, second);
     struct mm_bytes der = test_certificate_der(client);
     mm_cleanup(mm_certificate_unref) struct mm_certificate *found = mm_peers_find(peers, &der, 1);
-    assert_ptr_equal(found, second);
+    assert_ptr_equal(found, first);
+}
+
+/* A caller may send anything beside its certificate, and something else each time. */
+static void chains_of_one_leaf_take_one_place(void **state)
+{
+    (void)state;
+    mm_cleanup(test_certificate_free) struct test_certificate *ca = make_ca("CA", NULL);
+    mm_cleanup(test_certificate_free) struct test_certificate *client = make_client(ca, "URI:spiffe://acme.example/ci");
+    mm_cleanup(test_certificate_free) struct test_certificate *other = make_client(ca, "URI:spiffe://acme.example/it");
+    mm_cleanup(mm_peers_free) struct mm_peers *peers = mm_peers_new(NULL);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *others = parse(other);
+    mm_peers_remember(peers, others);
+    for (size_t i = 0; i < MM_PEERS_MAX; i++) {
+        mm_cleanup(test_certificate_free) struct test_certificate *junk = make_ca("Junk", NULL);
+        const struct mm_bytes chain[] = {test_certificate_der(client), test_certificate_der(junk)};
+        mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = mm_certificate_parse(chain, 2, NULL);
+        mm_peers_remember(peers, certificate);
+        mm_cleanup(mm_certificate_unref) struct mm_certificate *found = mm_peers_find(peers, chain, 2);
+        assert_ptr_equal(found, certificate);
+    }
+    assert_true(is_known(peers, other));
+    assert_false(is_known(peers, client));
 }
 
 static void the_least_lately_used_goes_first(void **state)
@@ -90,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_the_very_chain_that_was_remembered_is_found),
         cmocka_unit_test(remembering_twice_keeps_one),
+        cmocka_unit_test(chains_of_one_leaf_take_one_place),
         cmocka_unit_test(the_least_lately_used_goes_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
