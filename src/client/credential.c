@@ -6,6 +6,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "crypto/certificate.h"
+
 /* OpenSSL's passphrase callback: the length, or -1 to fail. */
 static int give_passphrase(char *out, int size, int for_writing, void *context)
 {
@@ -38,4 +40,11 @@ bool mm_credential_use(void *ssl_context, const char *certificate_file, const ch
     if (SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1)
         return fail_file(key_file, "not the certificate's key, or encrypted with another passphrase", err);
     return true;
+}
+
+void mm_credential_bound_server(void *ssl_context)
+{
+    SSL_CTX *context = ssl_context;
+    SSL_CTX_set_max_cert_list(context, MM_CHAIN_BYTES_MAX);
+    SSL_CTX_set_verify_depth(context, MM_CHAIN_MAX);
 }

@@ -15,4 +15,10 @@
 MM_MUST_USE bool mm_credential_use(void *ssl_context, const char *certificate_file, const char *key_file,
                                    const struct mm_secret *passphrase, struct mm_error *err);
 
+/*
+ * Have `ssl_context` end a handshake in which the server sends more certificates than mintmarkd would take of a client (MM_CHAIN_BYTES_MAX).
+ * OpenSSL takes apart what fits before anything of it is verified: this is the only bound that it offers on that work.
+ */
+void mm_credential_bound_server(void *ssl_context);
+
 #endif

@@ -66,10 +66,13 @@ static bool set_limits(CURL *curl, const struct mm_https_options *options)
  * libcurl's SSL_CTX callback, called for each connection: its own loading of certificate and key would ask for a passphrase on the
  * terminal, and keep one that it is given in memory that it doesn't zero.
  */
-static CURLcode use_credential(CURL *curl, void *ssl_context, void *context)
+static CURLcode set_up_context(CURL *curl, void *ssl_context, void *context)
 {
     (void)curl;
     struct mm_https *https = context;
+    mm_credential_bound_server(ssl_context);
+    if (!https->options.certificate_file)
+        return CURLE_OK;
     return mm_credential_use(ssl_context, https->options.certificate_file, https->options.key_file,
                              https->options.key_passphrase, &https->tls_failure)
                ? CURLE_OK
@@ -77,12 +80,12 @@ static CURLcode use_credential(CURL *curl, void *ssl_context, void *context)
 }
 
 /* The callback's SSL_CTX is OpenSSL's only if libcurl's TLS is. */
-static bool set_credential(struct mm_https *https)
+static bool set_context_callback(struct mm_https *https)
 {
     static const char OPENSSL[] = "OpenSSL/";
     const char *tls = curl_version_info(CURLVERSION_NOW)->ssl_version;
     return tls && strncmp(tls, OPENSSL, sizeof OPENSSL - 1) == 0 &&
-           curl_easy_setopt(https->curl, CURLOPT_SSL_CTX_FUNCTION, use_credential) == CURLE_OK &&
+           curl_easy_setopt(https->curl, CURLOPT_SSL_CTX_FUNCTION, set_up_context) == CURLE_OK &&
            curl_easy_setopt(https->curl, CURLOPT_SSL_CTX_DATA, https) == CURLE_OK;
 }
 
@@ -98,7 +101,7 @@ static bool set_tls(struct mm_https *https)
     if (options->ca_file && (curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca_file) != CURLE_OK ||
                              curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) != CURLE_OK))
         return false;
-    return !options->certificate_file || set_credential(https);
+    return set_context_callback(https);
 }
 
 /* libcurl's last call before it sends a request: the connection is there. */

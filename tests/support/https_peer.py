@@ -6,7 +6,8 @@
 
 Makes a CA, another CA, a server and a client certificate in FOLDER, listens on a free port of 127.0.0.1, prints the port on one
 line and serves until its standard input ends. /echo answers with the request's body and headers' digest, the other paths
-misbehave as their names say. A second line is the port of a server that speaks nothing later than TLS 1.1.
+misbehave as their names say. A second line is the port of a server that speaks nothing later than TLS 1.1, a third that of one
+which sends more certificates than anybody needs.
 
 POST /v1/service-tokens follows a script, which POST /script sets: a list of steps, one a request, the last one again and again.
 A step may hold
@@ -48,6 +49,8 @@ def make_certificates(folder):
         openssl("req", "-x509", *key, "-config", path("leaf.cnf"), "-extensions", leaf, "-subj", f"/CN={leaf}",
                 "-CA", path("ca.pem"), "-CAkey", path("ca.key"),
                 "-keyout", path(f"{leaf}.key"), "-out", path(f"{leaf}.pem"))
+    with open(path("long.pem"), "w") as chain:
+        chain.write(open(path("server.pem")).read() + 50 * open(path("ca.pem")).read())
     openssl("pkey", "-in", path("client.key"), "-aes256", "-passout", "pass:correct horse",
             "-out", path("encrypted.key"))
 
@@ -208,9 +211,9 @@ def serve(listener, context):
         threading.Thread(target=serve_connection, args=(raw, context), daemon=True).start()
 
 
-def start(folder, maximum=None):
+def start(folder, maximum=None, chain="server.pem"):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(os.path.join(folder, "server.pem"), os.path.join(folder, "server.key"))
+    context.load_cert_chain(os.path.join(folder, chain), os.path.join(folder, "server.key"))
     context.load_verify_locations(os.path.join(folder, "ca.pem"))
     context.verify_mode = ssl.CERT_OPTIONAL
     if maximum:
@@ -227,6 +230,7 @@ def main():
     make_certificates(folder)
     print(start(folder), flush=True)
     print(start(folder, ssl.TLSVersion.TLSv1_1), flush=True)
+    print(start(folder, chain="long.pem"), flush=True)
     sys.stdin.read()
 
 

@@ -17,6 +17,7 @@ static struct {
     int keep_alive; /* the peer ends when this closes */
     char port[8];
     char old_port[8];
+    char long_port[8];
 } peer;
 
 static void read_line(FILE *stream, char *out, size_t size)
@@ -47,6 +48,7 @@ int peer_start(void **state)
     FILE *stream = fdopen(out[0], "r");
     read_line(stream, peer.port, sizeof peer.port);
     read_line(stream, peer.old_port, sizeof peer.old_port);
+    read_line(stream, peer.long_port, sizeof peer.long_port);
     (void)fclose(stream);
     /* Machines' own OpenSSL settings must not be what refuses old TLS. */
     char lax[96];
@@ -72,6 +74,11 @@ const char *peer_port(void)
 const char *peer_old_port(void)
 {
     return peer.old_port;
+}
+
+const char *peer_long_port(void)
+{
+    return peer.long_port;
 }
 
 /* Eight at most are remembered at once. */

@@ -14,6 +14,8 @@ int peer_stop(void **state);
 const char *peer_port(void);
 /* The port of a server that speaks nothing later than TLS 1.1. */
 const char *peer_old_port(void);
+/* The port of a server whose certificate is followed by 50 more. */
+const char *peer_long_port(void);
 
 /* A file of the peer's folder: ca.pem, other.pem (another CA), client.pem, client.key, encrypted.key (its passphrase: PEER_PASSPHRASE). */
 const char *peer_file(const char *name);

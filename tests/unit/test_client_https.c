@@ -164,6 +164,16 @@ static void tls_1_1_is_refused(void **state)
     assert_fails(https, url, MM_UNREACHABLE);
 }
 
+/* They would be taken apart before any of them is verified. */
+static void a_server_with_more_certificates_than_it_needs_is_refused(void **state)
+{
+    (void)state;
+    char url[64];
+    (void)snprintf(url, sizeof url, "https://localhost:%s/echo", peer_long_port());
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){0});
+    assert_fails(https, url, MM_UNREACHABLE);
+}
+
 static void nobody_listening_is_unreachable(void **state)
 {
     (void)state;
@@ -350,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_server_of_another_ca_is_refused),
         cmocka_unit_test(a_server_of_another_name_is_refused),
         cmocka_unit_test(tls_1_1_is_refused),
+        cmocka_unit_test(a_server_with_more_certificates_than_it_needs_is_refused),
         cmocka_unit_test(nobody_listening_is_unreachable),
         cmocka_unit_test(only_https_urls_without_credentials_are_used),
         cmocka_unit_test(a_missing_file_is_named),
