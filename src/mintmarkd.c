@@ -186,9 +186,12 @@ static bool start_launcher(struct service *service, struct mm_error *err)
     const struct mm_config *config = service->config;
     char program[PATH_MAX];
     struct mm_worker_spec specs[MM_HSM_TOKENS_MAX];
+    struct mm_error held = {0};
     if (!find_worker_program(program, sizeof program, err) ||
         (service->installation == INSTALLED && !mm_file_check_out_of_hand(program, err)))
         return false;
+    if (!mm_config_check_beyond_store(config, program, &held))
+        mm_log_error("worker_program_writable", &held, NULL);
     for (size_t i = 0; i < config->n_hsm_tokens; i++) {
         const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
         specs[i] = (struct mm_worker_spec){

@@ -95,6 +95,7 @@ static bool build(struct loader *loader, enum extent extent)
     if (extent == WITH_TENANTS) {
         mm_loader_check_files(loader);
         mm_loader_build_tenants(loader);
+        mm_loader_check_store(loader);
     }
     return is_valid;
 }

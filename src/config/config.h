@@ -105,7 +105,8 @@ MM_MUST_USE struct mm_config *mm_config_load(const char *file, struct mm_problem
 
 /*
  * As mm_config_load, for an installed service: refuses files that decide something (mintmark.yaml, tenants' files, CAs, certificates,
- * modules) if the service's own user could write or replace them. Private keys are its own to read.
+ * modules) if the service's own user could write or replace them. Private keys are its own to read. None of it may lie in the store's
+ * folder or below it, of which mm_config_load only warns.
  */
 MM_MUST_USE struct mm_config *mm_config_load_installed(const char *file, struct mm_problems *problems);
 
@@ -122,6 +123,12 @@ MM_DEFINE_CLEANUP(struct mm_config, mm_config_unref);
 /* The HSM token called `name`; NULL `name`: the only one. NULL with MM_CONFIG_INVALID if there is none such. */
 MM_MUST_USE const struct mm_hsm_token_config *mm_config_hsm_token(const struct mm_config *config, const char *name,
                                                                   struct mm_error *err);
+
+/*
+ * MM_CONFIG_INVALID for a file that lies in the store's folder or below it, or is a link to one that does: the service may write
+ * there. One that isn't there does no harm.
+ */
+MM_MUST_USE bool mm_config_check_beyond_store(const struct mm_config *config, const char *file, struct mm_error *err);
 
 /*
  * Whether `after` can replace `before` in a running service. False with MM_CONFIG_INVALID naming what needs a restart

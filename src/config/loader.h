@@ -52,6 +52,9 @@ void mm_loader_parse(const char *file, const struct mm_buffer *text, struct mm_d
                      struct mm_problems *problems);
 void mm_loader_check_files(const struct loader *loader);
 
+/* store.c: report what decides something and lies where the service may write: an error of an installed one, else a warning. */
+void mm_loader_check_store(const struct loader *loader);
+
 /* tenants.c: the tenants' envelopes, files and CAs. */
 void mm_loader_build_tenants(const struct loader *loader);
 void mm_loader_check_envelopes(const struct loader *loader);

@@ -270,6 +270,21 @@ def test_a_file_whose_owner_cannot_be_told_is_refused(installed):
 
 
 @as_root
+def test_an_installed_service_refuses_a_pin_where_its_store_is(installed):
+    """A private file is the service's own, so that only its folder tells."""
+    shutil.copy(installed.pin_file, installed.folder / "state" / "pin")
+    shutil.chown(installed.folder / "state" / "pin", "nobody")
+    installed.hsm_token["pin_file"] = "state/pin"
+    installed.write()
+    for path in (installed.config_file, *(installed.folder / "tenants").iterdir()):
+        path.chmod(0o644)
+    status, log = installed.fail_to_start()
+    assert status == 3, log
+    assert str(installed.folder / "state" / "pin") in log
+    assert "store's folder" in log
+
+
+@as_root
 def test_an_installed_service_isnt_roots(mint):
     command = [*mint.command(), "--installed"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

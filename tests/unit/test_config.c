@@ -117,9 +117,20 @@ static int make_place(void **state)
 static int remove_place(void **state)
 {
     struct place *place = *state;
-    static const char *const NAMES[] = {"tls/server.pem",    "tls/server.key", "tls/ca.pem",          "secrets/pin",
-                                        "tenants/acme.yaml", "mintmark.yaml",  "tenants/globex.yaml", "tls",
-                                        "secrets",           "tenants",        "other.yaml",          ""};
+    static const char *const NAMES[] = {"tls/server.pem",
+                                        "tls/server.key",
+                                        "tls/ca.pem",
+                                        "secrets/pin",
+                                        "tenants/acme.yaml",
+                                        "mintmark.yaml",
+                                        "tenants/globex.yaml",
+                                        "tls",
+                                        "secrets",
+                                        "tenants",
+                                        "other.yaml",
+                                        "state/pin",
+                                        "state",
+                                        ""};
     for (size_t i = 0; i < MM_ARRAY_SIZE(NAMES); i++) {
         char path[256];
         (void)snprintf(path, sizeof path, "%s/%s", place->folder, NAMES[i]);
@@ -773,6 +784,68 @@ static void a_credential_outside_of_systemd_is_a_warning(void **state)
     assert_int_equal(read_pin(mm_config_hsm_token(config, NULL, NULL), NULL), MM_CONFIG_INVALID);
 }
 
+static void expect_store_warning(const struct place *place, const char *words)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_config_load(place->file, &problems);
+    assert_non_null(config);
+    assert_int_equal(problems.n, words ? 1 : 0);
+    if (!words)
+        return;
+    assert_int_equal(problems.items[0].severity, MM_PROBLEM_WARNING);
+    assert_int_equal(problems.items[0].line, 17);
+    assert_non_null(strstr(problems.items[0].reason, words));
+}
+
+static void make_state(const struct place *place)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/state", place->folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void a_store_among_what_decides_something_is_warned_of(void **state)
+{
+    static const struct {
+        const char *store, *held;
+    } STORES[] = {
+        {"mintmark.db", "/mintmark.yaml"},
+        {"../mintmark.db", "/mintmark.yaml"},
+        {"state/../mintmark.db", "/mintmark.yaml"},
+        {"/mintmark.db", "/mintmark.yaml"},
+        {"tls/mintmark.db", "/tls/server.pem"},
+        {"tenants/mintmark.db", "/tenants/"},
+        {"secrets/mintmark.db", "/secrets/pin"},
+        {"/usr/lib/softhsm/mintmark.db", "/usr/lib/softhsm/libsofthsm2.so"},
+        {"/usr/mintmark.db", "/usr/lib/softhsm/libsofthsm2.so"},
+        {"state/mintmark.db", NULL},
+    };
+    const struct place *place = *state;
+    make_state(place);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(STORES); i++) {
+        write_changed(place, "state/mintmark.db", STORES[i].store);
+        expect_store_warning(place, STORES[i].held);
+    }
+}
+
+/* From its folder a link leads elsewhere, or from elsewhere one leads into its folder: either could be changed. */
+static void a_link_into_or_out_of_the_stores_folder_is_warned_of(void **state)
+{
+    const struct place *place = *state;
+    make_state(place);
+    char link[256];
+    (void)snprintf(link, sizeof link, "%s/state/pin", place->folder);
+    assert_int_equal(symlink("../secrets/pin", link), 0);
+    write_changed(place, "pin_file: secrets/pin", "pin_file: state/pin");
+    expect_store_warning(place, "/state/pin");
+    assert_int_equal(unlink(link), 0);
+    write_file(place, "state/pin", "123456\n", 0600);
+    (void)snprintf(link, sizeof link, "%s/other.yaml", place->folder);
+    assert_int_equal(symlink("state/pin", link), 0);
+    write_changed(place, "pin_file: secrets/pin", "pin_file: other.yaml");
+    expect_store_warning(place, "/other.yaml");
+}
+
 static uint32_t next_random(uint32_t *seed)
 {
     *seed = *seed * 1664525U + 1013904223U;
@@ -834,6 +907,8 @@ int main(void)
         TEST(a_pin_is_read_again_from_a_seekable_descriptor),
         TEST(a_pin_is_read_from_a_systemd_credential),
         TEST(a_credential_outside_of_systemd_is_a_warning),
+        TEST(a_store_among_what_decides_something_is_warned_of),
+        TEST(a_link_into_or_out_of_the_stores_folder_is_warned_of),
         TEST(mutated_files_are_loaded_or_refused),
     };
     return cmocka_run_group_tests(tests, make_ca_pem, free_ca_pem);

@@ -37,7 +37,7 @@ static const char CONFIG[] =
     "    - {name: primary, profile: softhsm2, module: /proc/self/exe, environment: {X_CONF: y}, label: l, pin_file: "
     "secret}\n"
     "keys: {algorithm: ES256}\n"
-    "store: {sqlite: mintmark.db}\n"
+    "store: {sqlite: state/mintmark.db}\n"
     "tenants:\n"
     "  acme: {file: acme.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"urc-*\"]}\n"
     "  globex: {file: globex.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"arc-*\"]}\n";

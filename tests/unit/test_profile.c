@@ -16,7 +16,7 @@
 static const char CONFIG[] = "version: 1\n"                                                   /* 1 */
                              "issuer: https://mint.example.com\n"                             /* 2 */
                              "listen: [{address: \"127.0.0.1:0\", certificate: c, key: k}]\n" /* 3 */
-                             "store: {sqlite: mintmark.db}\n"                                 /* 4 */
+                             "store: {sqlite: state/mintmark.db}\n"                           /* 4 */
                              "tenants: {}\n"                                                  /* 5 */
                              "hsm:\n"                                                         /* 6 */
                              "  tokens:\n"                                                    /* 7 */
