@@ -225,13 +225,14 @@ int64_t mm_pool_beat_ns(const struct mm_pool *pool)
 /* START's data. */
 static char *describe_start(const struct mm_pool_key *key, const struct mm_config *config, struct mm_error *err)
 {
-    json_t *jwk = mm_pubkey_to_jwk(key->pubkey, key->algorithm, err);
+    char digest[MM_SHA256_HEX_LENGTH + 1];
+    json_t *jwk =
+        mm_config_worker_digest(config, digest, err) ? mm_pubkey_to_jwk(key->pubkey, key->algorithm, err) : NULL;
     if (!jwk)
         return NULL;
-    mm_cleanup(json_decref) json_t *start =
-        json_pack("{ss ss ss ss so ss sI}", "kid", mm_pubkey_thumbprint(key->pubkey), "alg",
-                  mm_algorithm_name(key->algorithm), "id", key->hsm_id, "label", key->hsm_label, "jwk", jwk, "issuer",
-                  config->issuer, "max_ttl", (json_int_t)config->max_ttl);
+    mm_cleanup(json_decref) json_t *start = json_pack("{ss ss ss ss so ss}", "kid", mm_pubkey_thumbprint(key->pubkey),
+                                                      "alg", mm_algorithm_name(key->algorithm), "id", key->hsm_id,
+                                                      "label", key->hsm_label, "jwk", jwk, "config", digest);
     return mm_json_compact(start, err);
 }
 

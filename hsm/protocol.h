@@ -60,8 +60,8 @@ MM_MUST_USE bool mm_message_decode(const uint8_t *packet, size_t length, struct 
 void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_INPUT]);
 
 /*
- * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","issuer","max_ttl"}: the key to use, and what mintmarkd read in
- * mintmark.yaml, for the worker to compare with what it reads there itself. READY's JSON: {"kid","signing": "engine"|"direct",
+ * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","config"}: the key to use, and mm_config_worker_digest() of
+ * what mintmarkd read in mintmark.yaml when it started, for the worker to compare with what it reads there itself. READY's JSON: {"kid","signing": "engine"|"direct",
  * "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
  */
 

@@ -129,12 +129,13 @@ static bool read_config(struct worker *worker, struct mm_error *err)
 /* The file may have changed since mintmarkd read it; two halves of a service that disagree must not sign. */
 static bool check_agreement(const struct worker *worker, const json_t *start, struct mm_error *err)
 {
-    const char *issuer = mm_json_string(start, "issuer");
-    if (issuer && strcmp(issuer, worker->limits.issuer) == 0 &&
-        mm_json_integer(start, "max_ttl", 0) == worker->limits.max_ttl)
-        return true;
-    return mm_fail(err, MM_CONFIG_INVALID, "%s: issuer or keys.max_ttl changed since the service started: restart it",
-                   worker->config_file);
+    const char *theirs = mm_json_string(start, "config");
+    char ours[MM_SHA256_HEX_LENGTH + 1];
+    if (!mm_config_worker_digest(worker->config, ours, err))
+        return false;
+    return (theirs && strcmp(theirs, ours) == 0) ||
+           mm_fail(err, MM_CONFIG_INVALID,
+                   "%s: issuer, keys, store or hsm changed since the service started: restart it", worker->config_file);
 }
 
 static bool read_start(struct worker *worker, const json_t *start, struct mm_error *err)

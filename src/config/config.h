@@ -138,6 +138,13 @@ MM_MUST_USE bool mm_config_can_replace(const struct mm_config *before, const str
                                        struct mm_error *err);
 
 /*
+ * SHA-256, in hex, of what a worker runs by: issuer, keys, store and hsm, as mm_config_can_replace() compares them, so that a reload
+ * never changes it. It is the same however the configuration was loaded.
+ */
+MM_MUST_USE bool mm_config_worker_digest(const struct mm_config *config, char ret_digest[MM_SHA256_HEX_LENGTH + 1],
+                                         struct mm_error *err);
+
+/*
  * Read the PIN from where the configuration says. A file that group or others can read (a credential: that others can read), a
  * descriptor that a restarted worker couldn't read again, or a PIN of the wrong form: MM_CONFIG_INVALID. Messages never hold what
  * was read. Not for MM_PIN_NONE.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a running service can take over from a new configuration, and what needs a restart.
+ * What a running service can take over from a new configuration, what needs a restart, and by what the service and its workers tell that they
+ * run by the same.
  */
 #include "config/config.h"
 
@@ -8,6 +9,10 @@
 #include <string.h>
 
 #include "config/schema.h"
+#include "util/buffer.h"
+
+/* Far beyond a mintmark.yaml, which may repeat its folder's name for each path. */
+enum { DESCRIPTION_MAX = 64 * 1024 * 1024 };
 
 static bool is_same(const char *a, const char *b)
 {
@@ -30,36 +35,6 @@ static bool is_same_path(const struct mm_config *a, const char *path_a, const st
     return is_same(seen_from(a->file, path_a), seen_from(b->file, path_b));
 }
 
-/* NAME=value each, where the value may be a path. */
-static bool is_same_variable(const struct mm_config *a, const char *entry_a, const struct mm_config *b,
-                             const char *entry_b)
-{
-    size_t name = strcspn(entry_a, "=");
-    return strncmp(entry_a, entry_b, name + 1) == 0 && is_same_path(a, entry_a + name + 1, b, entry_b + name + 1);
-}
-
-static bool is_same_environment(const struct mm_config *a, const struct mm_strings *variables_a,
-                                const struct mm_config *b, const struct mm_strings *variables_b)
-{
-    if (variables_a->n != variables_b->n)
-        return false;
-    for (size_t i = 0; i < variables_a->n; i++)
-        if (!is_same_variable(a, variables_a->items[i], b, variables_b->items[i]))
-            return false;
-    return true;
-}
-
-static bool are_same_paths(const struct mm_config *a, const struct mm_strings *paths_a, const struct mm_config *b,
-                           const struct mm_strings *paths_b)
-{
-    if (paths_a->n != paths_b->n)
-        return false;
-    for (size_t i = 0; i < paths_a->n; i++)
-        if (!is_same_path(a, paths_a->items[i], b, paths_b->items[i]))
-            return false;
-    return true;
-}
-
 /* Certificates and keys may change; sockets stay. */
 static bool are_same_sockets(const struct mm_config *a, const struct mm_config *b)
 {
@@ -71,56 +46,112 @@ static bool are_same_sockets(const struct mm_config *a, const struct mm_config *
     return true;
 }
 
-static bool is_same_pin_form(const struct mm_pin_form *a, const struct mm_pin_form *b)
+/* A description of what a worker runs by: two that differ in anything are described differently. */
+
+static bool add_text(struct mm_buffer *out, const char *text, struct mm_error *err)
 {
-    return a->hex_prefix == b->hex_prefix && a->separator == b->separator && a->min == b->min && a->max == b->max;
+    return text ? mm_buffer_append(out, "=", 1, err) && mm_buffer_append(out, text, strlen(text) + 1, err)
+                : mm_buffer_append(out, "", 1, err);
 }
 
-/* But for what generates keys, which is no business of a running service. */
-static bool are_same_quirks(const struct mm_hsm_quirks *a, const struct mm_hsm_quirks *b)
+static bool add_number(struct mm_buffer *out, int64_t number, struct mm_error *err)
 {
-    return a->session == b->session && a->sessions == b->sessions && a->busy == b->busy && a->untold == b->untold;
+    char text[32];
+    (void)snprintf(text, sizeof text, "%lld", (long long)number);
+    return add_text(out, text, err);
 }
 
-static bool are_same_settings(const struct mm_hsm_token_config *a, const struct mm_hsm_token_config *b)
+static bool add_paths(struct mm_buffer *out, const struct mm_config *config, const struct mm_strings *paths,
+                      struct mm_error *err)
 {
-#define IS_SAME_NUMBER(member, schema_type, least, most) a->member == b->member &&
-    return MM_HSM_NUMBERS_TABLE(IS_SAME_NUMBER) a->sign_timeout_ms == b->sign_timeout_ms && a->signing == b->signing &&
-           a->login == b->login && is_same_pin_form(&a->pin_form, &b->pin_form) &&
-           are_same_quirks(&a->quirks, &b->quirks);
-#undef IS_SAME_NUMBER
+    bool ok = add_number(out, (int64_t)paths->n, err);
+    for (size_t i = 0; ok && i < paths->n; i++)
+        ok = add_text(out, seen_from(config->file, paths->items[i]), err);
+    return ok;
 }
 
-static bool is_same_hsm_token(const struct mm_config *config_a, const struct mm_hsm_token_config *a,
-                              const struct mm_config *config_b, const struct mm_hsm_token_config *b)
+/* NAME=value each, where the value may be a path. */
+static bool add_environment(struct mm_buffer *out, const struct mm_config *config, const struct mm_strings *variables,
+                            struct mm_error *err)
 {
-    return is_same(a->name, b->name) && is_same_path(config_a, a->module, config_b, b->module) &&
-           is_same_environment(config_a, &a->environment, config_b, &b->environment) && is_same(a->label, b->label) &&
-           is_same(a->serial, b->serial) && a->pin_source == b->pin_source &&
-           is_same_path(config_a, a->pin_path, config_b, b->pin_path) && a->pin_fd == b->pin_fd &&
-           are_same_paths(config_a, &a->read_paths, config_b, &b->read_paths) &&
-           are_same_paths(config_a, &a->write_paths, config_b, &b->write_paths) && are_same_settings(a, b);
+    bool ok = add_number(out, (int64_t)variables->n, err);
+    for (size_t i = 0; ok && i < variables->n; i++) {
+        const char *entry = variables->items[i];
+        size_t name = strcspn(entry, "=") + 1;
+        ok = mm_buffer_append(out, entry, name, err) && add_text(out, seen_from(config->file, entry + name), err);
+    }
+    return ok;
 }
 
-static bool are_same_hsm_tokens(const struct mm_config *a, const struct mm_config *b)
+/* But for the quirks of generating keys, which is no business of a running service. */
+static bool add_numbers(struct mm_buffer *out, const struct mm_hsm_token_config *token, struct mm_error *err)
 {
-    if (a->n_hsm_tokens != b->n_hsm_tokens)
-        return false;
-    for (size_t i = 0; i < a->n_hsm_tokens; i++)
-        if (!is_same_hsm_token(a, &a->hsm_tokens[i], b, &b->hsm_tokens[i]))
+    const struct mm_pin_form *form = &token->pin_form;
+    const struct mm_hsm_quirks *quirks = &token->quirks;
+    const int64_t numbers[] = {
+#define NUMBER(member, schema_type, least, most) token->member,
+        MM_HSM_NUMBERS_TABLE(NUMBER)
+#undef NUMBER
+            token->pin_source,
+        token->pin_fd,
+        token->sign_timeout_ms,
+        token->signing,
+        token->login,
+        form->hex_prefix,
+        form->separator,
+        form->min,
+        form->max,
+        quirks->session,
+        quirks->sessions,
+        quirks->busy,
+        quirks->untold,
+    };
+    bool ok = true;
+    for (size_t i = 0; ok && i < MM_ARRAY_SIZE(numbers); i++)
+        ok = add_number(out, numbers[i], err);
+    return ok;
+}
+
+static bool describe_hsm_tokens(const struct mm_config *config, struct mm_buffer *out, struct mm_error *err)
+{
+    for (size_t i = 0; i < config->n_hsm_tokens; i++) {
+        const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
+        if (!add_text(out, token->name, err) || !add_text(out, seen_from(config->file, token->module), err) ||
+            !add_environment(out, config, &token->environment, err) || !add_text(out, token->label, err) ||
+            !add_text(out, token->serial, err) || !add_text(out, seen_from(config->file, token->pin_path), err) ||
+            !add_paths(out, config, &token->read_paths, err) || !add_paths(out, config, &token->write_paths, err) ||
+            !add_numbers(out, token, err))
             return false;
+    }
+    return true;
+}
+
+bool mm_config_worker_digest(const struct mm_config *config, char ret_digest[MM_SHA256_HEX_LENGTH + 1],
+                             struct mm_error *err)
+{
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(DESCRIPTION_MAX);
+    if (!add_text(&text, config->issuer, err) || !add_number(&text, config->max_ttl, err) ||
+        !add_number(&text, config->algorithm, err) ||
+        !add_text(&text, seen_from(config->file, config->store_file), err) || !describe_hsm_tokens(config, &text, err))
+        return false;
+    mm_sha256_hex(text.data, text.length, ret_digest);
     return true;
 }
 
 bool mm_config_can_replace(const struct mm_config *before, const struct mm_config *after, struct mm_error *err)
 {
+    mm_cleanup(mm_buffer_clear) struct mm_buffer hsm_before = mm_buffer_make(DESCRIPTION_MAX);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer hsm_after = mm_buffer_make(DESCRIPTION_MAX);
+    if (!describe_hsm_tokens(before, &hsm_before, err) || !describe_hsm_tokens(after, &hsm_after, err))
+        return false;
     const struct {
         bool is_kept;
         const char *name;
     } parts[] = {
         {is_same(before->issuer, after->issuer), "issuer"},
         {are_same_sockets(before, after), "listen addresses"},
-        {are_same_hsm_tokens(before, after), "hsm"},
+        {hsm_before.length == hsm_after.length && memcmp(hsm_before.data, hsm_after.data, hsm_after.length) == 0,
+         "hsm"},
         {before->algorithm == after->algorithm, "keys.algorithm"},
         {before->max_ttl == after->max_ttl, "keys.max_ttl"},
         {is_same_path(before, before->store_file, after, after->store_file), "store"},

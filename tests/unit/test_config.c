@@ -674,6 +674,56 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
     }
 }
 
+static void expect_same_for_workers(const struct mm_config *a, const struct mm_config *b, bool is_same)
+{
+    char digest_a[MM_SHA256_HEX_LENGTH + 1];
+    char digest_b[MM_SHA256_HEX_LENGTH + 1];
+    assert_true(mm_config_worker_digest(a, digest_a, NULL));
+    assert_true(mm_config_worker_digest(b, digest_b, NULL));
+    assert_int_equal(strcmp(digest_a, digest_b) == 0, is_same);
+}
+
+/* A worker that is started after a reload serves; one that reads another module, PIN or store doesn't. */
+static void the_workers_digest_tells_what_a_reload_cannot_change(void **state)
+{
+    static const struct {
+        const char *old;
+        const char *new;
+        bool is_same;
+    } CASES[] = {
+        {"version: 1", "version: 1", true},
+        {"connections: 50", "connections: 60", true},
+        {"[\"arc-*\"]", "[\"arc-*\", \"xrc-*\"]", true},
+        {"127.0.0.1:8443", "127.0.0.1:8444", true},
+        {"certificate: tls/server.pem", "certificate: tls/ca.pem", true},
+        {"https://mint", "https://mint2", false},
+        {"max_ttl: 30m", "max_ttl: 31m", false},
+        {"ES384", "ES256", false},
+        {"state/mintmark.db", "state/other.db", false},
+        {"libsofthsm2.so", "libsofthsm3.so", false},
+        {"pin_file: secrets/pin", "pin_file: tls/server.key", false},
+        {"X: y", "X: z", false},
+        {"X: y", "Xy: \"\"", false},
+        {"X: y}", "X: y}\n      paths: {read: [/opt]}", false},
+        {"X: y}", "X: y}\n      paths: {write: [/opt]}", false},
+        {"label: mintmark", "serial: mintmark", false},
+        {"label: mintmark", "label: mintmark\n      signing: direct", false},
+        {"label: mintmark", "label: mintmark\n      session: read_write\n      signing: direct", false},
+    };
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *before = load(place);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        write_changed(place, CASES[i].old, CASES[i].new);
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        mm_cleanup(mm_config_unref) struct mm_config *whole = mm_config_load(place->file, &problems);
+        mm_cleanup(mm_config_unref) struct mm_config *workers = mm_config_load_service(place->file, &problems);
+        if (!whole || !workers)
+            fail_msg("%s", CASES[i].new);
+        expect_same_for_workers(before, whole, CASES[i].is_same);
+        expect_same_for_workers(whole, workers, true);
+    }
+}
+
 /* As one folder's copy is reviewed against another's. */
 static void the_same_configuration_in_another_folder_needs_no_restart(void **state)
 {
@@ -901,6 +951,7 @@ int main(void)
         TEST(no_problem_ever_shows_a_pin),
         TEST(the_service_alone_needs_no_tenants_file),
         TEST(only_what_a_running_service_can_change_is_replaced),
+        TEST(the_workers_digest_tells_what_a_reload_cannot_change),
         TEST(the_same_configuration_in_another_folder_needs_no_restart),
         TEST(the_last_reference_frees),
         TEST(a_pin_is_read_from_a_private_file_only),

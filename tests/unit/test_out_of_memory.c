@@ -134,8 +134,9 @@ static bool load_config(const struct world *world, struct mm_error *err)
         assert_string_equal(config->digest, world->config->digest);
         assert_string_equal(config->policy.digest, world->config->policy.digest);
         struct mm_error why = {0};
-        if (!mm_config_can_replace(world->config, config, &why))
+        if (!mm_config_can_replace(world->config, config, &why) && why.code != MM_NO_MEMORY)
             fail_msg("loaded, but otherwise: %s", why.message);
+        return why.code == MM_OK || mm_fail(err, why.code, "%s", why.message);
     }
     return true;
 }
