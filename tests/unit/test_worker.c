@@ -6,11 +6,13 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -68,6 +70,9 @@ static void write_config(const struct deployment *deployment, const char *signin
     softhsm_write(&deployment->softhsm, "server.pem", "-");
     softhsm_write(&deployment->softhsm, "server.key", "-");
     softhsm_write(&deployment->softhsm, "pin", SOFTHSM_PIN "\n");
+    /* Whoever starts workers makes it. */
+    (void)snprintf(text, sizeof text, "%s/latches", deployment->softhsm.folder);
+    assert_true(mkdir(text, 0700) == 0 || errno == EEXIST);
 }
 
 static struct mm_module *open_module(struct deployment *deployment)
