@@ -28,6 +28,7 @@ enum {
     LEDGER_GATHER_US = 1000,
     LEDGER_DEADLINE_MS = 5000, /* for entries the service itself waits for */
     CLEANUP_MS = 3000,         /* beyond the drain: for callbacks that are under way */
+    LOG_MS = 2000,             /* for whoever reads the log to take the end of it */
     BEAT_MS = 3000,            /* the parts' threads go round once a second at least */
     OWN_DESCRIPTORS = 64,      /* more than the service has open beside its connections */
     MARGIN_S = 30,             /* beyond what a start or a stop may take by the configuration */
@@ -380,7 +381,8 @@ static bool start(struct service *service, struct mm_error *err)
 {
     service->config = load_config(service, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
-        !mm_notify_open(&service->notify, err) || !open_pid_file(service, err) || !restrict_files(service, err))
+        !mm_notify_open(&service->notify, err) || !open_pid_file(service, err) || !restrict_files(service, err) ||
+        !mm_log_start(err))
         return false;
     raise_descriptors(service);
     check_descriptors(service, service->config);
@@ -426,6 +428,7 @@ static void check_launcher(const struct service *service)
     char detail[64];
     (void)snprintf(detail, sizeof detail, "wait status %d", status);
     mm_log(MM_LOG_ERROR, "launcher_lost", "detail", detail, NULL);
+    mm_log_stop(mm_deadline_after_ms(LOG_MS));
     _exit(MM_EXIT_FAILURE);
 }
 
@@ -626,6 +629,7 @@ int main(int argc, char **argv)
     if (!make_absolute(&service, &err) || !drop_privileges(&service, &err) || !start(&service, &err)) {
         mm_log_error("start_failed", &err, NULL);
         stop(&service);
+        mm_log_stop(mm_deadline_after_ms(LOG_MS));
         mm_privileges_allow_leak_check();
         return mm_code_exit_status(err.code);
     }
@@ -634,12 +638,14 @@ int main(int argc, char **argv)
     run(&service, &signals);
     if (!drain(&service, &err)) {
         mm_log_error("drain_failed", &err, NULL);
+        mm_log_stop(mm_deadline_after_ms(LOG_MS));
         _exit(MM_EXIT_FAILURE);
     }
     if (!record_service(service.ledger, MM_ENTRY_SERVICE_STOPPED, &err))
         mm_log_error("stop_not_recorded", &err, NULL);
     stop(&service);
-    mm_privileges_allow_leak_check();
     mm_log(MM_LOG_INFO, "stopped", NULL);
+    mm_log_stop(mm_deadline_after_ms(LOG_MS));
+    mm_privileges_allow_leak_check();
     return mm_code_exit_status(err.code);
 }
