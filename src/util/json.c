@@ -24,26 +24,28 @@ static bool was_memory_short(void)
     return errno == ENOMEM;
 }
 
-/* jansson recurses up to 2,048 levels; refuse deep nesting before it parses. */
-static bool depth_is_bounded(const char *text, size_t length)
+/* jansson recurses up to 2,048 levels; refuse deep nesting before it parses. `ret_longest`: no token of the text is longer. */
+static bool depth_is_bounded(const char *text, size_t length, size_t *ret_longest)
 {
     size_t depth = 0;
+    size_t quote = 0;
+    size_t longest = 0;
     bool in_string = false;
     for (size_t i = 0; i < length; i++) {
-        if (in_string) {
-            if (text[i] == '\\')
-                i++;
-            else if (text[i] == '"')
-                in_string = false;
+        if (in_string && text[i] == '\\') {
+            i++;
         } else if (text[i] == '"') {
-            in_string = true;
-        } else if (text[i] == '{' || text[i] == '[') {
+            in_string = !in_string;
+            longest = i + 1 - quote > longest ? i + 1 - quote : longest;
+            quote = i;
+        } else if (!in_string && (text[i] == '{' || text[i] == '[')) {
             if (++depth > DEPTH_MAX)
                 return false;
-        } else if ((text[i] == '}' || text[i] == ']') && depth > 0) {
+        } else if (!in_string && (text[i] == '}' || text[i] == ']') && depth > 0) {
             depth--;
         }
     }
+    *ret_longest = length - quote > longest ? length - quote : longest;
     return true;
 }
 
@@ -94,27 +96,68 @@ int mm_json_update_recursive(json_t *object, json_t *other)
     return was_memory_short() ? -1 : failed;
 }
 
-/* What json_load_callback() reads, a byte at a time: it goes on after a failed allocation, and this ends it at once. */
+/*
+ * What json_load_callback() reads, a byte at a time, so that a failed allocation ends it at once. Within a token that is too late: where
+ * jansson can't keep a string's closing quote it runs past the end of the string, and it reads a number whose last digit it lost. But it
+ * keeps its buffer from one token to the next, doubling it from 16 bytes. So it reads [FILLER, TEXT], where the filler is a string longer
+ * than any token of the text and short of a power of two by two: the buffer grows there, and not at the closing quote.
+ */
 struct reading {
-    const char *next;
-    size_t left;
+    size_t n_filler;
+    const char *text;
+    size_t length;
+    size_t at;
     bool is_short;
 };
+
+static const char BEFORE_FILLER[] = {'[', '"'};
+static const char AFTER_FILLER[] = {'"', ',', '\n'};
+static const char AFTER_TEXT[] = {']'};
+
+static struct reading make_reading(const char *text, size_t length, size_t longest_token)
+{
+    size_t capacity = 32;
+    while (capacity - 2 <= longest_token + 1)
+        capacity *= 2;
+    return (struct reading){.n_filler = capacity - 4, .text = text, .length = length};
+}
+
+/* The byte at reading->at, or -1 at the end. */
+static int byte_at(const struct reading *reading)
+{
+    const struct {
+        const char *data; /* NULL: filler */
+        size_t length;
+    } parts[] = {{BEFORE_FILLER, sizeof BEFORE_FILLER},
+                 {NULL, reading->n_filler},
+                 {AFTER_FILLER, sizeof AFTER_FILLER},
+                 {reading->text, reading->length},
+                 {AFTER_TEXT, sizeof AFTER_TEXT}};
+    size_t at = reading->at;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
+        if (at < parts[i].length)
+            return parts[i].data ? (unsigned char)parts[i].data[at] : 'x';
+        at -= parts[i].length;
+    }
+    return -1;
+}
 
 static size_t feed(void *out, size_t size, void *context)
 {
     struct reading *reading = context;
+    int byte = byte_at(reading);
     reading->is_short = reading->is_short || was_memory_short();
-    if (reading->is_short || reading->left == 0 || size == 0)
+    if (reading->is_short || byte < 0 || size == 0)
         return 0;
-    *(char *)out = *reading->next++;
-    reading->left--;
+    *(unsigned char *)out = (unsigned char)byte;
+    reading->at++;
     return 1;
 }
 
 json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
 {
-    if (!depth_is_bounded(data, length)) {
+    size_t longest_token;
+    if (!depth_is_bounded(data, length, &longest_token)) {
         (void)mm_fail(err, MM_INVALID_JSON, "nested deeper than %d levels", DEPTH_MAX);
         return NULL;
     }
@@ -124,27 +167,29 @@ json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
         return NULL;
     }
     json_error_t why;
-    struct reading reading = {.next = data, .left = length};
+    struct reading reading = make_reading(data, length, longest_token);
     watch_memory();
-    mm_cleanup(json_decref) json_t *value =
-        json_load_callback(feed, &reading, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
+    mm_cleanup(json_decref) json_t *pair = json_load_callback(feed, &reading, JSON_REJECT_DUPLICATES, &why);
     if (reading.is_short || was_memory_short()) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    if (!value)
-        (void)mm_fail(err, MM_INVALID_JSON, "line %d column %d: %s", why.line, why.column, why.text);
-    return MM_TAKE(value);
+    if (!pair)
+        (void)mm_fail(err, MM_INVALID_JSON, "line %d column %d: %s", why.line - 1, why.column, why.text);
+    else if (json_array_size(pair) != 2)
+        (void)mm_fail(err, MM_INVALID_JSON, "more than one value");
+    return json_array_size(pair) == 2 ? json_incref(json_array_get(pair, 1)) : NULL;
 }
 
 char *mm_json_compact(const json_t *value, struct mm_error *err)
 {
+    size_t longest_token;
     mm_cleanup(free) char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     if (!text) {
         (void)mm_fail(err, MM_NO_MEMORY, "JSON can't be serialised");
         return NULL;
     }
-    if (has_escaped_nul(text) || !depth_is_bounded(text, strlen(text))) {
+    if (has_escaped_nul(text) || !depth_is_bounded(text, strlen(text), &longest_token)) {
         (void)mm_fail(err, MM_INTERNAL, "JSON that can't be read back: a NUL in it, or nested too deep");
         return NULL;
     }

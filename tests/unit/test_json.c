@@ -45,7 +45,9 @@ static void broken_json_is_refused(void **state)
     static const char *const BAD[] = {"",        " ",           "{",           "{\"a\":1,}", "{a:1}",
                                       "{'a':1}", "[1 2]",       "tru",         "{} {}",      "{}x",
                                       "{}\xff",  "01",          "+1",          "NaN",        "\"\x01\"",
-                                      "\"\\x\"", "\"\\ud800\"", "\"\\udc00\"", "// c\n1",    "\xef\xbb\xbf{}"};
+                                      "\"\\x\"", "\"\\ud800\"", "\"\\udc00\"", "// c\n1",    "\xef\xbb\xbf{}",
+                                      "1,2",     "1],[2",       "1]",          "]",          ",1",
+                                      "1,",      "\"a",         "\"a\",\"b\"", "[1",         "1]]"};
     for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++)
         assert_refused(BAD[i]);
 }

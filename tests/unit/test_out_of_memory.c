@@ -153,6 +153,22 @@ static bool parse_request(const struct world *world, struct mm_error *err)
     return true;
 }
 
+/* Strings of every length, since the parser's buffer is as likely to be full at the closing quote as anywhere. */
+static bool parse_strings(const struct world *world, struct mm_error *err)
+{
+    (void)world;
+    for (int length = 1; length < 140; length++) {
+        char text[256];
+        (void)snprintf(text, sizeof text, "{\"a\":\"%0*d\",\"b\":1%0*d}", length, 7, length % 17 + 1, 7);
+        mm_cleanup(json_decref) json_t *value = mm_json_parse(text, strlen(text), err);
+        if (!value)
+            return false;
+        assert_int_equal(json_string_length(json_object_get(value, "a")), length);
+        assert_int_equal(mm_json_integer(value, "b", 0) % 10, 7);
+    }
+    return true;
+}
+
 static bool verify_token(const struct world *world, struct mm_error *err)
 {
     mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
@@ -476,6 +492,7 @@ static int tear_down(void **state)
 
 SUBJECT_TEST(configuration_loads_whole_or_not_at_all, load_config)
 SUBJECT_TEST(request_is_not_called_invalid, parse_request)
+SUBJECT_TEST(json_is_parsed_whole_or_not_at_all, parse_strings)
 SUBJECT_TEST(token_is_not_called_forged, verify_token)
 SUBJECT_TEST(key_is_not_called_unsound, make_document)
 SUBJECT_TEST(caller_is_not_called_a_stranger, authenticate)
@@ -618,6 +635,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(configuration_loads_whole_or_not_at_all),
         WORLD_TEST(request_is_not_called_invalid),
+        WORLD_TEST(json_is_parsed_whole_or_not_at_all),
         WORLD_TEST(token_is_not_called_forged),
         WORLD_TEST(key_is_not_called_unsound),
         WORLD_TEST(caller_is_not_called_a_stranger),
