@@ -17,9 +17,10 @@ static bool is_deceptive(uint32_t code)
 
 void mm_print_text(FILE *out, const char *text)
 {
-    for (const char *at = text; *at;) {
+    const char *end = text + strlen(text);
+    for (const char *at = text; at < end;) {
         uint32_t code = 0;
-        size_t length = mm_utf8_decode(at, &code);
+        size_t length = mm_utf8_decode(at, (size_t)(end - at), &code);
         if (length == 0) {
             (void)fprintf(out, "\\x%02x", (unsigned char)*at);
             length = 1;

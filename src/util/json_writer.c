@@ -69,8 +69,8 @@ void mm_json_put_bytes(struct mm_json_writer *writer, const char *string, size_t
     for (size_t i = 0; i < length;) {
         unsigned char c = (unsigned char)string[i];
         uint32_t code;
-        size_t n = c < 0x80 ? 1 : mm_utf8_decode(string + i, &code);
-        if (n == 0 || i + n > length) {
+        size_t n = c < 0x80 ? 1 : mm_utf8_decode(string + i, length - i, &code);
+        if (n == 0) {
             (void)mm_fail(&writer->failure, MM_INTERNAL, "a string that isn't UTF-8");
             return;
         }

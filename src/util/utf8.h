@@ -7,7 +7,7 @@
 
 #include "util/base.h"
 
-/* Decode the character that NUL-terminated `text` starts with: its length in bytes (a NUL has 1), 0 if there is none. */
-size_t mm_utf8_decode(const char *text, uint32_t *ret_code);
+/* Decode the character that `size` > 0 bytes of text start with: its length in bytes, 0 if there is none. */
+size_t mm_utf8_decode(const char *text, size_t size, uint32_t *ret_code);
 
 #endif
