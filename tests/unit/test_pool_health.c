@@ -87,13 +87,13 @@ static void a_worker_that_only_refuses_draws_no_requests_from_one_that_signs(voi
     int64_t until_ns = mm_deadline_after_ms(PATIENCE_MS);
     while (mm_pool_state(fixture->pool).n_ready > 1) {
         assert_true(mm_monotonic_ns() < until_ns);
-        (void)ask_ok(fixture, "acme", 5000);
+        (void)ask_ok(fixture, "acme", 60000);
         sleep_ms(POLL_MS);
     }
     wait_for_answers(fixture);
     size_t n_refused = count_answers(fixture, REFUSED, MM_OVERLOADED);
     for (int i = 0; i < 100; i++)
-        (void)ask_ok(fixture, "acme", 5000);
+        (void)ask_ok(fixture, "acme", 60000);
     wait_for_answers(fixture);
     assert_int_equal(count_answers(fixture, REFUSED, MM_OVERLOADED), n_refused);
 }
