@@ -7,7 +7,7 @@
 #include "util/base64url.h"
 #include "util/json_writer.h"
 
-enum { JTI_TIME_BYTES = 6, JTI_RANDOM_BYTES = 10 };
+enum { JTI_TIME_BYTES = 6, JTI_RANDOM_BYTES = 16 };
 
 bool mm_jti_make(const struct mm_random *random, int64_t unix_ms, char *out, struct mm_error *err)
 {

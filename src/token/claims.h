@@ -9,7 +9,7 @@
 #include "crypto/digest.h"
 #include "util/json.h"
 
-enum { MM_JTI_LENGTH = 22 }; /* base64url of 16 bytes */
+enum { MM_JTI_LENGTH = 30 }; /* base64url of 22 bytes */
 
 struct mm_claims {
     const char *issuer;
@@ -30,8 +30,8 @@ struct mm_claims {
 };
 
 /*
- * A new jti: 48 bits of Unix milliseconds and 80 random bits, as in a UUIDv7 (RFC 9562 section 5.7), so that those of one time
- * lie together in an index. `out` has room for MM_JTI_LENGTH + 1. MM_INTERNAL without entropy.
+ * A new jti: 48 bits of Unix milliseconds, so that those of one time lie together in an index, and 128 random bits. `out` has
+ * room for MM_JTI_LENGTH + 1. MM_INTERNAL without entropy.
  */
 MM_MUST_USE bool mm_jti_make(const struct mm_random *random, int64_t unix_ms, char *out, struct mm_error *err);
 
