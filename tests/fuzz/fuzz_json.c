@@ -12,6 +12,11 @@ static void check_value(const uint8_t *data, size_t size)
     struct mm_error err = {0};
     mm_cleanup(json_decref) json_t *value = mm_json_parse(data, size, &err);
     assert((value != NULL) == (err.code == MM_OK) && (value || err.code == MM_INVALID_JSON));
+    /* It is read inside other text: to no other end than by itself. */
+    mm_cleanup(json_decref) json_t *alone =
+        json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    bool is_ours_to_refuse = memchr(data, '\0', size) || strstr(err.message, "nested deeper");
+    assert(value ? json_equal(value, alone) : !alone || is_ours_to_refuse);
     if (!value)
         return;
     mm_cleanup(free) char *text = mm_json_compact(value, NULL);

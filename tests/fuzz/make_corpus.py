@@ -100,6 +100,9 @@ def json_texts():
         text="\u00e9\u2028\U0001f600\"\\\t\x7f\x01",
         overlong=b"\xc0\xaf\xed\xa0\x80",
         deep="[" * 33 + "]" * 33,
+        two="1,2",
+        closed="{}],[{}",
+        open='{"a":[1',
     )
 
 
