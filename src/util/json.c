@@ -103,53 +103,35 @@ int mm_json_update_recursive(json_t *object, json_t *other)
  * than any token of the text and short of a power of two by two: the buffer grows there, and not at the closing quote.
  */
 struct reading {
-    size_t n_filler;
-    const char *text;
-    size_t length;
-    size_t at;
+    struct {
+        const char *data; /* NULL: filler */
+        size_t length;
+    } parts[5];
+    size_t part;
+    size_t at; /* in that part */
     bool is_short;
 };
-
-static const char BEFORE_FILLER[] = {'[', '"'};
-static const char AFTER_FILLER[] = {'"', ',', '\n'};
-static const char AFTER_TEXT[] = {']'};
 
 static struct reading make_reading(const char *text, size_t length, size_t longest_token)
 {
     size_t capacity = 32;
     while (capacity - 2 <= longest_token + 1)
         capacity *= 2;
-    return (struct reading){.n_filler = capacity - 4, .text = text, .length = length};
-}
-
-/* The byte at reading->at, or -1 at the end. */
-static int byte_at(const struct reading *reading)
-{
-    const struct {
-        const char *data; /* NULL: filler */
-        size_t length;
-    } parts[] = {{BEFORE_FILLER, sizeof BEFORE_FILLER},
-                 {NULL, reading->n_filler},
-                 {AFTER_FILLER, sizeof AFTER_FILLER},
-                 {reading->text, reading->length},
-                 {AFTER_TEXT, sizeof AFTER_TEXT}};
-    size_t at = reading->at;
-    for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
-        if (at < parts[i].length)
-            return parts[i].data ? (unsigned char)parts[i].data[at] : 'x';
-        at -= parts[i].length;
-    }
-    return -1;
+    return (struct reading){.parts = {{"[\"", 2}, {NULL, capacity - 4}, {"\",\n", 3}, {text, length}, {"]", 1}}};
 }
 
 static size_t feed(void *out, size_t size, void *context)
 {
     struct reading *reading = context;
-    int byte = byte_at(reading);
+    while (reading->part < MM_ARRAY_SIZE(reading->parts) && reading->at == reading->parts[reading->part].length) {
+        reading->part++;
+        reading->at = 0;
+    }
     reading->is_short = reading->is_short || was_memory_short();
-    if (reading->is_short || byte < 0 || size == 0)
+    if (reading->is_short || reading->part == MM_ARRAY_SIZE(reading->parts) || size == 0)
         return 0;
-    *(unsigned char *)out = (unsigned char)byte;
+    const char *data = reading->parts[reading->part].data;
+    *(char *)out = data ? data[reading->at] : 'x';
     reading->at++;
     return 1;
 }
