@@ -109,16 +109,21 @@ static void client_certificate_of_the_tenants_ca_is_accepted(void **state)
     assert_int_equal(not_after, TEST_NOT_AFTER);
 }
 
+/* An intermediate CA of `root` for the next 600 s. */
+static struct test_certificate *make_short_lived_ca(void)
+{
+    return make_certificate(&(struct certificate_spec){
+        .common_name = "Intermediate",
+        .issuer = root,
+        .basic_constraints = "critical,CA:TRUE",
+        .not_after = TEST_NOW + 600,
+    });
+}
+
 static void the_chains_earliest_end_counts(void **state)
 {
     (void)state;
-    mm_cleanup(test_certificate_free) struct test_certificate *intermediate =
-        make_certificate(&(struct certificate_spec){
-            .common_name = "Intermediate",
-            .issuer = root,
-            .basic_constraints = "critical,CA:TRUE",
-            .not_after = TEST_NOW + 600,
-        });
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate = make_short_lived_ca();
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
     struct mm_error err = {0};
     mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, intermediate, &err);
@@ -140,13 +145,7 @@ static enum mm_code verify_again(const struct mm_trust *anchors, struct mm_certi
 static void certificate_that_verified_once_can_still_expire(void **state)
 {
     (void)state;
-    mm_cleanup(test_certificate_free) struct test_certificate *intermediate =
-        make_certificate(&(struct certificate_spec){
-            .common_name = "Intermediate",
-            .issuer = root,
-            .basic_constraints = "critical,CA:TRUE",
-            .not_after = TEST_NOW + 600,
-        });
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate = make_short_lived_ca();
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
     mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
     assert_int_equal(verify_again(trust, certificate, TEST_NOW), MM_OK);
@@ -159,13 +158,7 @@ static void certificate_that_verified_once_can_still_expire(void **state)
 static void certificate_that_verified_once_is_a_stranger_to_another_ca(void **state)
 {
     (void)state;
-    mm_cleanup(test_certificate_free) struct test_certificate *intermediate =
-        make_certificate(&(struct certificate_spec){
-            .common_name = "Intermediate",
-            .issuer = root,
-            .basic_constraints = "critical,CA:TRUE",
-            .not_after = TEST_NOW + 600,
-        });
+    mm_cleanup(test_certificate_free) struct test_certificate *intermediate = make_short_lived_ca();
     mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(intermediate, URI);
     mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = parse(leaf, intermediate, NULL);
     mm_cleanup(test_certificate_free) struct test_certificate *impostor = make_ca("Acme CA", NULL);
