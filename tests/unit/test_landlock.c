@@ -13,11 +13,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
 #include "confine/privileges.h"
+#include "tests/support/in_child.h"
 
 enum { SCOPES_FROM = 6 };
 
@@ -28,10 +28,6 @@ static long version(void)
 }
 
 static char folder[64]; /* with readable/file, writable/file, hidden/file */
-
-#define CHECK(condition) \
-    if (!(condition)) \
-    return __LINE__ % 250 + 1
 
 static char *in_folder(const char *name, char out[128])
 {
@@ -156,37 +152,25 @@ static int signal_nobody_outside(void)
     return 0;
 }
 
-static void passes_in_a_child(int (*body)(void))
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0)
-        _exit(body());
-    int status = 0;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 static void what_was_given_is_reached(void **state)
 {
     (void)state;
-    passes_in_a_child(reach_what_was_given);
-    passes_in_a_child(reach_one_file);
-    passes_in_a_child(reach_a_file_that_is_replaced);
+    assert_int_equal(in_child(reach_what_was_given), 0);
+    assert_int_equal(in_child(reach_one_file), 0);
+    assert_int_equal(in_child(reach_a_file_that_is_replaced), 0);
 }
 
 static void nothing_else_is_reached(void **state)
 {
     (void)state;
-    passes_in_a_child(reach_nothing_else);
-    passes_in_a_child(threads_reach_no_more);
+    assert_int_equal(in_child(reach_nothing_else), 0);
+    assert_int_equal(in_child(threads_reach_no_more), 0);
 }
 
 static void nothing_is_executed(void **state)
 {
     (void)state;
-    passes_in_a_child(execute_nothing);
+    assert_int_equal(in_child(execute_nothing), 0);
 }
 
 static void nobody_outside_is_signalled(void **state)
@@ -194,7 +178,7 @@ static void nobody_outside_is_signalled(void **state)
     (void)state;
     if (version() < SCOPES_FROM)
         skip();
-    passes_in_a_child(signal_nobody_outside);
+    assert_int_equal(in_child(signal_nobody_outside), 0);
 }
 
 static int set_up(void **state)

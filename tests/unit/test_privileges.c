@@ -12,26 +12,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
-/* Run `body` in a child; the number it returns, 0 for success, else the line that failed. */
-static int in_child(int (*body)(void))
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0)
-        _exit(body());
-    int status = 0;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-#define CHECK(condition) \
-    if (!(condition)) \
-    return __LINE__ % 250 + 1
+#include "tests/support/in_child.h"
 
 /* A number in hexadecimal from /proc/self/status; -1: not there. */
 static long long status_of(const char *name)

@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
+
+#include "tests/support/in_child.h"
 
 /* The sanitizers' own. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -177,25 +178,24 @@ static void a_secrets_page_is_locked_and_neither_dumped_nor_inherited(void **sta
 #endif
 }
 
+static int hold_what_cannot_be_locked(void)
+{
+    struct mm_error err = {0};
+    const struct rlimit none = {0, 0};
+    /* Root may lock whatever the limit says. */
+    CHECK(setrlimit(RLIMIT_MEMLOCK, &none) == 0 && (geteuid() != 0 || setuid(65534) == 0));
+    CHECK(!mm_secret_new("1234", 4, &err));
+    CHECK(err.code == MM_FILE && strstr(err.message, "RLIMIT_MEMLOCK"));
+    return 0;
+}
+
 static void a_secret_that_cannot_be_locked_is_not_held(void **state)
 {
     (void)state;
 #ifdef MLOCK_DOES_NOTHING
     skip();
 #endif
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct mm_error err = {0};
-        const struct rlimit none = {0, 0};
-        /* Root may lock whatever the limit says. */
-        if (setrlimit(RLIMIT_MEMLOCK, &none) != 0 || (geteuid() == 0 && setuid(65534) != 0))
-            _exit(1);
-        _exit(mm_secret_new("1234", 4, &err) || err.code != MM_FILE || !strstr(err.message, "RLIMIT_MEMLOCK"));
-    }
-    int status = -1;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    assert_int_equal(in_child(hold_what_cannot_be_locked), 0);
 }
 
 int main(void)
