@@ -9,11 +9,12 @@ second. Prints one JSON object: for each kind the number of requests, what faile
 """
 
 import json
-import socket
 import ssl
 import sys
 import threading
 import time
+
+from wire import RawConnection, get_bytes, post_bytes
 
 INTERVAL = 0.02
 TIMEOUT = 20
@@ -21,38 +22,6 @@ TIMEOUT = 20
 
 def percentile(values, share):
     return values[min(len(values) - 1, int(len(values) * share))]
-
-
-class Connection:
-    def __init__(self, context, port, source):
-        plain = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT, source_address=(source, 0))
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            self.socket = context.wrap_socket(plain, server_hostname="localhost")
-        except BaseException:
-            plain.close()
-            raise
-
-    def ask(self, request):
-        """The status of the reply."""
-        self.socket.sendall(request)
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._receive()
-        head, _, body = data.partition(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        while len(body) < length:
-            body += self._receive()
-        return int(head.split()[1])
-
-    def _receive(self):
-        data = self.socket.recv(65536)
-        if not data:
-            raise ConnectionError("closed")
-        return data
-
-    def close(self):
-        self.socket.close()
 
 
 class Asker(threading.Thread):
@@ -72,9 +41,12 @@ class Asker(threading.Thread):
             try:
                 if self.connection is None:
                     self.connection = self.connect()
-                status = self.connection.ask(self.request)
-                if status != self.status:
-                    self.failures.append(status)
+                self.connection.send(self.request)
+                reply = self.connection.reply()
+                if reply is None or len(reply.body) < int(reply.headers["content-length"]):
+                    raise ConnectionError("closed")
+                if reply.status != self.status:
+                    self.failures.append(reply.status)
             except (OSError, ssl.SSLError) as error:
                 self.failures.append(type(error).__name__)
                 self._drop()
@@ -87,7 +59,7 @@ class Asker(threading.Thread):
 
     def _drop(self):
         if self.connection:
-            self.connection.close()
+            self.connection.socket.close()
         self.connection = None
 
     def result(self):
@@ -101,22 +73,17 @@ class Asker(threading.Thread):
         }
 
 
-def post(tenant):
-    body = json.dumps({"tenant_id": tenant, "scopes": ["read:repo"]})
-    head = "POST /v1/service-tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
-
-
 def main():
     port, ca, certificate, key, tenant, source, seconds = sys.argv[1:]
     context = ssl.create_default_context(cafile=ca)
     context.load_cert_chain(certificate, key)
+    request = post_bytes("/v1/service-tokens", json.dumps({"tenant_id": tenant, "scopes": ["read:repo"]}).encode())
     end = time.monotonic() + float(seconds)
-    connect = lambda: Connection(context, int(port), source)
+    connect = lambda: RawConnection(int(port), context, TIMEOUT, source)
     askers = {
-        "token": Asker(connect, post(tenant), 201, INTERVAL, end, False),
-        "jwks": Asker(connect, b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, INTERVAL, end, False),
-        "new": Asker(connect, post(tenant), 201, 5 * INTERVAL, end, True),
+        "token": Asker(connect, request, 201, INTERVAL, end, False),
+        "jwks": Asker(connect, get_bytes("/.well-known/jwks.json"), 200, INTERVAL, end, False),
+        "new": Asker(connect, request, 201, 5 * INTERVAL, end, True),
     }
     for asker in askers.values():
         asker.start()
