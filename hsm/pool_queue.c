@@ -66,8 +66,8 @@ static struct tenant *find(const struct mm_pool_queue *queue, const char *name)
 {
     struct tenant *tenant;
     LIST_FOREACH(tenant, &queue->buckets[mm_hash_name(name) % N_BUCKETS], bucket)
-    if (strcmp(tenant->name, name) == 0)
-        return tenant;
+        if (strcmp(tenant->name, name) == 0)
+            return tenant;
     return NULL;
 }
 

@@ -16,24 +16,14 @@ struct mm_parking {
     pthread_mutex_t lock;
     /* guarded by lock */
     bool is_closed;
-    struct mm_parked *first;
+    LIST_HEAD(, mm_parked) parked;
 };
-
-static void take_out_locked(struct mm_parking *parking, struct mm_parked *parked)
-{
-    if (parked->previous)
-        parked->previous->next = parked->next;
-    else
-        parking->first = parked->next;
-    if (parked->next)
-        parked->next->previous = parked->previous;
-}
 
 /* From here on its owner may go away. */
 static void resume(struct mm_parking *parking, struct mm_parked *parked)
 {
     (void)pthread_mutex_lock(&parking->lock);
-    take_out_locked(parking, parked);
+    LIST_REMOVE(parked, link);
     (void)pthread_mutex_unlock(&parking->lock);
     MHD_resume_connection(parked->mhd);
 }
@@ -92,18 +82,14 @@ void mm_parking_enter(struct mm_parking *parking, struct mm_parked *parked)
 {
     (void)pthread_mutex_lock(&parking->lock);
     if (!parking->is_closed) {
-        parked->previous = NULL;
-        parked->next = parking->first;
-        if (parked->next)
-            parked->next->previous = parked;
-        parking->first = parked;
+        LIST_INSERT_HEAD(&parking->parked, parked, link);
         /*
          * Before it is watched, and inside the lock, so that neither the thread nor the close can resume what isn't suspended yet. The
          * library calls nothing of ours back from there.
          */
         MHD_suspend_connection(parked->mhd);
         if (!watch_locked(parking, parked)) {
-            take_out_locked(parking, parked);
+            LIST_REMOVE(parked, link);
             MHD_resume_connection(parked->mhd);
         }
     }
@@ -119,8 +105,8 @@ void mm_parking_close(struct mm_parking *parking)
     if (was_closed)
         return;
     (void)pthread_join(parking->thread, NULL);
-    while (parking->first)
-        resume(parking, parking->first);
+    for (struct mm_parked *parked; (parked = LIST_FIRST(&parking->parked));)
+        resume(parking, parked);
 }
 
 void mm_parking_free(struct mm_parking *parking)

@@ -7,6 +7,8 @@
 #ifndef MM_HTTP_PARKING_H
 #define MM_HTTP_PARKING_H
 
+#include <sys/queue.h>
+
 #include "util/base.h"
 
 struct MHD_Connection;
@@ -19,8 +21,7 @@ struct mm_parked {
     bool is_known; /* its descriptor was parked before */
 
     /* guarded by the parking's lock */
-    struct mm_parked *previous;
-    struct mm_parked *next;
+    LIST_ENTRY(mm_parked) link;
 };
 
 MM_MUST_USE struct mm_parking *mm_parking_start(struct mm_error *err);

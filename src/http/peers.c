@@ -56,8 +56,8 @@ static struct peer *find_locked(struct mm_peers *peers, const uint8_t digest[MM_
 {
     struct peer *peer;
     LIST_FOREACH(peer, &peers->buckets[digest[0]], bucket)
-    if (memcmp(mm_certificate_chain_digest(peer->certificate), digest, MM_SHA256_LENGTH) == 0)
-        return peer;
+        if (memcmp(mm_certificate_chain_digest(peer->certificate), digest, MM_SHA256_LENGTH) == 0)
+            return peer;
     return NULL;
 }
 
@@ -86,8 +86,8 @@ static struct peer *find_leaf_locked(struct mm_peers *peers, const struct mm_cer
 {
     struct peer *peer;
     TAILQ_FOREACH(peer, &peers->used, use)
-    if (strcmp(mm_certificate_fingerprint(peer->certificate), mm_certificate_fingerprint(certificate)) == 0)
-        return peer;
+        if (strcmp(mm_certificate_fingerprint(peer->certificate), mm_certificate_fingerprint(certificate)) == 0)
+            return peer;
     return NULL;
 }
 

@@ -16,7 +16,7 @@ struct mm_pending_list {
     /* guarded by lock */
     bool is_closed;
     size_t n_suspended; /* connections for which MHD_resume_connection() hasn't returned yet */
-    struct mm_pending *first;
+    LIST_HEAD(, mm_pending) unsettled;
     STAILQ_HEAD(, mm_pending) held; /* each with the reference that mm_pending_settle() takes */
 };
 
@@ -29,8 +29,7 @@ struct mm_pending {
     /* guarded by the list's lock */
     struct MHD_Connection *connection; /* NULL once settled */
     struct mm_reply reply;
-    struct mm_pending *previous;
-    struct mm_pending *next;
+    LIST_ENTRY(mm_pending) unsettled;
 
     /* belongs to whoever settles it, by way of `held` */
     STAILQ_ENTRY(mm_pending) held;
@@ -75,10 +74,7 @@ static bool enter(struct mm_pending_list *list, struct mm_pending *pending)
     (void)pthread_mutex_lock(&list->lock);
     bool is_in = !list->is_closed;
     if (is_in) {
-        pending->next = list->first;
-        if (pending->next)
-            pending->next->previous = pending;
-        list->first = pending;
+        LIST_INSERT_HEAD(&list->unsettled, pending, unsettled);
         list->n_suspended++;
         /* Inside the lock, so that the close can't resume what isn't suspended yet. */
         MHD_suspend_connection(pending->connection);
@@ -116,17 +112,11 @@ const char *mm_pending_request_id(const struct mm_pending *pending)
 }
 
 /* Take the connection out of a pending request that isn't settled; NULL if it is. */
-static struct MHD_Connection *leave_locked(struct mm_pending_list *list, struct mm_pending *pending)
+static struct MHD_Connection *leave_locked(struct mm_pending *pending)
 {
     struct MHD_Connection *connection = MM_TAKE(pending->connection);
-    if (!connection)
-        return NULL;
-    if (pending->previous)
-        pending->previous->next = pending->next;
-    else
-        list->first = pending->next;
-    if (pending->next)
-        pending->next->previous = pending->previous;
+    if (connection)
+        LIST_REMOVE(pending, unsettled);
     return connection;
 }
 
@@ -143,7 +133,7 @@ void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply)
 {
     struct mm_pending_list *list = pending->list;
     (void)pthread_mutex_lock(&list->lock);
-    struct MHD_Connection *connection = leave_locked(list, pending);
+    struct MHD_Connection *connection = leave_locked(pending);
     if (connection) {
         pending->reply = *reply;
         *reply = (struct mm_reply){0};
@@ -198,7 +188,7 @@ static struct mm_pending *ref_first(struct mm_pending_list *list)
 {
     (void)pthread_mutex_lock(&list->lock);
     list->is_closed = true;
-    struct mm_pending *pending = list->first;
+    struct mm_pending *pending = LIST_FIRST(&list->unsettled);
     if (pending)
         (void)atomic_fetch_add(&pending->n_references, 1);
     (void)pthread_mutex_unlock(&list->lock);

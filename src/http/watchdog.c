@@ -18,12 +18,13 @@ struct mm_watchdog {
     pthread_cond_t wake;
     /* guarded by lock */
     bool is_stopping;
-    struct mm_watch *first;
+    LIST_HEAD(, mm_watch) watches;
 };
 
 static void cut_expired_locked(struct mm_watchdog *watchdog, int64_t now)
 {
-    for (struct mm_watch *watch = watchdog->first; watch; watch = watch->next) {
+    struct mm_watch *watch;
+    LIST_FOREACH(watch, &watchdog->watches, link) {
         int64_t deadline = atomic_load(&watch->deadline_ns);
         if (deadline == 0 || deadline > now)
             continue;
@@ -97,11 +98,7 @@ void mm_watchdog_add(struct mm_watchdog *watchdog, struct mm_watch *watch, int f
     atomic_store(&watch->deadline_ns, deadline_ns);
     (void)pthread_mutex_lock(&watchdog->lock);
     watch->fd = fd;
-    watch->previous = NULL;
-    watch->next = watchdog->first;
-    if (watch->next)
-        watch->next->previous = watch;
-    watchdog->first = watch;
+    LIST_INSERT_HEAD(&watchdog->watches, watch, link);
     (void)pthread_mutex_unlock(&watchdog->lock);
 }
 
@@ -113,11 +110,6 @@ void mm_watch_set(struct mm_watch *watch, int64_t deadline_ns)
 void mm_watchdog_remove(struct mm_watchdog *watchdog, struct mm_watch *watch)
 {
     (void)pthread_mutex_lock(&watchdog->lock);
-    if (watch->previous)
-        watch->previous->next = watch->next;
-    else
-        watchdog->first = watch->next;
-    if (watch->next)
-        watch->next->previous = watch->previous;
+    LIST_REMOVE(watch, link);
     (void)pthread_mutex_unlock(&watchdog->lock);
 }

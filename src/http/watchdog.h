@@ -7,6 +7,7 @@
 #define MM_HTTP_WATCHDOG_H
 
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include "util/base.h"
 
@@ -18,8 +19,7 @@ struct mm_watch {
 
     /* guarded by the watchdog's lock */
     int fd;
-    struct mm_watch *previous;
-    struct mm_watch *next;
+    LIST_ENTRY(mm_watch) link;
 };
 
 /* How often deadlines are looked at: a connection may live that much longer. */

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "issue/draft.h"
 #include "issue/refusals.h"
@@ -34,8 +35,7 @@ struct job {
     /* guarded by the issuer's lock */
     bool is_answered;
     struct mm_turn turn;
-    struct job *previous;
-    struct job *next;
+    LIST_ENTRY(job) link;
 };
 
 struct mm_issuer {
@@ -49,7 +49,7 @@ struct mm_issuer {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a first job, the last job's end, stopping */
     /* guarded by lock */
-    struct job *jobs;
+    LIST_HEAD(, job) jobs;
     size_t n_jobs;
     struct mm_turns *turns;
     bool is_draining;
@@ -76,12 +76,7 @@ MM_DEFINE_CLEANUP(struct job, job_free);
 /* Take the job out of the list; whoever waits for the last one is told. The job whose turn comes by that, or NULL. */
 static struct job *take_out_locked(struct mm_issuer *issuer, struct job *job)
 {
-    if (job->previous)
-        job->previous->next = job->next;
-    else
-        issuer->jobs = job->next;
-    if (job->next)
-        job->next->previous = job->previous;
+    LIST_REMOVE(job, link);
     if (--issuer->n_jobs == 0)
         (void)pthread_cond_broadcast(&issuer->changed);
     struct mm_turn *turn = mm_turns_leave(issuer->turns, &job->turn);
@@ -96,8 +91,8 @@ static size_t take_expired_locked(struct mm_issuer *issuer, struct answer *ret_a
 {
     int64_t now = mm_monotonic_ns();
     size_t n = 0;
-    for (struct job *job = issuer->jobs, *next; job && n < ANSWERS_PER_TICK; job = next) {
-        next = job->next;
+    for (struct job *job = LIST_FIRST(&issuer->jobs), *next; job && n < ANSWERS_PER_TICK; job = next) {
+        next = LIST_NEXT(job, link);
         if (job->is_answered || job->deadline_ns > now)
             continue;
         job->is_answered = true;
@@ -129,7 +124,7 @@ static void *keep_time(void *context)
     (void)pthread_mutex_lock(&issuer->lock);
     while (!issuer->is_stopping) {
         atomic_store(&issuer->beat_ns, mm_monotonic_ns());
-        struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(issuer->jobs ? TICK_MS : IDLE_TICK_MS));
+        struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(issuer->n_jobs > 0 ? TICK_MS : IDLE_TICK_MS));
         /* A full hand of answers: more may be due already. */
         if (n < ANSWERS_PER_TICK)
             (void)pthread_cond_clockwait(&issuer->changed, &issuer->lock, CLOCK_MONOTONIC, &until);
@@ -216,10 +211,7 @@ static enum mm_turns_verdict job_enter(struct job *job, struct mm_error *err)
     if (!is_draining)
         verdict = mm_turns_enter(issuer->turns, &job->turn, job->tenant);
     if (verdict != MM_TURN_REFUSED) {
-        job->next = issuer->jobs;
-        if (issuer->jobs)
-            issuer->jobs->previous = job;
-        issuer->jobs = job;
+        LIST_INSERT_HEAD(&issuer->jobs, job, link);
         if (issuer->n_jobs++ == 0)
             (void)pthread_cond_broadcast(&issuer->changed);
     }

@@ -44,8 +44,8 @@ static struct mm_turn_tenant *find(const struct mm_turns *turns, const char *nam
 {
     struct mm_turn_tenant *tenant;
     LIST_FOREACH(tenant, &turns->buckets[mm_hash_name(name) % N_BUCKETS], bucket)
-    if (strcmp(tenant->name, name) == 0)
-        return tenant;
+        if (strcmp(tenant->name, name) == 0)
+            return tenant;
     return NULL;
 }
 
