@@ -36,6 +36,7 @@ enum reply_kind { REPLY_STARTED = 1, REPLY_NOT_STARTED, REPLY_RUNNING, REPLY_END
 struct reply { /* to START and REAP */
     uint32_t kind;
     int32_t status;                    /* ENDED */
+    int32_t pid;                       /* STARTED */
     uint64_t worker;                   /* STARTED, whose packet carries the worker's socket */
     char reason[MM_ERROR_MESSAGE_MAX]; /* NOT_STARTED */
 };
@@ -111,6 +112,7 @@ static void start_child(struct process *process, uint32_t spec)
         *find_child(process, 0) = (struct child){++process->last_worker, pid, spec};
         reply.kind = REPLY_STARTED;
         reply.worker = process->last_worker;
+        reply.pid = pid;
     }
     (void)snprintf(reply.reason, sizeof reply.reason, "%s", err.message);
     answer(process, &reply, fd >= 0 ? &fd : NULL);
@@ -314,8 +316,7 @@ static void discard(struct mm_launcher *launcher, uint64_t worker)
         (void)nanosleep(&pause, NULL);
 }
 
-bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, uint64_t *ret_worker, int *ret_fd,
-                       struct mm_error *err)
+bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, struct mm_launched *ret, struct mm_error *err)
 {
     struct request request = {.kind = REQUEST_START, .spec = (uint32_t)spec};
     struct reply reply;
@@ -329,8 +330,7 @@ bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, uint64_t *ret_
         discard(launcher, reply.worker);
         return mm_fail(err, MM_HSM_UNAVAILABLE, "no worker's socket could be received: is no descriptor free?");
     }
-    *ret_worker = reply.worker;
-    *ret_fd = fd;
+    *ret = (struct mm_launched){.worker = reply.worker, .pid = reply.pid, .fd = fd};
     fd = -1;
     return true;
 }

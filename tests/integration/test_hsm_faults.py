@@ -144,10 +144,11 @@ def test_an_idle_service_finds_out_that_its_hsm_hangs(mint):
 
 @pytest.mark.parametrize("mint", ["direct"], indirect=True)
 def test_a_worker_that_is_killed_while_its_hsm_delays_costs_no_more_than_a_503(mint):
+    victim = mint.serving_workers()[0]
     with Load(mint, threads=8) as load:
         mint.shim.write("C_Sign delay 100ms")
         wait_for_tokens(load, 8)
-        os.kill(mint.workers()[0], signal.SIGKILL)
+        os.kill(victim, signal.SIGKILL)
         wait_for_tokens(load)
         mint.shim.write()
     assert_sound(mint, load)

@@ -89,8 +89,9 @@ def test_whichever_function_fails_at_a_start_is_named(tmp_path):
 def test_sessions_that_run_out_while_workers_start_are_waited_for(mint):
     with Load(mint, threads=4) as load:
         wait_for_tokens(load)
+        workers = mint.serving_workers()
         mint.shim.write("C_OpenSession fail CKR_SESSION_COUNT")
-        for pid in mint.workers():
+        for pid in workers:
             os.kill(pid, signal.SIGKILL)
         assert wait_until(lambda: is_unready(mint), 30)
         assert_refuses(mint)

@@ -295,8 +295,9 @@ def test_a_service_without_hsm_or_ledger_answers_as_described(deployment, descri
     finally:
         lock.close()
     assert wait_until(lambda: code_of(description, deployment.ask()) == (201, None))
+    workers = deployment.serving_workers()
     deployment.write_file(deployment.pin_file, "not the PIN\n")
-    for pid in deployment.workers():
+    for pid in workers:
         os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: code_of(description, deployment.ask()) == (503, "hsm_unavailable"))
     with deployment.client(None) as client:

@@ -183,11 +183,10 @@ def test_a_login_that_is_optional_is_left_out(make):
 # --- throttling and idleness
 
 
-def busy_under(mint, *lines):
+def busy_under(mint, n_workers, *lines):
     """What callers get and which workers are there while the module is told `lines`."""
-    wait_until(lambda: len(mint.workers()) == mint.n_workers)
+    before = set(mint.serving_workers(n_workers))
     mint.issue()
-    before = set(mint.workers())
     mint.shim.write(*lines)
     with Load(mint, threads=4) as load:
         time.sleep(2)
@@ -196,8 +195,7 @@ def busy_under(mint, *lines):
 
 def test_a_cloudhsm_that_throttles_keeps_its_workers(make):
     mint = make("cloudhsm").create().start()
-    mint.n_workers = 2
-    load, are_the_same = busy_under(mint, "profile cloudhsm", "throttle 5")
+    load, are_the_same = busy_under(mint, 2, "profile cloudhsm", "throttle 5")
     assert are_the_same, mint.log()
     assert load.statuses[201] > 0
     assert load.codes["overloaded"] > 0
@@ -208,8 +206,7 @@ def test_a_cloudhsm_that_throttles_keeps_its_workers(make):
 
 def test_generic_takes_throttling_for_a_loss(make):
     mint = make("softhsm2", "generic").create().start()
-    mint.n_workers = 1
-    _, are_the_same = busy_under(mint, "throttle 5")
+    _, are_the_same = busy_under(mint, 1, "throttle 5")
     assert not are_the_same
 
 
@@ -221,9 +218,8 @@ def test_a_quota_of_cloud_kms_is_a_reason_to_wait(make, profile, stays):
         mint.hsm_token.update(profile=profile, login="optional", signing="direct", workers=2)
         mint.write()
     mint.start()
-    mint.n_workers = 2
     lines = ["profile kmsp11", "C_Sign fail CKR_DEVICE_ERROR times 2"]
-    load, are_the_same = busy_under(mint, *lines)
+    load, are_the_same = busy_under(mint, 2, *lines)
     assert are_the_same == stays, mint.log()
     assert load.statuses[201] > 0
     assert_tokens_sound(mint, load.tokens)

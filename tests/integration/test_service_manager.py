@@ -137,8 +137,9 @@ def test_a_part_that_stands_still_is_named_and_the_watchdog_goes_unanswered(depl
     """The pool waits for a launcher that hangs; after ten seconds it is killed, and the service ends with it."""
     deployment.start(env=manager.environment(WATCHDOG_USEC="2000000"))
     (launcher,) = [pid for pid, (_, parent, _, _) in processes().items() if parent == deployment.process.pid]
+    victim = deployment.serving_workers()[0]
     os.kill(launcher, signal.SIGSTOP)
-    os.kill(deployment.workers()[0], signal.SIGKILL)
+    os.kill(victim, signal.SIGKILL)
     assert wait_until(lambda: deployment.events("stalled"), 9)
     assert deployment.events("stalled")[0]["part"] == "pool"
     answers = len(manager.heard("WATCHDOG"))

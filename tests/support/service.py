@@ -319,6 +319,20 @@ class Deployment:
         found = processes().items()
         return [pid for pid, (name, _, session, _) in found if session == self.process.pid and name == "mintmark-hsm"]
 
+    def serving_workers(self, n=None):
+        """
+        The workers, once all `n` have logged in (unless told: as configured). Whoever kills a worker waits for this: in a login
+        SoftHSM2 empties the token's file for a moment, and a process killed right then leaves it empty.
+        """
+        n = n or self.hsm_token.get("workers", 2)
+
+        def serving():
+            ready = {event["detail"] for event in self.events("worker_ready")}
+            return [pid for pid in self.workers() if f"pid {pid}" in ready]
+
+        assert wait_until(lambda: len(serving()) == n), f"a worker never became ready\n{self.log()}"
+        return serving()
+
     def cpu_seconds(self):
         """CPU time of mintmarkd itself so far."""
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()

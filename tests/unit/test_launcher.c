@@ -62,15 +62,23 @@ static int tear_down(void **state)
     return 0;
 }
 
-static uint64_t spawn(struct fixture *fixture, int *ret_fd)
+static struct mm_launched launch(struct fixture *fixture)
 {
     struct mm_error err = {0};
-    uint64_t worker = 0;
-    if (!mm_launcher_spawn(fixture->launcher, 0, &worker, ret_fd, &err))
+    struct mm_launched launched = {0};
+    if (!mm_launcher_spawn(fixture->launcher, 0, &launched, &err))
         fail_msg("%s", err.message);
-    assert_int_not_equal(worker, 0);
-    assert_true(*ret_fd >= 0);
-    return worker;
+    assert_int_not_equal(launched.worker, 0);
+    assert_int_equal(kill(launched.pid, 0), 0);
+    assert_true(launched.fd >= 0);
+    return launched;
+}
+
+static uint64_t spawn(struct fixture *fixture, int *ret_fd)
+{
+    struct mm_launched launched = launch(fixture);
+    *ret_fd = launched.fd;
+    return launched.worker;
 }
 
 static int reap(struct fixture *fixture, uint64_t worker)
@@ -85,13 +93,12 @@ static int reap(struct fixture *fixture, uint64_t worker)
 static void refuses_to_spawn(struct fixture *fixture, size_t spec, const char *word)
 {
     struct mm_error err = {0};
-    uint64_t worker = 0;
-    int fd = -1;
-    assert_false(mm_launcher_spawn(fixture->launcher, spec, &worker, &fd, &err));
+    struct mm_launched launched = {.fd = -1};
+    assert_false(mm_launcher_spawn(fixture->launcher, spec, &launched, &err));
     assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
     if (!strstr(err.message, word))
         fail_msg("%s", err.message);
-    assert_int_equal(fd, -1);
+    assert_int_equal(launched.fd, -1);
 }
 
 /* Whether the process has ended, by then also reaped by whoever is its parent. */
@@ -202,14 +209,15 @@ static void the_launcher_sees_its_workers_out_and_ends(void **state)
 static void without_a_launcher_nothing_starts_and_everything_is_gone(void **state)
 {
     struct fixture *fixture = *state;
-    mm_cleanup(mm_close) int fd = -1;
-    uint64_t worker = spawn(fixture, &fd);
+    struct mm_launched orphan = launch(fixture);
     assert_int_equal(kill(mm_launcher_pid(fixture->launcher), SIGKILL), 0);
     refuses_to_spawn(fixture, 0, "gone");
     int status = 0;
-    assert_true(mm_launcher_reap(fixture->launcher, worker, &status));
+    assert_true(mm_launcher_reap(fixture->launcher, orphan.worker, &status));
     assert_true(WIFSIGNALED(status));
-    mm_launcher_kill(fixture->launcher, worker);
+    mm_launcher_kill(fixture->launcher, orphan.worker);
+    assert_int_equal(close(orphan.fd), 0);
+    ends(orphan.pid);
 }
 
 static void a_launcher_that_hangs_is_killed(void **state)
