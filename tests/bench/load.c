@@ -2,7 +2,8 @@
 /*
  * The load generator: one thread and many TLS connections that send one request over and over, as cheaply as OpenSSL lets
  * it, since it shares the machine with what it measures. With --rate, requests fall due on a fixed schedule and their
- * latency counts from then, so that a stalled server can't hide by stalling its callers.
+ * latency counts from then, so that a stalled server can't hide by stalling its callers. With --warm each connection has
+ * had a reply, and the line "warm" been answered on standard input, before anything counts.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,6 +30,7 @@ struct options {
     int64_t seconds;
     int64_t rate; /* requests a second; 0: each connection asks again at once */
     enum { KEEP_ALIVE, CONNECT_EACH } mode;
+    bool warm;
     const char *ca, *certificate, *key, *ciphers, *method, *path, *body;
     char *groups; /* OpenSSL's macro takes no const */
 };
@@ -238,26 +240,48 @@ static void on_event(struct run *run, struct connection *connection)
         push_idle(run, connection);
 }
 
-static int wait_ms(const struct run *run)
+/* To the next request's time, no more and no less: a loop that spins takes a processor from what is measured. */
+static struct timespec wait_time(const struct run *run)
 {
-    if (run->options.rate == 0 || run->n_idle == 0)
-        return 100;
-    int64_t left = (run->next_due_ns - mm_monotonic_ns()) / 1000000;
-    return left < 0 ? 0 : left > 100 ? 100 : (int)left;
+    static const int64_t MOST_NS = 100000000;
+    int64_t left_ns = MOST_NS;
+    if (run->options.rate > 0 && run->n_idle > 0)
+        left_ns = run->next_due_ns - mm_monotonic_ns();
+    return (struct timespec){.tv_nsec = left_ns < 0 ? 0 : left_ns > MOST_NS ? MOST_NS : left_ns};
+}
+
+static void take_events(struct run *run)
+{
+    struct epoll_event events[256];
+    struct timespec wait = wait_time(run);
+    int n = epoll_pwait2(run->epoll, events, MM_ARRAY_SIZE(events), &wait, NULL);
+    for (int i = 0; i < n; i++)
+        on_event(run, events[i].data.ptr);
+}
+
+/* One request a connection, which stays open; errors go on to count. */
+static void warm_up(struct run *run)
+{
+    for (size_t n = run->n_idle; n > 0; n--)
+        begin_request(run, pop_idle(run), mm_monotonic_ns());
+    while (run->n_open > 0)
+        take_events(run);
+    run->n_samples = 0;
+    memset(run->statuses, 0, sizeof run->statuses);
+    (void)puts("warm");
+    (void)fflush(stdout);
+    (void)getchar();
 }
 
 static void serve_load(struct run *run)
 {
-    struct epoll_event events[256];
     int64_t last_ns = run->end_ns + 10 * (int64_t)1000000000; /* for what is under way at the end */
     for (;;) {
         begin_due(run);
         int64_t now = mm_monotonic_ns();
         if (now > last_ns || (now >= run->end_ns && run->n_open == 0))
             return;
-        int n = epoll_wait(run->epoll, events, MM_ARRAY_SIZE(events), wait_ms(run));
-        for (int i = 0; i < n; i++)
-            on_event(run, events[i].data.ptr);
+        take_events(run);
     }
 }
 
@@ -339,19 +363,26 @@ static void make_request(struct run *run)
 }
 
 static const char USAGE[] = "Usage: mm-load --port N --ca FILE [--cert FILE --key FILE] [--connections N] [--seconds "
-                            "N] [--rate N] [--connect-each]\n"
+                            "N] [--rate N] [--connect-each | --warm]\n"
                             "               [--groups LIST] [--ciphers LIST] [--method M] [--path P] [--body TEXT]\n";
 
 static struct options read_options(int argc, char **argv)
 {
-    static const struct option OPTIONS[] = {
-        {"port", required_argument, NULL, 'p'},        {"ca", required_argument, NULL, 'a'},
-        {"cert", required_argument, NULL, 'c'},        {"key", required_argument, NULL, 'k'},
-        {"connections", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 's'},
-        {"rate", required_argument, NULL, 'r'},        {"connect-each", no_argument, NULL, 'e'},
-        {"groups", required_argument, NULL, 'g'},      {"ciphers", required_argument, NULL, 'i'},
-        {"method", required_argument, NULL, 'm'},      {"path", required_argument, NULL, 'u'},
-        {"body", required_argument, NULL, 'b'},        {0}};
+    static const struct option OPTIONS[] = {{"port", required_argument, NULL, 'p'},
+                                            {"ca", required_argument, NULL, 'a'},
+                                            {"cert", required_argument, NULL, 'c'},
+                                            {"key", required_argument, NULL, 'k'},
+                                            {"connections", required_argument, NULL, 'n'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"rate", required_argument, NULL, 'r'},
+                                            {"connect-each", no_argument, NULL, 'e'},
+                                            {"groups", required_argument, NULL, 'g'},
+                                            {"ciphers", required_argument, NULL, 'i'},
+                                            {"method", required_argument, NULL, 'm'},
+                                            {"path", required_argument, NULL, 'u'},
+                                            {"body", required_argument, NULL, 'b'},
+                                            {"warm", no_argument, NULL, 'w'},
+                                            {0}};
     struct options options = {.n_connections = 16, .seconds = 1, .method = "POST", .path = "/v1/service-tokens"};
     for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
         switch (option) {
@@ -394,6 +425,9 @@ static struct options read_options(int argc, char **argv)
         case 'b':
             options.body = optarg;
             break;
+        case 'w':
+            options.warm = true;
+            break;
         default:
             (void)fputs(USAGE, stderr);
             exit(2);
@@ -424,6 +458,8 @@ int main(int argc, char **argv)
         run->connections[i].fd = -1;
         push_idle(run, &run->connections[i]);
     }
+    if (run->options.warm)
+        warm_up(run);
     int64_t start = mm_monotonic_ns();
     run->next_due_ns = start;
     run->end_ns = start + run->options.seconds * 1000000000;
