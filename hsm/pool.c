@@ -15,8 +15,16 @@
 enum {
     ATTEMPTS_MAX = 2,
     WORKERS_MAX = 256,
+    FAST_NS = 5000000,      /* an answer that comes sooner, waiting included, lets more requests go out */
     START_MARGIN_MS = 5000, /* past the first worker's deadline, for its end to be noticed */
 };
+
+size_t mm_pool_room_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker)
+{
+    bool is_fast = pool->service_ns > 0 && pool->service_ns < FAST_NS;
+    size_t most = is_fast ? MM_POOL_SLOTS_MAX : worker->n_threads;
+    return worker->n_in_flight < most ? most - worker->n_in_flight : 0;
+}
 
 static struct mm_pool_worker *worker_with_room(struct mm_pool *pool)
 {
@@ -24,7 +32,7 @@ static struct mm_pool_worker *worker_with_room(struct mm_pool *pool)
     int64_t now = mm_monotonic_ns();
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct mm_pool_worker *worker = &pool->workers[i];
-        if (worker->state == MM_POOL_READY && worker->n_in_flight < worker->n_slots &&
+        if (worker->state == MM_POOL_READY && mm_pool_room_locked(pool, worker) > 0 &&
             !mm_pool_worker_is_failing(worker, now) && (!best || worker->n_in_flight < best->n_in_flight))
             best = worker;
     }
@@ -144,20 +152,20 @@ int64_t mm_pool_serves_from_ns_locked(const struct mm_pool *pool)
 /* When a new request of `tenant` can be expected to be signed, by the time that signatures take at present. */
 static int64_t signed_by_ns_locked(const struct mm_pool *pool, const char *tenant, int64_t now)
 {
-    size_t n_slots = 0;
+    size_t n_threads = 0;
     for (size_t i = 0; i < pool->n_workers; i++) {
         const struct mm_pool_worker *worker = &pool->workers[i];
         if (worker->state != MM_POOL_READY || mm_pool_worker_is_failing(worker, now))
             continue;
         /* Room: send it whatever the estimate says, or an old estimate could refuse everything for ever. */
-        if (worker->n_in_flight < worker->n_slots)
+        if (mm_pool_room_locked(pool, worker) > 0)
             return now;
-        n_slots += worker->n_slots;
+        n_threads += worker->n_threads;
     }
-    if (n_slots == 0)
+    if (n_threads == 0)
         return now;
     int64_t n_ahead = (int64_t)mm_pool_queue_n_ahead(pool->queue, tenant);
-    return now + pool->service_ns * (n_ahead + 1) / (int64_t)n_slots + pool->service_ns;
+    return now + pool->service_ns * (n_ahead + 1) / (int64_t)n_threads + pool->service_ns;
 }
 
 static bool admit_locked(const struct mm_pool *pool, const char *tenant, int64_t deadline_ns, struct mm_error *err)
@@ -273,11 +281,11 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     pool->observer = options->observer;
     pool->observer_context = options->observer_context;
     pool->n_workers = n;
-    size_t n_slots = settings->threads < 1 ? 1 : (size_t)settings->threads;
+    size_t n_threads = settings->threads < 1 ? 1 : (size_t)settings->threads;
     for (size_t i = 0; i < n; i++) {
         pool->workers[i].pool = pool;
         pool->workers[i].fd = -1;
-        pool->workers[i].n_slots = n_slots < MM_POOL_SLOTS_MAX ? n_slots : MM_POOL_SLOTS_MAX;
+        pool->workers[i].n_threads = n_threads < MM_POOL_SLOTS_MAX ? n_threads : MM_POOL_SLOTS_MAX;
     }
     pool->queue = mm_pool_queue_new(err);
     pool->start_json = describe_start(&options->key, options->config, err);

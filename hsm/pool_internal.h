@@ -61,6 +61,12 @@ void mm_pool_dispatch_locked(struct mm_pool *pool);
 void mm_pool_give_up_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code,
                             const char *reason);
 
+/*
+ * How many more requests a worker takes: one a thread, so that what an HSM can't sign yet waits in the pool's queue, where tenants
+ * take turns. To a fast one more are sent than it signs at once: they are taken, signed, answered and checked in batches.
+ */
+size_t mm_pool_room_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker);
+
 /* Queue a request that a worker failed once more, or end it with the failure. */
 void mm_pool_retry_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code, const char *reason);
 

@@ -258,7 +258,7 @@ static void leave(struct reader *reader, const struct mm_error *why)
     else
         mm_pool_worker_end(worker);
     worker->n_signed = reader->n_verified;
-    for (size_t i = 0; i < worker->n_slots; i++)
+    for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)
         if (worker->slots[i].request)
             mm_pool_retry_locked(pool, worker->slots[i].request, MM_HSM_UNAVAILABLE, "the HSM's worker was lost");
     memset(worker->slots, 0, sizeof worker->slots);

@@ -261,7 +261,7 @@ static void mind_health_locked(struct mm_pool *pool, struct mm_pool_worker *work
         (void)mm_fail(&worker->why, MM_HSM_UNAVAILABLE, "the HSM refused every signature for %lld s: %s",
                       (long long)busy_timeout, health->refusal);
         mm_pool_worker_end(worker);
-    } else if (!health->is_probed && worker->n_in_flight < worker->n_slots &&
+    } else if (!health->is_probed && mm_pool_room_locked(pool, worker) > 0 &&
                now - health->asked_ns >= patience_ms * 1000000) {
         probe_locked(pool, worker, now);
     }
@@ -324,7 +324,7 @@ static void expire_locked(struct mm_pool *pool, int64_t now)
         give_up_expired_locked(pool, from, MM_HSM_UNAVAILABLE, "no HSM worker is ready");
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct mm_pool_worker *worker = &pool->workers[i];
-        for (size_t j = 0; j < worker->n_slots; j++) {
+        for (size_t j = 0; j < MM_POOL_SLOTS_MAX; j++) {
             struct mm_pool_request *request = worker->slots[j].request;
             if (!request || request->deadline_ns > now)
                 continue;

@@ -63,7 +63,7 @@ void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t s
 
 struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t id)
 {
-    for (size_t i = 0; i < worker->n_slots; i++)
+    for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)
         if (worker->slots[i].id == id)
             return &worker->slots[i];
     return NULL;
@@ -77,7 +77,7 @@ bool mm_pool_worker_is_failing(const struct mm_pool_worker *worker, int64_t now)
 int64_t mm_pool_worker_oldest_ns(const struct mm_pool_worker *worker)
 {
     int64_t oldest = INT64_MAX;
-    for (size_t i = 0; i < worker->n_slots; i++)
+    for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)
         if (worker->slots[i].id != 0 && worker->slots[i].sent_ns < oldest)
             oldest = worker->slots[i].sent_ns;
     return oldest;

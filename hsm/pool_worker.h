@@ -47,7 +47,7 @@ struct mm_pool_health {
 struct mm_pool_worker {
     /* immutable after mm_pool_start() */
     struct mm_pool *pool;
-    size_t n_slots;
+    size_t n_threads; /* what it signs at once */
 
     /* guarded by the pool's lock */
     enum mm_pool_worker_state state;

@@ -235,7 +235,7 @@ static void an_hsm_token_takes_its_profiles_defaults(void **state)
     assert_null(token->serial);
     assert_int_equal(token->signing, MM_SIGNING_ENGINE);
     assert_int_equal(token->workers, 2);
-    assert_int_equal(token->threads, 4);
+    assert_int_equal(token->threads, 1);
     assert_int_equal(token->sign_timeout_ms, 2000);
     assert_int_equal(token->pin_source, MM_PIN_FILE);
     assert_int_equal(token->pin_fd, -1);

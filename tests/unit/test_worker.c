@@ -367,17 +367,21 @@ static void requests_in_flight_together_are_each_answered_once(void **state)
         struct deployment *deployment = deploy(MM_ES256, ways[way]);
         bool is_answered[N] = {false};
         char payload[256];
+        char foreign[256];
         payload_with(payload, sizeof payload, ISSUER, MAX_TTL);
+        payload_with(foreign, sizeof foreign, "https://evil.example.com", MAX_TTL);
         start(deployment);
-        for (size_t sent = 0, received = 0; received < N;) {
-            while (sent < N && sent - received < 8)
-                request(deployment, sent++, payload);
+        for (size_t sent = 0, received = 0; received < N; received++) {
+            for (; sent < N && sent - received < 20; sent++)
+                request(deployment, sent, sent % 7 == 3 ? foreign : payload);
             struct mm_message reply = receive(deployment);
             assert_in_range(reply.id, 0, N - 1);
             assert_false(is_answered[reply.id]);
             is_answered[reply.id] = true;
-            assert_signature_is_good(deployment, &reply, payload);
-            received++;
+            if (reply.id % 7 == 3)
+                assert_int_equal(reply.code, MM_SENTENCE_REFUSED);
+            else
+                assert_signature_is_good(deployment, &reply, payload);
         }
         undeploy(deployment);
     }
