@@ -281,11 +281,9 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     pool->observer = options->observer;
     pool->observer_context = options->observer_context;
     pool->n_workers = n;
-    size_t n_threads = settings->threads < 1 ? 1 : (size_t)settings->threads;
     for (size_t i = 0; i < n; i++) {
         pool->workers[i].pool = pool;
         pool->workers[i].fd = -1;
-        pool->workers[i].n_threads = n_threads < MM_POOL_SLOTS_MAX ? n_threads : MM_POOL_SLOTS_MAX;
     }
     pool->queue = mm_pool_queue_new(err);
     pool->start_json = describe_start(&options->key, options->config, err);

@@ -23,6 +23,7 @@ struct reader {
     struct mm_pool_worker *worker;
     int fd;
     struct header access_token;
+    size_t n_threads;
     uint64_t n_verified;
     uint8_t nonce[MM_PROBE_NONCE]; /* of the probe that was answered last */
 };
@@ -63,6 +64,10 @@ static bool take_ready(struct reader *reader, const struct mm_message *message, 
     const char *kid = mm_json_string(ready, "kid");
     if (!kid || strcmp(kid, mm_pubkey_thumbprint(reader->pool->key.pubkey)) != 0)
         return mm_fail(err, MM_KEY_MISMATCH, "the worker loaded another key than the pinned one");
+    json_int_t threads = json_integer_value(json_object_get(ready, "threads"));
+    if (threads < 1 || threads > MM_POOL_SLOTS_MAX)
+        return mm_fail(err, MM_INTERNAL, "the worker said that it signs %lld at once", (long long)threads);
+    reader->n_threads = (size_t)threads;
     return take_header(reader, mm_json_string(json_object_get(ready, "headers"), "access_token"), err);
 }
 
@@ -73,6 +78,7 @@ static void announce_ready(struct reader *reader)
     if (reader->worker->state == MM_POOL_STARTING) {
         reader->worker->state = MM_POOL_READY;
         reader->worker->history = MM_POOL_BECAME_READY;
+        reader->worker->n_threads = reader->n_threads;
         reader->worker->health.asked_ns = mm_monotonic_ns();
         pool->start_result = MM_POOL_START_READY;
         (void)pthread_cond_signal(&pool->started);

@@ -47,7 +47,6 @@ struct mm_pool_health {
 struct mm_pool_worker {
     /* immutable after mm_pool_start() */
     struct mm_pool *pool;
-    size_t n_threads; /* what it signs at once */
 
     /* guarded by the pool's lock */
     enum mm_pool_worker_state state;
@@ -60,6 +59,7 @@ struct mm_pool_worker {
     bool has_reader;
     enum { MM_POOL_NEVER_READY, MM_POOL_BECAME_READY, MM_POOL_WAS_READY } history; /* became: not yet announced */
     enum { MM_POOL_NOT_KILLED, MM_POOL_KILLED } fate;
+    size_t n_threads;    /* READY: what it signs at once */
     struct mm_error why; /* the first reason known for its end */
     uint64_t n_signed;   /* verified signatures of a process that has ended */
     unsigned n_failures; /* ends in a row without a signature: the backoff's exponent */

@@ -62,7 +62,7 @@ void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_
 /*
  * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","config"}: the key to use, and mm_config_worker_digest() of
  * what mintmarkd read in mintmark.yaml when it started, for the worker to compare with what it reads there itself. READY's JSON: {"kid","signing": "engine"|"direct",
- * "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
+ * "threads": ‹how many it signs at once, by the sessions it got›, "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
  */
 
 #endif

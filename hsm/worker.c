@@ -293,8 +293,9 @@ static bool self_test(const struct worker *worker, struct mm_error *err)
 static bool send_ready(const struct worker *worker, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *ready =
-        json_pack("{s:s, s:s, s:{s:s}}", "kid", mm_pubkey_thumbprint(worker->pinned), "signing",
-                  worker->engine ? "engine" : "direct", "headers", "access_token", worker->header);
+        json_pack("{s:s, s:s, s:i, s:{s:s}}", "kid", mm_pubkey_thumbprint(worker->pinned), "signing",
+                  worker->engine ? "engine" : "direct", "threads", (int)worker->n_threads, "headers", "access_token",
+                  worker->header);
     mm_cleanup(free) char *text = ready ? mm_json_compact(ready, err) : NULL;
     if (!text)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");

@@ -81,7 +81,6 @@ static void set_up(struct harness *harness, const struct mm_pubkey *pubkey, cons
     pool->n_workers = 1;
     pool->workers[0].pool = pool;
     pool->workers[0].state = MM_POOL_STARTING;
-    pool->workers[0].n_threads = N_SLOTS;
     pool->workers[0].fd = ends[0];
     *harness = (struct harness){.pool = pool, .theirs = ends[1]};
     for (size_t i = 0; i < N_REQUESTS; i++)

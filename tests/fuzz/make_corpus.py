@@ -315,10 +315,10 @@ def worker_requests():
 
 def replies():
     header = base64url(compact({"alg": "ES256", "kid": KID_ONE, "typ": "at+jwt"}))
-    ready = message(READY, compact({"kid": KID_ONE, "signing": "engine", "headers": {"access_token": header}}))
+    ready = message(READY, compact({"kid": KID_ONE, "signing": "engine", "threads": 4, "headers": {"access_token": header}}))
     signed = lambda id, header=header: message(SIGNED, sign(f"{header}." + base64url(compact({"jti": str(id)}))), id=id)
     other = base64url(compact({"alg": "ES256", "kid": KID_ONE, "typ": "JWT"}))
-    other_ready = message(READY, compact({"kid": KID_ONE, "headers": {"access_token": other}}))
+    other_ready = message(READY, compact({"kid": KID_ONE, "threads": 4, "headers": {"access_token": other}}))
     say = lambda *messages: b"".join(map(packet, messages))
     write(
         "pool_reader",

@@ -34,6 +34,7 @@ struct behaviour {
     long skips; /* the how many-th request it never answers, from 1 */
     long dies_after;
     long exits;       /* before READY, with this status; 0: no */
+    long threads;     /* what READY says that it signs at once */
     long ready_code;  /* READY's code, then exit with its status */
     long sign_code;   /* SIGNED's code */
     long signs;       /* how many SIGNEDs haven't that code, before it begins */
@@ -88,6 +89,8 @@ static void apply(struct behaviour *behaviour, const char *word)
         behaviour->skips = value;
     else if (strncmp(word, "exit=", 5) == 0)
         behaviour->exits = value;
+    else if (strncmp(word, "threads=", 8) == 0)
+        behaviour->threads = value;
     else if (strncmp(word, "ready=", 6) == 0)
         behaviour->ready_code = value;
     else if (strncmp(word, "code=", 5) == 0)
@@ -120,7 +123,7 @@ static long count_start(void)
 
 static struct behaviour read_behaviour(void)
 {
-    struct behaviour behaviour = {.dies_after = -1};
+    struct behaviour behaviour = {.dies_after = -1, .threads = 4};
     char line[256] = "";
     FILE *stream = fopen(file, "re");
     if (!stream)
@@ -225,8 +228,9 @@ static void be_ready(const struct behaviour *behaviour, const struct mm_message 
         _exit(98);
     mm_base64url_encode(text, strlen(text), header);
     char ready[1024];
-    (void)snprintf(ready, sizeof ready, "{\"kid\":\"%s\",\"signing\":\"direct\",\"headers\":{\"access_token\":\"%s\"}}",
-                   behaviour->has_bad_kid ? "another" : kid, header);
+    (void)snprintf(ready, sizeof ready,
+                   "{\"kid\":\"%s\",\"signing\":\"direct\",\"threads\":%ld,\"headers\":{\"access_token\":\"%s\"}}",
+                   behaviour->has_bad_kid ? "another" : kid, behaviour->threads, header);
     struct mm_message message = {.kind = MM_MESSAGE_READY, .data = (const uint8_t *)ready, .length = strlen(ready)};
     if (behaviour->ready_code) {
         message.code = (enum mm_code)behaviour->ready_code;

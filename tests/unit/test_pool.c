@@ -41,8 +41,7 @@ static void all_workers_get_ready_one_after_another(void **state)
 static void one_request_of_a_tenant_overtakes_anothers_backlog(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.threads = 1;
-    behave(fixture, "delay=2");
+    behave(fixture, "threads=1 delay=2");
     start_ok(fixture);
     for (int i = 0; i < 1000; i++)
         (void)ask_ok(fixture, "acme", 60000);
@@ -70,8 +69,7 @@ static void more_than_the_bound_is_refused_at_once(void **state)
 static void a_fast_worker_is_sent_more_than_it_signs_at_once(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.threads = 1;
-    behave(fixture, "skip=2");
+    behave(fixture, "threads=1 skip=2");
     start_ok(fixture);
     (void)ask_ok(fixture, "acme", 5000);
     wait_for_answers(fixture);
@@ -86,8 +84,7 @@ static void a_fast_worker_is_sent_more_than_it_signs_at_once(void **state)
 static void an_expired_request_is_answered_and_never_sent(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.threads = 1;
-    behave(fixture, "chatty delay=300");
+    behave(fixture, "threads=1 chatty delay=300");
     start_ok(fixture);
     struct answer *first = ask_ok(fixture, "acme", 5000);
     int64_t asked_ns = mm_monotonic_ns();
@@ -122,8 +119,7 @@ static void a_request_in_flight_is_answered_at_its_deadline_and_its_late_signatu
 static void a_deadline_that_cannot_be_met_is_refused_at_once(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.threads = 1;
-    behave(fixture, "delay=40");
+    behave(fixture, "threads=1 delay=40");
     start_ok(fixture);
     (void)ask_ok(fixture, "acme", 5000);
     wait_for_answers(fixture);
@@ -144,8 +140,7 @@ static void a_deadline_that_cannot_be_met_is_refused_at_once(void **state)
 static void a_slow_past_does_not_refuse_for_ever(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.threads = 1;
-    behave(fixture, "delay=300 die=1\nanswer");
+    behave(fixture, "threads=1 delay=300 die=1\nthreads=1");
     start_ok(fixture);
     (void)ask_ok(fixture, "acme", 5000);
     wait_for_answers(fixture);

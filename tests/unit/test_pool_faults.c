@@ -82,9 +82,8 @@ static void a_hung_worker_is_killed_and_another_answers(void **state)
 static void a_request_that_hangs_two_workers_is_given_up(void **state)
 {
     struct fixture *fixture = *state;
-    fixture->settings.threads = 1;
     fixture->settings.sign_timeout_ms = 200;
-    behave(fixture, "hang\nhang\nanswer");
+    behave(fixture, "threads=1 hang\nthreads=1 hang\nthreads=1");
     start_ok(fixture);
     struct answer *answer = ask_ok(fixture, "acme", 5000);
     wait_for_answers(fixture);

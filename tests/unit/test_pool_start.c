@@ -107,12 +107,16 @@ static void one_that_hangs_up_but_stays_may_be_logging_in_and_is_given_long(void
         fail_msg("%s", err.message);
 }
 
-static void a_ready_for_another_key_or_header_is_not_believed(void **state)
+static void a_ready_that_cannot_be_is_not_believed(void **state)
 {
     struct fixture *fixture = *state;
     behave(fixture, "badkid");
     (void)start_fails(fixture, MM_KEY_MISMATCH);
     behave(fixture, "badheader");
+    (void)start_fails(fixture, MM_INTERNAL);
+    behave(fixture, "threads=0");
+    (void)start_fails(fixture, MM_INTERNAL);
+    behave(fixture, "threads=17");
     (void)start_fails(fixture, MM_INTERNAL);
 }
 
@@ -290,7 +294,7 @@ int main(void)
         TEST(an_unknown_hsm_token_is_refused),
         TEST(a_worker_that_never_gets_ready_is_given_its_time_and_then_killed),
         TEST(one_that_hangs_up_but_stays_may_be_logging_in_and_is_given_long),
-        TEST(a_ready_for_another_key_or_header_is_not_believed),
+        TEST(a_ready_that_cannot_be_is_not_believed),
         TEST(a_worker_inherits_nothing_but_what_it_needs),
         TEST(the_sockets_descriptor_cannot_be_the_pins),
         TEST(a_refused_pin_latches_over_restarts_until_it_is_cleared),
