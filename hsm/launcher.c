@@ -316,7 +316,8 @@ static void discard(struct mm_launcher *launcher, uint64_t worker)
         (void)nanosleep(&pause, NULL);
 }
 
-bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, struct mm_launched *ret, struct mm_error *err)
+bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, struct mm_launched *ret_launched,
+                       struct mm_error *err)
 {
     struct request request = {.kind = REQUEST_START, .spec = (uint32_t)spec};
     struct reply reply;
@@ -330,7 +331,7 @@ bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, struct mm_laun
         discard(launcher, reply.worker);
         return mm_fail(err, MM_HSM_UNAVAILABLE, "no worker's socket could be received: is no descriptor free?");
     }
-    *ret = (struct mm_launched){.worker = reply.worker, .pid = reply.pid, .fd = fd};
+    *ret_launched = (struct mm_launched){.worker = reply.worker, .pid = reply.pid, .fd = fd};
     fd = -1;
     return true;
 }

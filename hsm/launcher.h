@@ -23,7 +23,7 @@ pid_t mm_launcher_pid(const struct mm_launcher *launcher);
 
 struct mm_launched {
     uint64_t worker; /* names it and no other; never 0 */
-    pid_t pid;       /* for people to read: it may be anybody's once the worker has ended */
+    pid_t pid;       /* for people to read: it may be anybody's once the worker was reaped */
     int fd;          /* its socket, the caller's */
 };
 
@@ -31,7 +31,7 @@ struct mm_launched {
  * Start a worker of specs[spec]. MM_HSM_UNAVAILABLE if that can't be done, also when the launcher doesn't answer within seconds, or
  * nonsense; it is then killed. A worker whose socket doesn't arrive (no free descriptor) is ended and reaped before this returns.
  */
-MM_MUST_USE bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, struct mm_launched *ret,
+MM_MUST_USE bool mm_launcher_spawn(struct mm_launcher *launcher, size_t spec, struct mm_launched *ret_launched,
                                    struct mm_error *err);
 
 /* End a worker with SIGKILL; one that has ended already is left in peace. Doesn't wait. */

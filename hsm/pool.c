@@ -15,24 +15,16 @@
 enum {
     ATTEMPTS_MAX = 2,
     WORKERS_MAX = 256,
-    FAST_NS = 5000000,      /* an answer that comes sooner, waiting included, lets more requests go out */
     START_MARGIN_MS = 5000, /* past the first worker's deadline, for its end to be noticed */
 };
 
-size_t mm_pool_room_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker)
-{
-    bool is_fast = pool->service_ns > 0 && pool->service_ns < FAST_NS;
-    size_t most = is_fast ? MM_POOL_SLOTS_MAX : worker->n_threads;
-    return worker->n_in_flight < most ? most - worker->n_in_flight : 0;
-}
-
-static struct mm_pool_worker *worker_with_room(struct mm_pool *pool)
+static struct mm_pool_worker *worker_with_room_locked(struct mm_pool *pool)
 {
     struct mm_pool_worker *best = NULL;
     int64_t now = mm_monotonic_ns();
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct mm_pool_worker *worker = &pool->workers[i];
-        if (worker->state == MM_POOL_READY && mm_pool_room_locked(pool, worker) > 0 &&
+        if (worker->state == MM_POOL_READY && mm_pool_worker_has_room(worker) &&
             !mm_pool_worker_is_failing(worker, now) && (!best || worker->n_in_flight < best->n_in_flight))
             best = worker;
     }
@@ -59,8 +51,7 @@ static void queue_first_locked(struct mm_pool *pool, struct mm_pool_request *req
 static bool hand_out_locked(struct mm_pool *pool, struct mm_pool_worker *worker, struct mm_pool_request *request)
 {
     int64_t now = mm_monotonic_ns();
-    int64_t timeout_ms = (request->deadline_ns - now) / 1000000;
-    if (timeout_ms <= 0) {
+    if (request->deadline_ns <= now) {
         mm_pool_give_up_locked(pool, request, MM_DEADLINE_EXCEEDED, "the deadline passed before its turn came");
         return true;
     }
@@ -68,7 +59,7 @@ static bool hand_out_locked(struct mm_pool *pool, struct mm_pool_worker *worker,
         .kind = MM_MESSAGE_SIGN,
         .id = pool->last_id + 1,
         .sentence = request->sentence,
-        .timeout_ms = timeout_ms,
+        .deadline_ns = request->deadline_ns,
         .data = (const uint8_t *)request->payload,
         .length = request->length,
     };
@@ -83,14 +74,13 @@ static bool hand_out_locked(struct mm_pool *pool, struct mm_pool_worker *worker,
     }
     pool->last_id++;
     request->n_attempts++;
-    *mm_pool_worker_slot(worker, 0) = (struct mm_pool_slot){.id = message.id, .sent_ns = now, .request = request};
-    worker->n_in_flight++;
+    mm_pool_worker_take_slot(worker, message.id, now)->request = request;
     return true;
 }
 
 void mm_pool_dispatch_locked(struct mm_pool *pool)
 {
-    for (struct mm_pool_worker *worker; mm_pool_queue_n(pool->queue) > 0 && (worker = worker_with_room(pool));)
+    for (struct mm_pool_worker *worker; mm_pool_queue_n(pool->queue) > 0 && (worker = worker_with_room_locked(pool));)
         if (!hand_out_locked(pool, worker, mm_pool_queue_pop(pool->queue)))
             return;
 }
@@ -152,20 +142,21 @@ int64_t mm_pool_serves_from_ns_locked(const struct mm_pool *pool)
 /* When a new request of `tenant` can be expected to be signed, by the time that signatures take at present. */
 static int64_t signed_by_ns_locked(const struct mm_pool *pool, const char *tenant, int64_t now)
 {
-    size_t n_threads = 0;
+    int64_t n_ahead = (int64_t)mm_pool_queue_n_ahead(pool->queue, tenant);
+    int64_t n_threads = 0;
+    int64_t sign_ns = 0; /* of the slowest */
     for (size_t i = 0; i < pool->n_workers; i++) {
         const struct mm_pool_worker *worker = &pool->workers[i];
         if (worker->state != MM_POOL_READY || mm_pool_worker_is_failing(worker, now))
             continue;
         /* Room: send it whatever the estimate says, or an old estimate could refuse everything for ever. */
-        if (mm_pool_room_locked(pool, worker) > 0)
+        if (mm_pool_worker_has_room(worker))
             return now;
-        n_threads += worker->n_threads;
+        n_ahead += (int64_t)worker->n_in_flight;
+        n_threads += (int64_t)worker->n_threads;
+        sign_ns = worker->sign_ns > sign_ns ? worker->sign_ns : sign_ns;
     }
-    if (n_threads == 0)
-        return now;
-    int64_t n_ahead = (int64_t)mm_pool_queue_n_ahead(pool->queue, tenant);
-    return now + pool->service_ns * (n_ahead + 1) / (int64_t)n_threads + pool->service_ns;
+    return n_threads > 0 ? now + sign_ns * (n_ahead + 1) / n_threads : now;
 }
 
 static bool admit_locked(const struct mm_pool *pool, const char *tenant, int64_t deadline_ns, struct mm_error *err)

@@ -46,7 +46,6 @@ struct mm_pool {
     struct mm_pool_requests failed; /* to be answered by mm_pool_answer_failed_locked() */
     size_t n_requests;              /* waiting or in flight, not yet answered */
     uint64_t last_id;
-    int64_t service_ns;            /* from sent to signed, a moving average */
     uint8_t packet[MM_PACKET_MAX]; /* for sending */
 
     struct mm_pool_worker workers[];
@@ -60,12 +59,6 @@ void mm_pool_dispatch_locked(struct mm_pool *pool);
 /* End `request` with a failure; `reason` is a literal. */
 void mm_pool_give_up_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code,
                             const char *reason);
-
-/*
- * How many more requests a worker takes: one a thread, so that what an HSM can't sign yet waits in the pool's queue, where tenants
- * take turns. To a fast one more are sent than it signs at once: they are taken, signed, answered and checked in batches.
- */
-size_t mm_pool_room_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker);
 
 /* Queue a request that a worker failed once more, or end it with the failure. */
 void mm_pool_retry_locked(struct mm_pool *pool, struct mm_pool_request *request, enum mm_code code, const char *reason);

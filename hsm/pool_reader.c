@@ -88,11 +88,6 @@ static void announce_ready(struct reader *reader)
     (void)pthread_mutex_unlock(&pool->lock);
 }
 
-static void measure_locked(struct mm_pool *pool, int64_t took_ns)
-{
-    pool->service_ns += (took_ns - pool->service_ns) / (pool->service_ns == 0 ? 1 : 8);
-}
-
 /* What an answer says of the HSM; a request that was refused for what it is says nothing. */
 static void judge_health_locked(struct mm_pool_health *health, const struct mm_message *message, int64_t now)
 {
@@ -123,7 +118,7 @@ static bool take_slot_locked(struct reader *reader, const struct mm_message *mes
     if (slot->request)
         pool->n_requests--;
     if (message->code == MM_OK)
-        measure_locked(pool, now - slot->sent_ns);
+        mm_pool_worker_measure(worker, slot, now);
     judge_health_locked(&worker->health, message, now);
     if (slot->is_probe) {
         memcpy(reader->nonce, worker->health.nonce, sizeof reader->nonce);

@@ -170,6 +170,7 @@ static void start_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
     worker->fate = MM_POOL_NOT_KILLED;
     worker->why = (struct mm_error){0};
     worker->n_signed = 0;
+    worker->sign_ns = 0;
     worker->health = (struct mm_pool_health){0};
     worker->until_ns = pool->start_result == MM_POOL_START_PENDING
                            ? pool->start_deadline_ns
@@ -237,7 +238,7 @@ static void probe_locked(struct mm_pool *pool, struct mm_pool_worker *worker, in
         .kind = MM_MESSAGE_SIGN,
         .id = ++pool->last_id,
         .sentence = MM_SENTENCE_PROBE,
-        .timeout_ms = pool->settings->sign_timeout_ms,
+        .deadline_ns = mm_deadline_after_ms(pool->settings->sign_timeout_ms),
         .data = health->nonce,
         .length = sizeof health->nonce,
     };
@@ -245,9 +246,8 @@ static void probe_locked(struct mm_pool *pool, struct mm_pool_worker *worker, in
         mm_pool_worker_end(worker);
         return;
     }
-    *mm_pool_worker_slot(worker, 0) = (struct mm_pool_slot){.id = message.id, .sent_ns = now, .is_probe = true};
+    mm_pool_worker_take_slot(worker, message.id, now)->is_probe = true;
     health->is_probed = true;
-    worker->n_in_flight++;
 }
 
 /* A worker with nothing to do must not learn from a caller that its HSM is gone. */
@@ -261,7 +261,7 @@ static void mind_health_locked(struct mm_pool *pool, struct mm_pool_worker *work
         (void)mm_fail(&worker->why, MM_HSM_UNAVAILABLE, "the HSM refused every signature for %lld s: %s",
                       (long long)busy_timeout, health->refusal);
         mm_pool_worker_end(worker);
-    } else if (!health->is_probed && mm_pool_room_locked(pool, worker) > 0 &&
+    } else if (!health->is_probed && mm_pool_worker_has_room(worker) &&
                now - health->asked_ns >= patience_ms * 1000000) {
         probe_locked(pool, worker, now);
     }
@@ -289,7 +289,7 @@ static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
             kill_for_time_locked(pool, worker, "the worker wasn't ready", pool->settings->start_timeout, "s");
         break;
     case MM_POOL_READY:
-        if (worker->n_in_flight > 0 && now - mm_pool_worker_oldest_ns(worker) > sign_timeout_ms * 1000000)
+        if (mm_pool_worker_is_hung(worker, sign_timeout_ms, now))
             kill_for_time_locked(pool, worker, "the HSM gave no signature", sign_timeout_ms, "ms");
         else
             mind_health_locked(pool, worker, now);

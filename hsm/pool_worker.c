@@ -8,6 +8,7 @@
 #include "util/clock.h"
 
 enum {
+    AHEAD_BELOW_NS = 1000000, /* a worker that signs in less is sent more than it signs at once */
     FAILING_REFUSALS = 3,
     FAILING_MS = 1000, /* an HSM that throttles refuses for less, or signs in between */
 };
@@ -69,18 +70,40 @@ struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t
     return NULL;
 }
 
+bool mm_pool_worker_has_room(const struct mm_pool_worker *worker)
+{
+    bool is_fast = worker->sign_ns > 0 && worker->sign_ns < AHEAD_BELOW_NS;
+    return worker->n_in_flight < (is_fast ? MM_POOL_SLOTS_MAX : worker->n_threads);
+}
+
+struct mm_pool_slot *mm_pool_worker_take_slot(struct mm_pool_worker *worker, uint64_t id, int64_t now)
+{
+    struct mm_pool_slot *slot = mm_pool_worker_slot(worker, 0);
+    *slot =
+        (struct mm_pool_slot){.id = id, .sent_ns = now, .turn = 1 + (int64_t)(worker->n_in_flight / worker->n_threads)};
+    worker->n_in_flight++;
+    return slot;
+}
+
+void mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_slot *slot, int64_t now)
+{
+    int64_t took_ns = (now - slot->sent_ns) / slot->turn;
+    worker->sign_ns += (took_ns - worker->sign_ns) / (worker->sign_ns == 0 ? 1 : 8);
+}
+
+bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t timeout_ms, int64_t now)
+{
+    for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++) {
+        const struct mm_pool_slot *slot = &worker->slots[i];
+        if (slot->id != 0 && now - slot->sent_ns > timeout_ms * 1000000 * slot->turn)
+            return true;
+    }
+    return false;
+}
+
 bool mm_pool_worker_is_failing(const struct mm_pool_worker *worker, int64_t now)
 {
     return worker->health.n_refused >= FAILING_REFUSALS && now - worker->health.refusing_ns >= FAILING_MS * 1000000LL;
-}
-
-int64_t mm_pool_worker_oldest_ns(const struct mm_pool_worker *worker)
-{
-    int64_t oldest = INT64_MAX;
-    for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)
-        if (worker->slots[i].id != 0 && worker->slots[i].sent_ns < oldest)
-            oldest = worker->slots[i].sent_ns;
-    return oldest;
 }
 
 void mm_pool_worker_end(struct mm_pool_worker *worker)

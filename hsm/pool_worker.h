@@ -26,10 +26,11 @@ enum mm_pool_worker_state {
     MM_POOL_ENDING, /* gets nothing more; is killed at until_ns unless it was already */
 };
 
-/* One request that a worker is signing. */
+/* One request that was sent to a worker. */
 struct mm_pool_slot {
     uint64_t id; /* 0: free */
     int64_t sent_ns;
+    int64_t turn;                    /* its place in a thread's line: 1 is signed at once */
     struct mm_pool_request *request; /* NULL for a probe, and once its caller was answered without the worker */
     bool is_probe;
 };
@@ -60,6 +61,7 @@ struct mm_pool_worker {
     enum { MM_POOL_NEVER_READY, MM_POOL_BECAME_READY, MM_POOL_WAS_READY } history; /* became: not yet announced */
     enum { MM_POOL_NOT_KILLED, MM_POOL_KILLED } fate;
     size_t n_threads;    /* READY: what it signs at once */
+    int64_t sign_ns;     /* a signature, without the wait for its turn: a moving average; 0: not known yet */
     struct mm_error why; /* the first reason known for its end */
     uint64_t n_signed;   /* verified signatures of a process that has ended */
     unsigned n_failures; /* ends in a row without a signature: the backoff's exponent */
@@ -74,7 +76,7 @@ enum mm_pool_sent { MM_POOL_SENT, MM_POOL_FULL, MM_POOL_GONE };
 MM_MUST_USE enum mm_pool_sent mm_pool_worker_send(int fd, const struct mm_message *message, uint8_t *packet);
 
 enum {
-    MM_POOL_BATCH_MAX = 16,
+    MM_POOL_BATCH_MAX = MM_POOL_SLOTS_MAX,
     MM_POOL_ANSWER_MAX = 4096, /* of a packet; nothing that a worker says needs more */
 };
 
@@ -103,13 +105,25 @@ void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t s
 struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t id);
 
 /*
+ * Whether a worker that is ready takes one more: one a thread, so that what an HSM can't sign yet waits in the pool's queue, where
+ * tenants take turns. A fast one is sent more than it signs at once, which it takes and answers in batches.
+ */
+bool mm_pool_worker_has_room(const struct mm_pool_worker *worker);
+
+/* Take a slot for request `id`, which is being sent; the worker has room. */
+struct mm_pool_slot *mm_pool_worker_take_slot(struct mm_pool_worker *worker, uint64_t id, int64_t now);
+
+/* Note that what lay in a slot was signed. */
+void mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_slot *slot, int64_t now);
+
+/* Whether a request in flight should have been signed by now, when each signature before it may have taken `timeout_ms`. */
+bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t timeout_ms, int64_t now);
+
+/*
  * Whether its HSM has refused everything for a while: such a worker gets no requests, which it would only fail faster than others
  * serve them, and doesn't count as ready. Probes tell when it is over.
  */
 bool mm_pool_worker_is_failing(const struct mm_pool_worker *worker, int64_t now);
-
-/* When the oldest request in flight was sent; INT64_MAX if there is none. */
-int64_t mm_pool_worker_oldest_ns(const struct mm_pool_worker *worker);
 
 /* Ask the process to end: it sees the end of its input; what it still sends is received. Killed if it doesn't in time. */
 void mm_pool_worker_end(struct mm_pool_worker *worker);

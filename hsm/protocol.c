@@ -12,7 +12,7 @@ struct packet_header {
     uint16_t sentence;
     uint32_t code;
     uint64_t id;
-    int64_t timeout_ms;
+    int64_t deadline_ns;
     uint32_t length;
     uint32_t zero;
 };
@@ -33,14 +33,14 @@ static bool is_valid(const struct mm_message *message)
     bool has_sentence = message->sentence != 0;
     switch (message->kind) {
     case MM_MESSAGE_START:
-        return !is_failure && !has_sentence && !message->id && !message->timeout_ms && message->length;
+        return !is_failure && !has_sentence && !message->id && !message->deadline_ns && message->length;
     case MM_MESSAGE_READY:
-        return !has_sentence && !message->id && !message->timeout_ms && message->length &&
+        return !has_sentence && !message->id && !message->deadline_ns && message->length &&
                (!is_failure || message->length < MM_ERROR_MESSAGE_MAX);
     case MM_MESSAGE_SIGN:
         return !is_failure && message->length && message->length <= MM_PAYLOAD_MAX;
     case MM_MESSAGE_SIGNED:
-        return !has_sentence && !message->timeout_ms && is_signing_code(message->code) && message->length &&
+        return !has_sentence && !message->deadline_ns && is_signing_code(message->code) && message->length &&
                message->length <= (is_failure ? (size_t)MM_ERROR_MESSAGE_MAX - 1 : (size_t)MM_SIGNATURE_MAX);
     }
     return false;
@@ -59,7 +59,7 @@ bool mm_message_encode(const struct mm_message *message, uint8_t *packet, size_t
         .sentence = (uint16_t)message->sentence,
         .code = (uint32_t)message->code,
         .id = message->id,
-        .timeout_ms = message->timeout_ms,
+        .deadline_ns = message->deadline_ns,
         .length = (uint32_t)message->length,
     };
     memcpy(packet, &header, sizeof header);
@@ -82,7 +82,7 @@ bool mm_message_decode(const uint8_t *packet, size_t length, struct mm_message *
         .id = header.id,
         .sentence = (enum mm_sentence)header.sentence,
         .code = (enum mm_code)header.code,
-        .timeout_ms = header.timeout_ms,
+        .deadline_ns = header.deadline_ns,
         .data = packet + sizeof header,
         .length = header.length,
     };

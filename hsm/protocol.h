@@ -40,8 +40,8 @@ struct mm_message {
     uint64_t id;               /* SIGN, SIGNED: which request */
     enum mm_sentence sentence; /* SIGN */
     enum mm_code code;         /* READY, SIGNED: MM_OK, or what went wrong */
-    int64_t timeout_ms;        /* SIGN: not worth signing after so long; from the packet's arrival */
-    const uint8_t *data;       /* START, READY: JSON; SIGN: payload; SIGNED: signature, or a reason as text */
+    int64_t deadline_ns; /* SIGN: not to be signed any more from then on; CLOCK_MONOTONIC, which both sides share */
+    const uint8_t *data; /* START, READY: JSON; SIGN: payload; SIGNED: signature, or a reason as text */
     size_t length;
 };
 

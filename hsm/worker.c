@@ -35,7 +35,7 @@ enum {
     SEND_TIMEOUT_S = 30,      /* mintmarkd doesn't read: it hangs */
     LOGIN_GRACE_MS = 120000,  /* how long a login may outlive mintmarkd */
     BATCH_MAX = 8,
-    FAST_NS = 500000, /* sentences signed in less are taken in batches */
+    BATCH_BELOW_NS = 500000, /* sentences signed in less are taken in batches */
 };
 
 /* Sentences taken in one go and answered in one go. An answer takes the place of its request. */
@@ -127,14 +127,14 @@ static void write_packet(struct batch *batch, size_t i, const struct mm_message 
         _exit(MM_EXIT_FAILURE);
 }
 
-/* The first `n`. */
-static void send_packets(struct batch *batch, size_t n)
+/* Those from `*sent` up to `n`. */
+static void send_packets(struct batch *batch, size_t *sent, size_t n)
 {
-    for (size_t sent = 0; sent < n;) {
-        int done = sendmmsg(MM_WORKER_FD, batch->messages + sent, (unsigned)(n - sent), MSG_NOSIGNAL);
+    while (*sent < n) {
+        int done = sendmmsg(MM_WORKER_FD, batch->messages + *sent, (unsigned)(n - *sent), MSG_NOSIGNAL);
         if (done <= 0)
             _exit(MM_EXIT_FAILURE); /* nobody to tell */
-        sent += (size_t)done;
+        *sent += (size_t)done;
     }
 }
 
@@ -328,7 +328,7 @@ static bool sign_sentence(const struct signer *signer, const struct mm_message *
 {
     const struct worker *worker = signer->worker;
     struct mm_bytes payload = {request->data, request->length};
-    if (request->timeout_ms <= 0)
+    if (request->deadline_ns <= mm_monotonic_ns())
         return mm_fail(err, MM_DEADLINE_EXCEEDED, "expired before it was signed");
     if (!mm_sentence_check(request->sentence, &worker->limits, payload, mm_clock_now(&MM_SYSTEM_CLOCK), err))
         return false;
@@ -376,17 +376,17 @@ static void *serve(void *context)
     struct batch batch;
     for (size_t most = 1;;) {
         receive(&batch, most);
+        size_t sent = 0;
         int64_t start_ns = mm_monotonic_ns();
         for (size_t i = 0; i < batch.n; i++) {
-            if (answer(signer, &batch, i))
-                continue;
-            send_packets(&batch, i + 1);
-            _exit(MM_EXIT_HSM);
+            bool survives = answer(signer, &batch, i);
+            /* Behind a slow HSM what is here would wait, while other threads have nothing to do. */
+            most = mm_monotonic_ns() - start_ns < BATCH_BELOW_NS * (int64_t)(i + 1) ? BATCH_MAX : 1;
+            if (!survives || most == 1 || i + 1 == batch.n)
+                send_packets(&batch, &sent, i + 1);
+            if (!survives)
+                _exit(MM_EXIT_HSM);
         }
-        /* Behind a slow HSM what is here would wait, while other threads have nothing to do. */
-        int64_t took_ns = mm_monotonic_ns() - start_ns;
-        most = took_ns < FAST_NS * (int64_t)batch.n ? BATCH_MAX : 1;
-        send_packets(&batch, batch.n);
     }
 }
 

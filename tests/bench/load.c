@@ -22,7 +22,14 @@
 #include "util/base.h"
 #include "util/clock.h"
 
-enum { CONNECTIONS_MAX = 4096, SAMPLES_MAX = 4000000, REQUEST_MAX = 8192, REPLY_MAX = 65536, STATUS_MAX = 600 };
+enum {
+    CONNECTIONS_MAX = 4096,
+    SAMPLES_MAX = 4000000,
+    REQUEST_MAX = 8192,
+    REPLY_MAX = 65536,
+    STATUS_MAX = 600,
+    WARM_UP_MS = 30000
+};
 
 struct options {
     uint16_t port;
@@ -59,7 +66,8 @@ struct run {
     size_t n_idle;
     int64_t next_due_ns;
     int64_t end_ns;
-    size_t n_open; /* requests under way */
+    double cpu_before; /* seconds, of this process until the measuring */
+    size_t n_open;     /* requests under way */
     size_t n_samples;
     uint32_t *samples; /* microseconds */
     size_t statuses[STATUS_MAX];
@@ -259,15 +267,26 @@ static void take_events(struct run *run)
         on_event(run, events[i].data.ptr);
 }
 
-/* One request a connection, which stays open; errors go on to count. */
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* One request a connection, which stays open. Statuses and errors count; times don't. */
 static void warm_up(struct run *run)
 {
+    int64_t last_ns = mm_deadline_after_ms(WARM_UP_MS);
     for (size_t n = run->n_idle; n > 0; n--)
         begin_request(run, pop_idle(run), mm_monotonic_ns());
-    while (run->n_open > 0)
+    while (run->n_open > 0 && mm_monotonic_ns() < last_ns)
         take_events(run);
+    if (run->n_open > 0)
+        die("warming up");
     run->n_samples = 0;
-    memset(run->statuses, 0, sizeof run->statuses);
+    run->cpu_before = cpu_seconds();
     (void)puts("warm");
     (void)fflush(stdout);
     (void)getchar();
@@ -307,10 +326,7 @@ static size_t count_connected(const struct run *run)
 
 static void print_results(struct run *run, double elapsed)
 {
-    struct rusage usage;
-    (void)getrusage(RUSAGE_SELF, &usage);
-    double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    double cpu = cpu_seconds() - run->cpu_before;
     qsort(run->samples, run->n_samples, sizeof *run->samples, compare);
     (void)printf("{\"replies\": %zu, \"seconds\": %.3f, \"errors\": %zu, \"unanswered\": %zu, \"connected\": %zu, "
                  "\"cpu_seconds\": %.3f, "
@@ -433,7 +449,8 @@ static struct options read_options(int argc, char **argv)
             exit(2);
         }
     }
-    if (!options.port || !options.ca || options.n_connections < 1 || options.n_connections > CONNECTIONS_MAX) {
+    if (!options.port || !options.ca || (options.warm && options.mode == CONNECT_EACH) || options.n_connections < 1 ||
+        options.n_connections > CONNECTIONS_MAX) {
         (void)fputs(USAGE, stderr);
         exit(2);
     }

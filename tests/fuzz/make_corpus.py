@@ -294,14 +294,14 @@ START, READY, SIGN, SIGNED = 1, 2, 3, 4
 HSM_UNAVAILABLE, KEY_NOT_FOUND, SENTENCE_REFUSED = 83, 101, 107
 
 
-def message(kind, data, id=0, sentence=0, code=0, timeout_ms=0):
+def message(kind, data, id=0, sentence=0, code=0, deadline_ns=0):
     data = data if isinstance(data, bytes) else data.encode()
-    return struct.pack("<BBHIQqII", 1, kind, sentence, code, id, timeout_ms, len(data), 0) + data
+    return struct.pack("<BBHIQqII", 1, kind, sentence, code, id, deadline_ns, len(data), 0) + data
 
 
 def worker_requests():
     start = {"kid": KID_ONE, "alg": "ES256", "id": "01", "label": "mint", "jwk": JWK_ONE, "issuer": ISSUER, "max_ttl": 900}
-    ask = lambda **changes: message(SIGN, compact(claims(**changes)), id=7, sentence=1, timeout_ms=5000)
+    ask = lambda **changes: message(SIGN, compact(claims(**changes)), id=7, sentence=1, deadline_ns=2**62)
     write(
         "worker_request",
         start=message(START, compact(start)),
@@ -309,7 +309,7 @@ def worker_requests():
         long=ask(exp=NOW + 901),
         foreign=ask(iss="https://mint.acme.example/"),
         folded=ask(EXP=1),
-        type=message(SIGN, "{}", id=1, sentence=2, timeout_ms=1),
+        type=message(SIGN, "{}", id=1, sentence=2, deadline_ns=2**62),
     )
 
 

@@ -323,7 +323,7 @@ int main(int argc, char **argv)
     be_ready(&behaviour, &message, header, sizeof header);
     EVP_PKEY *key = read_key();
     for (long n = 0; receive(packet, &message); n++) {
-        if (message.kind != MM_MESSAGE_SIGN || message.timeout_ms <= 0)
+        if (message.kind != MM_MESSAGE_SIGN || message.deadline_ns <= 0)
             _exit(99);
         if (behaviour.is_chatty && message.sentence == MM_SENTENCE_PROBE)
             say("probe\n");

@@ -326,12 +326,15 @@ class Deployment:
         """
         n = n or self.hsm_token.get("workers", 2)
 
-        def serving():
-            ready = {event["detail"] for event in self.events("worker_ready")}
-            return [pid for pid in self.workers() if f"pid {pid}" in ready]
+        serving = []
 
-        assert wait_until(lambda: len(serving()) == n), f"a worker never became ready\n{self.log()}"
-        return serving()
+        def all_serve():
+            ready = {event["detail"] for event in self.events("worker_ready")}
+            serving[:] = [pid for pid in self.workers() if f"pid {pid}" in ready]
+            return len(serving) == n
+
+        assert wait_until(all_serve), f"a worker never became ready\n{self.log()}"
+        return serving
 
     def cpu_seconds(self):
         """CPU time of mintmarkd itself so far."""

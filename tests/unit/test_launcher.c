@@ -101,7 +101,7 @@ static void refuses_to_spawn(struct fixture *fixture, size_t spec, const char *w
     assert_int_equal(launched.fd, -1);
 }
 
-/* Whether the process has ended, by then also reaped by whoever is its parent. */
+/* Wait until the process has ended, by then also reaped by whoever is its parent. */
 static void ends(pid_t pid)
 {
     for (int64_t until = mm_deadline_after_ms(PATIENCE_MS); kill(pid, 0) == 0; sleep_ms(1))

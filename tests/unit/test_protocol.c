@@ -23,7 +23,7 @@ enum {
 static const struct mm_message SIGN = {.kind = MM_MESSAGE_SIGN,
                                        .id = 0x0123456789abcdef,
                                        .sentence = MM_SENTENCE_ACCESS_TOKEN,
-                                       .timeout_ms = 1500,
+                                       .deadline_ns = 1500,
                                        .data = (const uint8_t *)"{\"iss\":1}",
                                        .length = 9};
 
@@ -75,7 +75,7 @@ static void every_kind_survives_the_trip(void **state)
         assert_int_equal(out.id, messages[i].id);
         assert_int_equal(out.sentence, messages[i].sentence);
         assert_int_equal(out.code, messages[i].code);
-        assert_int_equal(out.timeout_ms, messages[i].timeout_ms);
+        assert_int_equal(out.deadline_ns, messages[i].deadline_ns);
         assert_int_equal(out.length, messages[i].length);
         assert_memory_equal(out.data, messages[i].data, out.length);
     }
@@ -88,9 +88,9 @@ static void a_deadline_that_has_passed_survives_the_trip(void **state)
     struct mm_message message = SIGN;
     struct mm_message out;
     struct mm_error err = {0};
-    message.timeout_ms = -3;
+    message.deadline_ns = -3;
     assert_true(mm_message_decode(packet, encode(&message, packet), &out, &err));
-    assert_int_equal(out.timeout_ms, -3);
+    assert_int_equal(out.deadline_ns, -3);
 }
 
 static void an_unknown_sentence_is_for_the_worker_to_refuse(void **state)

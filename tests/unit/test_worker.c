@@ -23,6 +23,7 @@
 #include "tests/support/softhsm.h"
 #include "util/base64url.h"
 #include "util/buffer.h"
+#include "util/clock.h"
 
 enum { WAIT_MS = 20000, MAX_TTL = 900, THREADS = 4 };
 
@@ -266,15 +267,20 @@ static void payload_with(char *out, size_t size, const char *issuer, int64_t ttl
                    now + (long long)ttl);
 }
 
-static void request(struct deployment *deployment, uint64_t id, const char *payload)
+static void request_until(struct deployment *deployment, uint64_t id, const char *payload, int64_t deadline_ns)
 {
     struct mm_message message = {.kind = MM_MESSAGE_SIGN,
                                  .id = id,
                                  .sentence = MM_SENTENCE_ACCESS_TOKEN,
-                                 .timeout_ms = 5000,
+                                 .deadline_ns = deadline_ns,
                                  .data = (const uint8_t *)payload,
                                  .length = strlen(payload)};
     send_message(deployment, &message);
+}
+
+static void request(struct deployment *deployment, uint64_t id, const char *payload)
+{
+    request_until(deployment, id, payload, mm_deadline_after_ms(5000));
 }
 
 static void assert_signature_is_good(struct deployment *deployment, const struct mm_message *reply, const char *payload)
@@ -387,6 +393,19 @@ static void requests_in_flight_together_are_each_answered_once(void **state)
     }
 }
 
+static void what_expired_before_its_turn_is_not_signed(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy(MM_ES256, "engine");
+    char payload[256];
+    start(deployment);
+    payload_with(payload, sizeof payload, ISSUER, MAX_TTL);
+    request_until(deployment, 1, payload, mm_monotonic_ns());
+    assert_refused(deployment, MM_DEADLINE_EXCEEDED);
+    assert_signs(deployment);
+    undeploy(deployment);
+}
+
 /* --- what mintmarkd can't have signed, even when somebody else has taken it over --- */
 
 static void sentences_outside_the_limits_are_refused_and_the_next_is_signed(void **state)
@@ -409,7 +428,7 @@ static void sentences_outside_the_limits_are_refused_and_the_next_is_signed(void
     payload_with(payload, sizeof payload, ISSUER, MAX_TTL);
     struct mm_message message = {.kind = MM_MESSAGE_SIGN,
                                  .sentence = (enum mm_sentence)2,
-                                 .timeout_ms = 1000,
+                                 .deadline_ns = mm_deadline_after_ms(1000),
                                  .data = (const uint8_t *)payload,
                                  .length = strlen(payload)};
     send_message(deployment, &message);
@@ -430,7 +449,7 @@ static void a_probe_is_signed_with_the_key_but_never_as_a_jws(void **state)
     struct mm_message probe = {.kind = MM_MESSAGE_SIGN,
                                .id = 5,
                                .sentence = MM_SENTENCE_PROBE,
-                               .timeout_ms = 5000,
+                               .deadline_ns = mm_deadline_after_ms(5000),
                                .data = nonce,
                                .length = sizeof nonce};
     send_message(deployment, &probe);
@@ -760,6 +779,7 @@ int main(void)
         cmocka_unit_test(the_header_is_the_workers_own),
         cmocka_unit_test(an_ed25519_key_beside_the_key_makes_the_worker_sign_directly),
         cmocka_unit_test(requests_in_flight_together_are_each_answered_once),
+        cmocka_unit_test(what_expired_before_its_turn_is_not_signed),
         cmocka_unit_test(sentences_outside_the_limits_are_refused_and_the_next_is_signed),
         cmocka_unit_test(a_probe_is_signed_with_the_key_but_never_as_a_jws),
         cmocka_unit_test(an_expired_request_is_never_signed),
