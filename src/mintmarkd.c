@@ -531,7 +531,7 @@ static const char USAGE[] =
     "  --pid-file FILE  write the process id there once the service is ready; emptied when it ends\n"
     "  --user NAME      started as root, become this user before anything else\n"
     "  --installed      refuse configuration and programs that the service's user could write or replace\n"
-    "  --unconfined     do without the filter of system calls, on a system whose libraries it doesn't suit\n"
+    "  --unconfined     do without the filter of system calls and Landlock, on a system that they don't suit\n"
     "  --help, --version\n"
     "\n"
     "Exit status: 0 stopped as asked, 1 internal, 2 usage, 3 configuration, 4 HSM, 5 PIN refused or latched (don't\n"

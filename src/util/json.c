@@ -156,7 +156,9 @@ json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    if (!pair)
+    if (!pair && reading.part + 1 >= MM_ARRAY_SIZE(reading.parts))
+        (void)mm_fail(err, MM_INVALID_JSON, "line %d column %d: ends too soon", why.line - 1, why.column);
+    else if (!pair)
         (void)mm_fail(err, MM_INVALID_JSON, "line %d column %d: %s", why.line - 1, why.column, why.text);
     else if (json_array_size(pair) != 2)
         (void)mm_fail(err, MM_INVALID_JSON, "more than one value");

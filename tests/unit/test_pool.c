@@ -66,21 +66,6 @@ static void more_than_the_bound_is_refused_at_once(void **state)
     assert_non_null(ask(fixture, "acme", 300, NULL));
 }
 
-static void a_fast_worker_is_sent_more_than_it_signs_at_once(void **state)
-{
-    struct fixture *fixture = *state;
-    behave(fixture, "threads=1 skip=2");
-    start_ok(fixture);
-    (void)ask_ok(fixture, "acme", 5000);
-    wait_for_answers(fixture);
-    struct answer *unanswered = ask_ok(fixture, "acme", 300);
-    struct answer *beside = ask_ok(fixture, "acme", 5000);
-    wait_for_answers(fixture);
-    assert_int_equal(unanswered->code, MM_DEADLINE_EXCEEDED);
-    assert_int_equal(beside->state, SIGNED);
-    assert_true(beside->answered_ns < unanswered->answered_ns);
-}
-
 static void an_expired_request_is_answered_and_never_sent(void **state)
 {
     struct fixture *fixture = *state;
@@ -302,7 +287,6 @@ int main(void)
         TEST(all_workers_get_ready_one_after_another),
         TEST(one_request_of_a_tenant_overtakes_anothers_backlog),
         TEST(more_than_the_bound_is_refused_at_once),
-        TEST(a_fast_worker_is_sent_more_than_it_signs_at_once),
         TEST(an_expired_request_is_answered_and_never_sent),
         TEST(a_request_in_flight_is_answered_at_its_deadline_and_its_late_signature_dropped),
         TEST(a_deadline_that_cannot_be_met_is_refused_at_once),
