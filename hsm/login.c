@@ -32,8 +32,12 @@ static void login_free(struct mm_login *login)
 {
     if (!login)
         return;
-    if (login->fd >= 0)
+    if (login->fd >= 0) {
+        /* Said aloud: a child that a module has forked meanwhile holds the descriptor, too. */
+        struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+        (void)fcntl(login->fd, F_OFD_SETLK, &whole);
         (void)close(login->fd);
+    }
     free(login->latch_path);
     free(login);
 }
@@ -145,8 +149,9 @@ void mm_login_end(struct mm_login *login, enum mm_login_outcome outcome, const c
     login_free(login);
 }
 
-bool mm_login_forget(const char *latch_path, struct mm_error *err)
+bool mm_login_forget(const char *latch_path, const char *hsm_token, int64_t deadline_ns, struct mm_error *err)
 {
     mm_cleanup(login_free) struct mm_login *login = open_note(latch_path, err);
-    return login && (erase_note(login) || mm_fail(err, MM_FILE, "%s.login: %s", latch_path, strerror(errno)));
+    return login && lock(login, hsm_token, deadline_ns, err) &&
+           (erase_note(login) || mm_fail(err, MM_FILE, "%s.login: %s", latch_path, strerror(errno)));
 }

@@ -35,7 +35,11 @@ enum mm_login_outcome {
 /* The login is over; `reason` is why the HSM refused the PIN, else unused. Frees `login`; NULL is allowed. */
 void mm_login_end(struct mm_login *login, enum mm_login_outcome outcome, const char *reason);
 
-/* Forget a login that was cut off, as mm_latch_clear() forgets a refusal. MM_FILE if it can't be. */
-MM_MUST_USE bool mm_login_forget(const char *latch_path, struct mm_error *err);
+/*
+ * Forget a login that was cut off, as mm_latch_clear() forgets a refusal, but none that is under way: MM_HSM_UNAVAILABLE if one still is
+ * at `deadline_ns`, MM_FILE if the note can't be changed.
+ */
+MM_MUST_USE bool mm_login_forget(const char *latch_path, const char *hsm_token, int64_t deadline_ns,
+                                 struct mm_error *err);
 
 #endif

@@ -126,6 +126,9 @@ static bool take_slot_locked(struct reader *reader, const struct mm_message *mes
     }
     *slot = (struct mm_pool_slot){0};
     worker->n_in_flight--;
+    /* Its last word: nothing more must be sent there, least of all what it failed. */
+    if (message->code == MM_HSM_UNAVAILABLE)
+        mm_pool_worker_end(worker);
     return true;
 }
 

@@ -125,7 +125,7 @@ bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t timeout
  */
 bool mm_pool_worker_is_failing(const struct mm_pool_worker *worker, int64_t now);
 
-/* Ask the process to end: it sees the end of its input; what it still sends is received. Killed if it doesn't in time. */
+/* Ask the process to end: it sees the end of its input; what was sent is received. Killed if it doesn't in time. */
 void mm_pool_worker_end(struct mm_pool_worker *worker);
 
 /* End the process with SIGKILL. */

@@ -380,8 +380,9 @@ static void *serve(void *context)
         int64_t start_ns = mm_monotonic_ns();
         for (size_t i = 0; i < batch.n; i++) {
             bool survives = answer(signer, &batch, i);
-            /* Behind a slow HSM what is here would wait, while other threads have nothing to do. */
-            most = mm_monotonic_ns() - start_ns < BATCH_BELOW_NS * (int64_t)(i + 1) ? BATCH_MAX : 1;
+            /* What waits here is beyond the reach of other threads, and behind an HSM that turns slow it waits long. */
+            bool is_fast = mm_monotonic_ns() - start_ns < BATCH_BELOW_NS * (int64_t)(i + 1);
+            most = is_fast && signer->worker->n_threads == 1 ? BATCH_MAX : 1;
             if (!survives || most == 1 || i + 1 == batch.n)
                 send_packets(&batch, &sent, i + 1);
             if (!survives)

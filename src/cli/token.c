@@ -7,6 +7,7 @@
 #include "cli/custody.h"
 #include "cli/problems.h"
 #include "hsm/login.h"
+#include "util/clock.h"
 
 const char MM_TOKEN_UNLOCK_HELP[] =
     "Usage: mintmark token unlock [NAME] [--config FILE] [options]\n"
@@ -104,6 +105,7 @@ bool mm_verb_token_unlock(struct mm_cli *cli, int argc, char **argv, struct mm_e
         return false;
     struct mm_latch latch = {0};
     bool was_latched = false;
-    return mm_login_forget(path, err) && clear_latch(path, &latch, &was_latched, err) &&
+    return mm_login_forget(path, token->name, mm_deadline_after_ms(token->start_timeout * 1000), err) &&
+           clear_latch(path, &latch, &was_latched, err) &&
            print_result(cli, token->name, was_latched ? &latch : NULL, err);
 }

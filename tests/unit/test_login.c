@@ -192,8 +192,38 @@ static void a_login_that_was_cut_off_can_be_forgotten(void **state)
     const struct place *place = *state;
     die_in_a_login(place);
     die_in_a_login(place);
-    assert_true(mm_login_forget(place->latch, NULL));
+    assert_true(mm_login_forget(place->latch, "primary", mm_deadline_after_ms(100), NULL));
     struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    assert_non_null(login);
+    mm_login_end(login, MM_LOGIN_GRANTED, NULL);
+}
+
+static void a_login_under_way_is_not_forgotten(void **state)
+{
+    const struct place *place = *state;
+    struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    assert_non_null(login);
+    struct mm_error err = {0};
+    assert_false(mm_login_forget(place->latch, "primary", mm_deadline_after_ms(SHORT_MS), &err));
+    assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+    mm_login_end(login, MM_LOGIN_GRANTED, NULL);
+}
+
+static void a_child_that_a_module_forked_in_a_login_bars_nobody(void **state)
+{
+    const struct place *place = *state;
+    struct mm_login *login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    assert_non_null(login);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    mm_login_end(login, MM_LOGIN_GRANTED, NULL);
+    login = begin(place, MM_LOGIN_GUARDED, SHORT_MS, NULL);
+    (void)kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
     assert_non_null(login);
     mm_login_end(login, MM_LOGIN_GRANTED, NULL);
 }
@@ -257,6 +287,8 @@ int main(void)
         LOGIN_TEST(an_operator_who_vouches_for_the_pin_may_try),
         LOGIN_TEST(a_login_that_was_cut_off_can_be_forgotten),
         LOGIN_TEST(two_never_log_in_at_once),
+        LOGIN_TEST(a_login_under_way_is_not_forgotten),
+        LOGIN_TEST(a_child_that_a_module_forked_in_a_login_bars_nobody),
         LOGIN_TEST(of_many_with_a_wrong_pin_one_sends_it),
         LOGIN_TEST(without_a_place_for_the_note_no_pin_is_sent),
     };

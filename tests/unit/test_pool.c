@@ -264,8 +264,8 @@ static void a_second_try_is_minded_though_the_pool_had_gone_to_rest(void **state
 {
     struct fixture *fixture = *state;
     char lines[64];
-    /* Two are signed; the third is refused, tried again once the second has been taken, and then never answered. */
-    (void)snprintf(lines, sizeof lines, "code=%d signs=2 skip=4", MM_HSM_UNAVAILABLE);
+    /* Two are signed; the third is refused, tried again with the worker's successor, and then never answered. */
+    (void)snprintf(lines, sizeof lines, "code=%d signs=2\nhang", MM_HSM_UNAVAILABLE);
     behave(fixture, lines);
     start_ok(fixture);
     int64_t before = mm_monotonic_ns();

@@ -181,7 +181,23 @@ static void an_hsm_that_cannot_sign_at_present_is_tried_twice(void **state)
     wait_for_answers(fixture);
     assert_int_equal(answer->code, MM_HSM_UNAVAILABLE);
     assert_int_equal(count_log(fixture, "sign"), 2);
-    assert_int_equal(mm_pool_state(fixture->pool).n_ready, 1);
+    wait_for_event(fixture, MM_POOL_WORKER_LOST, 2);
+}
+
+/* Not by the one that failed it, though that has nothing else to do: it has said its last word. */
+static void the_second_try_is_another_workers(void **state)
+{
+    struct fixture *fixture = *state;
+    char lines[64];
+    fixture->settings.workers = 2;
+    (void)snprintf(lines, sizeof lines, "code=%d\nanswer", MM_HSM_UNAVAILABLE);
+    behave(fixture, lines);
+    start_ok(fixture);
+    wait_for_ready(fixture, 2);
+    for (int i = 0; i < 4; i++)
+        (void)ask_ok(fixture, "acme", 5000);
+    wait_for_answers(fixture);
+    assert_int_equal(count_answers(fixture, SIGNED, MM_OK), 4);
 }
 
 static void requests_wait_for_a_worker_that_is_starting(void **state)
@@ -316,6 +332,7 @@ int main(void)
         TEST(a_worker_that_breaks_the_rules_is_killed_and_another_answers),
         TEST(a_second_answer_to_one_request_is_an_offence),
         TEST(an_hsm_that_cannot_sign_at_present_is_tried_twice),
+        TEST(the_second_try_is_another_workers),
         TEST(requests_wait_for_a_worker_that_is_starting),
         TEST(a_launcher_that_hangs_holds_up_no_signature),
         TEST(without_hope_of_a_worker_requests_are_refused_at_once),

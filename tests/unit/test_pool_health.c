@@ -119,8 +119,10 @@ static void a_fresh_process_is_tried_when_refusals_do_not_end(void **state)
 static void the_log_says_what_ended_a_worker(void **state)
 {
     struct fixture *fixture = *state;
-    refuse_with(fixture, MM_HSM_UNAVAILABLE, "refusals=1 die=1", "answer");
+    refuse_with(fixture, MM_OVERLOADED, "refusals=1 die=1", "answer");
     start_ok(fixture);
+    (void)ask_ok(fixture, "acme", 5000);
+    wait_for_answers(fixture);
     (void)ask_ok(fixture, "acme", 5000);
     wait_for_answers(fixture);
     wait_for_event(fixture, MM_POOL_WORKER_LOST, 1);
