@@ -181,18 +181,11 @@ static void kill_worker(struct reader *reader, const struct mm_error *why)
     (void)pthread_mutex_unlock(&reader->pool->lock);
 }
 
-static void refuse(struct reader *reader, struct mm_pool_request *request, const struct mm_message *message)
+static void refuse(const struct mm_message *message, struct mm_error *err)
 {
-    if (message->code == MM_HSM_UNAVAILABLE) {
-        retry(reader->pool, request, MM_HSM_UNAVAILABLE, "the HSM can't sign at present");
-        return;
-    }
     char reason[MM_ERROR_MESSAGE_MAX];
     mm_pool_worker_reason(message, reason, sizeof reason);
-    struct mm_error err = {0};
-    (void)mm_fail(&err, message->code, "%s", reason);
-    request->done(request->context, NULL, &err);
-    mm_pool_request_free(request);
+    (void)mm_fail(err, message->code, "%s", reason);
 }
 
 static bool check_probe(struct reader *reader, const struct mm_message *message, struct mm_error *err)
@@ -206,46 +199,66 @@ static bool check_probe(struct reader *reader, const struct mm_message *message,
     return mm_fail(err, MM_SIGNATURE_INVALID, "a probe's signature doesn't verify with the pinned key");
 }
 
+/* A request whose caller is to be told: the JWS, or why there is none. No request: nobody is. */
+struct outcome {
+    struct mm_pool_request *request;
+    char *jws;
+    struct mm_error why;
+};
+
+static void tell(struct outcome *outcome)
+{
+    if (!outcome->request)
+        return;
+    outcome->request->done(outcome->request->context, outcome->jws, outcome->jws ? NULL : &outcome->why);
+    mm_pool_request_free(outcome->request);
+    free(outcome->jws);
+}
+
 /* False: the worker must not be listened to any longer, and `err` says why. */
 static bool take_signed(struct reader *reader, const struct mm_message *message, const struct mm_pool_slot *slot,
-                        struct mm_error *err)
+                        struct outcome *outcome, struct mm_error *err)
 {
     if (slot->is_probe)
         return check_probe(reader, message, err);
     struct mm_pool_request *request = slot->request;
     if (!request)
         return true;
-    if (message->code != MM_OK) {
-        refuse(reader, request, message);
+    if (message->code == MM_HSM_UNAVAILABLE) {
+        retry(reader->pool, request, MM_HSM_UNAVAILABLE, "the HSM can't sign at present");
         return true;
     }
-    struct mm_error why = {0};
-    mm_cleanup(free) char *jws = compose(reader, request, message, &why);
-    if (!jws && why.code == MM_SIGNATURE_INVALID) {
+    if (message->code == MM_OK)
+        outcome->jws = compose(reader, request, message, &outcome->why);
+    else
+        refuse(message, &outcome->why);
+    if (outcome->why.code == MM_SIGNATURE_INVALID) {
         /* First the worker, so that the second try goes to another. */
         (void)mm_fail(err, MM_SIGNATURE_INVALID, "a signature doesn't verify with the pinned key");
         kill_worker(reader, err);
         retry(reader->pool, request, MM_SIGNATURE_INVALID, "the HSM's signatures don't verify with the pinned key");
         return false;
     }
-    if (jws)
+    if (outcome->jws)
         reader->n_verified++;
-    request->done(request->context, jws, jws ? NULL : &why);
-    mm_pool_request_free(request);
+    outcome->request = request;
     return true;
 }
 
 /*
  * First the slots, so that the worker has its next requests before what it signed is checked. Every answer whose slot was taken
- * is seen to, also after one that is wrong.
+ * is seen to, also after one that is wrong. Last the callers, so that the threads that answer them are woken once a batch.
  */
 static bool take_batch(struct reader *reader, const struct mm_pool_batch *batch, struct mm_error *err)
 {
     struct mm_pool_slot slots[MM_POOL_BATCH_MAX];
     size_t n = take_slots(reader, batch, slots, err);
     bool in_order = n == batch->n;
+    struct outcome outcomes[MM_POOL_BATCH_MAX] = {0};
     for (size_t i = 0; i < n; i++)
-        in_order = take_signed(reader, &batch->messages[i], &slots[i], err) && in_order;
+        in_order = take_signed(reader, &batch->messages[i], &slots[i], &outcomes[i], err) && in_order;
+    for (size_t i = 0; i < n; i++)
+        tell(&outcomes[i]);
     return in_order;
 }
 

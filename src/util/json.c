@@ -97,10 +97,10 @@ int mm_json_update_recursive(json_t *object, json_t *other)
 }
 
 /*
- * What json_load_callback() reads, a byte at a time, so that a failed allocation ends it at once. Within a token that is too late: where
- * jansson can't keep a string's closing quote it runs past the end of the string, and it reads a number whose last digit it lost. But it
- * keeps its buffer from one token to the next, doubling it from 16 bytes. So it reads [FILLER, TEXT], where the filler is a string longer
- * than any token of the text and short of a power of two by two: the buffer grows there, and not at the closing quote.
+ * What json_load_callback() reads. Where jansson can't keep a string's closing quote for want of memory it runs past the end of the
+ * string, and it reads a number whose last digit it lost. But it keeps its buffer from one token to the next, doubling it from 16 bytes. So it
+ * reads [FILLER, TEXT], where the filler is a string longer than any token of the text and short of a power of two by two: the buffer grows
+ * there, not at the closing quote and not in the text, which it is only given if all went well so far.
  */
 struct reading {
     struct {
@@ -131,9 +131,14 @@ static size_t feed(void *out, size_t size, void *context)
     if (reading->is_short || reading->part == MM_ARRAY_SIZE(reading->parts) || size == 0)
         return 0;
     const char *data = reading->parts[reading->part].data;
-    *(char *)out = data ? data[reading->at] : 'x';
-    reading->at++;
-    return 1;
+    size_t left = reading->parts[reading->part].length - reading->at;
+    size_t n = left < size ? left : size;
+    if (data)
+        memcpy(out, data + reading->at, n);
+    else
+        memset(out, 'x', n);
+    reading->at += n;
+    return n;
 }
 
 json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
