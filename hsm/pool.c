@@ -274,6 +274,7 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     pool->n_workers = n;
     for (size_t i = 0; i < n; i++) {
         pool->workers[i].pool = pool;
+        pool->workers[i].sign_timeout_ns = settings->sign_timeout_ms * 1000000;
         pool->workers[i].fd = -1;
     }
     pool->queue = mm_pool_queue_new(err);

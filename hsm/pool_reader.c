@@ -114,6 +114,8 @@ static bool take_slot_locked(struct reader *reader, const struct mm_message *mes
     if (!slot)
         return mm_fail(err, MM_INTERNAL, "the worker answered a request that it doesn't have");
     int64_t now = mm_monotonic_ns();
+    if (message->code == MM_DEADLINE_EXCEEDED && slot->request && now < slot->request->deadline_ns)
+        return mm_fail(err, MM_INTERNAL, "the worker called a request expired that wasn't");
     *ret_slot = *slot;
     if (slot->request)
         pool->n_requests--;
@@ -141,6 +143,7 @@ static size_t take_slots(struct reader *reader, const struct mm_pool_batch *batc
     (void)pthread_mutex_lock(&pool->lock);
     while (n < batch->n && take_slot_locked(reader, &batch->messages[n], &ret_slots[n], err))
         n++;
+    mm_pool_worker_move_up(reader->worker, mm_monotonic_ns());
     mm_pool_dispatch_locked(pool);
     mm_pool_answer_failed_locked(pool);
     (void)pthread_mutex_unlock(&pool->lock);

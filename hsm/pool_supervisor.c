@@ -289,7 +289,7 @@ static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
             kill_for_time_locked(pool, worker, "the worker wasn't ready", pool->settings->start_timeout, "s");
         break;
     case MM_POOL_READY:
-        if (mm_pool_worker_is_hung(worker, sign_timeout_ms, now))
+        if (mm_pool_worker_is_hung(worker, now))
             kill_for_time_locked(pool, worker, "the HSM gave no signature", sign_timeout_ms, "ms");
         else
             mind_health_locked(pool, worker, now);

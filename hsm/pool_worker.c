@@ -79,8 +79,9 @@ bool mm_pool_worker_has_room(const struct mm_pool_worker *worker)
 struct mm_pool_slot *mm_pool_worker_take_slot(struct mm_pool_worker *worker, uint64_t id, int64_t now)
 {
     struct mm_pool_slot *slot = mm_pool_worker_slot(worker, 0);
+    int64_t turn = 1 + (int64_t)(worker->n_in_flight / worker->n_threads);
     *slot =
-        (struct mm_pool_slot){.id = id, .sent_ns = now, .turn = 1 + (int64_t)(worker->n_in_flight / worker->n_threads)};
+        (struct mm_pool_slot){.id = id, .sent_ns = now, .turn = turn, .due_ns = now + worker->sign_timeout_ns * turn};
     worker->n_in_flight++;
     return slot;
 }
@@ -91,13 +92,32 @@ void mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_
     worker->sign_ns += (took_ns - worker->sign_ns) / (worker->sign_ns == 0 ? 1 : 8);
 }
 
-bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t timeout_ms, int64_t now)
+/* How many of the worker's requests were sent before this one. */
+static size_t count_before(const struct mm_pool_worker *worker, uint64_t id)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)
+        n += worker->slots[i].id != 0 && worker->slots[i].id < id;
+    return n;
+}
+
+void mm_pool_worker_move_up(struct mm_pool_worker *worker, int64_t now)
 {
     for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++) {
-        const struct mm_pool_slot *slot = &worker->slots[i];
-        if (slot->id != 0 && now - slot->sent_ns > timeout_ms * 1000000 * slot->turn)
-            return true;
+        struct mm_pool_slot *slot = &worker->slots[i];
+        if (slot->id == 0)
+            continue;
+        int64_t turn = 1 + (int64_t)(count_before(worker, slot->id) / worker->n_threads);
+        int64_t due_ns = now + worker->sign_timeout_ns * turn;
+        slot->due_ns = due_ns < slot->due_ns ? due_ns : slot->due_ns;
     }
+}
+
+bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t now)
+{
+    for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)
+        if (worker->slots[i].id != 0 && now > worker->slots[i].due_ns)
+            return true;
     return false;
 }
 

@@ -31,6 +31,7 @@ struct mm_pool_slot {
     uint64_t id; /* 0: free */
     int64_t sent_ns;
     int64_t turn;                    /* its place in a thread's line: 1 is signed at once */
+    int64_t due_ns;                  /* not signed by then: the worker is hung */
     struct mm_pool_request *request; /* NULL for a probe, and once its caller was answered without the worker */
     bool is_probe;
 };
@@ -48,6 +49,7 @@ struct mm_pool_health {
 struct mm_pool_worker {
     /* immutable after mm_pool_start() */
     struct mm_pool *pool;
+    int64_t sign_timeout_ns;
 
     /* guarded by the pool's lock */
     enum mm_pool_worker_state state;
@@ -106,7 +108,7 @@ struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t
 
 /*
  * Whether a worker that is ready takes one more: one a thread, so that what an HSM can't sign yet waits in the pool's queue, where
- * tenants take turns. A fast one is sent more than it signs at once, which it takes and answers in batches.
+ * tenants take turns. A fast one is sent more than it signs at once; if it has one thread it takes and answers them in batches.
  */
 bool mm_pool_worker_has_room(const struct mm_pool_worker *worker);
 
@@ -116,8 +118,11 @@ struct mm_pool_slot *mm_pool_worker_take_slot(struct mm_pool_worker *worker, uin
 /* Note that what lay in a slot was signed. */
 void mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_slot *slot, int64_t now);
 
-/* Whether a request in flight should have been signed by now, when each signature before it may have taken `timeout_ms`. */
-bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t timeout_ms, int64_t now);
+/* Note that the worker has answered: what is next in its lines has sign_timeout_ns from now. */
+void mm_pool_worker_move_up(struct mm_pool_worker *worker, int64_t now);
+
+/* Whether a signature under way has taken more than sign_timeout_ns. */
+bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t now);
 
 /*
  * Whether its HSM has refused everything for a while: such a worker gets no requests, which it would only fail faster than others
@@ -125,7 +130,7 @@ bool mm_pool_worker_is_hung(const struct mm_pool_worker *worker, int64_t timeout
  */
 bool mm_pool_worker_is_failing(const struct mm_pool_worker *worker, int64_t now);
 
-/* Ask the process to end: it sees the end of its input; what was sent is received. Killed if it doesn't in time. */
+/* Ask the process to end: it sees the end of its input; what it has sent by then is received. Killed if it doesn't in time. */
 void mm_pool_worker_end(struct mm_pool_worker *worker);
 
 /* End the process with SIGKILL. */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { VERSION = 1 };
+enum { VERSION = 2 };
 
 /* How a packet begins; `length` bytes of data follow and nothing else. */
 struct packet_header {

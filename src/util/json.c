@@ -161,7 +161,10 @@ json_t *mm_json_parse(const void *data, size_t length, struct mm_error *err)
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    if (!pair && reading.part + 1 >= MM_ARRAY_SIZE(reading.parts))
+    size_t end = reading.parts[0].length + reading.parts[1].length + reading.parts[2].length + length;
+    if (!pair && json_error_code(&why) == json_error_end_of_input_expected)
+        (void)mm_fail(err, MM_INVALID_JSON, "more than one value");
+    else if (!pair && why.position > 0 && (size_t)why.position > end)
         (void)mm_fail(err, MM_INVALID_JSON, "line %d column %d: ends too soon", why.line - 1, why.column);
     else if (!pair)
         (void)mm_fail(err, MM_INVALID_JSON, "line %d column %d: %s", why.line - 1, why.column, why.text);

@@ -296,7 +296,7 @@ HSM_UNAVAILABLE, KEY_NOT_FOUND, SENTENCE_REFUSED = 83, 101, 107
 
 def message(kind, data, id=0, sentence=0, code=0, deadline_ns=0):
     data = data if isinstance(data, bytes) else data.encode()
-    return struct.pack("<BBHIQqII", 1, kind, sentence, code, id, deadline_ns, len(data), 0) + data
+    return struct.pack("<BBHIQqII", 2, kind, sentence, code, id, deadline_ns, len(data), 0) + data
 
 
 def worker_requests():

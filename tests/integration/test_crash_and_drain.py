@@ -64,6 +64,7 @@ def test_kill_9_of_workers_at_random_moments_loses_no_token_and_answers_every_ca
             victims = MOMENTS.sample(workers, MOMENTS.randint(1, N_WORKERS))
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
+            assert wait_until(lambda: not set(victims) & set(mint.workers())), "a killed worker is still there"
         n = load.n_issued()
         assert wait_until(lambda: load.n_issued() > n + 20), "tokens no longer flow"
     assert set(load.statuses) <= {201, 503}, load.statuses

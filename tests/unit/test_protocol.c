@@ -166,7 +166,8 @@ static void every_damaged_header_byte_that_matters_is_refused(void **state)
         size_t at;
         uint8_t value;
     } damages[] = {
-        {AT_VERSION, 2},
+        {AT_VERSION, 1},
+        {AT_VERSION, 3},
         {AT_KIND, 0},
         {AT_KIND, 5},
         {AT_KIND, 255},
