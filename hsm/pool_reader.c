@@ -13,6 +13,8 @@
 /* What the pool hands out can be taken apart again. */
 _Static_assert((MM_PAYLOAD_MAX + MM_HEADER_MAX + MM_SIGNATURE_MAX) / 3 * 4 + 16 <= MM_JWT_MAX, "every JWT must parse");
 
+enum { ANSWER_MAX = 4096 }; /* of a packet; nothing that a worker says needs more */
+
 struct header {
     char text[MM_HEADER_MAX]; /* decoded */
     size_t length;
@@ -135,13 +137,13 @@ static bool take_slot_locked(struct reader *reader, const struct mm_message *mes
 }
 
 /* The slots that a batch answers, up to the first answer that is out of order; then the worker's next requests are on their way. */
-static size_t take_slots(struct reader *reader, const struct mm_pool_batch *batch, struct mm_pool_slot *ret_slots,
+static size_t take_slots(struct reader *reader, const struct mm_messages *batch, struct mm_pool_slot *ret_slots,
                          struct mm_error *err)
 {
     struct mm_pool *pool = reader->pool;
     size_t n = 0;
     (void)pthread_mutex_lock(&pool->lock);
-    while (n < batch->n && take_slot_locked(reader, &batch->messages[n], &ret_slots[n], err))
+    while (n < batch->n && take_slot_locked(reader, &batch->items[n], &ret_slots[n], err))
         n++;
     mm_pool_worker_move_up(reader->worker, mm_monotonic_ns());
     mm_pool_dispatch_locked(pool);
@@ -252,14 +254,14 @@ static bool take_signed(struct reader *reader, const struct mm_message *message,
  * First the slots, so that the worker has its next requests before what it signed is checked. Every answer whose slot was taken
  * is seen to, also after one that is wrong. Last the callers, so that the threads that answer them are woken once a batch.
  */
-static bool take_batch(struct reader *reader, const struct mm_pool_batch *batch, struct mm_error *err)
+static bool take_batch(struct reader *reader, const struct mm_messages *batch, struct mm_error *err)
 {
-    struct mm_pool_slot slots[MM_POOL_BATCH_MAX];
+    struct mm_pool_slot slots[MM_MESSAGES_MAX];
     size_t n = take_slots(reader, batch, slots, err);
     bool in_order = n == batch->n;
-    struct outcome outcomes[MM_POOL_BATCH_MAX] = {0};
+    struct outcome outcomes[MM_MESSAGES_MAX] = {0};
     for (size_t i = 0; i < n; i++)
-        in_order = take_signed(reader, &batch->messages[i], &slots[i], &outcomes[i], err) && in_order;
+        in_order = take_signed(reader, &batch->items[i], &slots[i], &outcomes[i], err) && in_order;
     for (size_t i = 0; i < n; i++)
         tell(&outcomes[i]);
     return in_order;
@@ -293,15 +295,16 @@ void *mm_pool_reader(void *argument)
 {
     struct mm_pool_worker *worker = argument;
     struct reader reader = {.pool = worker->pool, .worker = worker, .fd = worker->fd};
-    struct mm_pool_batch batch;
+    uint8_t packets[MM_MESSAGES_MAX][ANSWER_MAX];
+    struct mm_messages batch;
     struct mm_error err = {0};
-    if (mm_pool_worker_receive(reader.fd, 1, &batch, &err) == MM_POOL_MESSAGES &&
-        take_ready(&reader, &batch.messages[0], &err)) {
+    if (mm_messages_receive(reader.fd, packets[0], ANSWER_MAX, 1, &batch, &err) == MM_RECEIVED &&
+        take_ready(&reader, &batch.items[0], &err)) {
         announce_ready(&reader);
-        enum mm_pool_received received;
+        enum mm_received received;
         do
-            received = mm_pool_worker_receive(reader.fd, MM_POOL_BATCH_MAX, &batch, &err);
-        while (take_batch(&reader, &batch, &err) && received == MM_POOL_MESSAGES);
+            received = mm_messages_receive(reader.fd, packets[0], ANSWER_MAX, MM_MESSAGES_MAX, &batch, &err);
+        while (take_batch(&reader, &batch, &err) && received == MM_RECEIVED);
     }
     leave(&reader, &err);
     return NULL;

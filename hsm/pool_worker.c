@@ -27,33 +27,6 @@ enum mm_pool_sent mm_pool_worker_send(int fd, const struct mm_message *message, 
     return errno == EAGAIN || errno == ENOBUFS ? MM_POOL_FULL : MM_POOL_GONE;
 }
 
-enum mm_pool_received mm_pool_worker_receive(int fd, size_t most, struct mm_pool_batch *batch, struct mm_error *err)
-{
-    struct iovec buffers[MM_POOL_BATCH_MAX];
-    struct mmsghdr headers[MM_POOL_BATCH_MAX] = {0};
-    for (size_t i = 0; i < most; i++) {
-        buffers[i] = (struct iovec){.iov_base = batch->packets[i], .iov_len = MM_POOL_ANSWER_MAX};
-        headers[i].msg_hdr = (struct msghdr){.msg_iov = &buffers[i], .msg_iovlen = 1};
-    }
-    batch->n = 0;
-    int n;
-    do
-        n = recvmmsg(fd, headers, (unsigned)most, MSG_WAITFORONE, NULL);
-    while (n < 0 && errno == EINTR);
-    for (int i = 0; i < n; i++) {
-        if (headers[i].msg_len == 0)
-            return MM_POOL_HUNG_UP;
-        if (headers[i].msg_hdr.msg_flags & MSG_TRUNC) {
-            (void)mm_fail(err, MM_INTERNAL, "the worker sent a packet of more than %d bytes", MM_POOL_ANSWER_MAX);
-            return MM_POOL_GARBAGE;
-        }
-        if (!mm_message_decode(batch->packets[i], headers[i].msg_len, &batch->messages[batch->n], err))
-            return MM_POOL_GARBAGE;
-        batch->n++;
-    }
-    return n > 0 ? MM_POOL_MESSAGES : MM_POOL_HUNG_UP;
-}
-
 void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t size)
 {
     size_t length = message->length < size - 1 ? message->length : size - 1;

@@ -77,27 +77,6 @@ enum mm_pool_sent { MM_POOL_SENT, MM_POOL_FULL, MM_POOL_GONE };
 /* Send without blocking. `packet` is MM_PACKET_MAX bytes of scratch. GONE also for a message that can't be encoded. */
 MM_MUST_USE enum mm_pool_sent mm_pool_worker_send(int fd, const struct mm_message *message, uint8_t *packet);
 
-enum {
-    MM_POOL_BATCH_MAX = MM_POOL_SLOTS_MAX,
-    MM_POOL_ANSWER_MAX = 4096, /* of a packet; nothing that a worker says needs more */
-};
-
-/* What a worker has said in one go. */
-struct mm_pool_batch {
-    size_t n;
-    struct mm_message messages[MM_POOL_BATCH_MAX]; /* point into the packets */
-    uint8_t packets[MM_POOL_BATCH_MAX][MM_POOL_ANSWER_MAX];
-};
-
-enum mm_pool_received { MM_POOL_MESSAGES, MM_POOL_HUNG_UP, MM_POOL_GARBAGE };
-
-/*
- * Wait for a packet and take up to `most` that are there. What came before the end of the input, or before a packet that makes no sense
- * (`err` says why), is in the batch all the same.
- */
-MM_MUST_USE enum mm_pool_received mm_pool_worker_receive(int fd, size_t most, struct mm_pool_batch *batch,
-                                                         struct mm_error *err);
-
 /* A message's reason as one printable line. */
 void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t size);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hsm/protocol.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { VERSION = 2 };
 
@@ -90,6 +92,34 @@ bool mm_message_decode(const uint8_t *packet, size_t length, struct mm_message *
         return mm_fail(err, MM_INTERNAL, "a packet that no message of kind %d has", (int)message.kind);
     *ret_message = message;
     return true;
+}
+
+enum mm_received mm_messages_receive(int fd, uint8_t *packets, size_t size, size_t most, struct mm_messages *ret,
+                                     struct mm_error *err)
+{
+    struct iovec buffers[MM_MESSAGES_MAX];
+    struct mmsghdr headers[MM_MESSAGES_MAX] = {0};
+    for (size_t i = 0; i < most; i++) {
+        buffers[i] = (struct iovec){.iov_base = packets + i * size, .iov_len = size};
+        headers[i].msg_hdr = (struct msghdr){.msg_iov = &buffers[i], .msg_iovlen = 1};
+    }
+    ret->n = 0;
+    int n;
+    do
+        n = recvmmsg(fd, headers, (unsigned)most, MSG_WAITFORONE, NULL);
+    while (n < 0 && errno == EINTR);
+    for (int i = 0; i < n; i++) {
+        if (headers[i].msg_len == 0)
+            return MM_RECEIVED_HUNG_UP;
+        if (headers[i].msg_hdr.msg_flags & MSG_TRUNC) {
+            (void)mm_fail(err, MM_INTERNAL, "a packet of more than %zu bytes", size);
+            return MM_RECEIVED_GARBAGE;
+        }
+        if (!mm_message_decode(buffers[i].iov_base, headers[i].msg_len, &ret->items[ret->n], err))
+            return MM_RECEIVED_GARBAGE;
+        ret->n++;
+    }
+    return n > 0 ? MM_RECEIVED : MM_RECEIVED_HUNG_UP;
 }
 
 void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_INPUT])

@@ -21,7 +21,8 @@ enum {
     MM_PACKET_MAX = 32768,
     MM_PAYLOAD_MAX = 16384,
     MM_HEADER_MAX = 512,
-    MM_WORKER_FD = 3, /* the worker's end of the socketpair */
+    MM_MESSAGES_MAX = 16, /* received in one go */
+    MM_WORKER_FD = 3,     /* the worker's end of the socketpair */
     MM_PROBE_NONCE = 32,
     MM_PROBE_INPUT = 19 + MM_PROBE_NONCE,
 };
@@ -56,13 +57,30 @@ MM_MUST_USE bool mm_message_encode(const struct mm_message *message, uint8_t *pa
 MM_MUST_USE bool mm_message_decode(const uint8_t *packet, size_t length, struct mm_message *ret_message,
                                    struct mm_error *err);
 
+/* What the other side has said in one go; the messages point into the packets they came in. */
+struct mm_messages {
+    size_t n;
+    struct mm_message items[MM_MESSAGES_MAX];
+};
+
+enum mm_received { MM_RECEIVED, MM_RECEIVED_HUNG_UP, MM_RECEIVED_GARBAGE };
+
+/*
+ * Wait for a packet and take up to `most` that are there, one into each `size` bytes of `packets`. What came before the end of the
+ * input, or before a packet that makes no sense or doesn't fit (`err` says why), is in `ret` all the same.
+ */
+MM_MUST_USE enum mm_received mm_messages_receive(int fd, uint8_t *packets, size_t size, size_t most,
+                                                 struct mm_messages *ret, struct mm_error *err);
+
 /* What is signed for a probe: the nonce after bytes that can't be taken for a JWS, since they start with a NUL. */
 void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_INPUT]);
 
 /*
  * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","config"}: the key to use, and mm_config_worker_digest() of
- * what mintmarkd read in mintmark.yaml when it started, for the worker to compare with what it reads there itself. READY's JSON: {"kid","signing": "engine"|"direct",
- * "threads": ‹how many it signs at once, by the sessions it got›, "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
+ * what mintmarkd read in mintmark.yaml when it started, for the worker to compare with what it reads there itself.
+ *
+ * READY's JSON: {"kid", "signing": "engine"|"direct", "threads": ‹how many it signs at once, by the sessions it got›,
+ * "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
  */
 
 #endif

@@ -38,12 +38,13 @@ enum {
     BATCH_BELOW_NS = 500000, /* sentences signed in less are taken in batches */
 };
 
+_Static_assert((int)BATCH_MAX <= (int)MM_MESSAGES_MAX, "a batch is received in one go");
+
 /* Sentences taken in one go and answered in one go. An answer takes the place of its request. */
 struct batch {
-    size_t n;
-    struct mmsghdr messages[BATCH_MAX];
-    struct iovec packets[BATCH_MAX];
-    uint8_t bytes[BATCH_MAX][MM_PACKET_MAX];
+    struct mm_messages requests;
+    size_t answer_lengths[BATCH_MAX];
+    uint8_t packets[BATCH_MAX][MM_PACKET_MAX];
 };
 
 struct worker {
@@ -91,47 +92,31 @@ static struct mm_message failure(enum mm_message_kind kind, uint64_t id, const s
                                .length = strlen(err->message)};
 }
 
-/* Wait for a packet and take up to `most` that are there. Ends the process when mintmarkd is gone. */
-static void receive(struct batch *batch, size_t most)
+/* Ends the process when mintmarkd is gone or talks nonsense. */
+static void end_unless_received(enum mm_received received)
 {
-    for (size_t i = 0; i < most; i++) {
-        batch->packets[i] = (struct iovec){batch->bytes[i], sizeof batch->bytes[i]};
-        batch->messages[i].msg_hdr = (struct msghdr){.msg_iov = &batch->packets[i], .msg_iovlen = 1};
-    }
-    int n;
-    do
-        n = recvmmsg(MM_WORKER_FD, batch->messages, (unsigned)most, MSG_WAITFORONE, NULL);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        _exit(MM_EXIT_FAILURE);
-    batch->n = (size_t)n;
+    if (received != MM_RECEIVED)
+        _exit(received == MM_RECEIVED_HUNG_UP ? MM_EXIT_OK : MM_EXIT_FAILURE);
 }
 
-/* Take a packet apart. Ends the process when mintmarkd is gone or talks nonsense. */
-static struct mm_message read_packet(const struct batch *batch, size_t i)
-{
-    struct mm_message message;
-    struct mm_error err = {0};
-    if (batch->messages[i].msg_len == 0)
-        _exit(MM_EXIT_OK);
-    if (batch->messages[i].msg_hdr.msg_flags & MSG_TRUNC ||
-        !mm_message_decode(batch->bytes[i], batch->messages[i].msg_len, &message, &err))
-        _exit(MM_EXIT_FAILURE);
-    return message;
-}
-
-static void write_packet(struct batch *batch, size_t i, const struct mm_message *message)
+static void write_answer(struct batch *batch, size_t i, const struct mm_message *message)
 {
     struct mm_error err = {0};
-    if (!mm_message_encode(message, batch->bytes[i], &batch->packets[i].iov_len, &err))
+    if (!mm_message_encode(message, batch->packets[i], &batch->answer_lengths[i], &err))
         _exit(MM_EXIT_FAILURE);
 }
 
 /* Those from `*sent` up to `n`. */
-static void send_packets(struct batch *batch, size_t *sent, size_t n)
+static void send_answers(struct batch *batch, size_t *sent, size_t n)
 {
+    struct iovec packets[BATCH_MAX];
+    struct mmsghdr headers[BATCH_MAX] = {0};
+    for (size_t i = *sent; i < n; i++) {
+        packets[i] = (struct iovec){batch->packets[i], batch->answer_lengths[i]};
+        headers[i].msg_hdr = (struct msghdr){.msg_iov = &packets[i], .msg_iovlen = 1};
+    }
     while (*sent < n) {
-        int done = sendmmsg(MM_WORKER_FD, batch->messages + *sent, (unsigned)(n - *sent), MSG_NOSIGNAL);
+        int done = sendmmsg(MM_WORKER_FD, headers + *sent, (unsigned)(n - *sent), MSG_NOSIGNAL);
         if (done <= 0)
             _exit(MM_EXIT_FAILURE); /* nobody to tell */
         *sent += (size_t)done;
@@ -310,12 +295,13 @@ static bool start(struct worker *worker, struct mm_error *err)
     struct pollfd readable = {.fd = MM_WORKER_FD, .events = POLLIN};
     if (poll(&readable, 1, START_TIMEOUT_MS) != 1)
         return mm_fail(err, MM_INTERNAL, "no START within %d s", START_TIMEOUT_MS / 1000);
-    struct batch batch;
-    receive(&batch, 1);
-    struct mm_message message = read_packet(&batch, 0);
-    if (message.kind != MM_MESSAGE_START)
+    uint8_t packet[MM_PACKET_MAX];
+    struct mm_messages messages;
+    end_unless_received(mm_messages_receive(MM_WORKER_FD, packet, sizeof packet, 1, &messages, NULL));
+    const struct mm_message *message = &messages.items[0];
+    if (message->kind != MM_MESSAGE_START)
         _exit(MM_EXIT_FAILURE);
-    mm_cleanup(json_decref) json_t *json = mm_json_parse(message.data, message.length, NULL);
+    mm_cleanup(json_decref) json_t *json = mm_json_parse(message->data, message->length, NULL);
     if (!json)
         return mm_fail(err, MM_INTERNAL, "START isn't JSON");
     return read_config(worker, err) && check_agreement(worker, json, err) && read_start(worker, json, err) &&
@@ -351,7 +337,7 @@ static bool is_survivable(enum mm_code code)
 /* Whether the process may go on; the answer lies in the batch. */
 static bool answer(const struct signer *signer, struct batch *batch, size_t i)
 {
-    struct mm_message request = read_packet(batch, i);
+    const struct mm_message request = batch->requests.items[i];
     if (request.kind != MM_MESSAGE_SIGN)
         _exit(MM_EXIT_FAILURE);
     uint8_t signature[MM_SIGNATURE_MAX];
@@ -359,14 +345,14 @@ static bool answer(const struct signer *signer, struct batch *batch, size_t i)
     struct mm_error err = {0};
     if (sign_sentence(signer, &request, signature, &length, &err)) {
         struct mm_message reply = {.kind = MM_MESSAGE_SIGNED, .id = request.id, .data = signature, .length = length};
-        write_packet(batch, i, &reply);
+        write_answer(batch, i, &reply);
         return true;
     }
     bool survives = is_survivable(err.code);
     if (!survives)
         err.code = MM_HSM_UNAVAILABLE;
     struct mm_message refusal = failure(MM_MESSAGE_SIGNED, request.id, &err);
-    write_packet(batch, i, &refusal);
+    write_answer(batch, i, &refusal);
     return survives;
 }
 
@@ -375,19 +361,21 @@ static void *serve(void *context)
     const struct signer *signer = context;
     struct batch batch;
     for (size_t most = 1;;) {
-        receive(&batch, most);
+        enum mm_received received =
+            mm_messages_receive(MM_WORKER_FD, batch.packets[0], MM_PACKET_MAX, most, &batch.requests, NULL);
         size_t sent = 0;
         int64_t start_ns = mm_monotonic_ns();
-        for (size_t i = 0; i < batch.n; i++) {
+        for (size_t i = 0; i < batch.requests.n; i++) {
             bool survives = answer(signer, &batch, i);
             /* What waits here is beyond the reach of other threads, and behind an HSM that turns slow it waits long. */
             bool is_fast = mm_monotonic_ns() - start_ns < BATCH_BELOW_NS * (int64_t)(i + 1);
             most = is_fast && signer->worker->n_threads == 1 ? BATCH_MAX : 1;
-            if (!survives || most == 1 || i + 1 == batch.n)
-                send_packets(&batch, &sent, i + 1);
+            if (!survives || most == 1 || i + 1 == batch.requests.n)
+                send_answers(&batch, &sent, i + 1);
             if (!survives)
                 _exit(MM_EXIT_HSM);
         }
+        end_unless_received(received);
     }
 }
 

@@ -475,6 +475,7 @@ int main(int argc, char **argv)
         run->connections[i].fd = -1;
         push_idle(run, &run->connections[i]);
     }
+    run->next_due_ns = INT64_MAX; /* nothing is, while connections are made */
     if (run->options.warm)
         warm_up(run);
     int64_t start = mm_monotonic_ns();

@@ -73,6 +73,15 @@ static void one_that_becomes_slow_gets_one_a_thread_again(void **state)
     assert_int_equal(fill(&worker, 0), 2);
 }
 
+static struct mm_pool_worker fast_with_a_long_line(void)
+{
+    struct mm_pool_worker worker = ready(1);
+    (void)fill(&worker, 0);
+    drain(&worker, 0, MS / 10);
+    assert_int_equal(fill(&worker, 0), MM_POOL_SLOTS_MAX);
+    return worker;
+}
+
 /* The one sent first is answered, and another sent. */
 static void answer_first(struct mm_pool_worker *worker, uint64_t id, int64_t now)
 {
@@ -86,10 +95,7 @@ static void waiting_in_line_does_not_make_it_hung(void **state)
 {
     (void)state;
     const int64_t timeout_ns = (int64_t)TIMEOUT_MS * MS;
-    struct mm_pool_worker worker = ready(1);
-    (void)fill(&worker, 0);
-    drain(&worker, 0, MS / 10);
-    (void)fill(&worker, 0);
+    struct mm_pool_worker worker = fast_with_a_long_line();
     assert_false(mm_pool_worker_is_hung(&worker, timeout_ns));
     answer_first(&worker, 1, timeout_ns);
     assert_false(mm_pool_worker_is_hung(&worker, 2 * timeout_ns));
@@ -100,10 +106,7 @@ static void one_that_stops_amid_a_long_line_is_hung_after_one_timeout(void **sta
 {
     (void)state;
     const int64_t timeout_ns = (int64_t)TIMEOUT_MS * MS;
-    struct mm_pool_worker worker = ready(1);
-    (void)fill(&worker, 0);
-    drain(&worker, 0, MS / 10);
-    (void)fill(&worker, 0);
+    struct mm_pool_worker worker = fast_with_a_long_line();
     int64_t now = 0;
     for (uint64_t id = 1; id <= 100; id++)
         answer_first(&worker, id, now += MS / 10);
