@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs/openapi.yaml is a valid OpenAPI 3.1 description, says what the code says, and names every reply there is."""
 
+import contextlib
 import copy
 import json
 import os
@@ -256,6 +257,12 @@ def narrow(tmp_path):
     made.ensure_stopped()
 
 
+def is_issuing(mint):
+    """Whether a token was recorded, which is before it is signed."""
+    with contextlib.closing(sqlite3.connect(mint.store_file)) as store:
+        return store.execute("SELECT count(*) FROM entries WHERE type = 'token.issued'").fetchone() != (0,)
+
+
 def code_of(description, reply):
     return reply.status, description.check("POST", TOKENS, reply).get("code")
 
@@ -266,6 +273,7 @@ def test_a_busy_a_late_and_a_stopping_service_answer_as_described(narrow, descri
         os.kill(pid, signal.SIGSTOP)
     with narrow.raw() as first, narrow.raw() as unfinished, narrow.raw("globex_ci") as last, narrow.client(None) as probe:
         first.send(post_bytes(TOKENS, GOOD))
+        assert wait_until(lambda: is_issuing(narrow), interval=0.005), "the first request never came to be signed"
         start = time.monotonic()
         assert wait_until(lambda: code_of(description, narrow.ask()) == (503, "overloaded"), ISSUE_TIMEOUT - 1)
         assert time.monotonic() - start > 0.9, "who asks again at once would be a flood"
