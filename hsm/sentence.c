@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hsm/sentence.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "crypto/pubkey.h"
 #include "util/base64url.h"
+#include "util/json_scan.h"
 
 /* The `typ` of each sentence; types without one are refused. */
 static const char *type_of(enum mm_sentence sentence)
@@ -46,37 +48,26 @@ char *mm_sentence_header(enum mm_sentence sentence, const char *kid, enum mm_alg
 
 /*
  * Some JSON parsers match names without regard to case (Go's, with Unicode folding): to them an "EXP" beside a harmless "exp" would
- * be the one that counts.
+ * be the one that counts. The scan has left printable ASCII.
  */
-static bool is_plain_name(const char *name)
+static bool check_names(const struct mm_json_members *claims, struct mm_error *err)
 {
-    for (const char *c = name; *c; c++) {
-        if (*c <= ' ' || *c > '~' || (*c >= 'A' && *c <= 'Z'))
-            return false;
+    for (size_t i = 0; i < claims->n; i++) {
+        const char *name = claims->items[i].name.data;
+        for (size_t j = 0; j < claims->items[i].name.length; j++)
+            if (name[j] >= 'A' && name[j] <= 'Z')
+                return mm_fail(err, MM_SENTENCE_REFUSED, "a claim's name isn't lower-case ASCII");
     }
     return true;
 }
 
-static bool check_names(json_t *claims, struct mm_error *err)
+static bool check_lifetime(const struct mm_json_members *claims, int64_t max_ttl, int64_t now, struct mm_error *err)
 {
-    const char *name;
-    json_t *value;
-    json_object_foreach(claims, name, value)
-    {
-        if (!is_plain_name(name))
-            return mm_fail(err, MM_SENTENCE_REFUSED, "a claim's name isn't lower-case ASCII");
-    }
-    return true;
-}
-
-static bool check_lifetime(const json_t *claims, int64_t max_ttl, int64_t now, struct mm_error *err)
-{
-    const json_t *iat = json_object_get(claims, "iat");
-    const json_t *exp = json_object_get(claims, "exp");
-    if (!json_is_integer(iat) || !json_is_integer(exp))
+    int64_t issued;
+    int64_t expires;
+    if (!mm_json_is_integer(mm_json_scanned(claims, "iat"), &issued) ||
+        !mm_json_is_integer(mm_json_scanned(claims, "exp"), &expires))
         return mm_fail(err, MM_SENTENCE_REFUSED, "iat and exp must be integers");
-    int64_t issued = json_integer_value(iat);
-    int64_t expires = json_integer_value(exp);
     if (issued < now - MM_SENTENCE_SKEW || issued > now + MM_SENTENCE_SKEW)
         return mm_fail(err, MM_SENTENCE_REFUSED, "iat is more than %d s off", MM_SENTENCE_SKEW);
     /* iat is near now from here on, so neither side overflows. */
@@ -91,15 +82,12 @@ static bool check_access_token(const struct mm_sentence_limits *limits, struct m
                                struct mm_error *err)
 {
     struct mm_error why = {0};
-    mm_cleanup(json_decref) json_t *claims = mm_json_parse(payload.data, payload.length, &why);
-    if (!claims)
-        return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_SENTENCE_REFUSED, "payload: %s", why.message);
-    if (!json_is_object(claims))
-        return mm_fail(err, MM_SENTENCE_REFUSED, "payload isn't a JSON object");
-    const char *issuer = mm_json_string(claims, "iss");
-    if (!issuer || strcmp(issuer, limits->issuer) != 0)
+    struct mm_json_members claims;
+    if (!mm_json_scan(payload, &claims, &why))
+        return mm_fail(err, MM_SENTENCE_REFUSED, "payload: %s", why.message);
+    if (!mm_json_is_string(mm_json_scanned(&claims, "iss"), limits->issuer))
         return mm_fail(err, MM_SENTENCE_REFUSED, "iss isn't the configured issuer");
-    return check_names(claims, err) && check_lifetime(claims, limits->max_ttl, now, err);
+    return check_names(&claims, err) && check_lifetime(&claims, limits->max_ttl, now, err);
 }
 
 bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limits *limits, struct mm_bytes payload,
@@ -117,13 +105,12 @@ bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limit
     return mm_fail(err, MM_SENTENCE_REFUSED, "unknown sentence type");
 }
 
-bool mm_sentence_signing_input(const char *header, struct mm_bytes payload, struct mm_buffer *input,
-                               struct mm_error *err)
+size_t mm_sentence_signing_input(const char *header, struct mm_bytes payload, char input[MM_SIGNING_INPUT_MAX + 1])
 {
-    mm_cleanup(free) char *encoded = malloc(mm_base64url_length(payload.length) + 1);
-    if (!encoded)
-        return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    mm_base64url_encode(payload.data, payload.length, encoded);
-    return mm_buffer_append_string(input, header, err) && mm_buffer_append_string(input, ".", err) &&
-           mm_buffer_append_string(input, encoded, err);
+    size_t length = strlen(header);
+    assert(length <= MM_HEADER_MAX && payload.length <= MM_PAYLOAD_MAX);
+    memcpy(input, header, length);
+    input[length++] = '.';
+    mm_base64url_encode(payload.data, payload.length, input + length);
+    return length + mm_base64url_length(payload.length);
 }

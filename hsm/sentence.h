@@ -9,7 +9,6 @@
 
 #include "crypto/digest.h"
 #include "hsm/protocol.h"
-#include "util/buffer.h"
 
 enum {
     MM_SENTENCE_SKEW = 60, /* seconds that `iat` may be off, either way */
@@ -30,16 +29,18 @@ MM_MUST_USE char *mm_sentence_header(enum mm_sentence sentence, const char *kid,
                                      struct mm_error *err);
 
 /*
- * Whether `payload` is a sentence of that type within the limits at `now` (Unix seconds). An access token: a JSON object without
- * duplicate members and with names in lower-case ASCII only; `iss` the configured issuer; `iat` and `exp` integers, `iat` within
+ * Whether `payload` is a sentence of that type within the limits at `now` (Unix seconds). An access token: a JSON object in
+ * the form that util/json_scan takes, with names in lower-case ASCII only; `iss` the configured issuer; `iat` and `exp` integers, `iat` within
  * MM_SENTENCE_SKEW of now, `exp` after it by at most the longest TTL. A probe: MM_PROBE_NONCE bytes. MM_SENTENCE_REFUSED, saying
  * which rule.
  */
 MM_MUST_USE bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limits *limits,
                                    struct mm_bytes payload, int64_t now, struct mm_error *err);
 
-/* Append what is signed (RFC 7515 section 5.1): `header`, a dot, the payload in base64url. */
-MM_MUST_USE bool mm_sentence_signing_input(const char *header, struct mm_bytes payload, struct mm_buffer *input,
-                                           struct mm_error *err);
+/*
+ * What is signed (RFC 7515 section 5.1): `header`, a dot, the payload, which was checked, in base64url; and a NUL. Returns its length without
+ * that.
+ */
+size_t mm_sentence_signing_input(const char *header, struct mm_bytes payload, char input[MM_SIGNING_INPUT_MAX + 1]);
 
 #endif

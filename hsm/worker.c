@@ -323,9 +323,9 @@ static bool sign_sentence(const struct signer *signer, const struct mm_message *
         mm_probe_input(request->data, probe);
         return sign(signer, (struct mm_bytes){probe, sizeof probe}, signature, ret_length, err);
     }
-    mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
-    return mm_sentence_signing_input(worker->header, payload, &input, err) &&
-           sign(signer, (struct mm_bytes){input.data, input.length}, signature, ret_length, err);
+    char input[MM_SIGNING_INPUT_MAX + 1];
+    struct mm_bytes message = {input, mm_sentence_signing_input(worker->header, payload, input)};
+    return sign(signer, message, signature, ret_length, err);
 }
 
 /* Whether the next signature may still work in this process. */

@@ -13,11 +13,6 @@ enum { MM_SHA256_LENGTH = 32, MM_SHA256_HEX_LENGTH = 64 };
 /* SHA-256 of one byte string. */
 void mm_sha256(const void *data, size_t length, uint8_t out[MM_SHA256_LENGTH]);
 
-struct mm_bytes {
-    const void *data;
-    size_t length;
-};
-
 /* SHA-256 of the concatenation of `n` byte strings. */
 void mm_sha256_parts(const struct mm_bytes *parts, size_t n, uint8_t out[MM_SHA256_LENGTH]);
 
@@ -30,7 +25,7 @@ struct mm_random {
     void *context;
 };
 
-/* libcrypto's DRBG; false only if the machine has no entropy. */
+/* The kernel's: for a few bytes a quarter of what libcrypto's DRBG costs, and no state that a fork could repeat. False only without one. */
 extern const struct mm_random MM_SYSTEM_RANDOM;
 
 #endif

@@ -31,6 +31,11 @@ static inline void mm_error_clear(struct mm_error *err)
     err->message[0] = '\0';
 }
 
+struct mm_bytes {
+    const void *data;
+    size_t length;
+};
+
 /* Run `function(&variable)` when the variable leaves its scope; MM_DEFINE_CLEANUP defines the function. */
 #define mm_cleanup(function) __attribute__((cleanup(function##_cleanup)))
 

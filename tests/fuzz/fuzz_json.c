@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* JSON: what is read is written so that it reads the same; a string is written as jansson does, or refused if it isn't text. */
+/*
+ * JSON: what is read is written so that it reads the same; a string is written as jansson does, or refused if it isn't text; an object that
+ * the scan takes is one for jansson, too, with the same members.
+ */
 #include "fuzz.h"
 
 #include <string.h>
 
 #include "util/json.h"
+#include "util/json_scan.h"
 #include "util/json_writer.h"
 
 static void check_value(const uint8_t *data, size_t size)
@@ -40,9 +44,33 @@ static void check_string(const uint8_t *data, size_t size)
     assert(!text || strcmp(text, expected) == 0);
 }
 
+static void check_scan(const uint8_t *data, size_t size)
+{
+    struct mm_json_members members;
+    struct mm_error err = {0};
+    if (!mm_json_scan((struct mm_bytes){data, size}, &members, &err)) {
+        assert(err.code == MM_INVALID_JSON);
+        return;
+    }
+    mm_cleanup(json_decref) json_t *object = mm_json_parse(data, size, NULL);
+    assert(json_is_object(object) && json_object_size(object) == members.n);
+    for (size_t i = 0; i < members.n; i++) {
+        const struct mm_json_member *member = &members.items[i];
+        mm_cleanup(free) char *name = strndup(member->name.data, member->name.length);
+        mm_cleanup(json_decref) json_t *value =
+            json_loadb(member->value.data, member->value.length, JSON_DECODE_ANY, NULL);
+        const json_t *parsed = json_object_get(object, name);
+        assert(json_equal(value, parsed));
+        int64_t integer;
+        bool is_integer = mm_json_is_integer(member->value, &integer);
+        assert(is_integer == json_is_integer(parsed) && (!is_integer || integer == json_integer_value(parsed)));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_value(data, size);
     check_string(data, size);
+    check_scan(data, size);
     return 0;
 }

@@ -102,11 +102,12 @@ static void times_that_are_no_integers_are_refused(void **state)
     (void)state;
     assert_refused("{" ISS ",\"iat\":1800000000}", "integers");
     assert_refused("{" ISS ",\"exp\":1800000900}", "integers");
-    assert_refused("{" ISS ",\"iat\":1800000000.0,\"exp\":1800000900}", "integers");
-    assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1.8e9}", "integers");
+    assert_refused("{" ISS ",\"iat\":1800000000.0,\"exp\":1800000900}", "payload");
+    assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1.8e9}", "payload");
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":\"1800000900\"}", "integers");
     assert_refused("{" ISS ",\"iat\":true,\"exp\":null}", "integers");
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":92233720368547758080}", "payload");
+    assert_refused("{" ISS ",\"iat\":01800000000,\"exp\":1800000900}", "payload");
 }
 
 static void a_claim_said_twice_is_refused(void **state)
@@ -124,16 +125,16 @@ static void a_claim_in_another_spelling_is_refused(void **state)
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"EXP\":2115360000}", "lower-case");
     assert_refused("{\"Iss\":\"https://evil.example.com\"," ISS ",\"iat\":1800000000,\"exp\":1800000900}",
                    "lower-case");
-    assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"i\xc5\xbf\xc5\xbf\":\"x\"}", "lower-case");
-    assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"exp \":1}", "lower-case");
+    assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"i\xc5\xbf\xc5\xbf\":\"x\"}", "plain ASCII");
+    assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"exp \":1}", "plain ASCII");
 }
 
 static void what_is_no_json_object_is_refused(void **state)
 {
     (void)state;
     assert_refused("", "payload");
-    assert_refused("[]", "payload isn't a JSON object");
-    assert_refused("\"x\"", "payload isn't a JSON object");
+    assert_refused("[]", "not an object");
+    assert_refused("\"x\"", "not an object");
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900}{}", "payload");
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"a\":\"\xff\"}", "payload");
 }
@@ -141,12 +142,13 @@ static void what_is_no_json_object_is_refused(void **state)
 static void an_overlong_payload_is_refused(void **state)
 {
     (void)state;
+    static const char TOKEN[] = "{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"a\":\"";
     static char payload[MM_PAYLOAD_MAX + 2];
-    memset(payload, ' ', MM_PAYLOAD_MAX + 1);
-    const char *token = "{" ISS ",\"iat\":1800000000,\"exp\":1800000900}";
-    memcpy(payload, token, strlen(token));
+    memset(payload, 'a', sizeof payload - 1);
+    memcpy(payload, TOKEN, strlen(TOKEN));
+    memcpy(payload + MM_PAYLOAD_MAX - 1, "\"}", 2);
     assert_refused(payload, "longer than");
-    payload[MM_PAYLOAD_MAX] = '\0';
+    memcpy(payload + MM_PAYLOAD_MAX - 2, "\"}", 3);
     assert_accepted(payload);
 }
 
@@ -222,9 +224,9 @@ static void a_kid_that_is_no_thumbprint_is_refused(void **state)
 static void the_signing_input_is_header_dot_payload(void **state)
 {
     (void)state;
-    mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
-    assert_true(mm_sentence_signing_input("aGVhZA", (struct mm_bytes){"{}", 2}, &input, NULL));
-    assert_string_equal((const char *)input.data, "aGVhZA.e30");
+    char input[MM_SIGNING_INPUT_MAX + 1];
+    assert_int_equal(mm_sentence_signing_input("aGVhZA", (struct mm_bytes){"{}", 2}, input), 10);
+    assert_string_equal(input, "aGVhZA.e30");
 }
 
 static void the_longest_signing_input_fits(void **state)
@@ -234,8 +236,10 @@ static void the_longest_signing_input_fits(void **state)
     char header[MM_HEADER_MAX + 1];
     memset(header, 'a', MM_HEADER_MAX);
     header[MM_HEADER_MAX] = '\0';
-    mm_cleanup(mm_buffer_clear) struct mm_buffer input = mm_buffer_make(MM_SIGNING_INPUT_MAX);
-    assert_true(mm_sentence_signing_input(header, (struct mm_bytes){payload, sizeof payload}, &input, NULL));
+    char input[MM_SIGNING_INPUT_MAX + 1];
+    size_t length = mm_sentence_signing_input(header, (struct mm_bytes){payload, sizeof payload}, input);
+    assert_int_equal(length, MM_SIGNING_INPUT_MAX);
+    assert_int_equal(strlen(input), length);
 }
 
 int main(void)
