@@ -4,9 +4,9 @@
 
 #include "crypto/digest.h"
 
-#include <limits.h>
+#include <errno.h>
+#include <sys/random.h>
 
-#include <openssl/rand.h>
 #include <openssl/sha.h>
 
 #include "util/base64url.h"
@@ -32,10 +32,16 @@ void mm_sha256_hex(const void *data, size_t length, char out[MM_SHA256_HEX_LENGT
     mm_hex_encode(digest, sizeof digest, out);
 }
 
-static bool fill_from_drbg(void *context, void *out, size_t length)
+static bool fill_from_kernel(void *context, void *out, size_t length)
 {
     (void)context;
-    return length <= INT_MAX && RAND_bytes(out, (int)length) == 1;
+    for (size_t done = 0; done < length;) {
+        ssize_t n = getrandom((uint8_t *)out + done, length - done, 0);
+        if (n < 0 && errno != EINTR)
+            return false;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return true;
 }
 
-const struct mm_random MM_SYSTEM_RANDOM = {.fill = fill_from_drbg};
+const struct mm_random MM_SYSTEM_RANDOM = {.fill = fill_from_kernel};

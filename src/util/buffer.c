@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { FIRST_CAPACITY = 256 };
+enum { FIRST_CAPACITY = 1024 };
 
 struct mm_buffer mm_buffer_make(size_t cap)
 {

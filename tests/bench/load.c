@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -464,6 +465,9 @@ int main(int argc, char **argv)
         die("memory");
     run->options = read_options(argc, argv);
     (void)signal(SIGPIPE, SIG_IGN);
+    /* Callers elsewhere wouldn't push the service aside at each of its replies: this one doesn't, either. */
+    const struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
     run->tls = make_tls(&run->options);
     make_request(run);
     run->epoll = epoll_create1(EPOLL_CLOEXEC);
