@@ -16,6 +16,8 @@ enum {
     SCHEMA_VERSION = 1,
     BUSY_TIMEOUT_MS = 1000,
     SQLITE_LENGTH_MAX = 1024 * 1024, /* of any row: a forged one must not exhaust memory */
+    /* After so many bytes the log is copied into the database: more often costs more than the rows themselves. */
+    CHECKPOINT_BYTES = 16 * 1024 * 1024,
 };
 
 /* Files that SQLite keeps beside a database. */
@@ -42,9 +44,7 @@ static const char SCHEMA[] = "PRAGMA page_size = 16384;"
                              "COMMIT;"
                              "PRAGMA journal_mode = WAL;";
 
-/* The log is copied into the database every 16 MiB: more often costs more than the rows themselves. */
 static const char WRITER_SETTINGS[] = "PRAGMA synchronous = FULL;"
-                                      "PRAGMA wal_autocheckpoint = 1024;"
                                       "PRAGMA journal_size_limit = 67108864;" /* MM_WAL_SIZE_LIMIT */;
 
 bool mm_sqlite_fail(const struct mm_store *store, int status, const char *what, struct mm_error *err)
@@ -333,6 +333,18 @@ static bool connect_reader(struct mm_store *store, struct mm_error *err)
     return mm_fail(err, why.code, "%s", why.message);
 }
 
+/* SQLite counts the log in pages, and a store keeps the size of page that it was made with. */
+static bool set_up_writer(const struct mm_store *store, struct mm_error *err)
+{
+    int page_size;
+    int status;
+    if (!run(store, WRITER_SETTINGS, "set up the store", err) ||
+        !read_pragma(store, "PRAGMA page_size", &page_size, &status, err))
+        return false;
+    status = sqlite3_wal_autocheckpoint(store->db, CHECKPOINT_BYTES / page_size);
+    return status == SQLITE_OK || mm_sqlite_fail(store, status, "set up the store", err);
+}
+
 static bool connect_writer(struct mm_store *store, struct mm_error *err)
 {
     if (store->db_file.st_mode & (S_IWGRP | S_IWOTH))
@@ -340,7 +352,7 @@ static bool connect_writer(struct mm_store *store, struct mm_error *err)
                        (unsigned)(store->db_file.st_mode & 07777));
     int status;
     if (!take_lock(store, err) || !connect_path(store, store->path, SQLITE_OPEN_READWRITE, err) ||
-        !check_identity(store, &status, err) || !run(store, WRITER_SETTINGS, "set up the store", err))
+        !check_identity(store, &status, err) || !set_up_writer(store, err))
         return false;
     if (sqlite3_db_readonly(store->db, "main") != 0)
         return mm_fail(err, MM_FILE, "%s: can't be written", store->path);

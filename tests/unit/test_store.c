@@ -107,13 +107,18 @@ static void expect_head(struct mm_store *store, int64_t sequence)
     assert_memory_equal(head.hash, expected.hash, sizeof head.hash);
 }
 
-static unsigned mode_of(const char *file, const char *suffix)
+static struct stat stat_of(const char *file, const char *suffix)
 {
     char path[160];
     struct stat info;
     (void)snprintf(path, sizeof path, "%s%s", file, suffix);
     assert_int_equal(stat(path, &info), 0);
-    return info.st_mode & 07777;
+    return info;
+}
+
+static unsigned mode_of(const char *file, const char *suffix)
+{
+    return stat_of(file, suffix).st_mode & 07777;
 }
 
 /* Creating. */
@@ -528,6 +533,30 @@ static void full_disk_fails_the_group_and_recovers(void **state)
     mm_store_close(store);
 }
 
+/* A log that was copied is written from its beginning again, and keeps the size it had. */
+static void log_is_copied_every_16_mib_whatever_the_size_of_a_page(void **state)
+{
+    const struct place *place = *state;
+    static const char LONG[MM_STORE_BYTES_MAX] = {'x'};
+    const char *const makers[] = {"SELECT 1", "PRAGMA journal_mode = DELETE; PRAGMA page_size = 4096; VACUUM;"
+                                              "PRAGMA journal_mode = WAL"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(makers); i++) {
+        create(place->file);
+        raw(place->file, makers[i]);
+        struct mm_store *store = open_store(place->file, MM_STORE_WRITE);
+        for (int64_t last = 0; last < 96; last += 4) {
+            struct mm_store_row rows[] = {row_at(last + 1), row_at(last + 2), row_at(last + 3), row_at(last + 4)};
+            for (size_t k = 0; k < MM_ARRAY_SIZE(rows); k++)
+                rows[k].bytes = (struct mm_bytes){LONG, sizeof LONG};
+            struct mm_store_head head = head_at(last);
+            assert_true(mm_store_append(store, &head, rows, MM_ARRAY_SIZE(rows), NULL));
+        }
+        assert_in_range(stat_of(place->file, "-wal").st_size, 16 << 20, 18 << 20);
+        mm_store_close(store);
+        assert_int_equal(unlink(place->file), 0);
+    }
+}
+
 static void expect_lost(struct mm_store *store, int64_t last)
 {
     struct mm_store_row row = row_at(last + 1);
@@ -848,6 +877,7 @@ int main(void)
         placed(append_over_another_head_is_refused),
         placed(group_with_one_bad_row_leaves_none),
         placed(locked_store_is_waited_for_a_second_and_then_refused),
+        placed(log_is_copied_every_16_mib_whatever_the_size_of_a_page),
         placed(file_that_can_not_grow_fails_the_group_and_recovers),
         placed(full_disk_fails_the_group_and_recovers),
         placed(store_whose_file_or_log_was_removed_takes_nothing),
