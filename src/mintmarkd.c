@@ -585,12 +585,14 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
 
 /*
  * Block what run() takes, before any thread starts; keep broken pipes out of the way. Threads and workers, which inherit it, don't push each
- * other aside as they are woken: whoever hands work on hands on more of it first, and a token costs 5% less (docs/performance.md).
+ * other aside as they are woken: whoever hands work on hands on more of it first, and a token costs 5% less (docs/performance.md). A policy
+ * that an operator chose holds.
  */
 static void prepare_process(sigset_t *ret_signals)
 {
     const struct sched_param none = {0};
-    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    if (sched_getscheduler(0) == SCHED_OTHER)
+        (void)sched_setscheduler(0, SCHED_BATCH, &none);
     (void)sigemptyset(ret_signals);
     (void)sigaddset(ret_signals, SIGTERM);
     (void)sigaddset(ret_signals, SIGINT);

@@ -95,6 +95,20 @@ def test_the_raised_limit_of_descriptors_is_mintmarkds_alone(deployment):
     deployment.issue()
 
 
+# --- scheduling
+
+
+def test_all_run_under_the_policy_of_batches(mint):
+    assert {os.sched_getscheduler(pid) for pid in everyone(mint)} == {os.SCHED_BATCH}
+
+
+def test_an_operators_scheduling_policy_holds(deployment):
+    """One that anybody may choose and that doesn't starve on a busy machine, as SCHED_IDLE would."""
+    chosen = os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+    deployment.start(preexec_fn=lambda: os.sched_setscheduler(0, chosen, os.sched_param(0)))
+    assert os.sched_getscheduler(deployment.process.pid) == chosen
+
+
 # --- privileges
 
 
