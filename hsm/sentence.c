@@ -65,8 +65,8 @@ static bool check_lifetime(const struct mm_json_members *claims, int64_t max_ttl
 {
     int64_t issued;
     int64_t expires;
-    if (!mm_json_is_integer(mm_json_scanned(claims, "iat"), &issued) ||
-        !mm_json_is_integer(mm_json_scanned(claims, "exp"), &expires))
+    if (!mm_json_read_integer(mm_json_members_find(claims, "iat"), &issued) ||
+        !mm_json_read_integer(mm_json_members_find(claims, "exp"), &expires))
         return mm_fail(err, MM_SENTENCE_REFUSED, "iat and exp must be integers");
     if (issued < now - MM_SENTENCE_SKEW || issued > now + MM_SENTENCE_SKEW)
         return mm_fail(err, MM_SENTENCE_REFUSED, "iat is more than %d s off", MM_SENTENCE_SKEW);
@@ -85,7 +85,7 @@ static bool check_access_token(const struct mm_sentence_limits *limits, struct m
     struct mm_json_members claims;
     if (!mm_json_scan(payload, &claims, &why))
         return mm_fail(err, MM_SENTENCE_REFUSED, "payload: %s", why.message);
-    if (!mm_json_is_string(mm_json_scanned(&claims, "iss"), limits->issuer))
+    if (!mm_json_equals_string(mm_json_members_find(&claims, "iss"), limits->issuer))
         return mm_fail(err, MM_SENTENCE_REFUSED, "iss isn't the configured issuer");
     return check_names(&claims, err) && check_lifetime(&claims, limits->max_ttl, now, err);
 }

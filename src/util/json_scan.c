@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "util/json_scan.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "util/utf8.h"
@@ -108,7 +109,7 @@ static bool take_integer(struct scan *scan)
     (void)take(scan, '-');
     while (peek(scan) >= '0' && peek(scan) <= '9')
         scan->at++;
-    return mm_json_is_integer(since(scan, start), &ignored) || refuse(scan, "not an integer within 64 bits");
+    return mm_json_read_integer(since(scan, start), &ignored) || refuse(scan, "not an integer within 64 bits");
 }
 
 static bool take_value(struct scan *scan, unsigned depth);
@@ -187,7 +188,7 @@ bool mm_json_scan(struct mm_bytes text, struct mm_json_members *ret, struct mm_e
     return mm_fail(err, MM_INVALID_JSON, "byte %zu: %s", scan.at, scan.failure);
 }
 
-struct mm_bytes mm_json_scanned(const struct mm_json_members *members, const char *name)
+struct mm_bytes mm_json_members_find(const struct mm_json_members *members, const char *name)
 {
     for (size_t i = 0; i < members->n; i++)
         if (is_equal(members->items[i].name, name, strlen(name)))
@@ -195,14 +196,23 @@ struct mm_bytes mm_json_scanned(const struct mm_json_members *members, const cha
     return (struct mm_bytes){NULL, 0};
 }
 
-bool mm_json_is_string(struct mm_bytes value, const char *string)
+static bool needs_no_escape(const char *string)
 {
+    for (const char *c = string; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == '"' || *c == '\\')
+            return false;
+    return true;
+}
+
+bool mm_json_equals_string(struct mm_bytes value, const char *string)
+{
+    assert(needs_no_escape(string));
     const char *text = value.data;
     return value.length >= 2 && text[0] == '"' &&
            is_equal((struct mm_bytes){text + 1, value.length - 2}, string, strlen(string));
 }
 
-bool mm_json_is_integer(struct mm_bytes value, int64_t *ret_integer)
+bool mm_json_read_integer(struct mm_bytes value, int64_t *ret_integer)
 {
     const char *text = value.data;
     bool is_negative = value.length > 0 && text[0] == '-';

@@ -30,12 +30,12 @@ struct mm_json_members {
 MM_MUST_USE bool mm_json_scan(struct mm_bytes text, struct mm_json_members *ret, struct mm_error *err);
 
 /* The value of a member; its `data` is NULL if there is none. */
-struct mm_bytes mm_json_scanned(const struct mm_json_members *members, const char *name);
+struct mm_bytes mm_json_members_find(const struct mm_json_members *members, const char *name);
 
-/* Whether a value is the string, which needs no escapes. */
-bool mm_json_is_string(struct mm_bytes value, const char *string);
+/* Whether a value is the string, in which nothing needs an escape: no quotation mark, backslash or control character. */
+MM_MUST_USE bool mm_json_equals_string(struct mm_bytes value, const char *string);
 
-/* Whether a value is an integer. */
-MM_MUST_USE bool mm_json_is_integer(struct mm_bytes value, int64_t *ret_integer);
+/* False, and `ret_integer` untouched, for a value that is no integer. */
+MM_MUST_USE bool mm_json_read_integer(struct mm_bytes value, int64_t *ret_integer);
 
 #endif

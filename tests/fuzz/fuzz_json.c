@@ -62,7 +62,7 @@ static void check_scan(const uint8_t *data, size_t size)
         const json_t *parsed = json_object_get(object, name);
         assert(json_equal(value, parsed));
         int64_t integer;
-        bool is_integer = mm_json_is_integer(member->value, &integer);
+        bool is_integer = mm_json_read_integer(member->value, &integer);
         assert(is_integer == json_is_integer(parsed) && (!is_integer || integer == json_integer_value(parsed)));
     }
 }

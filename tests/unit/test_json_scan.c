@@ -156,17 +156,17 @@ static void values_are_found_and_compared(void **state)
     struct mm_json_members members;
     int64_t integer = 0;
     assert_true(mm_json_scan(bytes_of(TEXT), &members, NULL));
-    assert_true(mm_json_is_string(mm_json_scanned(&members, "a"), "x"));
-    assert_false(mm_json_is_string(mm_json_scanned(&members, "a"), ""));
-    assert_false(mm_json_is_string(mm_json_scanned(&members, "a"), "xy"));
-    assert_false(mm_json_is_string(mm_json_scanned(&members, "b"), "\n"));
-    assert_false(mm_json_is_string(mm_json_scanned(&members, "c"), "1"));
-    assert_true(mm_json_is_integer(mm_json_scanned(&members, "ab"), &integer));
+    assert_true(mm_json_equals_string(mm_json_members_find(&members, "a"), "x"));
+    assert_false(mm_json_equals_string(mm_json_members_find(&members, "a"), ""));
+    assert_false(mm_json_equals_string(mm_json_members_find(&members, "a"), "xy"));
+    assert_false(mm_json_equals_string(mm_json_members_find(&members, "b"), "n"));
+    assert_false(mm_json_equals_string(mm_json_members_find(&members, "c"), "1"));
+    assert_true(mm_json_read_integer(mm_json_members_find(&members, "ab"), &integer));
     assert_int_equal(integer, -7);
-    assert_false(mm_json_is_integer(mm_json_scanned(&members, "a"), &integer));
-    assert_false(mm_json_is_integer(mm_json_scanned(&members, "none"), &integer));
-    assert_false(mm_json_is_string(mm_json_scanned(&members, "none"), ""));
-    assert_null(mm_json_scanned(&members, "none").data);
+    assert_false(mm_json_read_integer(mm_json_members_find(&members, "a"), &integer));
+    assert_false(mm_json_read_integer(mm_json_members_find(&members, "none"), &integer));
+    assert_false(mm_json_equals_string(mm_json_members_find(&members, "none"), ""));
+    assert_null(mm_json_members_find(&members, "none").data);
 }
 
 int main(void)
