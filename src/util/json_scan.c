@@ -158,15 +158,21 @@ static bool take_object(struct scan *scan, unsigned depth, struct mm_json_member
     return take(scan, '}') || refuse(scan, "an object without an end");
 }
 
-/* `depth`: of what holds the value. */
-static bool take_value(struct scan *scan, unsigned depth) /* NOLINT(misc-no-recursion): bounded by MM_JSON_SCAN_DEPTH */
+/* Of its members only the names matter: none may be there twice. In a function of its own, their 2 KiB are on no stack but an object's. */
+__attribute__((noinline)) static bool take_nested_object(struct scan *scan, unsigned depth)
 {
     struct mm_json_members members;
+    return take_object(scan, depth, &members);
+}
+
+/* `depth`: of what holds the value; the recursion is bounded by MM_JSON_SCAN_DEPTH. */
+static bool take_value(struct scan *scan, unsigned depth)
+{
     switch (peek(scan)) {
     case '"':
         return take_string(scan);
     case '{':
-        return depth < MM_JSON_SCAN_DEPTH ? take_object(scan, depth + 1, &members) : refuse(scan, "nested too deep");
+        return depth < MM_JSON_SCAN_DEPTH ? take_nested_object(scan, depth + 1) : refuse(scan, "nested too deep");
     case '[':
         return depth < MM_JSON_SCAN_DEPTH ? take_array(scan, depth + 1) : refuse(scan, "nested too deep");
     case 't':
