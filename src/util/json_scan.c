@@ -191,6 +191,7 @@ bool mm_json_scan(struct mm_bytes text, struct mm_json_members *ret, struct mm_e
     struct scan scan = {.text = text.data, .length = text.length};
     if (take_object(&scan, 1, ret) && (scan.at == scan.length || refuse(&scan, "more than one value")))
         return true;
+    ret->n = 0;
     return mm_fail(err, MM_INVALID_JSON, "byte %zu: %s", scan.at, scan.failure);
 }
 

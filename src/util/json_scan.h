@@ -26,7 +26,7 @@ struct mm_json_members {
     struct mm_json_member items[MM_JSON_SCAN_MEMBERS];
 };
 
-/* Scan text that is one object and nothing else. MM_INVALID_JSON says what and at which byte. */
+/* Scan text that is one object and nothing else. False, and no members, with MM_INVALID_JSON, which says what and at which byte. */
 MM_MUST_USE bool mm_json_scan(struct mm_bytes text, struct mm_json_members *ret, struct mm_error *err);
 
 /* The value of a member; its `data` is NULL if there is none. */

@@ -36,6 +36,7 @@ static void assert_refused(const char *text, const char *why)
     if (mm_json_scan(bytes_of(text), &members, &err))
         fail_msg("taken: %s", text);
     assert_int_equal(err.code, MM_INVALID_JSON);
+    assert_int_equal(members.n, 0);
     if (!strstr(err.message, why))
         fail_msg("%s: refused because %s", text, err.message);
 }
