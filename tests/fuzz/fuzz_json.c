@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON: what is read is written so that it reads the same; a string is written as jansson does, or refused if it isn't text; an object that
- * the scan takes is one for jansson, too, with the same members.
+ * JSON: what is read is written so that it reads the same; a string is written as jansson does, in a form that the scan takes, or refused if
+ * it isn't text; an object that the scan takes is one for jansson, too, with the same members.
  */
 #include "fuzz.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "util/json.h"
@@ -29,6 +30,18 @@ static void check_value(const uint8_t *data, size_t size)
     assert(json_equal(value, again));
 }
 
+/* What is written, the scan takes. */
+static void check_scanned_string(const char *text)
+{
+    struct mm_json_members members;
+    char *object = NULL;
+    int length = asprintf(&object, "{\"a\":%s}", text);
+    assert(length > 0);
+    bool is_taken = mm_json_scan((struct mm_bytes){object, (size_t)length}, &members, NULL);
+    assert(is_taken && members.n == 1 && members.items[0].value.length == strlen(text));
+    free(object);
+}
+
 /* The input as a string. */
 static void check_string(const uint8_t *data, size_t size)
 {
@@ -42,6 +55,8 @@ static void check_string(const uint8_t *data, size_t size)
     assert((text != NULL) == (value != NULL) && (text || err.code == MM_INTERNAL));
     mm_cleanup(free) char *expected = value ? mm_json_compact(value, NULL) : NULL;
     assert(!text || strcmp(text, expected) == 0);
+    if (text)
+        check_scanned_string(text);
 }
 
 static void check_scan(const uint8_t *data, size_t size)

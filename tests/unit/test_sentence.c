@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "token/claims.h"
 #include "util/base64url.h"
 
 #define KID "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
@@ -50,6 +51,32 @@ static void a_token_within_the_limits_is_accepted(void **state)
     assert_accepted("{" ISS ",\"iat\":1799999940,\"exp\":1800000840}");
     assert_accepted("{" ISS ",\"iat\":1800000060,\"exp\":1800000960}");
     assert_accepted("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"https://lore.org/claims/root_domains\":[]}");
+}
+
+/* What needs an escape in JSON, what needs none, and what needs two in other writers. */
+static void whatever_a_name_holds_the_claims_are_accepted(void **state)
+{
+    (void)state;
+    static const char *const AUDIENCES[] = {"lore.acme.example"};
+    static const char *const SCOPES[] = {"read:repo"};
+    const struct mm_claims claims = {
+        .issuer = "https://mint.example.com",
+        .identity = "acme/ci-build",
+        .name = "\"\\/\x01\b\t\n\f\r\x1f\x7f\xc3\xa9\xf0\x9f\x98\x80",
+        .env = "production",
+        .tenant_id = "acme",
+        .audiences = AUDIENCES,
+        .n_audiences = 1,
+        .scopes = SCOPES,
+        .n_scopes = 1,
+        .issued_at = 1800000000,
+        .expires_at = 1800000900,
+        .jti = "AAAAAAAAAAAAAAAAAAAAAA",
+    };
+    mm_cleanup(free) char *resources = mm_claims_resources(&claims, NULL);
+    mm_cleanup(free) char *payload = mm_claims_payload(&claims, resources, NULL);
+    assert_non_null(payload);
+    assert_accepted(payload);
 }
 
 static void a_foreign_issuer_is_refused(void **state)
@@ -246,6 +273,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_within_the_limits_is_accepted),
+        cmocka_unit_test(whatever_a_name_holds_the_claims_are_accepted),
         cmocka_unit_test(a_foreign_issuer_is_refused),
         cmocka_unit_test(a_lifetime_over_the_cap_is_refused),
         cmocka_unit_test(an_iat_that_is_off_is_refused),
