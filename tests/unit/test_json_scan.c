@@ -83,6 +83,7 @@ static void what_is_no_json_is_refused(void **state)
         assert_refused(TEXTS[i], "byte");
     assert_refused("{}{}", "more than one value");
     assert_refused("{\"a\":\"\x01\"}", "control character");
+    assert_refused("{\"a\":\"\x1f\"}", "control character");
     assert_refused("{\"a\":\"\xff\"}", "UTF-8");
     assert_refused("{\"a\":\"\xc3\"}", "UTF-8");
 }
@@ -95,6 +96,7 @@ static void what_parsers_may_disagree_on_is_refused(void **state)
     assert_refused("{\"\\u0061\":1}", "plain ASCII");
     assert_refused("{\"\xc3\xa9\":1}", "plain ASCII");
     assert_refused("{\"a b\":1}", "plain ASCII");
+    assert_refused("{\"a\x7f\":1}", "plain ASCII");
     assert_refused("{\"a\":\"\\u0041\"}", "escape");
     assert_refused("{\"a\":\"\\u0000\"}", "escape");
     assert_refused("{\"a\":\"\\ud800\"}", "escape");

@@ -100,6 +100,14 @@ static void a_foreign_issuer_is_refused(void **state)
     }
 }
 
+/* The issuer it is, to a parser that undoes the escapes. */
+static void an_issuer_in_another_spelling_is_refused(void **state)
+{
+    (void)state;
+    assert_refused("{\"iss\":\"https:\\/\\/mint.example.com\",\"iat\":1800000000,\"exp\":1800000900}", "escape");
+    assert_refused("{\"iss\":\"https://mint\\u002eexample.com\",\"iat\":1800000000,\"exp\":1800000900}", "escape");
+}
+
 static void a_lifetime_over_the_cap_is_refused(void **state)
 {
     (void)state;
@@ -134,6 +142,7 @@ static void times_that_are_no_integers_are_refused(void **state)
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":\"1800000900\"}", "integers");
     assert_refused("{" ISS ",\"iat\":true,\"exp\":null}", "integers");
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":92233720368547758080}", "payload");
+    assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":-0}", "payload");
     assert_refused("{" ISS ",\"iat\":01800000000,\"exp\":1800000900}", "payload");
 }
 
@@ -275,6 +284,7 @@ int main(void)
         cmocka_unit_test(a_token_within_the_limits_is_accepted),
         cmocka_unit_test(whatever_a_name_holds_the_claims_are_accepted),
         cmocka_unit_test(a_foreign_issuer_is_refused),
+        cmocka_unit_test(an_issuer_in_another_spelling_is_refused),
         cmocka_unit_test(a_lifetime_over_the_cap_is_refused),
         cmocka_unit_test(an_iat_that_is_off_is_refused),
         cmocka_unit_test(an_exp_not_after_iat_is_refused),
