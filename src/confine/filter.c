@@ -123,7 +123,7 @@ static int build(scmp_filter_ctx filter, pid_t launcher)
     int failed = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     if (failed == 0)
         failed = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-    /* A binary tree instead of a list: fcntl() and setsockopt(), of which a token takes some, are told by their arguments. */
+    /* A binary tree: in a list every call pays for those before it, and those with rules on their arguments, as fcntl(), come last. */
     if (failed == 0)
         failed = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (failed == 0)
