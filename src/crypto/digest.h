@@ -25,7 +25,10 @@ struct mm_random {
     void *context;
 };
 
-/* The kernel's: for a few bytes a quarter of what libcrypto's DRBG costs, and no state that a fork could repeat. False only without one. */
+/*
+ * The kernel's getrandom(): waits until it is seeded; false only if the call is missing or denied. For a few bytes it is a quarter of what
+ * libcrypto's DRBG costs, and there is no state that a fork could repeat.
+ */
 extern const struct mm_random MM_SYSTEM_RANDOM;
 
 #endif
