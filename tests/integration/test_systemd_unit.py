@@ -73,6 +73,25 @@ def test_its_command_line_is_one_that_the_program_knows(service):
     assert program == "/usr/bin/mintmarkd"
 
 
+# What a unit without them would kill a process for, with the source that makes the call.
+CONFINING = {
+    "capset": "src/confine/privileges.c",
+    "landlock_add_rule": "src/confine/landlock.c",
+    "landlock_create_ruleset": "src/confine/landlock.c",
+    "landlock_restrict_self": "src/confine/landlock.c",
+    "mlockall": "hsm/worker.c",
+    "sched_setscheduler": "src/mintmarkd.c",
+    "seccomp": "src/confine/filter.c",
+}
+
+
+@pytest.mark.parametrize("call", CONFINING)
+def test_it_allows_each_call_that_our_processes_confine_themselves_with(service, call):
+    (listed,) = [value.split() for value in service["SystemCallFilter"] if value[0] not in "@~"]
+    assert call in listed
+    assert call in (TOP / CONFINING[call]).read_text()
+
+
 def test_the_watchdog_outlasts_what_a_healthy_service_may_wait(service):
     """The pool's supervisor waits for its launcher for ten seconds; half of the watchdog's time must be longer."""
     assert int(service["WatchdogSec"][0]) / 2 > 10
