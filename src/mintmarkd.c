@@ -107,11 +107,10 @@ static bool load_keyring(struct service *service, struct mm_error *err)
     service->keyring = mm_keyring_load(reader, err);
     if (!service->keyring)
         return false;
-    const struct mm_key *key = mm_keyring_active(service->keyring);
-    if (key->algorithm != service->config->algorithm)
-        return mm_fail(err, MM_CONFIG_INVALID, "%s: keys.algorithm is %s, but the active key %s signs %s",
-                       service->config->file, mm_algorithm_name(service->config->algorithm), key->kid,
-                       mm_algorithm_name(key->algorithm));
+    if (!mm_keyring_active(service->keyring, service->config->algorithm))
+        return mm_fail(err, MM_CONFIG_INVALID,
+                       "%s: keys.algorithm is %s, but the ledger has no active key that signs it",
+                       service->config->file, mm_algorithm_name(service->config->algorithm));
     return true;
 }
 
@@ -143,9 +142,11 @@ static bool record_policy(void *context, const struct mm_config *config, struct 
     return append(ledger, MM_ENTRY_POLICY_LOADED, fields, err);
 }
 
-static bool record_service(struct mm_ledger *ledger, enum mm_entry_type type, struct mm_error *err)
+/* `max_ttl`: no token of this run lives longer; the keyring counts on it. */
+static bool record_service(struct mm_ledger *ledger, enum mm_entry_type type, int64_t max_ttl, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *fields = json_pack("{ss si}", "version", MM_VERSION, "pid", (int)getpid());
+    mm_cleanup(json_decref) json_t *fields =
+        json_pack("{ss si sI}", "version", MM_VERSION, "pid", (int)getpid(), "max_ttl", (json_int_t)max_ttl);
     return append(ledger, type, fields, err);
 }
 
@@ -213,7 +214,7 @@ static bool start_launcher(struct service *service, struct mm_error *err)
 
 static bool start_pool(struct service *service, struct mm_error *err)
 {
-    const struct mm_key *key = mm_keyring_active(service->keyring);
+    const struct mm_key *key = mm_keyring_active(service->keyring, service->config->algorithm);
     struct mm_pool_options options = {
         .config = service->config,
         .launcher = service->launcher,
@@ -247,7 +248,7 @@ static bool start_issuer(struct service *service, struct mm_error *err)
         .issuer_url = service->config->issuer,
         .ledger = service->ledger,
         .pool = service->pool,
-        .key = mm_keyring_active(service->keyring),
+        .key = mm_keyring_active(service->keyring, service->config->algorithm),
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
         .max_ttl = service->config->max_ttl,
@@ -393,8 +394,9 @@ static bool start(struct service *service, struct mm_error *err)
     tell_start(service);
     return service->ledger && load_keyring(service, err) && start_pool(service, err) &&
            record_policy(service->ledger, service->config, err) &&
-           record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, err) && start_issuer(service, err) &&
-           write_pid_file(service, err) && confine(service, err) && start_server(service, err);
+           record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
+           start_issuer(service, err) && write_pid_file(service, err) && confine(service, err) &&
+           start_server(service, err);
 }
 
 static void log_ready(const struct service *service)
@@ -405,7 +407,7 @@ static void log_ready(const struct service *service)
         (void)snprintf(listen, sizeof listen, strchr(address, ':') ? "[%s]:%u" : "%s:%u", address,
                        mm_server_port(service->server, i));
         mm_log(MM_LOG_INFO, "ready", "listen", listen, "issuer", service->config->issuer, "kid",
-               mm_keyring_active(service->keyring)->kid, NULL);
+               mm_keyring_active(service->keyring, service->config->algorithm)->kid, NULL);
     }
 }
 
@@ -516,7 +518,7 @@ static void stop(struct service *service)
     mm_pool_stop(service->pool);
     mm_launcher_stop(service->launcher);
     mm_ledger_close(service->ledger);
-    mm_keyring_free(service->keyring);
+    mm_keyring_unref(service->keyring);
     mm_config_unref(service->config);
     close_pid_file(service);
 }
@@ -649,7 +651,7 @@ int main(int argc, char **argv)
         mm_log_stop(mm_deadline_after_ms(LOG_MS));
         _exit(MM_EXIT_FAILURE);
     }
-    if (!record_service(service.ledger, MM_ENTRY_SERVICE_STOPPED, &err))
+    if (!record_service(service.ledger, MM_ENTRY_SERVICE_STOPPED, service.config->max_ttl, &err))
         mm_log_error("stop_not_recorded", &err, NULL);
     stop(&service);
     mm_log(MM_LOG_INFO, "stopped", NULL);

@@ -66,6 +66,7 @@ enum mm_exit {
     X(MM_HSM_UNAVAILABLE, 83, "hsm_unavailable", 503, MM_EXIT_HSM) \
     X(MM_LEDGER_UNAVAILABLE, 84, "ledger_unavailable", 503, MM_EXIT_STORE) \
     X(MM_SIGNATURE_INVALID, 85, "hsm_unavailable", 503, MM_EXIT_HSM) \
+    X(MM_CLOCK_UNSAFE, 86, "clock_unsafe", 503, MM_EXIT_FAILURE) \
     /* keys and their custody */ \
     X(MM_HSM_TOKEN_NOT_FOUND, 100, "hsm_unavailable", 503, MM_EXIT_HSM) \
     X(MM_KEY_NOT_FOUND, 101, "hsm_unavailable", 503, MM_EXIT_HSM) \
@@ -76,6 +77,9 @@ enum mm_exit {
     X(MM_PIN_LATCHED, 106, "hsm_unavailable", 503, MM_EXIT_PIN) \
     X(MM_SENTENCE_REFUSED, 107, "internal_error", 500, MM_EXIT_HSM) \
     X(MM_HSM_MECHANISM, 108, "hsm_unavailable", 503, MM_EXIT_HSM) \
+    X(MM_KEY_UNKNOWN, 109, "key_unknown", 404, MM_EXIT_REFUSED) \
+    X(MM_KEY_STATE, 110, "key_state", 409, MM_EXIT_REFUSED) \
+    X(MM_KEY_TOO_EARLY, 111, "key_too_early", 409, MM_EXIT_REFUSED) \
     /* store, ledger, network, verification */ \
     X(MM_STORE_MISSING, 120, "store_missing", 503, MM_EXIT_STORE) \
     X(MM_STORE_EXISTS, 121, "store_exists", 503, MM_EXIT_STORE) \

@@ -58,16 +58,21 @@ static json_t *current_user(void)
     return json_sprintf("%s (uid %u)", found ? found->pw_name : "?", (unsigned)geteuid());
 }
 
+/* The only key that signs without having been published for a while: nobody has cached a JWKS without it. */
 static bool write_ledger(const struct mm_config *config, const struct mm_key *key, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *created =
         json_pack("{s:s, s:s, s:o}", "issuer", config->issuer, "version", MM_VERSION, "by", current_user());
-    mm_cleanup(json_decref) json_t *activated = mm_key_entry(key, err);
-    if (!created || !activated)
+    mm_cleanup(json_decref) json_t *staged = mm_key_entry(key, err);
+    mm_cleanup(json_decref) json_t *who =
+        json_pack("{s:s, s:o, s:s}", "kid", key->kid, "by", current_user(), "reason", "mintmark init");
+    if (!created || !staged || !who || json_object_update(staged, who) != 0)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     const struct mm_entry entries[] = {
         {MM_ENTRY_LEDGER_CREATED, created},
-        {MM_ENTRY_KEY_ACTIVATED, activated},
+        {MM_ENTRY_KEY_STAGED, staged},
+        {MM_ENTRY_KEY_PUBLISHED, who},
+        {MM_ENTRY_KEY_ACTIVATED, who},
     };
     return mm_ledger_create(config->store_file, &MM_SYSTEM_CLOCK, entries, MM_ARRAY_SIZE(entries), err);
 }

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-#include "cli/active.h"
 #include "cli/custody.h"
 #include "cli/problems.h"
+#include "cli/states.h"
 #include "hsm/generate.h"
 
 const char MM_KEY_GENERATE_HELP[] =
@@ -34,7 +34,7 @@ const char MM_KEY_LIST_HELP[] =
     "Usage: mintmark key list [--config FILE] [options]\n"
     "\n"
     "List the HSM token's private keys: kid, type, label, CKA_ID, whether their custody is sound (never extractable,\n"
-    "always sensitive, for signing only) and which one the ledger says is active. What the module can't tell of a "
+    "always sensitive, for signing only) and the state that the ledger knows them in. What the module can't tell of a "
     "key's\n"
     "custody, and the HSM token's profile excepts, is named.\n"
     "\n"
@@ -154,28 +154,35 @@ bool mm_verb_key_generate(struct mm_cli *cli, int argc, char **argv, struct mm_e
     return key && print_generated(cli, mm_hsm_key_info(key), algorithm, err);
 }
 
-static void print_key(const struct mm_hsm_key_info *info, const char *active)
+/* The state that the ledger knows the key in; NULL: it was never staged. */
+static const char *state_of(const struct mm_keyring *keyring, const struct mm_hsm_key_info *info)
+{
+    const struct mm_key *key = keyring && info->kid[0] ? mm_keyring_find(keyring, info->kid) : NULL;
+    return key ? mm_key_state_name(key->life.state) : NULL;
+}
+
+static void print_key(const struct mm_hsm_key_info *info, const char *state)
 {
     char type[64];
     char untold[UNTOLD_MAX];
-    bool is_active = info->kid[0] && strcmp(info->kid, active) == 0;
-    (void)printf("%-43s  %-9s  ", info->kid[0] ? info->kid : "(unsupported)",
-                 mm_hsm_key_info_describe(info, type, sizeof type));
+    (void)printf("%-43s  %-9s  %-9s  ", info->kid[0] ? info->kid : "(unsupported)",
+                 mm_hsm_key_info_describe(info, type, sizeof type), state ? state : "-");
     mm_print_text(stdout, info->label[0] ? info->label : "-");
     (void)printf("  id %s  %s%s", info->id[0] ? info->id : "-",
                  info->is_custody_sound ? "sound" : "UNSOUND: ", info->is_custody_sound ? "" : info->custody_reason);
     if (info->untold)
         (void)printf(" (the module can't tell %s)", mm_hsm_key_info_untold(info, untold, sizeof untold));
-    (void)fputs(is_active ? "  ACTIVE\n" : "\n", stdout);
+    (void)fputs("\n", stdout);
 }
 
-static bool print_keys_json(const struct mm_hsm_key_info *infos, size_t n, const char *active, struct mm_error *err)
+static bool print_keys_json(const struct mm_hsm_key_info *infos, size_t n, const struct mm_keyring *keyring,
+                            struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         mm_cleanup(json_decref) json_t *key = key_to_json(&infos[i]);
-        bool is_active = infos[i].kid[0] && strcmp(infos[i].kid, active) == 0;
-        if (json_object_set_new(key, "active", json_boolean(is_active)) != 0)
+        const char *state = state_of(keyring, &infos[i]);
+        if (json_object_set_new(key, "state", state ? json_string(state) : json_null()) != 0)
             return mm_fail(err, MM_NO_MEMORY, "out of memory");
         if (!mm_json_append(list, MM_TAKE(key), err))
             return false;
@@ -193,8 +200,8 @@ bool mm_verb_key_list(struct mm_cli *cli, int argc, char **argv, struct mm_error
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     const struct mm_hsm_token_config *token =
         config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
-    char active[MM_THUMBPRINT_LENGTH + 1];
-    if (!token || !mm_active_kid(config, active, err))
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = NULL;
+    if (!token || !mm_cli_load_keyring(config, &keyring, err))
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
@@ -203,10 +210,10 @@ bool mm_verb_key_list(struct mm_cli *cli, int argc, char **argv, struct mm_error
     if (!module || !mm_hsm_key_list(module, &infos, &n, err))
         return false;
     if (cli->form == MM_FORM_JSON)
-        return print_keys_json(infos, n, active, err);
+        return print_keys_json(infos, n, keyring, err);
     if (n == 0)
         (void)printf("no private keys on HSM token %s\n", token->name);
     for (size_t i = 0; i < n; i++)
-        print_key(&infos[i], active);
+        print_key(&infos[i], state_of(keyring, &infos[i]));
     return true;
 }

@@ -1,40 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/documents.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "http/guard.h"
 #include "http/routes.h"
 #include "http/service.h"
-#include "util/base64url.h"
 
-enum { ETAG_BYTES = 16, KEYS_MAX = 64 };
-
-static void set_etag(struct mm_document_text *document)
+static bool make_jwks(const struct mm_keyring *keyring, struct mm_served **ret_jwks, struct mm_error *err)
 {
-    uint8_t digest[MM_SHA256_LENGTH];
-    char text[ETAG_BYTES * 3 / 2];
-    mm_sha256(document->text, strlen(document->text), digest);
-    mm_base64url_encode(digest, ETAG_BYTES, text);
-    (void)snprintf(document->etag, sizeof document->etag, "\"%s\"", text);
-}
-
-static bool make_jwks(const struct mm_keyring *keyring, struct mm_document_text *document, struct mm_error *err)
-{
-    struct mm_jwks_key keys[KEYS_MAX];
-    size_t n = mm_keyring_n_keys(keyring);
-    if (n > KEYS_MAX)
-        return mm_fail(err, MM_INTERNAL, "more than %d keys to publish", KEYS_MAX);
-    for (size_t i = 0; i < n; i++) {
+    struct mm_jwks_key keys[MM_KEYRING_LISTED_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
-        keys[i] = (struct mm_jwks_key){key->pubkey, key->algorithm};
+        if (!mm_key_is_listed(&key->life))
+            continue;
+        if (n == MM_ARRAY_SIZE(keys))
+            return mm_fail(err, MM_INTERNAL, "more than %zu keys to publish", n);
+        keys[n++] = (struct mm_jwks_key){key->pubkey, key->algorithm};
     }
-    document->text = mm_jwks_document(keys, n, err);
-    if (!document->text)
-        return false;
-    set_etag(document);
-    return true;
+    char *text = mm_jwks_document(keys, n, err);
+    *ret_jwks = text ? mm_served_new(text, err) : NULL;
+    return *ret_jwks != NULL;
 }
 
 /* What RFC 8414 section 2 asks for, empty where nothing exists: no endpoint takes a response type or a grant type. */
@@ -44,30 +29,38 @@ static json_t *metadata(const char *issuer)
                      "response_types_supported", "grant_types_supported");
 }
 
-static bool serialise(const json_t *value, struct mm_document_text *document, struct mm_error *err)
+static bool serialise(const json_t *value, struct mm_served **ret_served, struct mm_error *err)
 {
-    if (!value)
-        return mm_fail(err, MM_NO_MEMORY, "no memory for a discovery document");
-    document->text = mm_json_compact(value, err);
-    if (!document->text)
-        return false;
-    set_etag(document);
-    return true;
+    *ret_served = mm_served_new(value ? mm_json_compact(value, err) : NULL, err);
+    return *ret_served != NULL;
+}
+
+/* The algorithms of the keys that are listed, each once. */
+static json_t *algorithms(const struct mm_keyring *keyring)
+{
+    mm_cleanup(json_decref) json_t *names = json_array();
+    for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
+        const struct mm_key *key = mm_keyring_key(keyring, i);
+        const char *name = mm_algorithm_name(key->algorithm);
+        if (mm_key_is_listed(&key->life) && !mm_json_array_has(names, name) &&
+            !mm_json_append(names, json_string(name), NULL))
+            return NULL;
+    }
+    return MM_TAKE(names);
 }
 
 static bool make_discovery(const char *issuer, const struct mm_keyring *keyring, struct mm_documents *documents,
                            struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *value = metadata(issuer);
-    if (!serialise(value, &documents->oauth_authorization_server, err))
+    if (!serialise(value, &documents->items[MM_DOCUMENT_OAUTH_AUTHORIZATION_SERVER], err))
         return false;
     /* Members that OpenID Connect Discovery 1.0 section 3 requires beyond those. */
-    const char *algorithm = mm_algorithm_name(mm_keyring_active(keyring)->algorithm);
-    mm_cleanup(json_decref) json_t *more = json_pack("{s[s] s[s]}", "subject_types_supported", "public",
-                                                     "id_token_signing_alg_values_supported", algorithm);
+    mm_cleanup(json_decref) json_t *more = json_pack("{s[s] so}", "subject_types_supported", "public",
+                                                     "id_token_signing_alg_values_supported", algorithms(keyring));
     if (!more || json_object_update(value, more) < 0)
         return mm_fail(err, MM_NO_MEMORY, "no memory for a discovery document");
-    return serialise(value, &documents->openid_configuration, err);
+    return serialise(value, &documents->items[MM_DOCUMENT_OPENID_CONFIGURATION], err);
 }
 
 struct mm_documents *mm_documents_new(const char *issuer, const struct mm_keyring *keyring, struct mm_error *err)
@@ -77,7 +70,8 @@ struct mm_documents *mm_documents_new(const char *issuer, const struct mm_keyrin
         (void)mm_fail(err, MM_NO_MEMORY, "no memory for the documents");
         return NULL;
     }
-    if (!make_jwks(keyring, &documents->jwks, err) || !make_discovery(issuer, keyring, documents, err))
+    if (!make_jwks(keyring, &documents->items[MM_DOCUMENT_JWKS], err) ||
+        !make_discovery(issuer, keyring, documents, err))
         return NULL;
     return MM_TAKE(documents);
 }
@@ -86,40 +80,35 @@ void mm_documents_free(struct mm_documents *documents)
 {
     if (!documents)
         return;
-    free(documents->jwks.text);
-    free(documents->openid_configuration.text);
-    free(documents->oauth_authorization_server.text);
+    for (size_t i = 0; i < MM_N_DOCUMENTS; i++)
+        mm_served_unref(documents->items[i]);
     free(documents);
 }
 
-static struct mm_reply serve(const struct mm_request *request, const struct mm_document_text *document)
+static struct mm_reply serve(const struct mm_request *request, struct mm_served *served)
 {
-    struct mm_reply reply = {
-        .status = MHD_HTTP_OK,
-        .content_type = "application/json",
-        .borrowed_body = document->text,
-        .cache = MM_CACHE_PUBLIC,
-        .etag = document->etag,
-    };
-    if (mm_etag_is_listed(mm_request_header(request, MHD_HTTP_HEADER_IF_NONE_MATCH), document->etag)) {
+    struct mm_reply reply = {.status = MHD_HTTP_OK,
+                             .content_type = "application/json",
+                             .served = served,
+                             .cache = MM_CACHE_PUBLIC};
+    if (mm_etag_is_listed(mm_request_header(request, MHD_HTTP_HEADER_IF_NONE_MATCH), served->etag)) {
         reply.status = MHD_HTTP_NOT_MODIFIED;
         reply.content_type = NULL;
-        reply.borrowed_body = NULL;
     }
     return reply;
 }
 
 struct mm_reply mm_serve_jwks(struct mm_request *request)
 {
-    return serve(request, &request->service->documents->jwks);
+    return serve(request, mm_service_document(request->service, MM_DOCUMENT_JWKS));
 }
 
 struct mm_reply mm_serve_openid_configuration(struct mm_request *request)
 {
-    return serve(request, &request->service->documents->openid_configuration);
+    return serve(request, mm_service_document(request->service, MM_DOCUMENT_OPENID_CONFIGURATION));
 }
 
 struct mm_reply mm_serve_oauth_authorization_server(struct mm_request *request)
 {
-    return serve(request, &request->service->documents->oauth_authorization_server);
+    return serve(request, mm_service_document(request->service, MM_DOCUMENT_OAUTH_AUTHORIZATION_SERVER));
 }

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What anyone may read: the JWK set and the discovery documents, made once and served from memory, and health. They name only
+ * What anyone may read: the JWK set and the discovery documents, served from memory. A change of the keys makes others. They name only
  * what exists.
  */
 #ifndef MM_HTTP_DOCUMENTS_H
 #define MM_HTTP_DOCUMENTS_H
 
+#include "http/served.h"
 #include "keyring/keyring.h"
 
-struct mm_document_text {
-    char *text;
-    char etag[32]; /* quoted */
+enum mm_document_kind {
+    MM_DOCUMENT_JWKS,
+    MM_DOCUMENT_OPENID_CONFIGURATION,
+    MM_DOCUMENT_OAUTH_AUTHORIZATION_SERVER,
+    MM_N_DOCUMENTS,
 };
 
 struct mm_documents {
-    struct mm_document_text jwks;
-    struct mm_document_text openid_configuration;
-    struct mm_document_text oauth_authorization_server;
+    struct mm_served *items[MM_N_DOCUMENTS]; /* a reference of each */
 };
 
 MM_MUST_USE struct mm_documents *mm_documents_new(const char *issuer, const struct mm_keyring *keyring,

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "keyring/lifecycle.h"
+
 enum { REASON_MAX = 200 };
 
 static const char JSON_TYPE[] = "application/json";
@@ -35,6 +37,7 @@ static const struct sentence {
     {MM_DEADLINE_EXCEEDED, 2, "The request could not be served in time."},
     {MM_SHUTTING_DOWN, 1, "The service is shutting down."},
     {MM_HSM_UNAVAILABLE, 5, "Tokens can't be signed at the moment."},
+    {MM_CLOCK_UNSAFE, 5, "The service's clock is behind what it has recorded."},
     {MM_LEDGER_UNAVAILABLE, 5, "Tokens can't be recorded at the moment."},
     {MM_INTERNAL, 0, "Something went wrong inside the service."},
 };
@@ -53,6 +56,7 @@ static const struct sentence *sentence_of(enum mm_code code)
 void mm_reply_clear(struct mm_reply *reply)
 {
     free(reply->owned_body);
+    mm_served_unref(reply->served);
     *reply = (struct mm_reply){0};
 }
 
@@ -124,17 +128,23 @@ static bool add_headers(struct MHD_Response *response, const struct mm_reply *re
 {
     char cache[64] = "no-store";
     if (reply->cache == MM_CACHE_PUBLIC)
-        (void)snprintf(cache, sizeof cache, "public, max-age=%d", MM_REPLY_MAX_AGE);
+        (void)snprintf(cache, sizeof cache, "public, max-age=%lld", (long long)MM_KEY_FLOORS.max_age);
     char retry[16] = "";
     (void)snprintf(retry, sizeof retry, "%u", reply->retry_after);
     return add(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type) &&
-           add(response, MHD_HTTP_HEADER_CACHE_CONTROL, cache) && add(response, MHD_HTTP_HEADER_ETAG, reply->etag) &&
+           add(response, MHD_HTTP_HEADER_CACHE_CONTROL, cache) &&
+           add(response, MHD_HTTP_HEADER_ETAG, reply->served ? reply->served->etag : NULL) &&
            add(response, MHD_HTTP_HEADER_ALLOW, reply->allow) &&
            add(response, MHD_HTTP_HEADER_RETRY_AFTER, reply->retry_after > 0 ? retry : NULL) &&
            /* RFC 9110 wants a challenge with each 401; no scheme is registered for TLS client certificates. */
            add(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, reply->challenges ? "TLS-Client-Certificate" : NULL) &&
            add(response, "X-Content-Type-Options", "nosniff") && add(response, "X-Request-Id", request_id) &&
            add(response, MHD_HTTP_HEADER_CONNECTION, afterwards == MM_REPLY_CLOSE ? "close" : NULL);
+}
+
+static void let_go_of_served(void *context)
+{
+    mm_served_unref(context);
 }
 
 static struct MHD_Response *make_response(struct mm_reply *reply)
@@ -146,8 +156,15 @@ static struct MHD_Response *make_response(struct mm_reply *reply)
             free(body);
         return response;
     }
-    const char *body = reply->borrowed_body ? reply->borrowed_body : "";
-    return MHD_create_response_from_buffer(strlen(body), (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+    if (!reply->served || !reply->content_type)
+        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+    struct mm_served *served = mm_served_ref(reply->served);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback_cls(strlen(served->text), served->text, let_go_of_served,
+                                                               served);
+    if (!response)
+        mm_served_unref(served);
+    return response;
 }
 
 enum MHD_Result mm_reply_send(struct mm_reply *reply, struct MHD_Connection *connection, const char *request_id,

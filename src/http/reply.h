@@ -8,23 +8,24 @@
 
 #include <microhttpd.h>
 
+#include "http/served.h"
 #include "util/json.h"
 #include "util/problems.h"
 
 enum mm_reply_cache {
     MM_CACHE_NEVER,  /* Cache-Control: no-store */
-    MM_CACHE_PUBLIC, /* Cache-Control: public, max-age=300 */
+    MM_CACHE_PUBLIC, /* Cache-Control: public, max-age=‹MM_KEY_FLOORS.max_age› */
 };
 
-enum { MM_REPLY_MAX_AGE = 300, MM_REPLY_PROBLEMS_MAX = 20 };
+enum { MM_REPLY_PROBLEMS_MAX = 20 };
 
 struct mm_reply {
-    unsigned status;           /* 0: no reply yet */
-    const char *content_type;  /* constant; NULL without a body */
-    char *owned_body;          /* freed by mm_reply_clear(); or: */
-    const char *borrowed_body; /* outlives the server's connections */
+    unsigned status;          /* 0: no reply yet */
+    const char *content_type; /* constant; NULL without a body */
+    char *owned_body;         /* freed by mm_reply_clear(); or: */
+    struct mm_served *
+        served; /* a reference of the reply's own; its text is the body, unless content_type is NULL, and its tag the ETag */
     enum mm_reply_cache cache;
-    const char *etag;     /* borrowed as borrowed_body; NULL: none */
     const char *allow;    /* constant; NULL: none */
     unsigned retry_after; /* seconds; 0: none */
     bool challenges;      /* 401: WWW-Authenticate */

@@ -218,6 +218,11 @@ bool mm_server_reload(struct mm_server *server, struct mm_config *config, mm_ser
     return mm_service_replace(server->service, config, approve, context, err);
 }
 
+bool mm_server_show(struct mm_server *server, const struct mm_keyring *keyring, struct mm_error *err)
+{
+    return mm_service_show(server->service, keyring, err);
+}
+
 /* Whoever comes now is told so at once, rather than left in the kernel's queue until the process ends. */
 static void stop_listening(struct listener *listener)
 {

@@ -21,7 +21,7 @@ struct mm_server_parts {
     struct mm_issuer *issuer;
     struct mm_pool *pool;
     struct mm_ledger *ledger;
-    const struct mm_keyring *keyring;
+    const struct mm_keyring *keyring; /* what it shows at first; borrowed until mm_server_start() returns */
     const struct mm_clock *clock;
     const struct mm_random *random;
 };
@@ -52,6 +52,9 @@ typedef bool (*mm_server_approve)(void *context, const struct mm_config *config,
  */
 MM_MUST_USE bool mm_server_reload(struct mm_server *server, struct mm_config *config, mm_server_approve approve,
                                   void *context, struct mm_error *err);
+
+/* Show verifiers the keys of that keyring from now on: the JWKS, discovery. A failure (MM_NO_MEMORY) changes nothing. */
+MM_MUST_USE bool mm_server_show(struct mm_server *server, const struct mm_keyring *keyring, struct mm_error *err);
 
 /*
  * Stop accepting, close each connection after the reply it waits for, and return once every request that had begun has been

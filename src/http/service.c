@@ -151,6 +151,28 @@ struct mm_tls *mm_service_tls(struct mm_service *service, size_t listener)
     return tls;
 }
 
+struct mm_served *mm_service_document(struct mm_service *service, enum mm_document_kind kind)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    struct mm_served *served = mm_served_ref(service->documents->items[kind]);
+    (void)pthread_mutex_unlock(&service->lock);
+    return served;
+}
+
+bool mm_service_show(struct mm_service *service, const struct mm_keyring *keyring, struct mm_error *err)
+{
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_service_config(service);
+    struct mm_documents *documents = mm_documents_new(config->issuer, keyring, err);
+    if (!documents)
+        return false;
+    (void)pthread_mutex_lock(&service->lock);
+    struct mm_documents *before = service->documents;
+    service->documents = documents;
+    (void)pthread_mutex_unlock(&service->lock);
+    mm_documents_free(before);
+    return true;
+}
+
 void mm_service_enter(struct mm_service *service)
 {
     (void)pthread_mutex_lock(&service->lock);

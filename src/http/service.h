@@ -19,7 +19,6 @@ struct mm_snapshot; /* what a reload replaces: configuration, TLS credentials */
 struct mm_service {
     /* immutable between mm_service_new() and mm_service_free() */
     struct mm_server_parts parts;
-    struct mm_documents *documents;
     struct mm_admission *admission;
     struct mm_watchdog *watchdog;
     struct mm_parking *parking;
@@ -35,6 +34,7 @@ struct mm_service {
     pthread_cond_t quiet;
     /* guarded by lock */
     struct mm_snapshot *snapshot;
+    struct mm_documents *documents;
     size_t n_in_flight; /* requests from their request line to the end of their reply */
 };
 
@@ -51,6 +51,10 @@ MM_MUST_USE bool mm_service_replace(struct mm_service *service, struct mm_config
 /* References to what is in force now; the caller drops them. */
 struct mm_config *mm_service_config(struct mm_service *service);
 struct mm_tls *mm_service_tls(struct mm_service *service, size_t listener);
+struct mm_served *mm_service_document(struct mm_service *service, enum mm_document_kind kind);
+
+/* Make the documents of that keyring and serve them from now on. A failure (MM_NO_MEMORY) changes nothing. */
+MM_MUST_USE bool mm_service_show(struct mm_service *service, const struct mm_keyring *keyring, struct mm_error *err);
 
 /* Count a request in and out. */
 void mm_service_enter(struct mm_service *service);

@@ -1,155 +1,251 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The keyring. Every key is rebuilt from the full public JWK in its ledger entry and checked against its thumbprint: a key that
- * isn't what the entry says reaches neither the JWKS nor a signature check.
- */
 #include "keyring/keyring.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
-enum { KEYS_MAX = 256, NAME_MAX_LENGTH = 256 };
+#include "keyring/record.h"
+
+enum { KEYS_MAX = 4096 }; /* that a ledger ever knew */
 
 struct mm_keyring {
-    struct mm_key *keys[KEYS_MAX];
+    _Atomic size_t references;
     size_t n_keys;
-    const struct mm_key *active; /* one of keys */
+    struct mm_key *keys;
+    struct mm_key_record **records; /* of the key at the same place */
+    size_t successor;               /* n_keys or more: no rotation is under way */
+    int64_t exp_bound;
+    int64_t run_max_ttl; /* of the run that began last */
 };
 
-static void key_free(struct mm_key *key)
-{
-    if (!key)
-        return;
-    mm_pubkey_free(key->pubkey);
-    free(key->hsm_token);
-    free(key->hsm_id);
-    free(key->hsm_label);
-    free(key);
-}
-MM_DEFINE_CLEANUP(struct mm_key, key_free);
+static const size_t NO_SUCCESSOR = KEYS_MAX;
 
-void mm_keyring_free(struct mm_keyring *keyring)
+struct mm_keyring *mm_keyring_ref(struct mm_keyring *keyring)
 {
-    if (!keyring)
+    atomic_fetch_add(&keyring->references, 1);
+    return keyring;
+}
+
+void mm_keyring_unref(struct mm_keyring *keyring)
+{
+    if (!keyring || atomic_fetch_sub(&keyring->references, 1) > 1)
         return;
     for (size_t i = 0; i < keyring->n_keys; i++)
-        key_free(keyring->keys[i]);
+        mm_key_record_unref(keyring->records[i]);
+    free(keyring->records);
+    free(keyring->keys);
     free(keyring);
 }
 
-static bool is_member(const json_t *object, const char *name, const char *expected)
+static bool out_of_memory(struct mm_error *err)
 {
-    const char *value = mm_json_string(object, name);
-    return value && strcmp(value, expected) == 0;
+    return mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
-static bool is_hex_id(const char *id)
+/* A copy with room for one key more; of nothing, if `keyring` is NULL. */
+static struct mm_keyring *copy(const struct mm_keyring *keyring, struct mm_error *err)
 {
-    size_t length = strlen(id);
-    return length > 0 && length % 2 == 0 && strspn(id, "0123456789abcdef") == length;
-}
-
-/* The public key of an entry; its JWK, kid and alg must agree. */
-static bool load_pubkey(struct mm_key *key, const json_t *entry, struct mm_error *err)
-{
-    const json_t *jwk = json_object_get(entry, "jwk");
-    const char *alg = mm_json_string(entry, "alg");
-    if (!alg || !mm_algorithm_parse(alg, &key->algorithm))
-        return mm_fail(err, MM_LEDGER_CORRUPT, "an unknown alg");
-    struct mm_error why = {0};
-    key->pubkey = json_is_object(jwk) ? mm_pubkey_from_jwk(jwk, &why) : NULL;
-    if (!key->pubkey)
-        return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_LEDGER_CORRUPT, "its jwk: %s",
-                       why.code ? why.message : "missing");
-    key->kid = mm_pubkey_thumbprint(key->pubkey);
-    if (!is_member(entry, "kid", key->kid) || !is_member(jwk, "kid", key->kid))
-        return mm_fail(err, MM_LEDGER_CORRUPT, "its kid isn't the thumbprint %s of its jwk", key->kid);
-    if (mm_algorithm_key_type(key->algorithm) != mm_pubkey_type(key->pubkey) || !is_member(jwk, "alg", alg))
-        return mm_fail(err, MM_LEDGER_CORRUPT, "alg %s doesn't fit its jwk", alg);
-    return true;
-}
-
-static bool copy_name(const json_t *entry, const char *name, char **ret_copy, struct mm_error *err)
-{
-    const char *value = mm_json_string(entry, name);
-    if (!value || strlen(value) > NAME_MAX_LENGTH)
-        return mm_fail(err, MM_LEDGER_CORRUPT, "its %s is missing or too long", name);
-    *ret_copy = strdup(value);
-    return *ret_copy || mm_fail(err, MM_NO_MEMORY, "out of memory");
-}
-
-static struct mm_key *key_from_entry(const json_t *entry, struct mm_error *err)
-{
-    mm_cleanup(key_free) struct mm_key *key = calloc(1, sizeof *key);
-    if (!key) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+    size_t n = keyring ? keyring->n_keys : 0;
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *made = calloc(1, sizeof *made);
+    if (!made) {
+        (void)out_of_memory(err);
         return NULL;
     }
-    if (!load_pubkey(key, entry, err) || !copy_name(entry, "hsm_token", &key->hsm_token, err) ||
-        !copy_name(entry, "hsm_id", &key->hsm_id, err) || !copy_name(entry, "hsm_label", &key->hsm_label, err))
-        return NULL;
-    if (!key->hsm_token[0] || !is_hex_id(key->hsm_id)) {
-        (void)mm_fail(err, MM_LEDGER_CORRUPT, "its hsm_token is empty or its hsm_id isn't lower-case hex");
-        return NULL;
-    }
-    return MM_TAKE(key);
-}
-
-static size_t find_key(const struct mm_keyring *keyring, const char *kid)
-{
-    size_t i = 0;
-    while (i < keyring->n_keys && strcmp(keyring->keys[i]->kid, kid) != 0)
-        i++;
-    return i;
-}
-
-/* Take a key in and make it the active one. A key activated again may lie elsewhere; it can't change its algorithm. */
-static bool add_key(struct mm_keyring *keyring, struct mm_key **key, struct mm_error *err)
-{
-    size_t i = find_key(keyring, (*key)->kid);
-    if (i == KEYS_MAX)
-        return mm_fail(err, MM_LEDGER_CORRUPT, "more than %d keys", KEYS_MAX);
-    if (i < keyring->n_keys && keyring->keys[i]->algorithm != (*key)->algorithm)
-        return mm_fail(err, MM_LEDGER_CORRUPT, "key %s was activated with another alg before", (*key)->kid);
-    if (i == keyring->n_keys)
-        keyring->n_keys++;
+    if (keyring)
+        *made = (struct mm_keyring){.successor = keyring->successor,
+                                    .exp_bound = keyring->exp_bound,
+                                    .run_max_ttl = keyring->run_max_ttl};
     else
-        key_free(keyring->keys[i]);
-    keyring->keys[i] = MM_TAKE(*key);
-    keyring->active = keyring->keys[i];
+        made->successor = NO_SUCCESSOR;
+    atomic_init(&made->references, 1);
+    made->keys = calloc(n + 1, sizeof *made->keys);
+    made->records = calloc(n + 1, sizeof *made->records);
+    if (!made->keys || !made->records) {
+        (void)out_of_memory(err);
+        return NULL;
+    }
+    for (; made->n_keys < n; made->n_keys++) {
+        made->keys[made->n_keys] = keyring->keys[made->n_keys];
+        made->records[made->n_keys] = mm_key_record_ref(keyring->records[made->n_keys]);
+    }
+    return MM_TAKE(made);
+}
+
+static struct mm_key *find(const struct mm_keyring *keyring, const char *kid)
+{
+    for (size_t i = 0; i < keyring->n_keys; i++)
+        if (strcmp(keyring->keys[i].kid, kid) == 0)
+            return &keyring->keys[i];
+    return NULL;
+}
+
+/* There is room for it. */
+static bool stage(struct mm_keyring *keyring, const json_t *entry, int64_t time, struct mm_error *err)
+{
+    const char *kid = mm_json_string(entry, "kid");
+    if (kid && find(keyring, kid))
+        return mm_fail(err, MM_LEDGER_CORRUPT, "key %s was staged before", kid);
+    if (keyring->n_keys == KEYS_MAX)
+        return mm_fail(err, MM_LEDGER_CORRUPT, "more than %d keys", KEYS_MAX);
+    struct mm_key_record *record = mm_key_record_from_entry(entry, err);
+    if (!record)
+        return false;
+    keyring->records[keyring->n_keys] = record;
+    keyring->keys[keyring->n_keys++] = (struct mm_key){
+        .kid = mm_pubkey_thumbprint(record->pubkey),
+        .pubkey = record->pubkey,
+        .algorithm = record->algorithm,
+        .hsm_token = record->hsm_token,
+        .hsm_id = record->hsm_id,
+        .hsm_label = record->hsm_label,
+        .life = {.state = MM_KEY_STAGED, .since = time},
+    };
     return true;
+}
+
+/* A ledger from before keys had states activates what it never staged. */
+static bool stage_first(struct mm_keyring *keyring, const json_t *entry, int64_t time, struct mm_error *err)
+{
+    if (!stage(keyring, entry, time, err))
+        return false;
+    keyring->keys[keyring->n_keys - 1].life =
+        (struct mm_key_life){.state = MM_KEY_PUBLISHED, .since = time, .published_at = time};
+    return true;
+}
+
+/* Once the successor is the only active one of its algorithm, or can't become it any more, the rotation is over. */
+static void settle_rotation(struct mm_keyring *keyring)
+{
+    if (keyring->successor >= keyring->n_keys)
+        return;
+    const struct mm_key *successor = &keyring->keys[keyring->successor];
+    bool is_alone = mm_keyring_count(keyring, successor->algorithm, MM_KEY_ACTIVE) == 1;
+    if (successor->life.state != MM_KEY_PUBLISHED && !(successor->life.state == MM_KEY_ACTIVE && !is_alone))
+        keyring->successor = NO_SUCCESSOR;
+}
+
+static bool change(struct mm_keyring *keyring, struct mm_key *key, enum mm_key_change what, const json_t *entry,
+                   int64_t time, struct mm_error *err)
+{
+    struct mm_key_life *life = &key->life;
+    enum mm_key_state before = life->state;
+    if (!mm_key_state_after(before, what, &life->state))
+        return mm_fail(err, MM_LEDGER_CORRUPT, "key %s is %s: it can't %s", key->kid, mm_key_state_name(before),
+                       mm_key_change_name(what));
+    life->since = time;
+    if (what == MM_KEY_PUBLISH)
+        life->published_at = time;
+    if (what == MM_KEY_ACTIVATE)
+        key->activated_at = time;
+    if (what == MM_KEY_REVOKE)
+        life->trust = MM_KEY_REVOKED;
+    if (what == MM_KEY_RETIRE) {
+        life->last_exp = mm_json_integer(entry, "last_exp", -1);
+        if (life->last_exp < time)
+            return mm_fail(err, MM_LEDGER_CORRUPT, "key %s retires without the last exp that it signed", key->kid);
+    }
+    settle_rotation(keyring);
+    return true;
+}
+
+static bool rotate(struct mm_keyring *keyring, const struct mm_key *key, struct mm_error *err)
+{
+    if (key->life.state != MM_KEY_PUBLISHED)
+        return mm_fail(err, MM_LEDGER_CORRUPT, "a rotation to key %s, which is %s", key->kid,
+                       mm_key_state_name(key->life.state));
+    keyring->successor = (size_t)(key - keyring->keys);
+    return true;
+}
+
+/* What each run issued has expired by its end and its longest lifetime; it ended before the next began. */
+static void note_run(struct mm_keyring *keyring, const json_t *entry, int64_t time)
+{
+    int64_t bound = time + keyring->run_max_ttl;
+    if (bound > keyring->exp_bound)
+        keyring->exp_bound = bound;
+    keyring->run_max_ttl = mm_json_integer(entry, "max_ttl", 0);
+}
+
+static bool apply_to_key(struct mm_keyring *keyring, enum mm_entry_type type, const json_t *entry, int64_t time,
+                         struct mm_error *err)
+{
+    static const struct {
+        enum mm_entry_type type;
+        enum mm_key_change change;
+    } CHANGES[] = {
+        {MM_ENTRY_KEY_PUBLISHED, MM_KEY_PUBLISH}, {MM_ENTRY_KEY_ACTIVATED, MM_KEY_ACTIVATE},
+        {MM_ENTRY_KEY_RETIRING, MM_KEY_RETIRE},   {MM_ENTRY_KEY_RETIRED, MM_KEY_WITHDRAW},
+        {MM_ENTRY_KEY_REVOKED, MM_KEY_REVOKE},    {MM_ENTRY_KEY_DESTROYED, MM_KEY_DESTROY},
+    };
+    const char *kid = mm_json_string(entry, "kid");
+    struct mm_key *key = kid ? find(keyring, kid) : NULL;
+    if (!key)
+        return mm_fail(err, MM_LEDGER_CORRUPT, "of a key that was never staged");
+    if (type == MM_ENTRY_KEY_ROTATION)
+        return rotate(keyring, key, err);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CHANGES); i++)
+        if (CHANGES[i].type == type)
+            return change(keyring, key, CHANGES[i].change, entry, time, err);
+    return mm_fail(err, MM_LEDGER_CORRUPT, "an unknown key entry");
+}
+
+/* There is room for one key more. */
+static bool apply(struct mm_keyring *keyring, enum mm_entry_type type, const json_t *entry, int64_t time,
+                  struct mm_error *err)
+{
+    const char *kid = mm_json_string(entry, "kid");
+    if (type == MM_ENTRY_SERVICE_STARTED) {
+        note_run(keyring, entry, time);
+        return true;
+    }
+    if (type == MM_ENTRY_KEY_STAGED)
+        return stage(keyring, entry, time, err);
+    if (type == MM_ENTRY_KEY_ACTIVATED && json_object_get(entry, "jwk") && !(kid && find(keyring, kid)) &&
+        !stage_first(keyring, entry, time, err))
+        return false;
+    return apply_to_key(keyring, type, entry, time, err);
+}
+
+struct mm_keyring *mm_keyring_after(const struct mm_keyring *keyring, enum mm_entry_type type, const json_t *entry,
+                                    int64_t time, struct mm_error *err)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *after = copy(keyring, err);
+    return after && apply(after, type, entry, time, err) ? MM_TAKE(after) : NULL;
 }
 
 static bool load_entry(void *context, const struct mm_ledger_record *record, struct mm_error *err)
 {
+    struct mm_keyring **keyring = context;
     struct mm_error why = {0};
+    enum mm_entry_type type;
     mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, &why);
-    mm_cleanup(key_free) struct mm_key *key = entry ? key_from_entry(entry, &why) : NULL;
-    if (key && add_key(context, &key, &why))
-        return true;
-    return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_LEDGER_CORRUPT, "entry %lld: %s",
-                   (long long)record->sequence, why.message);
+    const char *name = mm_json_string(entry, "type");
+    if (entry && (!name || !mm_entry_type_parse(name, &type)))
+        (void)mm_fail(&why, MM_LEDGER_CORRUPT, "an unknown type");
+    struct mm_keyring *after =
+        why.code == MM_OK ? mm_keyring_after(*keyring, type, entry, mm_json_integer(entry, "time", 0), &why) : NULL;
+    if (!after)
+        return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_LEDGER_CORRUPT, "entry %lld: %s",
+                       (long long)record->sequence, why.message);
+    mm_keyring_unref(*keyring);
+    *keyring = after;
+    return true;
 }
 
 struct mm_keyring *mm_keyring_load(struct mm_ledger_reader *reader, struct mm_error *err)
 {
-    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = calloc(1, sizeof *keyring);
-    if (!keyring) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+    static const char *const TYPES[] = {"key.", "service.started"};
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = copy(NULL, err);
+    for (size_t i = 0; keyring && i < MM_ARRAY_SIZE(TYPES); i++)
+        if (!mm_ledger_list(reader, &(struct mm_ledger_filter){.type = TYPES[i]}, load_entry, &keyring, err))
+            return NULL;
+    if (!keyring)
         return NULL;
-    }
-    const struct mm_ledger_filter activations = {.type = mm_entry_type_name(MM_ENTRY_KEY_ACTIVATED)};
-    if (!mm_ledger_list(reader, &activations, load_entry, keyring, err))
-        return NULL;
-    if (!keyring->active) {
-        (void)mm_fail(err, MM_KEY_NOT_FOUND, "the ledger holds no activated key");
-        return NULL;
-    }
-    return MM_TAKE(keyring);
-}
-
-const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring)
-{
-    return keyring->active;
+    for (size_t i = 0; i < keyring->n_keys; i++)
+        if (keyring->keys[i].activated_at > 0)
+            return MM_TAKE(keyring);
+    (void)mm_fail(err, MM_KEY_NOT_FOUND, "the ledger holds no activated key");
+    return NULL;
 }
 
 size_t mm_keyring_n_keys(const struct mm_keyring *keyring)
@@ -159,7 +255,42 @@ size_t mm_keyring_n_keys(const struct mm_keyring *keyring)
 
 const struct mm_key *mm_keyring_key(const struct mm_keyring *keyring, size_t i)
 {
-    return i < keyring->n_keys ? keyring->keys[i] : NULL;
+    return i < keyring->n_keys ? &keyring->keys[i] : NULL;
+}
+
+const struct mm_key *mm_keyring_find(const struct mm_keyring *keyring, const char *kid)
+{
+    return find(keyring, kid);
+}
+
+const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring, enum mm_algorithm algorithm)
+{
+    const struct mm_key *last = NULL;
+    for (size_t i = 0; i < keyring->n_keys; i++) {
+        const struct mm_key *key = &keyring->keys[i];
+        if (key->life.state == MM_KEY_ACTIVE && key->algorithm == algorithm &&
+            (!last || key->activated_at >= last->activated_at))
+            last = key;
+    }
+    return last;
+}
+
+size_t mm_keyring_count(const struct mm_keyring *keyring, enum mm_algorithm algorithm, enum mm_key_state state)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < keyring->n_keys; i++)
+        n += keyring->keys[i].life.state == state && keyring->keys[i].algorithm == algorithm;
+    return n;
+}
+
+const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring)
+{
+    return mm_keyring_key(keyring, keyring->successor);
+}
+
+int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring)
+{
+    return keyring->exp_bound;
 }
 
 json_t *mm_key_entry(const struct mm_key *key, struct mm_error *err)

@@ -1,42 +1,68 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keys of the service as the ledger's key entries tell them: which one signs, which ones verifiers see, and the pinned
- * public key that every signature is checked against. Immutable after loading.
+ * The keys of the service as the ledger's key entries tell them: their states, their pinned public keys, and the rotation that is under
+ * way. One keyring is one moment: immutable and reference-counted; a further entry makes another keyring. There is nothing else that could say
+ * otherwise: states are kept nowhere but in the chain.
  */
 #ifndef MM_KEYRING_KEYRING_H
 #define MM_KEYRING_KEYRING_H
 
 #include "crypto/pubkey.h"
+#include "keyring/lifecycle.h"
 #include "ledger/reader.h"
 #include "token/jwks.h"
 
+enum { MM_KEYRING_LISTED_MAX = 64 }; /* keys in the JWKS */
+
+/* A key at one moment; belongs to its keyring. */
 struct mm_key {
-    const char *kid; /* the public key's thumbprint */
-    struct mm_pubkey *pubkey;
+    const char *kid; /* the public key's thumbprint (RFC 7638) */
+    const struct mm_pubkey *pubkey;
     enum mm_algorithm algorithm;
-    char *hsm_token; /* name in the configuration */
-    char *hsm_id;    /* CKA_ID, lower-case hex */
-    char *hsm_label; /* CKA_LABEL; may be empty */
+    const char *hsm_token; /* name in the configuration */
+    const char *hsm_id;    /* CKA_ID, lower-case hex */
+    const char *hsm_label; /* CKA_LABEL; may be empty */
+    struct mm_key_life life;
+    int64_t activated_at; /* Unix seconds; 0: never */
 };
 
 struct mm_keyring; /* opaque */
 
 /*
- * Load the keyring from the ledger. MM_KEY_NOT_FOUND if no key was ever activated; MM_LEDGER_CORRUPT for a key entry whose
- * JWK, kid and algorithm don't agree.
+ * Load the keyring from the ledger. MM_KEY_NOT_FOUND if no key was ever activated; MM_LEDGER_CORRUPT for an entry whose JWK, kid and
+ * algorithm don't agree, or that says what can't follow on what was before.
  */
 MM_MUST_USE struct mm_keyring *mm_keyring_load(struct mm_ledger_reader *reader, struct mm_error *err);
-void mm_keyring_free(struct mm_keyring *keyring);
-MM_DEFINE_CLEANUP(struct mm_keyring, mm_keyring_free);
 
-/* The key that signs, borrowed. */
-const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring);
+struct mm_keyring *mm_keyring_ref(struct mm_keyring *keyring);
+void mm_keyring_unref(struct mm_keyring *keyring);
+MM_DEFINE_CLEANUP(struct mm_keyring, mm_keyring_unref);
 
-/* Every key that verifiers must know, borrowed; for the JWKS. */
+/* Another keyring: this one (NULL: none at all) with one entry more. Failures as above. */
+MM_MUST_USE struct mm_keyring *mm_keyring_after(const struct mm_keyring *keyring, enum mm_entry_type type,
+                                                const json_t *entry, int64_t time, struct mm_error *err);
+
+/* All keys, in the order in which they were staged; borrowed. */
 size_t mm_keyring_n_keys(const struct mm_keyring *keyring);
-const struct mm_key *mm_keyring_key(const struct mm_keyring *keyring, size_t i);
+const struct mm_key *mm_keyring_key(const struct mm_keyring *keyring, size_t i); /* NULL past the last */
+const struct mm_key *mm_keyring_find(const struct mm_keyring *keyring, const char *kid);
 
-/* The fields of the ledger entry (MM_ENTRY_KEY_ACTIVATED) that activates `key`: kid, alg, jwk, hsm_token, hsm_id, hsm_label. */
+/* The active key of that algorithm that was activated last; NULL if there is none. */
+const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring, enum mm_algorithm algorithm);
+
+/* How many keys of the algorithm are in that state. */
+size_t mm_keyring_count(const struct mm_keyring *keyring, enum mm_algorithm algorithm, enum mm_key_state state);
+
+/*
+ * The key that a rotation is on its way to: it is published, or active beside others of its algorithm that are still to be retired. NULL: no
+ * rotation is under way.
+ */
+const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring);
+
+/* No token that was issued by earlier runs of the service expires later (Unix seconds). */
+int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring);
+
+/* The fields of the entry that stages `key`: kid, alg, jwk, hsm_token, hsm_id, hsm_label. */
 MM_MUST_USE json_t *mm_key_entry(const struct mm_key *key, struct mm_error *err);
 
 #endif

@@ -34,6 +34,16 @@ const char *mm_entry_type_name(enum mm_entry_type type)
     return (size_t)type < MM_ARRAY_SIZE(TYPE_NAMES) ? TYPE_NAMES[type] : NULL;
 }
 
+bool mm_entry_type_parse(const char *name, enum mm_entry_type *ret_type)
+{
+    for (size_t i = 0; i < MM_ARRAY_SIZE(TYPE_NAMES); i++)
+        if (strcmp(TYPE_NAMES[i], name) == 0) {
+            *ret_type = (enum mm_entry_type)i;
+            return true;
+        }
+    return false;
+}
+
 struct entry {
     struct entry *next;
     mm_ledger_done done;

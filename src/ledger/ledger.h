@@ -15,7 +15,14 @@
 /* The `type` of an entry. X(symbol, wire name) */
 #define MM_ENTRY_TABLE(X) \
     X(MM_ENTRY_LEDGER_CREATED, "ledger.created") \
+    X(MM_ENTRY_KEY_STAGED, "key.staged") \
+    X(MM_ENTRY_KEY_PUBLISHED, "key.published") \
     X(MM_ENTRY_KEY_ACTIVATED, "key.activated") \
+    X(MM_ENTRY_KEY_RETIRING, "key.retiring") \
+    X(MM_ENTRY_KEY_RETIRED, "key.retired") \
+    X(MM_ENTRY_KEY_REVOKED, "key.revoked") \
+    X(MM_ENTRY_KEY_DESTROYED, "key.destroyed") \
+    X(MM_ENTRY_KEY_ROTATION, "key.rotation") \
     X(MM_ENTRY_POLICY_LOADED, "policy.loaded") \
     X(MM_ENTRY_TOKEN_ISSUED, "token.issued") \
     X(MM_ENTRY_SIGN_FAILED, "token.sign_failed") \
@@ -31,6 +38,9 @@ enum mm_entry_type {
 };
 
 const char *mm_entry_type_name(enum mm_entry_type type);
+
+/* The type of that wire name; false if there is none. */
+MM_MUST_USE bool mm_entry_type_parse(const char *name, enum mm_entry_type *ret_type);
 
 enum { MM_ENTRY_BYTES_MAX = 262144 }; /* a policy of 1000 tenants, each with its digest, in one entry */
 

@@ -83,7 +83,7 @@ def test_with_its_profile_a_module_makes_a_key_and_serves(make, product):
     tokens = [mint.issue() for _ in range(20)]
     assert_tokens_sound(mint, tokens)
     (key,) = keys(mint)
-    assert key["custody_sound"] and key["active"]
+    assert key["custody_sound"] and key["state"] == "active"
     assert not mint.events("worker_lost")
     mint.stop()
 

@@ -59,7 +59,7 @@ def test_a_tpm_serves(tmp_path, tpm):
         assert_tokens_sound(mint, load.tokens)
         # A custodian looks at the token meanwhile, in a session of their own.
         (key,) = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
-        assert key["active"]
+        assert key["state"] == "active"
         mint.issue()
         assert not mint.events("worker_lost")
         mint.stop()

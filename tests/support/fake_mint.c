@@ -101,6 +101,7 @@ struct mm_config *fake_config_new(const struct fake_mint *mint, const char *name
 
 /* --- keyring, pool, ledger */
 
+static struct mm_pubkey *fake_pubkey;
 static struct mm_key fake_key;
 
 size_t mm_keyring_n_keys(const struct mm_keyring *keyring)
@@ -115,9 +116,9 @@ const struct mm_key *mm_keyring_key(const struct mm_keyring *keyring, size_t i)
     return &fake_key;
 }
 
-const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring)
+const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring, enum mm_algorithm algorithm)
 {
-    (void)keyring;
+    (void)keyring, (void)algorithm;
     return &fake_key;
 }
 
@@ -307,10 +308,12 @@ static void make_key(void)
     mm_cleanup(json_decref) json_t *jwk =
         json_pack("{ss ss ss ss}", "kty", "EC", "crv", "P-256", "x", "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y",
                   "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM");
-    fake_key.pubkey = mm_pubkey_from_jwk(jwk, NULL);
-    assert_non_null(fake_key.pubkey);
+    fake_pubkey = mm_pubkey_from_jwk(jwk, NULL);
+    assert_non_null(fake_pubkey);
+    fake_key.pubkey = fake_pubkey;
     fake_key.kid = mm_pubkey_thumbprint(fake_key.pubkey);
     fake_key.algorithm = MM_ES256;
+    fake_key.life.state = MM_KEY_ACTIVE;
 }
 
 void fake_mint_open(struct fake_mint *mint)
@@ -366,7 +369,7 @@ void fake_mint_close(struct fake_mint *mint)
     mm_server_stop(MM_TAKE(mint->server));
     assert_int_equal(fake_n_held(), 0);
     assert_int_equal(n_configs, 0);
-    mm_pubkey_free(MM_TAKE(fake_key.pubkey));
+    mm_pubkey_free(MM_TAKE(fake_pubkey));
     test_certificate_free(mint->ca);
     test_certificate_free(mint->other_ca);
     free(mint->client_certificate);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The keyring: the newest activation signs, all are listed, and an entry that contradicts itself stops the start. */
+/* The keyring: what the entries say of each key, and an entry that contradicts itself, or what was before, stops the start. */
 #include "keyring/keyring.h"
 
 #include "tests/unit/ledger_support.h"
@@ -93,9 +93,11 @@ static void activated_key_signs_and_is_listed(void **state)
     const struct place *place = *state;
     make(place->file);
     activate(place->file, activation(EC_KID, "ES256", EC_JWK));
-    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
-    const struct mm_key *key = mm_keyring_active(keyring);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
+    const struct mm_key *key = mm_keyring_active(keyring, MM_ES256);
     assert_string_equal(key->kid, EC_KID);
+    assert_int_equal(key->life.state, MM_KEY_ACTIVE);
+    assert_true(mm_key_is_listed(&key->life));
     assert_string_equal(mm_pubkey_thumbprint(key->pubkey), EC_KID);
     assert_int_equal(key->algorithm, MM_ES256);
     assert_string_equal(key->hsm_token, "primary");
@@ -106,48 +108,125 @@ static void activated_key_signs_and_is_listed(void **state)
     assert_null(mm_keyring_key(keyring, 1));
 }
 
-static void newest_activation_signs_and_older_keys_stay_listed(void **state)
+static void each_algorithm_has_its_own_active_key(void **state)
 {
     const struct place *place = *state;
     make(place->file);
     activate(place->file, activation(EC_KID, "ES256", EC_JWK));
     activate(place->file, activation(RSA_KID, "PS256", RSA_JWK));
     activate(place->file, activation(ED_KID, "EdDSA", ED_JWK));
-    record(place->file, MM_ENTRY_SERVICE_STARTED, activation(EC_KID, "ES256", EC_JWK)); /* no activation */
-    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
-    assert_string_equal(mm_keyring_active(keyring)->kid, ED_KID);
+    record(place->file, MM_ENTRY_HSM_EVENT, activation(EC_KID, "ES256", EC_JWK)); /* no activation */
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
+    assert_string_equal(mm_keyring_active(keyring, MM_EDDSA)->kid, ED_KID);
+    assert_string_equal(mm_keyring_active(keyring, MM_PS256)->kid, RSA_KID);
+    assert_null(mm_keyring_active(keyring, MM_RS256));
     assert_int_equal(mm_keyring_n_keys(keyring), 3);
     assert_string_equal(mm_keyring_key(keyring, 0)->kid, EC_KID);
     assert_string_equal(mm_keyring_key(keyring, 1)->kid, RSA_KID);
-    assert_int_equal(mm_keyring_key(keyring, 1)->algorithm, MM_PS256);
     assert_string_equal(mm_keyring_key(keyring, 2)->kid, ED_KID);
 }
 
-static void key_activated_again_is_listed_once_where_it_now_lies(void **state)
+static json_t *of(const char *kid)
+{
+    return json_pack("{ss ss}", "kid", kid, "by", "test");
+}
+
+static void expect_state(const char *file, const char *kid, enum mm_key_state expected)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(file);
+    const struct mm_key *key = mm_keyring_find(keyring, kid);
+    assert_non_null(key);
+    assert_string_equal(mm_key_state_name(key->life.state), mm_key_state_name(expected));
+}
+
+static void entries_take_a_key_through_its_life(void **state)
+{
+    const struct place *place = *state;
+    const char *file = place->file;
+    make(file);
+    activate(file, activation(EC_KID, "ES256", EC_JWK));
+    record(file, MM_ENTRY_KEY_STAGED, activation(ED_KID, "EdDSA", ED_JWK));
+    expect_state(file, ED_KID, MM_KEY_STAGED);
+    record(file, MM_ENTRY_KEY_PUBLISHED, of(ED_KID));
+    expect_state(file, ED_KID, MM_KEY_PUBLISHED);
+    activate(file, of(ED_KID));
+    expect_state(file, ED_KID, MM_KEY_ACTIVE);
+    json_t *retiring = of(ED_KID);
+    (void)json_object_set_new(retiring, "last_exp", json_integer(4000000000));
+    record(file, MM_ENTRY_KEY_RETIRING, retiring);
+    expect_state(file, ED_KID, MM_KEY_RETIRING);
+    record(file, MM_ENTRY_KEY_RETIRED, of(ED_KID));
+    expect_state(file, ED_KID, MM_KEY_RETIRED);
+    record(file, MM_ENTRY_KEY_DESTROYED, of(ED_KID));
+    expect_state(file, ED_KID, MM_KEY_DESTROYED);
+    record(file, MM_ENTRY_KEY_REVOKED, of(EC_KID));
+    expect_state(file, EC_KID, MM_KEY_RETIRED);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(file);
+    assert_int_equal(mm_keyring_find(keyring, EC_KID)->life.trust, MM_KEY_REVOKED);
+    assert_int_equal(mm_keyring_find(keyring, ED_KID)->life.trust, MM_KEY_TRUSTED);
+    assert_int_equal(mm_keyring_find(keyring, ED_KID)->life.last_exp, 4000000000);
+    assert_null(mm_keyring_active(keyring, MM_ES256));
+}
+
+static void rotation_lasts_until_its_successor_signs_alone(void **state)
+{
+    const struct place *place = *state;
+    const char *file = place->file;
+    make(file);
+    activate(file, activation(EC_KID, "ES256", EC_JWK));
+    record(file, MM_ENTRY_KEY_STAGED, activation(ED_KID, "EdDSA", ED_JWK));
+    record(file, MM_ENTRY_KEY_PUBLISHED, of(ED_KID));
+    record(file, MM_ENTRY_KEY_ROTATION, of(ED_KID));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *begun = load_or_fail(file);
+    assert_string_equal(mm_keyring_successor(begun)->kid, ED_KID);
+    activate(file, of(ED_KID));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *ended = load_or_fail(file);
+    assert_null(mm_keyring_successor(ended));
+}
+
+static void runs_bound_the_last_exp_that_they_signed(void **state)
 {
     const struct place *place = *state;
     make(place->file);
     activate(place->file, activation(EC_KID, "ES256", EC_JWK));
-    activate(place->file, activation(ED_KID, "EdDSA", ED_JWK));
-    json_t *moved = activation(EC_KID, "ES256", EC_JWK);
-    (void)json_object_set_new(moved, "hsm_token", json_string("secondary"));
-    activate(place->file, moved);
-    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
-    assert_int_equal(mm_keyring_n_keys(keyring), 2);
-    assert_string_equal(mm_keyring_active(keyring)->kid, EC_KID);
-    assert_string_equal(mm_keyring_active(keyring)->hsm_token, "secondary");
-    assert_ptr_equal(mm_keyring_active(keyring), mm_keyring_key(keyring, 0));
+    int64_t before = mm_clock_now(&MM_SYSTEM_CLOCK);
+    record(place->file, MM_ENTRY_SERVICE_STARTED, json_pack("{si}", "max_ttl", 3600));
+    record(place->file, MM_ENTRY_SERVICE_STARTED, json_pack("{si}", "max_ttl", 60));
+    record(place->file, MM_ENTRY_SERVICE_STARTED, json_pack("{si}", "max_ttl", 60));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
+    assert_in_range(mm_keyring_exp_bound(keyring), before + 3600, before + 3600 + 60);
 }
 
-static void key_can_not_come_back_with_another_algorithm(void **state)
+/* Which entry can't follow on an active P-256 key. */
+static void expect_out_of_place(const char *file, enum mm_entry_type type, json_t *fields)
+{
+    struct mm_error err = {0};
+    struct place *place;
+    assert_int_equal(place_make((void **)&place), 0);
+    copy_file(file, place->file);
+    assert_int_equal(chmod(place->file, 0600), 0);
+    record(place->file, type, fields);
+    assert_null(load(place->file, &err));
+    expect(&err, MM_LEDGER_CORRUPT, "entry 3: ");
+    (void)place_remove((void **)&place);
+}
+
+static void entry_that_can_not_follow_is_refused(void **state)
 {
     const struct place *place = *state;
-    struct mm_error err = {0};
-    make(place->file);
-    activate(place->file, activation(RSA_KID, "RS256", RSA_JWK));
-    activate(place->file, activation(RSA_KID, "PS256", RSA_JWK));
-    assert_null(load(place->file, &err));
-    expect(&err, MM_LEDGER_CORRUPT, "entry 3: key ");
+    const char *file = place->file;
+    make(file);
+    activate(file, activation(EC_KID, "ES256", EC_JWK));
+    expect_out_of_place(file, MM_ENTRY_KEY_STAGED, activation(EC_KID, "ES256", EC_JWK));
+    expect_out_of_place(file, MM_ENTRY_KEY_PUBLISHED, of(EC_KID));
+    expect_out_of_place(file, MM_ENTRY_KEY_ACTIVATED, of(EC_KID));
+    expect_out_of_place(file, MM_ENTRY_KEY_ACTIVATED, activation(EC_KID, "ES256", EC_JWK));
+    expect_out_of_place(file, MM_ENTRY_KEY_RETIRED, of(EC_KID));
+    expect_out_of_place(file, MM_ENTRY_KEY_RETIRING, of(EC_KID)); /* without its last_exp */
+    expect_out_of_place(file, MM_ENTRY_KEY_DESTROYED, of(EC_KID));
+    expect_out_of_place(file, MM_ENTRY_KEY_ROTATION, of(EC_KID));
+    expect_out_of_place(file, MM_ENTRY_KEY_PUBLISHED, of(ED_KID)); /* never staged */
+    expect_out_of_place(file, MM_ENTRY_KEY_REVOKED, json_pack("{ss}", "by", "test"));
 }
 
 static void expect_refused(const char *file, json_t *fields, const char *words)
@@ -185,7 +264,7 @@ static void entry_that_contradicts_itself_is_refused(void **state)
     const char *file = place->file;
     make(file);
     activate(file, activation(ED_KID, "EdDSA", ED_JWK));
-    expect_refused(file, activation(ED_KID, "ES256", EC_JWK), "entry 3: its kid");
+    expect_refused(file, activation(RSA_KID, "ES256", EC_JWK), "entry 3: its kid");
     expect_refused(file, with("kid", json_string("")), "entry 3: its kid");
     expect_refused(file, with("kid", NULL), "entry 3: its kid");
     expect_refused(file, with_jwk("kid", json_string(ED_KID)), "entry 3: its kid");
@@ -194,7 +273,7 @@ static void entry_that_contradicts_itself_is_refused(void **state)
     expect_refused(file, activation(EC_KID, "none", EC_JWK), "entry 3: an unknown alg");
     expect_refused(file, with("alg", NULL), "entry 3: an unknown alg");
     expect_refused(file, with_jwk("alg", json_string("ES384")), "entry 3: alg ES256");
-    expect_refused(file, with("jwk", NULL), "entry 3: its jwk");
+    expect_refused(file, with("jwk", NULL), "entry 3: of a key that was never staged");
     expect_refused(file, with("jwk", json_string("{}")), "entry 3: its jwk");
     expect_refused(file, with_jwk("x", json_string("AAAA")), "entry 3: its jwk");
     expect_refused(file, with_jwk("d", json_string("AAAA")), "entry 3: its jwk");
@@ -234,23 +313,12 @@ static void entry_whose_type_was_changed_beside_its_bytes_is_refused(void **stat
 static void entry_of_a_key_loads_as_that_key(void **state)
 {
     const struct place *place = *state;
-    const struct {
-        const char *kid;
-        const char *alg;
-        const char *members;
-    } keys[] = {{EC_KID, "ES256", EC_JWK}, {RSA_KID, "RS256", RSA_JWK}, {ED_KID, "EdDSA", ED_JWK}};
     make(place->file);
-    for (size_t i = 0; i < MM_ARRAY_SIZE(keys); i++) {
-        mm_cleanup(json_decref) json_t *expected = activation(keys[i].kid, keys[i].alg, keys[i].members);
-        activate(place->file, json_incref(expected));
-        mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = load_or_fail(place->file);
-        json_t *entry = mm_key_entry(mm_keyring_active(keyring), NULL);
-        assert_true(json_equal(entry, expected));
-        activate(place->file, entry);
-        mm_cleanup(mm_keyring_free) struct mm_keyring *again = load_or_fail(place->file);
-        assert_string_equal(mm_keyring_active(again)->kid, keys[i].kid);
-        assert_int_equal(mm_keyring_n_keys(again), i + 1);
-    }
+    mm_cleanup(json_decref) json_t *expected = activation(RSA_KID, "RS256", RSA_JWK);
+    activate(place->file, json_incref(expected));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
+    mm_cleanup(json_decref) json_t *entry = mm_key_entry(mm_keyring_key(keyring, 0), NULL);
+    assert_true(json_equal(entry, expected));
 }
 
 int main(void)
@@ -258,9 +326,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         placed(ledger_without_a_key_has_no_keyring),
         placed(activated_key_signs_and_is_listed),
-        placed(newest_activation_signs_and_older_keys_stay_listed),
-        placed(key_activated_again_is_listed_once_where_it_now_lies),
-        placed(key_can_not_come_back_with_another_algorithm),
+        placed(each_algorithm_has_its_own_active_key),
+        placed(entries_take_a_key_through_its_life),
+        placed(rotation_lasts_until_its_successor_signs_alone),
+        placed(runs_bound_the_last_exp_that_they_signed),
+        placed(entry_that_can_not_follow_is_refused),
         placed(entry_that_contradicts_itself_is_refused),
         placed(entry_that_does_not_say_where_the_key_lies_is_refused),
         placed(entry_whose_type_was_changed_beside_its_bytes_is_refused),

@@ -350,10 +350,10 @@ static bool read_ledger(const struct world *world, struct mm_error *err)
     if (!reader || !mm_ledger_verify(reader, &report, err))
         return false;
     assert_int_equal(report.entries, ENTRIES);
-    mm_cleanup(mm_keyring_free) struct mm_keyring *keyring = mm_keyring_load(reader, err);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_load(reader, err);
     if (!keyring)
         return false;
-    assert_string_equal(mm_keyring_active(keyring)->kid, mm_pubkey_thumbprint(world->pubkeys[MM_ES256]));
+    assert_string_equal(mm_keyring_active(keyring, MM_ES256)->kid, mm_pubkey_thumbprint(world->pubkeys[MM_ES256]));
     return true;
 }
 

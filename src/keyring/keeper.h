@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper: the one place that changes keys. A change is checked against the rules, prepared, recorded in the ledger, and only then
+ * counts: the keyring that others see is what the ledger says. A thread of its own carries out what time brings.
+ */
+#ifndef MM_KEYRING_KEEPER_H
+#define MM_KEYRING_KEEPER_H
+
+#include "keyring/plan.h"
+#include "ledger/ledger.h"
+#include "util/clock.h"
+
+struct mm_keeper; /* opaque; its functions may be called by any thread */
+
+/* Who wants a change and why; for the ledger. `reason` may be empty. */
+struct mm_key_author {
+    const char *by;
+    const char *reason;
+};
+
+/*
+ * How changes take effect. Called one at a time, never with a lock held that the keeper's other functions take; they may take seconds.
+ */
+struct mm_keeper_effects {
+    void *context;
+    /* Before a key is recorded as active: its workers must sign from when this returns true. */
+    bool (*take_in)(void *context, const struct mm_key *key, struct mm_error *err);
+    /* Before it is recorded that a key doesn't sign any more: nothing is signed with it from when this returns. */
+    void (*take_out)(void *context, const struct mm_key *key);
+    /* After each change: verifiers see this keyring from when it returns true. What failed is tried again. */
+    bool (*show)(void *context, struct mm_keyring *keyring, struct mm_error *err);
+    /* What was done, or (`why`) couldn't be; on the keeper's own account, too. */
+    void (*told)(void *context, const char *what, const char *kid, const struct mm_key_author *author,
+                 const struct mm_error *why);
+};
+
+struct mm_keeper_parts {
+    struct mm_ledger *ledger;
+    const struct mm_clock *clock;
+    struct mm_key_plan plan;
+    struct mm_keeper_effects effects;
+};
+
+/*
+ * Keep `keyring` (a reference is taken), which is what the ledger says now and what verifiers are shown. Its active keys have been taken
+ * in. Everything in `parts` outlives the keeper.
+ */
+MM_MUST_USE struct mm_keeper *mm_keeper_start(const struct mm_keeper_parts *parts, struct mm_keyring *keyring,
+                                              struct mm_error *err);
+
+/* When nobody else calls any more. NULL is allowed. */
+void mm_keeper_stop(struct mm_keeper *keeper);
+MM_DEFINE_CLEANUP(struct mm_keeper, mm_keeper_stop);
+
+/* The keyring in force: a reference that is the caller's. */
+struct mm_keyring *mm_keeper_keyring(struct mm_keeper *keeper);
+
+/* The moment that plan.h's functions ask for. */
+struct mm_key_moment mm_keeper_moment(struct mm_keeper *keeper);
+
+/* Record a key as staged: the fields of mm_key_entry(). MM_KEY_STATE if it was before. */
+MM_MUST_USE bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct mm_key_author *author,
+                                 struct mm_error *err);
+
+/*
+ * Carry out one order. Fails as mm_plan_check() does, with what take_in() or the ledger said, or MM_OVERLOADED if another change takes too
+ * long. A revocation of an active key first activates a published one of its algorithm, however short it has been published.
+ */
+MM_MUST_USE bool mm_keeper_change(struct mm_keeper *keeper, const struct mm_key_order *order,
+                                  const struct mm_key_author *author, struct mm_error *err);
+
+/*
+ * Begin a rotation to a key of that HSM token (NULL: any); it goes on by itself, over restarts. MM_KEY_STATE: none is published or staged there,
+ * or another rotation is under way. `ret_kid` gets the key's, MM_THUMBPRINT_LENGTH + 1 bytes.
+ */
+MM_MUST_USE bool mm_keeper_rotate(struct mm_keeper *keeper, const char *hsm_token, const struct mm_key_author *author,
+                                  char *ret_kid, struct mm_error *err);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What may be done to a keyring's keys at a moment, and what is due by itself. Pure functions: no clock, no ledger, no HSM. Whoever
+ * changes a key asks here first; nobody can skip that, since there is one place that changes keys (keeper.h).
+ */
+#ifndef MM_KEYRING_PLAN_H
+#define MM_KEYRING_PLAN_H
+
+#include "keyring/keyring.h"
+
+/* Seconds, from the configuration's `keys`. */
+struct mm_key_plan {
+    enum mm_algorithm algorithm;
+    int64_t publish_ahead; /* published at least so long before it signs; never less than the floor */
+    int64_t max_ttl;       /* of any token */
+    int64_t rotate_every;  /* 0: by hand only */
+    size_t standby;        /* published keys that wait for a bad day */
+};
+
+/*
+ * A moment, Unix seconds. `run_since`: when this run of the service began to show the JWKS. What was recorded before is only as good as the
+ * clock was then, so caches are given their time in this run, too.
+ */
+struct mm_key_moment {
+    int64_t now;
+    int64_t run_since;
+};
+
+struct mm_key_order {
+    enum mm_key_change change;
+    const char *kid;
+};
+
+/* Unix seconds from which on time no longer forbids the change. */
+int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_key *key, enum mm_key_change change,
+                     const struct mm_key_moment *moment);
+
+/*
+ * Whether the order may be carried out. MM_KEY_UNKNOWN: no such key. MM_KEY_STATE: it isn't in the state for it, or no key that signs would
+ * be left, or the JWKS is full. MM_KEY_TOO_EARLY says from when on.
+ */
+MM_MUST_USE bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                               const struct mm_key_order *order, const struct mm_key_moment *moment,
+                               struct mm_error *err);
+
+/*
+ * The next order that is due by itself, which passes mm_plan_check(): to withdraw a retiring key, to carry a rotation on, to publish a
+ * standby from what is staged. False: none.
+ */
+MM_MUST_USE bool mm_plan_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                             const struct mm_key_moment *moment, struct mm_key_order *ret_order);
+
+/* The key that a rotation would go to: published, else staged, the first that there is; on that HSM token, unless NULL. NULL: none. */
+const struct mm_key *mm_plan_candidate(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                                       const char *hsm_token);
+
+/* Whether the schedule wants a rotation to be begun, and there is a published key for it. */
+bool mm_plan_is_rotation_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                             const struct mm_key_moment *moment);
+
+/* What will happen to a key by itself, and when (Unix seconds); false if nothing will. For people. */
+MM_MUST_USE bool mm_plan_next(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                              const struct mm_key *key, const struct mm_key_moment *moment,
+                              enum mm_key_change *ret_change, int64_t *ret_time);
+
+#endif

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keeper on a real ledger: what it does in which order, what it does by itself, and that nothing counts which isn't recorded.
+ * With the floors of test builds.
+ */
+#include "keyring/keeper.h"
+
+#include <pthread.h>
+
+#include "tests/support/sign.h"
+#include "tests/unit/ledger_support.h"
+
+enum { N_KEYS = 3, PATIENCE_MS = 20000, CALLS_MAX = 4096 };
+
+static const struct mm_key_author CUSTODIAN = {"test", "because"};
+
+struct world {
+    struct place *place;
+    struct mm_pubkey *pubkeys[N_KEYS];
+    struct mm_ledger *ledger;
+    struct mm_keeper *keeper;
+    int64_t clock_ahead; /* seconds */
+    enum { WORKERS_START, NO_WORKERS } hsm;
+
+    pthread_mutex_t lock;
+    /* guarded by lock */
+    char calls[CALLS_MAX]; /* `take_in 0; show 0=active 1=published; …`, keys by their number */
+};
+
+static size_t number_of(const struct world *world, const char *kid)
+{
+    size_t i = 0;
+    while (i < N_KEYS && strcmp(mm_pubkey_thumbprint(world->pubkeys[i]), kid) != 0)
+        i++;
+    return i;
+}
+
+static void note(struct world *world, const char *what, const char *kid)
+{
+    (void)pthread_mutex_lock(&world->lock);
+    size_t length = strlen(world->calls);
+    (void)snprintf(world->calls + length, sizeof world->calls - length, "%s %zu; ", what, number_of(world, kid));
+    (void)pthread_mutex_unlock(&world->lock);
+}
+
+static bool take_in(void *context, const struct mm_key *key, struct mm_error *err)
+{
+    struct world *world = context;
+    note(world, "in", key->kid);
+    return world->hsm == WORKERS_START || mm_fail(err, MM_HSM_UNAVAILABLE, "no worker");
+}
+
+static void take_out(void *context, const struct mm_key *key)
+{
+    note(context, "out", key->kid);
+}
+
+static bool show(void *context, struct mm_keyring *keyring, struct mm_error *err)
+{
+    (void)keyring, (void)err;
+    struct world *world = context;
+    (void)pthread_mutex_lock(&world->lock);
+    strncat(world->calls, "show; ", sizeof world->calls - strlen(world->calls) - 1);
+    (void)pthread_mutex_unlock(&world->lock);
+    return true;
+}
+
+static void told(void *context, const char *what, const char *kid, const struct mm_key_author *author,
+                 const struct mm_error *why)
+{
+    (void)author;
+    char text[64];
+    (void)snprintf(text, sizeof text, "%s%s", why ? "NOT " : "", what);
+    note(context, text, kid ? kid : "");
+}
+
+static int64_t unix_ms(void *context)
+{
+    const struct world *world = context;
+    return mm_clock_now_ms(&MM_SYSTEM_CLOCK) + world->clock_ahead * 1000;
+}
+
+static json_t *staging(const struct world *world, size_t i)
+{
+    const struct mm_key key = {.kid = mm_pubkey_thumbprint(world->pubkeys[i]),
+                               .pubkey = world->pubkeys[i],
+                               .algorithm = MM_ES256,
+                               .hsm_token = i == 2 ? "b" : "a",
+                               .hsm_id = "01",
+                               .hsm_label = "x"};
+    return mm_key_entry(&key, NULL);
+}
+
+static void open_keeper(struct world *world)
+{
+    static const struct mm_clock *const SYSTEM = &MM_SYSTEM_CLOCK;
+    static struct mm_clock clock;
+    struct mm_error err = {0};
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
+        mm_ledger_reader_open(world->place->file, &err);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_load(reader, &err);
+    assert_non_null(keyring);
+    clock = (struct mm_clock){unix_ms, world};
+    world->ledger = mm_ledger_open(world->place->file, SYSTEM, 0, &err);
+    assert_non_null(world->ledger);
+    const struct mm_keeper_parts parts = {
+        .ledger = world->ledger,
+        .clock = &clock,
+        .plan = {.algorithm = MM_ES256, .publish_ahead = 2, .max_ttl = 1, .standby = 1},
+        .effects = {world, take_in, take_out, show, told},
+    };
+    world->keeper = mm_keeper_start(&parts, keyring, &err);
+    assert_non_null(world->keeper);
+}
+
+static void close_keeper(struct world *world)
+{
+    mm_keeper_stop(MM_TAKE(world->keeper));
+    mm_ledger_close(MM_TAKE(world->ledger));
+}
+
+static int open_world(void **state)
+{
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    (void)pthread_mutex_init(&world->lock, NULL);
+    (void)place_make((void **)&world->place);
+    for (size_t i = 0; i < N_KEYS; i++) {
+        mm_cleanup(EVP_PKEY_free) EVP_PKEY *key = make_private_key(MM_ES256);
+        world->pubkeys[i] = make_pubkey(MM_ES256, key);
+    }
+    mm_cleanup(json_decref) json_t *first = staging(world, 0);
+    const struct mm_entry entries[] = {{MM_ENTRY_KEY_ACTIVATED, first}};
+    assert_true(mm_ledger_create(world->place->file, &MM_SYSTEM_CLOCK, entries, 1, NULL));
+    open_keeper(world);
+    *state = world;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    struct world *world = *state;
+    close_keeper(world);
+    for (size_t i = 0; i < N_KEYS; i++)
+        mm_pubkey_free(world->pubkeys[i]);
+    (void)place_remove((void **)&world->place);
+    (void)pthread_mutex_destroy(&world->lock);
+    free(world);
+    return 0;
+}
+
+static void stage(struct world *world, size_t i)
+{
+    struct mm_error err = {0};
+    mm_cleanup(json_decref) json_t *entry = staging(world, i);
+    if (!mm_keeper_stage(world->keeper, entry, &CUSTODIAN, &err))
+        fail_msg("%s", err.message);
+}
+
+static enum mm_key_state state_of(struct world *world, size_t i)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(world->keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, mm_pubkey_thumbprint(world->pubkeys[i]));
+    assert_non_null(key);
+    return key->life.state;
+}
+
+static void await(struct world *world, size_t i, enum mm_key_state expected)
+{
+    int64_t deadline = mm_deadline_after_ms(PATIENCE_MS);
+    while (state_of(world, i) != expected && mm_monotonic_ns() < deadline)
+        (void)usleep(10000);
+    assert_string_equal(mm_key_state_name(state_of(world, i)), mm_key_state_name(expected));
+}
+
+static bool order(struct world *world, enum mm_key_change change, size_t i, struct mm_error *err)
+{
+    const struct mm_key_order wanted = {change, mm_pubkey_thumbprint(world->pubkeys[i])};
+    return mm_keeper_change(world->keeper, &wanted, &CUSTODIAN, err);
+}
+
+static void assert_called(struct world *world, const char *calls)
+{
+    (void)pthread_mutex_lock(&world->lock);
+    bool is_there = strstr(world->calls, calls) != NULL;
+    if (!is_there)
+        print_error("wanted “%s” in “%s”\n", calls, world->calls);
+    (void)pthread_mutex_unlock(&world->lock);
+    assert_true(is_there);
+}
+
+static void a_staged_key_becomes_the_standby(void **state)
+{
+    struct world *world = *state;
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    stage(world, 2);
+    (void)usleep(700000);
+    assert_int_equal(state_of(world, 2), MM_KEY_STAGED);
+    assert_called(world, "show; stage 1; show; publish 1; show; stage 2; ");
+}
+
+static void a_rotation_goes_its_way_by_itself(void **state)
+{
+    struct world *world = *state;
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    assert_true(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    assert_int_equal(number_of(world, kid), 1);
+    await(world, 1, MM_KEY_ACTIVE);
+    await(world, 0, MM_KEY_RETIRING);
+    /* Workers before the entry, the entry before it counts; and the old one out before it is said to retire. */
+    assert_called(world, "rotate 1; in 1; show; activate 1; out 0; show; retire 0; ");
+    await(world, 0, MM_KEY_RETIRED);
+}
+
+static void a_rotation_goes_on_after_a_restart(void **state)
+{
+    struct world *world = *state;
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    stage(world, 1);
+    assert_true(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    close_keeper(world);
+    open_keeper(world);
+    await(world, 1, MM_KEY_ACTIVE);
+    await(world, 0, MM_KEY_RETIRED);
+}
+
+static void a_rotation_goes_to_the_hsm_token_that_was_named(void **state)
+{
+    struct world *world = *state;
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    struct mm_error err = {0};
+    assert_false(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, &err));
+    assert_int_equal(err.code, MM_KEY_STATE);
+    stage(world, 1);
+    stage(world, 2);
+    assert_false(mm_keeper_rotate(world->keeper, "c", &CUSTODIAN, kid, NULL));
+    assert_true(mm_keeper_rotate(world->keeper, "b", &CUSTODIAN, kid, NULL));
+    assert_int_equal(number_of(world, kid), 2);
+    assert_false(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    await(world, 2, MM_KEY_ACTIVE);
+    await(world, 0, MM_KEY_RETIRED);
+    assert_int_equal(state_of(world, 1), MM_KEY_PUBLISHED);
+}
+
+static void a_key_whose_workers_do_not_start_is_not_activated(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    world->hsm = NO_WORKERS;
+    (void)sleep(2);
+    assert_false(order(world, MM_KEY_ACTIVATE, 1, &err));
+    assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+    assert_int_equal(state_of(world, 1), MM_KEY_PUBLISHED);
+    world->hsm = WORKERS_START;
+    assert_true(order(world, MM_KEY_ACTIVATE, 1, NULL));
+}
+
+static void a_revoked_key_is_out_at_once_and_the_standby_in(void **state)
+{
+    struct world *world = *state;
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    assert_true(order(world, MM_KEY_REVOKE, 0, NULL));
+    assert_int_equal(state_of(world, 0), MM_KEY_RETIRED);
+    assert_int_equal(state_of(world, 1), MM_KEY_ACTIVE);
+    assert_called(world, "in 1; show; activate 1; out 0; show; revoke 0; ");
+}
+
+static void a_clock_that_jumps_ahead_makes_nothing_due(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    world->clock_ahead = 100000;
+    assert_false(order(world, MM_KEY_ACTIVATE, 1, &err));
+    assert_int_equal(err.code, MM_KEY_TOO_EARLY);
+    world->clock_ahead = 0;
+}
+
+static void what_is_not_recorded_does_not_count(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    (void)sleep(2);
+    sqlite3 *db = raw_open(world->place->file);
+    raw_run(db, "BEGIN EXCLUSIVE");
+    assert_false(order(world, MM_KEY_ACTIVATE, 1, &err));
+    assert_int_equal(err.code, MM_LEDGER_UNAVAILABLE);
+    assert_int_equal(state_of(world, 1), MM_KEY_PUBLISHED);
+    assert_called(world, "in 1; out 1; ");
+    raw_run(db, "ROLLBACK");
+    (void)sqlite3_close(db);
+    assert_true(order(world, MM_KEY_ACTIVATE, 1, NULL));
+}
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        in_world(a_staged_key_becomes_the_standby),
+        in_world(a_rotation_goes_its_way_by_itself),
+        in_world(a_rotation_goes_on_after_a_restart),
+        in_world(a_rotation_goes_to_the_hsm_token_that_was_named),
+        in_world(a_key_whose_workers_do_not_start_is_not_activated),
+        in_world(a_revoked_key_is_out_at_once_and_the_standby_in),
+        in_world(a_clock_that_jumps_ahead_makes_nothing_due),
+        in_world(what_is_not_recorded_does_not_count),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
