@@ -2,6 +2,7 @@
 #include "config/address.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 
 static bool parse_port(const char *digits, uint16_t *ret_port)
@@ -34,6 +35,15 @@ bool mm_listen_address_parse(const char *string, char *host, uint16_t *ret_port)
     memcpy(host, text, length + 1);
     *ret_port = port;
     return true;
+}
+
+bool mm_address_is_loopback(const char *host)
+{
+    struct in_addr in;
+    struct in6_addr in6;
+    if (inet_pton(AF_INET, host, &in) == 1)
+        return (ntohl(in.s_addr) >> 24) == IN_LOOPBACKNET;
+    return inet_pton(AF_INET6, host, &in6) == 1 && IN6_IS_ADDR_LOOPBACK(&in6);
 }
 
 const char *mm_check_listen_address(const char *string)

@@ -16,4 +16,7 @@ const char *mm_check_listen_address(const char *string);
 /* Take it apart: the host without brackets into `host` of MM_ADDRESS_MAX bytes. */
 MM_MUST_USE bool mm_listen_address_parse(const char *string, char *host, uint16_t *ret_port);
 
+/* Whether a host that was parsed is reached from this machine alone. */
+bool mm_address_is_loopback(const char *host);
+
 #endif

@@ -91,6 +91,9 @@ struct mm_config {
     size_t n_hsm_tokens;
     enum mm_algorithm algorithm;
     int64_t max_ttl;         /* seconds: no token lives longer; the HSM's worker enforces it too */
+    int64_t publish_ahead;   /* seconds that a key is published before it signs */
+    int64_t rotate_every;    /* seconds; 0: keys are rotated by hand only */
+    int64_t standby;         /* published keys that wait for a bad day */
     char *store_file;        /* SQLite */
     struct mm_strings files; /* all that it was read from, and what it names for the service itself to read */
     struct mm_policy policy;

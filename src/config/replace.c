@@ -154,6 +154,9 @@ bool mm_config_can_replace(const struct mm_config *before, const struct mm_confi
          "hsm"},
         {before->algorithm == after->algorithm, "keys.algorithm"},
         {before->max_ttl == after->max_ttl, "keys.max_ttl"},
+        {before->publish_ahead == after->publish_ahead && before->rotate_every == after->rotate_every &&
+             before->standby == after->standby,
+         "keys"},
         {is_same_path(before, before->store_file, after, after->store_file), "store"},
         {before->limits.threads == after->limits.threads, "limits.threads"},
         {before->limits.queue == after->limits.queue, "limits.queue"},

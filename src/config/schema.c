@@ -22,6 +22,9 @@ enum {
     ID_BYTES_MAX = 64,
     SET_MAX = 32,
     TENANTS_MAX = 1000,
+    PUBLISH_AHEAD_MAX = 30 * 86400,
+    ROTATE_EVERY_MAX = 1100 * 86400,
+    STANDBY_MAX = 8,
 };
 
 static const char *check_environment_name(const char *name)
@@ -221,6 +224,9 @@ static const struct mm_schema HSM_MEMBERS[] = {
 static const struct mm_schema KEYS_MEMBERS[] = {
     {.name = "algorithm", .type = MM_SCHEMA_STRING, .one_of = ALGORITHMS},
     {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .min = 1, .max = MM_MAX_TTL_MAX},
+    {.name = "publish_ahead", .type = MM_SCHEMA_DURATION, .min = 1, .max = PUBLISH_AHEAD_MAX},
+    {.name = "rotate_every", .type = MM_SCHEMA_DURATION, .min = 1, .max = ROTATE_EVERY_MAX},
+    {.name = "standby", .type = MM_SCHEMA_INTEGER, .min = 0, .max = STANDBY_MAX},
     {0},
 };
 

@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include "config/address.h"
+#include "config/floors.h"
 #include "config/schema.h"
 
-enum { POINTER_MAX = 64 };
+enum { POINTER_MAX = 64, PUBLISH_AHEAD_DEFAULT = 3600 };
 
 static void check_address_is_new(const struct loader *loader, const struct mm_listen *listen, const char *path)
 {
@@ -43,6 +44,8 @@ static void build_listen(const struct loader *loader)
         const char *address = mm_json_string(item, "address");
         if (address && mm_listen_address_parse(address, host, &listen->port))
             listen->address = mm_loader_copy(loader, host);
+        if (MM_KEY_FLOORS.is_test && listen->address && !mm_address_is_loopback(listen->address))
+            mm_loader_report(loader, path, "a test build listens on loopback only");
         check_address_is_new(loader, listen, path);
     }
 }
@@ -67,9 +70,22 @@ static void build_keys(const struct loader *loader)
 {
     const json_t *keys = json_object_get(loader->document.root, "keys");
     const char *algorithm = mm_json_string(keys, "algorithm");
-    loader->config->max_ttl = mm_json_integer(keys, "max_ttl", MM_MAX_TTL_DEFAULT);
-    if (!algorithm || !mm_algorithm_parse(algorithm, &loader->config->algorithm))
-        loader->config->algorithm = MM_ES256;
+    struct mm_config *config = loader->config;
+    config->max_ttl = mm_json_integer(keys, "max_ttl", MM_MAX_TTL_DEFAULT);
+    config->publish_ahead = mm_json_integer(keys, "publish_ahead", PUBLISH_AHEAD_DEFAULT);
+    config->rotate_every = mm_json_integer(keys, "rotate_every", 0);
+    config->standby = mm_json_integer(keys, "standby", 1);
+    if (!algorithm || !mm_algorithm_parse(algorithm, &config->algorithm))
+        config->algorithm = MM_ES256;
+    if (config->publish_ahead < MM_KEY_FLOORS.publish_ahead)
+        mm_loader_report(loader, "/keys/publish_ahead",
+                         "must be at least %lld s: verifiers cache the JWKS for %lld s, and a minute is for their clocks",
+                         (long long)MM_KEY_FLOORS.publish_ahead, (long long)MM_KEY_FLOORS.max_age);
+    int64_t cycle = config->publish_ahead + config->max_ttl + MM_KEY_FLOORS.leeway;
+    if (config->rotate_every > 0 && config->rotate_every < cycle)
+        mm_loader_report(loader, "/keys/rotate_every",
+                         "must be at least %lld s: ‹publish_ahead›, ‹max_ttl› and a minute, or keys would pile up",
+                         (long long)cycle);
 }
 
 void mm_loader_build_service(const struct loader *loader)

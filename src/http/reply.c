@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "keyring/lifecycle.h"
+#include "config/floors.h"
 
 enum { REASON_MAX = 200 };
 

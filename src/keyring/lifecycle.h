@@ -11,7 +11,7 @@
 #ifndef MM_KEYRING_LIFECYCLE_H
 #define MM_KEYRING_LIFECYCLE_H
 
-#include "util/base.h"
+#include "config/floors.h"
 
 /* X(symbol, wire name) */
 #define MM_KEY_STATE_TABLE(X) \
@@ -47,16 +47,6 @@ const char *mm_key_change_name(enum mm_key_change change);
 
 /* The state that a change leads to; false if it doesn't start at `from`. */
 MM_MUST_USE bool mm_key_state_after(enum mm_key_state from, enum mm_key_change change, enum mm_key_state *ret_state);
-
-/* Seconds. What operators may set has these floors; only test builds have others (MM_KEY_FLOORS). */
-struct mm_key_floors {
-    int64_t max_age;       /* for which anybody may cache the JWKS (RFC 9111 section 5.2.2.1) */
-    int64_t publish_ahead; /* that and a minute: no cache is older when the key signs */
-    int64_t leeway;        /* beyond the last `exp`: verifiers' clocks differ */
-    bool is_test;          /* a build with shorter ones, which listens on loopback only */
-};
-
-extern const struct mm_key_floors MM_KEY_FLOORS;
 
 /* What the rules need to know of a key. Times are Unix seconds by the ledger's clock. */
 struct mm_key_life {

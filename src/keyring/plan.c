@@ -5,6 +5,17 @@
 
 #include "util/clock.h"
 
+struct mm_key_plan mm_plan_make(const struct mm_config *config)
+{
+    return (struct mm_key_plan){
+        .algorithm = config->algorithm,
+        .publish_ahead = config->publish_ahead,
+        .max_ttl = config->max_ttl,
+        .rotate_every = config->rotate_every,
+        .standby = (size_t)config->standby,
+    };
+}
+
 static int64_t later(int64_t a, int64_t b)
 {
     return a > b ? a : b;

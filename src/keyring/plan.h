@@ -6,6 +6,7 @@
 #ifndef MM_KEYRING_PLAN_H
 #define MM_KEYRING_PLAN_H
 
+#include "config/config.h"
 #include "keyring/keyring.h"
 
 /* Seconds, from the configuration's `keys`. */
@@ -16,6 +17,8 @@ struct mm_key_plan {
     int64_t rotate_every;  /* 0: by hand only */
     size_t standby;        /* published keys that wait for a bad day */
 };
+
+struct mm_key_plan mm_plan_make(const struct mm_config *config);
 
 /*
  * A moment, Unix seconds. `run_since`: when this run of the service began to show the JWKS. What was recorded before is only as good as the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The floors of test builds: a key's life in seconds. Linked in place of src/keyring/floors.c. */
-#include "keyring/lifecycle.h"
+/* The floors of test builds: a key's life in seconds. Linked in place of src/config/floors.c. */
+#include "config/floors.h"
 
 const struct mm_key_floors MM_KEY_FLOORS = {
     .max_age = 1,

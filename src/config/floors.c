@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In a file of its own, so that a test build can put others in its place (tests/support/short_floors.c). */
-#include "keyring/lifecycle.h"
+#include "config/floors.h"
 
 const struct mm_key_floors MM_KEY_FLOORS = {
     .max_age = 300,
