@@ -104,6 +104,7 @@ static bool load_keyring(struct service *service, struct mm_error *err)
         return false;
     if (!mm_ledger_verify(reader, &report, &why))
         return mm_fail(err, why.code, "%s: %s", service->config->store_file, why.message);
+    mm_ledger_expect_time(service->ledger, report.latest_time);
     service->keyring = mm_keyring_load(reader, err);
     if (!service->keyring)
         return false;

@@ -8,6 +8,8 @@
 #include <endian.h>
 #include <string.h>
 
+#include "ledger/ledger.h"
+
 static const char TAG[] = "mintmark-ledger-v1"; /* hashed with its NUL */
 
 struct mm_store_head mm_chain_next(const struct mm_store_head *head, struct mm_bytes bytes)
@@ -63,4 +65,10 @@ bool mm_chain_check_columns(const struct mm_store_row *row, struct mm_error *err
     if (wrong)
         return mm_fail(err, MM_LEDGER_CORRUPT, "entry %lld: %s", (long long)row->sequence, wrong);
     return true;
+}
+
+int64_t mm_chain_latest_time(int64_t latest, const struct mm_store_row *row)
+{
+    bool is_accepted = strcmp(row->type, mm_entry_type_name(MM_ENTRY_CLOCK_ACCEPTED)) == 0;
+    return is_accepted || row->time > latest ? row->time : latest;
 }

@@ -21,4 +21,7 @@ MM_MUST_USE bool mm_chain_follow(struct mm_store_head *head, const struct mm_sto
 /* Check that the row's bytes are a JSON object and that its index columns say what the bytes say. MM_LEDGER_CORRUPT. */
 MM_MUST_USE bool mm_chain_check_columns(const struct mm_store_row *row, struct mm_error *err);
 
+/* The latest time that entries up to this row have stated, `latest` being that of those before; after clock.accepted, its own. */
+int64_t mm_chain_latest_time(int64_t latest, const struct mm_store_row *row);
+
 #endif

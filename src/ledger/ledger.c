@@ -64,6 +64,8 @@ struct mm_ledger {
     pthread_t writer;
     bool has_writer;
 
+    _Atomic int64_t latest_time; /* that an entry stated; the writer's to move, but for what earlier runs said */
+
     /* the writer thread's own */
     struct mm_store_head head;
     struct mm_store_row rows[QUEUE_ENTRIES_MAX]; /* of the group being committed */
@@ -294,6 +296,15 @@ static void answer_group(struct entry *group, const struct mm_store_row *rows, c
     }
 }
 
+/* Chained in order, so that an acceptance counts from its own place on. */
+static void note_times(struct mm_ledger *ledger, const struct mm_store_row *rows, size_t n)
+{
+    int64_t latest = atomic_load(&ledger->latest_time);
+    for (size_t i = 0; i < n; i++)
+        latest = mm_chain_latest_time(latest, &rows[i]);
+    atomic_store(&ledger->latest_time, latest);
+}
+
 /* Commit what is queued. False if it failed. */
 static bool commit_queue(struct mm_ledger *ledger)
 {
@@ -302,8 +313,10 @@ static bool commit_queue(struct mm_ledger *ledger)
     struct mm_error why = {0};
     size_t n = chain_group(&head, group, ledger->rows);
     bool done = mm_store_append(ledger->store, &ledger->head, ledger->rows, n, &why);
-    if (done)
+    if (done) {
         ledger->head = head;
+        note_times(ledger, ledger->rows, n);
+    }
     set_healthy(ledger, done);
     answer_group(group, done ? ledger->rows : NULL, &why);
     return done;
@@ -416,6 +429,20 @@ struct mm_ledger *mm_ledger_open(const char *file, const struct mm_clock *clock,
     if (!ledger->store || !load_head(ledger, err) || !start_writer(ledger, err))
         return NULL;
     return MM_TAKE(ledger);
+}
+
+bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err)
+{
+    int64_t behind = atomic_load(&ledger->latest_time) - mm_clock_now(ledger->clock);
+    return behind <= MM_LEDGER_CLOCK_LEEWAY ||
+           mm_fail(err, MM_CLOCK_UNSAFE, "the clock is %lld s behind the ledger", (long long)behind);
+}
+
+void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time)
+{
+    int64_t latest = atomic_load(&ledger->latest_time);
+    while (latest < latest_time && !atomic_compare_exchange_weak(&ledger->latest_time, &latest, latest_time))
+        ;
 }
 
 bool mm_ledger_is_healthy(struct mm_ledger *ledger)

@@ -29,7 +29,8 @@
     X(MM_ENTRY_TOKEN_REFUSED, "token.refused") \
     X(MM_ENTRY_SERVICE_STARTED, "service.started") \
     X(MM_ENTRY_SERVICE_STOPPED, "service.stopped") \
-    X(MM_ENTRY_HSM_EVENT, "hsm.event")
+    X(MM_ENTRY_HSM_EVENT, "hsm.event") \
+    X(MM_ENTRY_CLOCK_ACCEPTED, "clock.accepted")
 
 enum mm_entry_type {
 #define MM_ENTRY_SYMBOL(symbol, name) symbol,
@@ -112,6 +113,16 @@ MM_MUST_USE bool mm_ledger_append(struct mm_ledger *ledger, enum mm_entry_type t
  * whether it can write again, so that readiness comes back without traffic.
  */
 bool mm_ledger_is_healthy(struct mm_ledger *ledger);
+
+enum { MM_LEDGER_CLOCK_LEEWAY = 60 }; /* seconds */
+
+/*
+ * The clock is safe unless it is behind the latest entry by more than MM_LEDGER_CLOCK_LEEWAY: MM_CLOCK_UNSAFE then, and nothing that states a time
+ * may be signed until that has passed, or until an entry `clock.accepted`, by somebody who knows better, makes its own time the latest. What
+ * the entries from before mm_ledger_open() said is told by mm_ledger_expect_time(), since only a look at all of them shows it.
+ */
+MM_MUST_USE bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err);
+void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time);
 
 /* Commit what is queued, stop the writer, close. NULL is allowed. */
 void mm_ledger_close(struct mm_ledger *ledger);

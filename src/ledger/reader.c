@@ -64,18 +64,29 @@ bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm_ledger_filt
     return mm_store_visit(reader->store, &rows, show_row, &listing, err);
 }
 
+struct verification {
+    struct mm_store_head head;
+    int64_t latest_time;
+};
+
 static bool verify_row(void *context, const struct mm_store_row *row, struct mm_error *err)
 {
-    return mm_chain_follow(context, row, err) && mm_chain_check_columns(row, err);
+    struct verification *verification = context;
+    if (!mm_chain_follow(&verification->head, row, err) || !mm_chain_check_columns(row, err))
+        return false;
+    verification->latest_time = mm_chain_latest_time(verification->latest_time, row);
+    return true;
 }
 
 bool mm_ledger_verify(struct mm_ledger_reader *reader, struct mm_ledger_report *ret_report, struct mm_error *err)
 {
-    struct mm_store_head head = {0};
-    if (!mm_store_visit(reader->store, &(struct mm_store_filter){0}, verify_row, &head, err) ||
+    struct verification verification = {0};
+    const struct mm_store_head *head = &verification.head;
+    if (!mm_store_visit(reader->store, &(struct mm_store_filter){0}, verify_row, &verification, err) ||
         !mm_store_check(reader->store, err))
         return false;
-    ret_report->entries = head.sequence;
-    memcpy(ret_report->head, head.hash, sizeof head.hash);
+    ret_report->entries = head->sequence;
+    ret_report->latest_time = verification.latest_time;
+    memcpy(ret_report->head, head->hash, sizeof head->hash);
     return true;
 }

@@ -661,6 +661,46 @@ static void report_receipt(void *context, const struct mm_receipt *receipt, cons
 }
 
 /* The child: submit as fast as the queue takes it, until killed. */
+static void accept_clock(struct mm_ledger *ledger)
+{
+    struct mm_receipt receipt;
+    mm_cleanup(json_decref) json_t *fields = json_object();
+    assert_true(mm_ledger_append(ledger, MM_ENTRY_CLOCK_ACCEPTED, fields, mm_deadline_after_ms(20000), &receipt, NULL));
+}
+
+static void clock_behind_the_latest_entry_is_unsafe_until_it_is_accepted(void **state)
+{
+    const struct place *place = *state;
+    struct mm_error err = {0};
+    struct mm_receipt receipt;
+    struct mm_ledger *ledger = make(place);
+    assert_true(mm_ledger_check_clock(ledger, NULL));
+    assert_true(append(ledger, "a", &receipt, NULL));
+    now_seconds -= MM_LEDGER_CLOCK_LEEWAY;
+    assert_true(mm_ledger_check_clock(ledger, NULL));
+    now_seconds -= 1;
+    assert_false(mm_ledger_check_clock(ledger, &err));
+    expect(&err, MM_CLOCK_UNSAFE, "61 s behind");
+    /* An entry doesn't make it safe: whatever else is recorded meanwhile. */
+    assert_true(append(ledger, "b", &receipt, NULL));
+    assert_false(mm_ledger_check_clock(ledger, NULL));
+    mm_ledger_close(ledger);
+
+    /* Nor does a restart. */
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = mm_ledger_reader_open(place->file, NULL);
+    struct mm_ledger_report report;
+    assert_true(mm_ledger_verify(reader, &report, NULL));
+    ledger = reopen(place->file, 0);
+    mm_ledger_expect_time(ledger, report.latest_time);
+    assert_false(mm_ledger_check_clock(ledger, NULL));
+    accept_clock(ledger);
+    assert_true(mm_ledger_check_clock(ledger, NULL));
+    assert_true(mm_ledger_verify(reader, &report, NULL));
+    assert_int_equal(report.latest_time, now_seconds);
+    now_seconds += MM_LEDGER_CLOCK_LEEWAY + 1;
+    mm_ledger_close(ledger);
+}
+
 static int write_until_killed(const char *file, int pipe)
 {
     struct mm_ledger *ledger = mm_ledger_open(file, &CLOCK, 200, NULL);
@@ -779,6 +819,7 @@ int main(int argc, char **argv)
         placed(deadline_ends_the_wait_and_the_entry_may_still_get_in),
         placed(callback_may_submit_but_not_wait),
         placed(many_threads_get_a_sequence_each),
+        placed(clock_behind_the_latest_entry_is_unsafe_until_it_is_accepted),
         placed(kill_9_under_load_loses_no_receipt_and_breaks_no_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
