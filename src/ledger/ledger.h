@@ -36,6 +36,7 @@ enum mm_entry_type {
 #define MM_ENTRY_SYMBOL(symbol, name) symbol,
     MM_ENTRY_TABLE(MM_ENTRY_SYMBOL)
 #undef MM_ENTRY_SYMBOL
+        MM_N_ENTRY_TYPES
 };
 
 const char *mm_entry_type_name(enum mm_entry_type type);

@@ -167,7 +167,7 @@ static void every_type_has_a_name_of_its_own(void **state)
     for (int type = MM_ENTRY_LEDGER_CREATED; type <= MM_ENTRY_HSM_EVENT; type++)
         assert_non_null(strchr(mm_entry_type_name((enum mm_entry_type)type), '.'));
     assert_string_equal(mm_entry_type_name(MM_ENTRY_KEY_ACTIVATED), "key.activated");
-    assert_null(mm_entry_type_name((enum mm_entry_type)(MM_ENTRY_HSM_EVENT + 1)));
+    assert_null(mm_entry_type_name(MM_N_ENTRY_TYPES));
 }
 
 static void fields_borrowed_stay_as_they_were(void **state)
