@@ -17,6 +17,7 @@ static const struct mm_verb VERBS[] = {
      mm_verb_check_config},
     {"key generate", "generate a signing key on the HSM token", MM_KEY_GENERATE_HELP, mm_verb_key_generate},
     {"key list", "list the HSM token's private keys and their custody", MM_KEY_LIST_HELP, mm_verb_key_list},
+    {"key evidence", "print what the module says of a key's custody", MM_KEY_EVIDENCE_HELP, mm_verb_key_evidence},
     {"ledger list", "list what was issued, refused and changed", MM_LEDGER_LIST_HELP, mm_verb_ledger_list},
     {"ledger verify", "check the ledger's hash chain", MM_LEDGER_VERIFY_HELP, mm_verb_ledger_verify},
     {"token unlock", "allow logins to an HSM token again after a refused PIN", MM_TOKEN_UNLOCK_HELP,

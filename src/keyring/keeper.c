@@ -57,6 +57,11 @@ struct mm_key_moment mm_keeper_moment(struct mm_keeper *keeper)
     return moment;
 }
 
+const struct mm_key_plan *mm_keeper_plan(const struct mm_keeper *keeper)
+{
+    return &keeper->parts.plan;
+}
+
 struct mm_keyring *mm_keeper_keyring(struct mm_keeper *keeper)
 {
     (void)pthread_mutex_lock(&keeper->lock);

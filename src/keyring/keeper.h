@@ -55,7 +55,8 @@ MM_DEFINE_CLEANUP(struct mm_keeper, mm_keeper_stop);
 /* The keyring in force: a reference that is the caller's. */
 struct mm_keyring *mm_keeper_keyring(struct mm_keeper *keeper);
 
-/* The moment that plan.h's functions ask for. */
+/* The plan and the moment that plan.h's functions ask for; the plan is borrowed. */
+const struct mm_key_plan *mm_keeper_plan(const struct mm_keeper *keeper);
 struct mm_key_moment mm_keeper_moment(struct mm_keeper *keeper);
 
 /* Record a key as staged: the fields of mm_key_entry(). MM_KEY_STATE if it was before. */

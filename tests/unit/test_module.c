@@ -17,6 +17,7 @@
 #include "hsm/cryptoki.h"
 #include "hsm/direct.h"
 #include "hsm/engine.h"
+#include "hsm/destroy.h"
 #include "hsm/generate.h"
 #include "tests/support/softhsm.h"
 #include "util/base64url.h"
@@ -477,6 +478,24 @@ static void every_type_of_key_is_generated_in_sound_custody(void **state)
     assert_int_equal(count_keys(module), MM_ARRAY_SIZE(kinds));
 }
 
+static void a_destroyed_key_is_gone_and_no_other_with_it(void **state)
+{
+    mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *doomed = generate(module, MM_KEY_P256, "old", "01");
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *kept = generate(module, MM_KEY_P256, "new", "02");
+    struct mm_error err = {0};
+    assert_true(mm_hsm_key_destroy(module, doomed, NULL));
+    assert_null(mm_hsm_key_find(module, "01", "old", &err));
+    assert_int_equal(err.code, MM_KEY_NOT_FOUND);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *found = mm_hsm_key_find(module, "02", "new", NULL);
+    assert_non_null(found);
+    assert_int_equal(count_keys(module), 1);
+    /* What is gone isn't destroyed twice. */
+    assert_false(mm_hsm_key_destroy(module, doomed, NULL));
+    /* Its name is free again: nothing of it was left. */
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *again = generate(module, MM_KEY_P256, "old", "01");
+}
+
 static void a_label_or_id_in_use_is_refused(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
@@ -930,6 +949,7 @@ int main(void)
         HSM_TEST(a_generated_key_in_unsound_custody_is_destroyed),
         HSM_TEST(a_busy_hsm_is_told_from_a_broken_one),
         HSM_TEST(every_type_of_key_is_generated_in_sound_custody),
+        HSM_TEST(a_destroyed_key_is_gone_and_no_other_with_it),
         HSM_TEST(a_label_or_id_in_use_is_refused),
         HSM_TEST(requests_that_make_no_sense_are_refused),
         HSM_TEST(a_module_opened_for_signing_generates_nothing),
