@@ -93,6 +93,8 @@ static bool build(struct loader *loader, enum extent extent)
     mm_loader_build_service(loader);
     mm_loader_check_envelopes(loader);
     if (extent == WITH_TENANTS) {
+        mm_loader_build_roles(loader);
+        mm_loader_check_socket(loader);
         mm_loader_check_files(loader);
         mm_loader_build_tenants(loader);
         mm_loader_check_store(loader);
@@ -110,7 +112,8 @@ static void read_document(const char *file, struct mm_document *document, struct
         mm_problems_add(problems, file, 0, "", "%s", without_name(err.message, file, ": "));
 }
 
-static struct mm_config *load(const char *file, enum extent extent, enum mm_hands hands, struct mm_problems *problems)
+static struct mm_config *load(const char *file, enum extent extent, enum mm_hands hands,
+                              const struct mm_config *running, struct mm_problems *problems)
 {
     size_t n_errors = problems->n_errors;
     mm_cleanup(mm_document_clear) struct mm_document document = {0};
@@ -123,23 +126,30 @@ static struct mm_config *load(const char *file, enum extent extent, enum mm_hand
         return NULL;
     }
     atomic_init(&config->references, 1);
-    struct loader loader = {.document = document, .config = config, .problems = problems, .hands = hands};
+    config->hands = hands;
+    struct loader loader = {
+        .document = document, .config = config, .problems = problems, .hands = hands, .running = running};
     return build(&loader, extent) && problems->n_errors == n_errors ? MM_TAKE(config) : NULL;
 }
 
 struct mm_config *mm_config_load(const char *file, struct mm_problems *problems)
 {
-    return load(file, WITH_TENANTS, MM_OWN_HANDS, problems);
+    return load(file, WITH_TENANTS, MM_OWN_HANDS, NULL, problems);
 }
 
 struct mm_config *mm_config_load_installed(const char *file, struct mm_problems *problems)
 {
-    return load(file, WITH_TENANTS, MM_OTHER_HANDS, problems);
+    return load(file, WITH_TENANTS, MM_OTHER_HANDS, NULL, problems);
+}
+
+struct mm_config *mm_config_load_again(const struct mm_config *running, struct mm_problems *problems)
+{
+    return load(running->file, WITH_TENANTS, running->hands, running, problems);
 }
 
 struct mm_config *mm_config_load_service(const char *file, struct mm_problems *problems)
 {
-    return load(file, SERVICE_ONLY, MM_OWN_HANDS, problems);
+    return load(file, SERVICE_ONLY, MM_OWN_HANDS, NULL, problems);
 }
 
 static void clear_hsm_token(struct mm_hsm_token_config *token)
@@ -167,6 +177,9 @@ static void config_free(struct mm_config *config)
     for (size_t i = 0; i < config->n_hsm_tokens; i++)
         clear_hsm_token(&config->hsm_tokens[i]);
     free(config->hsm_tokens);
+    free(config->admin.socket);
+    free(config->admin.socket_group);
+    mm_roles_clear(&config->admin.roles);
     free(config->file);
     free(config->issuer);
     free(config->store_file);

@@ -7,6 +7,7 @@
 #define MM_CONFIG_CONFIG_H
 
 #include "config/quirks.h"
+#include "config/roles.h"
 #include "crypto/algorithm.h"
 #include "policy/policy.h"
 #include "util/secret.h"
@@ -80,13 +81,26 @@ struct mm_hsm_token_config {
     struct mm_hsm_quirks quirks;
 };
 
+/* The admin listener. Needs a restart to change: names are looked up before the service is confined. */
+struct mm_admin_config {
+    char *socket;          /* NULL: there is no admin listener */
+    char *socket_group;    /* as mintmark.yaml has it; NULL: the service's own group */
+    gid_t socket_gid;      /* of interest if there is a socket_group */
+    struct mm_roles roles; /* empty unless loaded with tenants */
+};
+
+/* Who may be able to write what decides something. */
+enum mm_hands { MM_OWN_HANDS, MM_OTHER_HANDS };
+
 struct mm_config {
     _Atomic size_t references; /* mm_config_ref(), mm_config_unref() */
     char *file;
+    enum mm_hands hands; /* how it was loaded */
     char *issuer;
     struct mm_listen *listen;
     size_t n_listen;
     struct mm_limits limits;
+    struct mm_admin_config admin;
     struct mm_hsm_token_config *hsm_tokens;
     size_t n_hsm_tokens;
     enum mm_algorithm algorithm;
@@ -114,6 +128,12 @@ MM_MUST_USE struct mm_config *mm_config_load(const char *file, struct mm_problem
 MM_MUST_USE struct mm_config *mm_config_load_installed(const char *file, struct mm_problems *problems);
 
 /*
+ * The file of `running` once more, loaded as that was. Looks nobody up: a user or a group that `running` doesn't name is a problem. For a
+ * service that is confined.
+ */
+MM_MUST_USE struct mm_config *mm_config_load_again(const struct mm_config *running, struct mm_problems *problems);
+
+/*
  * As mm_config_load, but of tenants nothing: what the HSM worker and key management need (issuer, hsm, keys.max_ttl), so
  * that a tenant's mistake can't stop a worker.
  */
@@ -135,7 +155,7 @@ MM_MUST_USE bool mm_config_check_beyond_store(const struct mm_config *config, co
 
 /*
  * Whether `after` can replace `before` in a running service. False with MM_CONFIG_INVALID naming what needs a restart
- * (issuer, listen addresses, hsm, keys, store, max_ttl, limits.threads, limits.queue).
+ * (issuer, listen addresses, admin, hsm, keys, store, max_ttl, limits.threads, limits.queue).
  */
 MM_MUST_USE bool mm_config_can_replace(const struct mm_config *before, const struct mm_config *after,
                                        struct mm_error *err);

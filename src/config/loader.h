@@ -13,7 +13,8 @@ struct loader {
     struct mm_document document; /* mintmark.yaml */
     struct mm_config *config;    /* being built */
     struct mm_problems *problems;
-    enum mm_hands { MM_OWN_HANDS, MM_OTHER_HANDS } hands; /* who may be able to write what decides something */
+    enum mm_hands hands;
+    const struct mm_config *running; /* knows what names mean; NULL: look them up */
 };
 
 /* Add a problem of mintmark.yaml, at the line of `path`. */
@@ -37,6 +38,11 @@ char *mm_loader_copy(const struct loader *loader, const char *string);
 
 /* service.c: everything but HSM tokens and tenants, from the document alone. */
 void mm_loader_build_service(const struct loader *loader);
+
+/* admin.c: the socket, from the document alone; who holds which role, names looked up; the socket's folder. */
+void mm_loader_build_admin(const struct loader *loader);
+void mm_loader_build_roles(const struct loader *loader);
+void mm_loader_check_socket(const struct loader *loader);
 
 /* hsm_tokens.c */
 void mm_loader_check_pins(

@@ -46,6 +46,13 @@ static bool are_same_sockets(const struct mm_config *a, const struct mm_config *
     return true;
 }
 
+static bool are_same_admins(const struct mm_config *a, const struct mm_config *b)
+{
+    return is_same_path(a, a->admin.socket, b, b->admin.socket) &&
+           is_same(a->admin.socket_group, b->admin.socket_group) && a->admin.socket_gid == b->admin.socket_gid &&
+           mm_roles_are_same(&a->admin.roles, &b->admin.roles);
+}
+
 /* A description of what a worker runs by: two that differ in anything are described differently. */
 
 static bool add_text(struct mm_buffer *out, const char *text, struct mm_error *err)
@@ -150,6 +157,7 @@ bool mm_config_can_replace(const struct mm_config *before, const struct mm_confi
     } parts[] = {
         {is_same(before->issuer, after->issuer), "issuer"},
         {are_same_sockets(before, after), "listen addresses"},
+        {are_same_admins(before, after), "admin"},
         {hsm_before.length == hsm_after.length && memcmp(hsm_before.data, hsm_after.data, hsm_after.length) == 0,
          "hsm"},
         {before->algorithm == after->algorithm, "keys.algorithm"},

@@ -6,11 +6,13 @@
 
 #include "config/address.h"
 #include "config/config.h"
+#include "config/roles.h"
 #include "policy/policy.h"
 #include "policy/syntax.h"
 
 enum {
     LISTEN_MAX = 16,
+    HOLDERS_MAX = 64,
     HSM_LABEL_MAX = 32,  /* PKCS#11: CK_TOKEN_INFO.label */
     HSM_SERIAL_MAX = 16, /* PKCS#11: CK_TOKEN_INFO.serialNumber */
     ENVIRONMENT_MAX = 64,
@@ -101,6 +103,22 @@ static const struct mm_schema LISTEN_MEMBERS[] = {
 };
 
 static const struct mm_schema LISTEN = {.type = MM_SCHEMA_OBJECT, .members = LISTEN_MEMBERS};
+
+static const struct mm_schema HOLDER = {.type = MM_SCHEMA_STRING, .check = mm_check_role_holder};
+
+#define HOLDERS(list) \
+    { \
+        .name = (list), .type = MM_SCHEMA_ARRAY, .max = HOLDERS_MAX, .element = &HOLDER, .repeats = MM_REPEATS_REFUSED \
+    }
+
+static const struct mm_schema ADMIN_MEMBERS[] = {
+    {.name = "unix", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
+    {.name = "socket_group", .type = MM_SCHEMA_STRING, .check = mm_check_role_holder},
+    HOLDERS("viewers"),
+    HOLDERS("operators"),
+    HOLDERS("custodians"),
+    {0},
+};
 
 static const struct mm_schema ENVIRONMENT_VALUE = {.type = MM_SCHEMA_STRING, .check = mm_check_line};
 
@@ -257,6 +275,7 @@ static const struct mm_schema ROOT_MEMBERS[] = {
      .min = 1,
      .max = LISTEN_MAX,
      .element = &LISTEN},
+    {.name = "admin", .type = MM_SCHEMA_OBJECT, .members = ADMIN_MEMBERS},
     {.name = "hsm", .type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = HSM_MEMBERS},
     {.name = "keys", .type = MM_SCHEMA_OBJECT, .members = KEYS_MEMBERS},
     {.name = "store", .type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = STORE_MEMBERS},

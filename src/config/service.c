@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The service's own part of mintmark.yaml: issuer, listeners, keys, store, limits.
+ * The service's own part of mintmark.yaml: issuer, listeners, admin socket, keys, store, limits.
  */
 #include "config/loader.h"
 
@@ -97,6 +97,7 @@ void mm_loader_build_service(const struct loader *loader)
     config->store_file = mm_loader_resolve(loader, mm_json_string(json_object_get(root, "store"), "sqlite"));
     memcpy(config->digest, loader->document.digest, sizeof config->digest);
     build_listen(loader);
+    mm_loader_build_admin(loader);
     mm_loader_build_hsm_tokens(loader);
     build_keys(loader);
     build_limits(loader);

@@ -421,7 +421,7 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"connections: 50", "header_timeout: 16s", 19, "longer than ‹request_timeout›"},
         {"connections: 50", "idle_timeout: 30", 19, "duration"},
         {"connections: 50", "conections: 50", 19, "did you mean ‹connections›?"},
-        {"tenants:", "admin: {unix: x}\ntenants:", 20, "unknown key ‹admin›"},
+        {"tenants:", "metrics: {address: x}\ntenants:", 20, "unknown key ‹metrics›"},
         {"tenants:", "metrics: {address: x}\ntenants:", 20, "unknown key ‹metrics›"},
         {"audiences: [lore.example]\n", "audiences: [lore.example, a b]\n", 24, "without spaces"},
         {"[\"arc-*\"]", "[\"arc-*\", \"x**\"]", 25, "then at most one *"},
@@ -659,6 +659,7 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
         {"ES384", "ES256", "keys.algorithm"},
         {"max_ttl: 30m", "max_ttl: 31m", "keys.max_ttl"},
         {"state/mintmark.db", "state/other.db", "store"},
+        {"connections: 50", "connections: 50\nadmin: {unix: a.sock}", "admin"},
         {"connections: 50", "threads: 8", "limits.threads"},
         {"connections: 50", "queue: 8", "limits.queue"},
     };
@@ -672,6 +673,113 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
             (CASES[i].words && (err.code != MM_CONFIG_INVALID || !strstr(err.message, CASES[i].words))))
             fail_msg("%s: %s", CASES[i].new, err.message);
     }
+}
+
+/* With this `admin` section: CONFIG, whose limits it follows, on line 20. */
+static void write_admin(const struct place *place, const char *admin)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, "  connections: 50\n%s\n", admin);
+    write_changed(place, "  connections: 50\n", text);
+}
+
+static void an_admin_listener_is_loaded_with_ids_for_names(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_config_unref) struct mm_config *without = load(place);
+    assert_null(without->admin.socket);
+    assert_int_equal(without->admin.roles.n, 0);
+    write_admin(place,
+                "admin: {unix: run/admin.sock, socket_group: \"gid:7\", viewers: [\"group:root\", \"uid:1001\"], "
+                "operators: [\"gid:1002\"], custodians: [\"user:root\"]}");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_role_holder HOLDERS[] = {
+        {MM_ROLE_VIEWER, MM_HOLDER_GROUP, 0, (char[]){"group:root"}},
+        {MM_ROLE_VIEWER, MM_HOLDER_USER, 1001, (char[]){"uid:1001"}},
+        {MM_ROLE_OPERATOR, MM_HOLDER_GROUP, 1002, (char[]){"gid:1002"}},
+        {MM_ROLE_CUSTODIAN, MM_HOLDER_USER, 0, (char[]){"user:root"}},
+    };
+    assert_path(place, config->admin.socket, "run/admin.sock");
+    assert_string_equal(config->admin.socket_group, "gid:7");
+    assert_int_equal(config->admin.socket_gid, 7);
+    assert_int_equal(config->admin.roles.n, MM_ARRAY_SIZE(HOLDERS));
+    for (size_t i = 0; i < MM_ARRAY_SIZE(HOLDERS); i++) {
+        const struct mm_role_holder *holder = &config->admin.roles.items[i];
+        assert_int_equal(holder->role, HOLDERS[i].role);
+        assert_int_equal(holder->kind, HOLDERS[i].kind);
+        assert_int_equal(holder->id, HOLDERS[i].id);
+        assert_string_equal(holder->text, HOLDERS[i].text);
+    }
+}
+
+static void an_admin_section_that_breaks_a_rule_is_refused(void **state)
+{
+    static const struct {
+        const char *admin;
+        const char *words;
+    } CASES[] = {
+        {"admin: {}", "unix"},
+        {"admin: {unix: a.sock, viewers: [\"user:no-such-user\"]}", "there is no user no-such-user"},
+        {"admin: {unix: a.sock, operators: [\"group:no-such-group\"]}", "there is no group no-such-group"},
+        {"admin: {unix: a.sock, custodians: [root]}", "must be user:NAME"},
+        {"admin: {unix: a.sock, custodians: [\"uid:1\", \"uid:1\"]}", "repeats"},
+        {"admin: {unix: a.sock, socket_group: \"uid:1\"}", "must be group:NAME or gid:N"},
+        {"admin: {unix: a.sock, socket_group: \"group:no-such-group\"}", "there is no group no-such-group"},
+        {"admin: {unix: a.sock, mode: 0666}", "mode"},
+        {"admin: {unix: "
+         "\"a0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890\"}",
+         "at most 107 bytes"},
+    };
+    const struct place *place = *state;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        write_admin(place, CASES[i].admin);
+        assert_one_problem(place, "mintmark.yaml", 20, CASES[i].words);
+    }
+}
+
+static void a_socket_lies_where_nobody_else_can_put_one(void **state)
+{
+    static const mode_t MODES[] = {0720, 0702, 0777, 01777};
+    const struct place *place = *state;
+    write_admin(place, "admin: {unix: secrets/admin.sock}");
+    for (size_t i = 0; i < MM_ARRAY_SIZE(MODES); i++) {
+        set_mode(place, "secrets", MODES[i]);
+        assert_one_problem(place, "mintmark.yaml", 20, "can write its folder");
+    }
+    set_mode(place, "secrets", 0755);
+    mm_config_unref(load(place));
+    /* Made when the service starts. */
+    write_admin(place, "admin: {unix: not-there-yet/admin.sock}");
+    mm_config_unref(load(place));
+}
+
+static void a_running_service_looks_nobody_up(void **state)
+{
+    const struct place *place = *state;
+    write_admin(place, "admin: {unix: a.sock, socket_group: \"group:root\", operators: [\"user:root\"]}");
+    mm_cleanup(mm_config_unref) struct mm_config *running = load(place);
+    running->admin.roles.items[0].id = 4711; /* as nobody would find it */
+    running->admin.socket_gid = 4712;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *again = mm_config_load_again(running, &problems);
+    assert_non_null(again);
+    assert_int_equal(again->admin.roles.items[0].id, 4711);
+    assert_int_equal(again->admin.socket_gid, 4712);
+    assert_true(mm_config_can_replace(running, again, NULL));
+    write_admin(place, "admin: {unix: a.sock, socket_group: \"group:root\", operators: [\"user:daemon\"]}");
+    assert_null(mm_config_load_again(running, &problems));
+    assert_int_equal(problems.n_errors, 1);
+    assert_non_null(strstr(problems.items[0].reason, "user:daemon: a restart is needed"));
+}
+
+static void a_configuration_loaded_again_is_held_to_the_same_rules(void **state)
+{
+    const struct place *place = *state;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *running = load(place);
+    running->hands = MM_OTHER_HANDS;
+    assert_null(mm_config_load_again(running, &problems));
+    assert_non_null(strstr(problems.items[0].reason, "own user"));
 }
 
 static void expect_same_for_workers(const struct mm_config *a, const struct mm_config *b, bool is_same)
@@ -951,6 +1059,11 @@ int main(void)
         TEST(no_problem_ever_shows_a_pin),
         TEST(the_service_alone_needs_no_tenants_file),
         TEST(only_what_a_running_service_can_change_is_replaced),
+        TEST(an_admin_listener_is_loaded_with_ids_for_names),
+        TEST(an_admin_section_that_breaks_a_rule_is_refused),
+        TEST(a_socket_lies_where_nobody_else_can_put_one),
+        TEST(a_running_service_looks_nobody_up),
+        TEST(a_configuration_loaded_again_is_held_to_the_same_rules),
         TEST(the_workers_digest_tells_what_a_reload_cannot_change),
         TEST(the_same_configuration_in_another_folder_needs_no_restart),
         TEST(the_last_reference_frees),

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config/roles.h"
+
+enum { SERVICE = 900, ALICE = 1001, BOB = 1002, STAFF = 50, OPERATORS = 60 };
+
+static struct mm_role_holder HOLDERS[] = {
+    {MM_ROLE_VIEWER, MM_HOLDER_GROUP, STAFF, (char[]){"group:staff"}},
+    {MM_ROLE_VIEWER, MM_HOLDER_USER, ALICE, (char[]){"user:alice"}},
+    {MM_ROLE_OPERATOR, MM_HOLDER_GROUP, OPERATORS, (char[]){"gid:60"}},
+    {MM_ROLE_CUSTODIAN, MM_HOLDER_USER, BOB, (char[]){"uid:1002"}},
+};
+static const struct mm_roles ROLES = {HOLDERS, MM_ARRAY_SIZE(HOLDERS)};
+static const struct mm_roles NOBODY = {NULL, 0};
+
+static enum mm_role role_of(const struct mm_roles *roles, uid_t uid, gid_t first, gid_t second)
+{
+    const gid_t groups[] = {first, second};
+    const struct mm_identity identity = {.uid = uid, .groups = groups, .n_groups = 2};
+    return mm_roles_of(roles, &identity, SERVICE);
+}
+
+static void a_role_comes_from_the_user_or_any_of_its_groups(void **state)
+{
+    (void)state;
+    assert_int_equal(role_of(&ROLES, 1003, STAFF, 1003), MM_ROLE_VIEWER);
+    assert_int_equal(role_of(&ROLES, 1003, 1003, STAFF), MM_ROLE_VIEWER);
+    assert_int_equal(role_of(&ROLES, 1003, 1003, OPERATORS), MM_ROLE_OPERATOR);
+    assert_int_equal(role_of(&ROLES, ALICE, 1001, 1001), MM_ROLE_VIEWER);
+    assert_int_equal(role_of(&ROLES, BOB, 1002, 1002), MM_ROLE_CUSTODIAN);
+}
+
+static void the_highest_of_several_roles_counts(void **state)
+{
+    (void)state;
+    assert_int_equal(role_of(&ROLES, 1003, OPERATORS, STAFF), MM_ROLE_OPERATOR);
+    assert_int_equal(role_of(&ROLES, BOB, STAFF, OPERATORS), MM_ROLE_CUSTODIAN);
+    assert_int_equal(role_of(&ROLES, ALICE, OPERATORS, 1001), MM_ROLE_OPERATOR);
+}
+
+static void who_is_in_no_list_has_no_role(void **state)
+{
+    (void)state;
+    assert_int_equal(role_of(&ROLES, 1003, 1003, 1003), MM_ROLE_NONE);
+    assert_int_equal(role_of(&NOBODY, ALICE, STAFF, OPERATORS), MM_ROLE_NONE);
+}
+
+static void an_id_of_a_group_is_no_users_and_the_other_way_round(void **state)
+{
+    (void)state;
+    assert_int_equal(role_of(&ROLES, STAFF, 1003, 1003), MM_ROLE_NONE);
+    assert_int_equal(role_of(&ROLES, 1003, BOB, ALICE), MM_ROLE_NONE);
+}
+
+static void root_and_the_services_user_are_custodians_always(void **state)
+{
+    (void)state;
+    assert_int_equal(role_of(&NOBODY, 0, 1, 1), MM_ROLE_CUSTODIAN);
+    assert_int_equal(role_of(&NOBODY, SERVICE, 1, 1), MM_ROLE_CUSTODIAN);
+    /* The group root is nobody. */
+    assert_int_equal(role_of(&NOBODY, 1003, 0, 0), MM_ROLE_NONE);
+}
+
+static void a_user_that_the_lists_name_has_a_name(void **state)
+{
+    (void)state;
+    assert_string_equal(mm_roles_user_name(&ROLES, ALICE), "alice");
+    assert_null(mm_roles_user_name(&ROLES, BOB));
+    assert_null(mm_roles_user_name(&ROLES, STAFF));
+}
+
+static void roles_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(mm_role_name(MM_ROLE_NONE), "none");
+    assert_string_equal(mm_role_name(MM_ROLE_VIEWER), "viewer");
+    assert_string_equal(mm_role_name(MM_ROLE_OPERATOR), "operator");
+    assert_string_equal(mm_role_name(MM_ROLE_CUSTODIAN), "custodian");
+}
+
+static void a_holder_is_a_name_or_a_number(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum mm_holder_kind kind;
+        const char *name;
+        uint32_t id;
+    } CASES[] = {
+        {"user:alice", MM_HOLDER_USER, "alice", 0}, {"group:mint-ops", MM_HOLDER_GROUP, "mint-ops", 0},
+        {"user:1001", MM_HOLDER_USER, "1001", 0},   {"group:ACME\\mint", MM_HOLDER_GROUP, "ACME\\mint", 0},
+        {"uid:0", MM_HOLDER_USER, NULL, 0},         {"gid:4294967294", MM_HOLDER_GROUP, NULL, 4294967294},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        enum mm_holder_kind kind;
+        const char *name = NULL;
+        uint32_t id = 0;
+        assert_true(mm_role_holder_parse(CASES[i].text, &kind, &name, &id));
+        assert_int_equal(kind, CASES[i].kind);
+        assert_int_equal(id, CASES[i].id);
+        assert_int_equal(name == NULL, CASES[i].name == NULL);
+        if (name)
+            assert_string_equal(name, CASES[i].name);
+        assert_null(mm_check_role_holder(CASES[i].text));
+    }
+}
+
+static void anything_else_is_no_holder(void **state)
+{
+    (void)state;
+    static const char *const CASES[] = {
+        "",         "alice",   "user:",    "group:",         "uid:",           "gid:x",
+        "uid:-1",   "uid:+1",  "uid: 1",   "uid:4294967295", "uid:4294967296", "gid:99999999999",
+        "uid:0x10", "User:al", "user:a b", "user:a:b",       "user:\xc3\xa4",  "users:alice",
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++)
+        if (!mm_check_role_holder(CASES[i]))
+            fail_msg("taken: %s", CASES[i]);
+    char longest[256] = "user:";
+    memset(longest + 5, 'a', 128);
+    assert_null(mm_check_role_holder(longest));
+    memset(longest + 5, 'a', 129);
+    assert_non_null(mm_check_role_holder(longest));
+}
+
+static void lists_are_the_same_if_they_give_the_same_roles(void **state)
+{
+    (void)state;
+    struct mm_role_holder others[MM_ARRAY_SIZE(HOLDERS)];
+    struct mm_roles other = {others, MM_ARRAY_SIZE(others)};
+    memcpy(others, HOLDERS, sizeof others);
+    others[0].text = NULL;
+    assert_true(mm_roles_are_same(&ROLES, &other));
+    others[0].id++;
+    assert_false(mm_roles_are_same(&ROLES, &other));
+    memcpy(others, HOLDERS, sizeof others);
+    others[0].kind = MM_HOLDER_USER;
+    assert_false(mm_roles_are_same(&ROLES, &other));
+    memcpy(others, HOLDERS, sizeof others);
+    others[0].role = MM_ROLE_OPERATOR;
+    assert_false(mm_roles_are_same(&ROLES, &other));
+    assert_false(mm_roles_are_same(&ROLES, &NOBODY));
+    assert_true(mm_roles_are_same(&NOBODY, &NOBODY));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_role_comes_from_the_user_or_any_of_its_groups),
+        cmocka_unit_test(the_highest_of_several_roles_counts),
+        cmocka_unit_test(who_is_in_no_list_has_no_role),
+        cmocka_unit_test(an_id_of_a_group_is_no_users_and_the_other_way_round),
+        cmocka_unit_test(root_and_the_services_user_are_custodians_always),
+        cmocka_unit_test(a_user_that_the_lists_name_has_a_name),
+        cmocka_unit_test(roles_have_names),
+        cmocka_unit_test(a_holder_is_a_name_or_a_number),
+        cmocka_unit_test(anything_else_is_no_holder),
+        cmocka_unit_test(lists_are_the_same_if_they_give_the_same_roles),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
