@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/request.h"
 
-#include <string.h>
-
-#include "http/guard.h"
 #include "http/routes.h"
 #include "util/base64url.h"
 #include "util/log.h"
@@ -27,12 +24,12 @@ static void request_free(struct mm_request *request)
 
 MM_DEFINE_CLEANUP(struct mm_request, request_free);
 
-static bool make_id(const struct mm_random *random, char *out)
+bool mm_request_id_make(const struct mm_random *random, char ret_id[MM_REQUEST_ID_LENGTH + 1])
 {
     uint8_t bytes[REQUEST_ID_BYTES];
     if (!random->fill(random->context, bytes, sizeof bytes))
         return false;
-    mm_base64url_encode(bytes, sizeof bytes, out);
+    mm_base64url_encode(bytes, sizeof bytes, ret_id);
     return true;
 }
 
@@ -41,14 +38,13 @@ void *mm_request_open(void *context, const char *target, struct MHD_Connection *
     (void)context;
     struct mm_connection *connection = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     mm_cleanup(request_free) struct mm_request *request = connection ? calloc(1, sizeof *request) : NULL;
-    if (!request || !make_id(connection->service->parts.random, request->id))
+    if (!request || !mm_request_id_make(connection->service->parts.random, request->id))
         return NULL; /* mm_request_advance() closes the connection */
     request->connection = connection;
     request->service = connection->service;
     request->mhd = mhd;
     request->started_ns = mm_monotonic_ns();
-    request->target_length = strlen(target);
-    request->has_good_target = mm_target_check(target, request->target_length, &request->target_error);
+    request->target = mm_target_judge(target);
     request->config = mm_service_config(request->service);
     request->body = mm_buffer_make((size_t)request->config->limits.body_bytes);
     mm_service_enter(request->service);
@@ -99,41 +95,6 @@ static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *r
     return mm_reply_send(&taken, request->mhd, request->id, afterwards);
 }
 
-static enum MHD_Result gather_field(void *context, enum MHD_ValueKind kind, const char *name, size_t name_length,
-                                    const char *value, size_t value_length)
-{
-    (void)kind;
-    mm_head_add(context, name, name_length, value ? value : "", value_length);
-    return MHD_YES;
-}
-
-/*
- * The target and the version that follows it lie side by side in memory: had the target held a NUL byte, there would be more
- * room between them than it fills.
- */
-static bool check_target(const struct mm_request *request, const char *target, const char *version,
-                         struct mm_error *err)
-{
-    if ((uintptr_t)version != (uintptr_t)target + request->target_length + 1)
-        return mm_fail(err, MM_INVALID_REQUEST, "the request target holds a NUL byte");
-    const struct mm_error *why = &request->target_error;
-    return request->has_good_target || mm_fail(err, why->code, "%s", why->message);
-}
-
-static bool check_head(struct mm_request *request, const char *target, const char *method, const char *version,
-                       struct mm_head *head, struct mm_error *err)
-{
-    size_t size = MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
-    mm_head_begin(head, version);
-    (void)MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, gather_field, head);
-    /* The method is where the head begins. */
-    if (!mm_head_check(head, version, method + size, err) || !check_target(request, target, version, err))
-        return false;
-    if (size > (size_t)request->config->limits.header_bytes)
-        return mm_fail(err, MM_HEADERS_TOO_LARGE, "the header has %zu bytes", size);
-    return true;
-}
-
 /* Anything wrong with a well-formed head: no such route, or a body that is too large. */
 static void route(struct mm_request *request, const char *method, const char *target, const struct mm_head *head)
 {
@@ -149,12 +110,12 @@ static void route(struct mm_request *request, const char *method, const char *ta
     request->refusal.allow = allow;
 }
 
-static enum MHD_Result take_head(struct mm_request *request, const char *target, const char *method,
-                                 const char *version)
+static enum MHD_Result take_head(struct mm_request *request, const struct mm_request_line *line)
 {
     struct mm_error err = {0};
     struct mm_head head;
-    if (!check_head(request, target, method, version, &head, &err)) {
+    size_t max = (size_t)request->config->limits.header_bytes;
+    if (!mm_head_take(request->mhd, line, &request->target, max, &head, &err)) {
         struct mm_reply reply = mm_request_refuse(request, &err, NULL, NULL);
         return send_reply(request, &reply, MM_REPLY_CLOSE);
     }
@@ -162,7 +123,7 @@ static enum MHD_Result take_head(struct mm_request *request, const char *target,
     mm_watch_set(&request->connection->watch, request->started_ns + patience * 1000000000);
     request->state = MM_REQUEST_BODY;
     request->is_chunked = head.n_transfer_encoding > 0;
-    route(request, method, target, &head);
+    route(request, line->method, line->target, &head);
     /* A client that waits for 100 Continue, or announces more than is worth reading, is refused before it sends. */
     if (request->refusal.status != 0 && (head.expects_continue || head.content_length > DISCARD_MAX))
         return send_reply(request, &request->refusal, MM_REPLY_CLOSE);
@@ -211,7 +172,7 @@ enum MHD_Result mm_request_advance(void *context, struct MHD_Connection *mhd, co
     if (!request)
         return MHD_NO;
     if (request->state == MM_REQUEST_HEAD)
-        return take_head(request, target, method, version);
+        return take_head(request, &(struct mm_request_line){method, target, version});
     if (request->state == MM_REQUEST_PENDING)
         return answer_pending(request);
     if (*length == 0)

@@ -9,6 +9,7 @@
 #include <microhttpd.h>
 
 #include "http/connection.h"
+#include "http/head.h"
 #include "util/buffer.h"
 
 struct mm_route;
@@ -19,9 +20,7 @@ struct mm_request {
     struct MHD_Connection *mhd;
     char id[MM_REQUEST_ID_LENGTH + 1];
     int64_t started_ns;
-    size_t target_length; /* up to its end or to a NUL byte */
-    bool has_good_target; /* judged before the library takes it apart */
-    struct mm_error target_error;
+    struct mm_target target;
     struct mm_config *config; /* the snapshot this request began with */
     const struct mm_route *route;
     struct mm_buffer body;
@@ -38,6 +37,9 @@ enum MHD_Result mm_request_advance(void *context, struct MHD_Connection *mhd, co
                                    const char *version, const char *data, size_t *length, void **ret_request);
 void mm_request_close(void *context, struct MHD_Connection *mhd, void **ret_request,
                       enum MHD_RequestTerminationCode why);
+
+/* A new id, base64url of 128 random bits. False: no randomness. */
+MM_MUST_USE bool mm_request_id_make(const struct mm_random *random, char ret_id[MM_REQUEST_ID_LENGTH + 1]);
 
 /* A header field's value, borrowed; NULL if there is none. */
 const char *mm_request_header(const struct mm_request *request, const char *name);

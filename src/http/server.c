@@ -60,13 +60,6 @@ static void log_library(void *context, const char *format, va_list arguments)
     mm_log(MM_LOG_INFO, "microhttpd", "message", line, NULL);
 }
 
-/* Paths are matched as they were sent: nothing is decoded, so %00 can't become the end of a string. */
-static size_t keep_escaped(void *context, struct MHD_Connection *mhd, char *text)
-{
-    (void)context, (void)mhd;
-    return strlen(text);
-}
-
 static enum MHD_Result on_accept(void *context, const struct sockaddr *address, socklen_t length)
 {
     const struct listener *listener = context;
@@ -159,7 +152,7 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, const struct m
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)limits->header_bytes + MEMORY_RESERVE,
         MHD_OPTION_HTTPS_PRIORITIES, MM_TLS_PRIORITIES,
         MHD_OPTION_HTTPS_CERT_CALLBACK2, mm_tls_refuse,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escaped, NULL,
+        MHD_OPTION_UNESCAPE_CALLBACK, mm_target_keep_escaped, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, mm_request_open, listener,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
         MHD_OPTION_NOTIFY_COMPLETED, mm_request_close, listener,
