@@ -39,7 +39,7 @@ enum mm_exit {
     X(MM_NO_MEMORY, 2, "internal_error", 500, MM_EXIT_FAILURE) \
     X(MM_FILE, 3, "internal_error", 500, MM_EXIT_FAILURE) \
     X(MM_USAGE, 4, "usage", 500, MM_EXIT_USAGE) \
-    X(MM_CONFIG_INVALID, 5, "config_invalid", 500, MM_EXIT_CONFIG) \
+    X(MM_CONFIG_INVALID, 5, "config_invalid", 422, MM_EXIT_CONFIG) \
     /* what a caller sent */ \
     X(MM_INVALID_REQUEST, 20, "invalid_request", 400, MM_EXIT_REFUSED) \
     X(MM_INVALID_JSON, 21, "invalid_json", 400, MM_EXIT_REFUSED) \

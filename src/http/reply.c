@@ -6,7 +6,7 @@
 
 #include "config/floors.h"
 
-enum { REASON_MAX = 200 };
+enum { REASON_MAX = 200, TOLD_MAX = 4096 /* a path */ };
 
 static const char JSON_TYPE[] = "application/json";
 static const char PROBLEM_TYPE[] = "application/problem+json";
@@ -72,17 +72,23 @@ struct mm_reply mm_reply_json(unsigned status, const json_t *body)
     return mm_reply_text(status, body ? mm_json_compact(body, NULL) : NULL);
 }
 
-/* `reason`, cut at a character's start so that one problem can't fill the reply. */
-static json_t *bounded(const char *reason)
+/* `reason`, cut at a character's start. */
+static json_t *cut(const char *reason, size_t max)
 {
-    size_t length = strnlen(reason, REASON_MAX + 1);
-    if (length > REASON_MAX) {
-        length = REASON_MAX;
+    size_t length = strnlen(reason, max + 1);
+    if (length > max) {
+        length = max;
         while (length > 0 && ((unsigned char)reason[length] & 0xc0) == 0x80)
             length--;
     }
     json_t *text = json_stringn(reason, length);
     return text ? text : json_string("");
+}
+
+/* So that one problem can't fill the reply. */
+static json_t *bounded(const char *reason)
+{
+    return cut(reason, REASON_MAX);
 }
 
 static json_t *list_problems(const struct mm_problems *problems)
@@ -96,25 +102,60 @@ static json_t *list_problems(const struct mm_problems *problems)
     return list;
 }
 
-struct mm_reply mm_reply_problem(const struct mm_error *err, const char *request_id, const struct mm_problems *problems)
+/* The references are taken over; `errors` may be NULL. */
+static struct mm_reply problem_document(enum mm_code code, json_t *detail, const char *request_id, json_t *errors)
 {
-    const struct sentence *sentence = sentence_of(err->code);
-    unsigned status = mm_code_http_status(sentence->code);
-    bool is_theirs = err->code == MM_INVALID_REQUEST || err->code == MM_INVALID_JSON;
-    const char *detail = is_theirs && err->message[0] ? err->message : sentence->detail;
+    unsigned status = mm_code_http_status(code);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss ss si so ss ss}", "type", "about:blank", "title", MHD_get_reason_phrase_for(status), "status",
-                  (int)status, "detail", bounded(detail), "code", mm_code_name(sentence->code), "request_id",
-                  request_id);
-    if (body && problems && problems->n > 0)
-        (void)json_object_set_new(body, "errors", list_problems(problems));
-
+        json_pack("{ss ss si so ss ss so*}", "type", "about:blank", "title", MHD_get_reason_phrase_for(status),
+                  "status", (int)status, "detail", detail, "code", mm_code_name(code), "request_id", request_id,
+                  "errors", errors);
     struct mm_reply reply = mm_reply_json(status, body);
     if (reply.owned_body)
         reply.content_type = PROBLEM_TYPE;
     reply.status = status;
-    reply.retry_after = sentence->retry_after;
     reply.challenges = status == MHD_HTTP_UNAUTHORIZED;
+    return reply;
+}
+
+struct mm_reply mm_reply_problem(const struct mm_error *err, const char *request_id, const struct mm_problems *problems)
+{
+    const struct sentence *sentence = sentence_of(err->code);
+    bool is_theirs = err->code == MM_INVALID_REQUEST || err->code == MM_INVALID_JSON;
+    const char *detail = is_theirs && err->message[0] ? err->message : sentence->detail;
+    json_t *errors = problems && problems->n > 0 ? list_problems(problems) : NULL;
+    struct mm_reply reply = problem_document(sentence->code, bounded(detail), request_id, errors);
+    reply.retry_after = sentence->retry_after;
+    return reply;
+}
+
+static json_t *told(const char *reason)
+{
+    return cut(reason, TOLD_MAX);
+}
+
+static json_t *tell_problems(const struct mm_problems *problems)
+{
+    mm_cleanup(json_decref) json_t *list = json_array();
+    for (size_t i = 0; list && i < problems->n; i++) {
+        const struct mm_problem *problem = &problems->items[i];
+        json_t *item =
+            json_pack("{ss so so si so}", "severity", problem->severity == MM_PROBLEM_ERROR ? "error" : "warning",
+                      "pointer", told(problem->path), "file", told(problem->file ? problem->file : ""), "line",
+                      problem->line, "detail", told(problem->reason));
+        if (!mm_json_append(list, item, NULL))
+            return NULL;
+    }
+    return MM_TAKE(list);
+}
+
+struct mm_reply mm_reply_told_problem(const struct mm_error *err, const char *request_id,
+                                      const struct mm_problems *problems)
+{
+    json_t *errors = problems && problems->n > 0 ? tell_problems(problems) : NULL;
+    struct mm_reply reply =
+        problem_document(err->code, cut(err->message, MM_ERROR_MESSAGE_MAX - 1), request_id, errors);
+    reply.retry_after = reply.status == MHD_HTTP_SERVICE_UNAVAILABLE ? sentence_of(err->code)->retry_after : 0;
     return reply;
 }
 

@@ -50,6 +50,13 @@ struct mm_reply mm_reply_text(unsigned status, char *json);
 struct mm_reply mm_reply_problem(const struct mm_error *err, const char *request_id,
                                  const struct mm_problems *problems);
 
+/*
+ * The same for operators: with the code, its own status and the whole message, and each of `problems` with its file, line and
+ * severity.
+ */
+struct mm_reply mm_reply_told_problem(const struct mm_error *err, const char *request_id,
+                                      const struct mm_problems *problems);
+
 enum mm_reply_connection { MM_REPLY_KEEP_ALIVE, MM_REPLY_CLOSE };
 
 /* Queue the reply on its connection, which must not be suspended, on the connection's thread. The body is taken. */

@@ -200,6 +200,11 @@ uint16_t mm_server_port(const struct mm_server *server, size_t listener)
     return server->listeners[listener].port;
 }
 
+struct mm_config *mm_server_config(const struct mm_server *server)
+{
+    return mm_service_config(server->service);
+}
+
 int64_t mm_server_beat_ns(const struct mm_server *server)
 {
     return mm_watchdog_beat_ns(server->service->watchdog);

@@ -36,6 +36,9 @@ MM_MUST_USE struct mm_server *mm_server_start(const struct mm_server_parts *part
 /* The port that the listener at this index of the configuration is bound to (of interest where it says 0). */
 uint16_t mm_server_port(const struct mm_server *server, size_t listener);
 
+/* What is in force now; the caller drops the reference. */
+struct mm_config *mm_server_config(const struct mm_server *server);
+
 /* When the thread that minds its connections last went round (monotonic): well under a second ago, unless something is stuck. */
 int64_t mm_server_beat_ns(const struct mm_server *server);
 

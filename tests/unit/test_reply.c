@@ -81,6 +81,43 @@ static void a_code_without_a_sentence_is_an_internal_error(void **state)
     assert_string_equal(mm_json_string(body, "code"), "internal_error");
 }
 
+static void an_operator_is_told_the_cause_and_where_it_lies(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_problems_add(&problems, "/etc/mintmark.yaml", 3, "/issuer", "is wrong");
+    mm_problems_warn(&problems, NULL, 0, "", "is odd");
+    struct mm_error err = {0};
+    (void)mm_fail(&err, MM_CONFIG_INVALID, "/etc/mintmark.yaml: 1 problem");
+    mm_cleanup(mm_reply_clear) struct mm_reply reply = mm_reply_told_problem(&err, REQUEST_ID, &problems);
+    mm_cleanup(json_decref) json_t *body = mm_json_parse(reply.owned_body, strlen(reply.owned_body), NULL);
+    assert_string_equal(reply.content_type, "application/problem+json");
+    assert_int_equal(reply.status, 422);
+    assert_string_equal(mm_json_string(body, "code"), "config_invalid");
+    assert_string_equal(mm_json_string(body, "detail"), "/etc/mintmark.yaml: 1 problem");
+    const json_t *error = json_array_get(json_object_get(body, "errors"), 0);
+    assert_string_equal(mm_json_string(error, "severity"), "error");
+    assert_string_equal(mm_json_string(error, "file"), "/etc/mintmark.yaml");
+    assert_int_equal(mm_json_integer(error, "line", 0), 3);
+    assert_string_equal(mm_json_string(error, "pointer"), "/issuer");
+    assert_string_equal(mm_json_string(error, "detail"), "is wrong");
+    const json_t *warning = json_array_get(json_object_get(body, "errors"), 1);
+    assert_string_equal(mm_json_string(warning, "severity"), "warning");
+    assert_string_equal(mm_json_string(warning, "file"), "");
+}
+
+static void an_operator_is_told_every_problem(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    for (int i = 0; i < MM_PROBLEMS_MAX; i++)
+        mm_problems_add(&problems, "a", i, "", "is wrong");
+    struct mm_error err = {.code = MM_INVALID_REQUEST};
+    mm_cleanup(mm_reply_clear) struct mm_reply reply = mm_reply_told_problem(&err, REQUEST_ID, &problems);
+    mm_cleanup(json_decref) json_t *body = mm_json_parse(reply.owned_body, strlen(reply.owned_body), NULL);
+    assert_int_equal(json_array_size(json_object_get(body, "errors")), MM_PROBLEMS_MAX);
+}
+
 static void problems_are_listed_up_to_a_cap_and_cut_between_characters(void **state)
 {
     (void)state;
@@ -117,6 +154,8 @@ int main(void)
         cmocka_unit_test(no_code_tells_its_cause_except_what_the_caller_sent),
         cmocka_unit_test(codes_of_one_wire_name_look_alike),
         cmocka_unit_test(a_code_without_a_sentence_is_an_internal_error),
+        cmocka_unit_test(an_operator_is_told_the_cause_and_where_it_lies),
+        cmocka_unit_test(an_operator_is_told_every_problem),
         cmocka_unit_test(problems_are_listed_up_to_a_cap_and_cut_between_characters),
         cmocka_unit_test(text_that_is_not_utf_8_still_makes_a_problem),
     };
