@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "admin/admin.h"
 #include "confine/filter.h"
 #include "confine/landlock.h"
 #include "confine/privileges.h"
@@ -43,8 +45,14 @@ struct service {
     struct mm_pool *pool;
     struct mm_issuer *issuer;
     struct mm_server *server;
+    struct mm_admin *admin; /* NULL: no admin listener */
+    rlim_t descriptors;     /* that it can have open */
+
+    pthread_mutex_t lock; /* held for a whole reload: one at a time, whoever asks */
+    /* guarded by lock */
     int64_t drain_timeout; /* seconds; the current configuration's */
-    rlim_t descriptors;    /* that it can have open */
+    enum { RUNNING, DRAINING } phase;
+
     struct mm_notify notify;
     const char *config_file; /* absolute: workers and their confinement know no other folder to start at */
     char config_path[PATH_MAX];
@@ -67,16 +75,17 @@ static void log_problems(const struct mm_problems *problems)
     }
 }
 
-static struct mm_config *load_config(const struct service *service, struct mm_error *err)
+/* The first time, and each time after it, in the service that runs by the first. */
+static struct mm_config *load_config(const struct service *service, struct mm_problems *problems, struct mm_error *err)
 {
     const char *file = service->config_file;
-    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
-    struct mm_config *config = service->installation == INSTALLED ? mm_config_load_installed(file, &problems)
-                                                                  : mm_config_load(file, &problems);
-    log_problems(&problems);
+    struct mm_config *config = service->config                      ? mm_config_load_again(service->config, problems)
+                               : service->installation == INSTALLED ? mm_config_load_installed(file, problems)
+                                                                    : mm_config_load(file, problems);
+    log_problems(problems);
     if (!config)
-        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problem%s, logged above", file, problems.n_errors,
-                      problems.n_errors == 1 ? "" : "s");
+        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problem%s", file, problems->n_errors,
+                      problems->n_errors == 1 ? "" : "s");
     return config;
 }
 
@@ -274,6 +283,23 @@ static bool start_server(struct service *service, struct mm_error *err)
     return service->server != NULL;
 }
 
+static bool reload_and_tell(void *context, struct mm_problems *problems, struct mm_error *err);
+
+static bool start_admin(struct service *service, struct mm_error *err)
+{
+    struct mm_admin_parts parts = {
+        .server = service->server,
+        .pool = service->pool,
+        .ledger = service->ledger,
+        .keyring = service->keyring,
+        .clock = &MM_SYSTEM_CLOCK,
+        .random = &MM_SYSTEM_RANDOM,
+        .reload = reload_and_tell,
+        .reload_context = service,
+    };
+    return mm_admin_start(service->admin, &parts, err);
+}
+
 /* What is in it stays until this service is ready: it may be another's, that runs. */
 static bool open_pid_file(struct service *service, struct mm_error *err)
 {
@@ -382,10 +408,11 @@ static void check_descriptors(const struct service *service, const struct mm_con
 
 static bool start(struct service *service, struct mm_error *err)
 {
-    service->config = load_config(service, err);
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    service->config = load_config(service, &problems, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
-        !mm_notify_open(&service->notify, err) || !open_pid_file(service, err) || !restrict_files(service, err) ||
-        !mm_log_start(err))
+        !mm_notify_open(&service->notify, err) || !open_pid_file(service, err) ||
+        !mm_admin_open(service->config, &service->admin, err) || !restrict_files(service, err) || !mm_log_start(err))
         return false;
     raise_descriptors(service);
     check_descriptors(service, service->config);
@@ -397,7 +424,7 @@ static bool start(struct service *service, struct mm_error *err)
            record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
            start_issuer(service, err) && write_pid_file(service, err) && confine(service, err) &&
-           start_server(service, err);
+           start_server(service, err) && start_admin(service, err);
 }
 
 static void log_ready(const struct service *service)
@@ -412,9 +439,9 @@ static void log_ready(const struct service *service)
     }
 }
 
-static bool reload(struct service *service, struct mm_error *err)
+static bool reload_locked(struct service *service, struct mm_problems *problems, struct mm_error *err)
 {
-    mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service, err);
+    mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service, problems, err);
     if (!config || !mm_config_can_replace(service->config, config, err) ||
         !mm_server_reload(service->server, config, record_policy, service->ledger, err))
         return false;
@@ -474,17 +501,37 @@ static void say_ready(const struct service *service, const char *status)
     mm_notify_send(&service->notify, "READY=1\nSTATUS=%s", status);
 }
 
-static void reload_and_tell(struct service *service)
+static bool reload_and_tell_locked(struct service *service, struct mm_problems *problems, struct mm_error *err)
 {
-    struct mm_error err = {0};
+    if (service->phase == DRAINING)
+        return mm_fail(err, MM_SHUTTING_DOWN, "the service is shutting down");
     mm_notify_send(&service->notify, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(mm_monotonic_ns() / 1000));
-    if (reload(service, &err)) {
+    bool is_done = reload_locked(service, problems, err);
+    if (is_done) {
         mm_log(MM_LOG_INFO, "reloaded", NULL);
         say_ready(service, "Serving");
     } else {
-        mm_log_error("reload_refused", &err, NULL);
+        mm_log_error("reload_refused", err, NULL);
         say_ready(service, "Serving; the last reload was refused: see the log");
     }
+    return is_done;
+}
+
+/* By a signal, or by a thread of the admin listener. */
+static bool reload_and_tell(void *context, struct mm_problems *problems, struct mm_error *err)
+{
+    struct service *service = context;
+    (void)pthread_mutex_lock(&service->lock);
+    bool is_done = reload_and_tell_locked(service, problems, err);
+    (void)pthread_mutex_unlock(&service->lock);
+    return is_done;
+}
+
+static void reload_by_signal(struct service *service)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    struct mm_error err = {0};
+    (void)reload_and_tell(service, &problems, &err);
 }
 
 /* Serve until SIGTERM or SIGINT; the signals are blocked in every thread and taken here alone. */
@@ -497,7 +544,7 @@ static void run(struct service *service, const sigset_t *signals)
         if (signal == SIGCHLD)
             check_launcher(service);
         if (signal == SIGHUP)
-            reload_and_tell(service);
+            reload_by_signal(service);
     }
 }
 
@@ -505,6 +552,10 @@ static void run(struct service *service, const sigset_t *signals)
 static bool drain(struct service *service, struct mm_error *err)
 {
     mm_log(MM_LOG_INFO, "draining", NULL);
+    mm_admin_drain(service->admin);
+    (void)pthread_mutex_lock(&service->lock);
+    service->phase = DRAINING;
+    (void)pthread_mutex_unlock(&service->lock);
     mm_notify_send(&service->notify, "STOPPING=1\nSTATUS=Finishing what has begun\nEXTEND_TIMEOUT_USEC=%lld",
                    (long long)(service->drain_timeout + MARGIN_S) * 1000000);
     mm_server_drain(service->server, mm_deadline_after_ms(service->drain_timeout * 1000));
@@ -514,6 +565,8 @@ static bool drain(struct service *service, struct mm_error *err)
 
 static void stop(struct service *service)
 {
+    mm_admin_stop(
+        service->admin); /* first: its handlers use all the others; until now it has told how the drain goes */
     mm_server_stop(service->server);
     mm_issuer_stop(service->issuer);
     mm_pool_stop(service->pool);
@@ -630,7 +683,7 @@ static bool drop_privileges(const struct service *service, struct mm_error *err)
 
 int main(int argc, char **argv)
 {
-    struct service service = {.notify = {.fd = -1}, .pid_fd = -1};
+    struct service service = {.notify = {.fd = -1}, .pid_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct mm_error err = {0};
     int status;
     if (!parse_options(argc, argv, &service, &status))

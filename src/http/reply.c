@@ -134,7 +134,7 @@ static json_t *told(const char *reason)
     return cut(reason, TOLD_MAX);
 }
 
-static json_t *tell_problems(const struct mm_problems *problems)
+json_t *mm_reply_told_problems(const struct mm_problems *problems)
 {
     mm_cleanup(json_decref) json_t *list = json_array();
     for (size_t i = 0; list && i < problems->n; i++) {
@@ -152,7 +152,7 @@ static json_t *tell_problems(const struct mm_problems *problems)
 struct mm_reply mm_reply_told_problem(const struct mm_error *err, const char *request_id,
                                       const struct mm_problems *problems)
 {
-    json_t *errors = problems && problems->n > 0 ? tell_problems(problems) : NULL;
+    json_t *errors = problems && problems->n > 0 ? mm_reply_told_problems(problems) : NULL;
     struct mm_reply reply =
         problem_document(err->code, cut(err->message, MM_ERROR_MESSAGE_MAX - 1), request_id, errors);
     reply.retry_after = reply.status == MHD_HTTP_SERVICE_UNAVAILABLE ? sentence_of(err->code)->retry_after : 0;

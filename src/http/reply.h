@@ -57,6 +57,9 @@ struct mm_reply mm_reply_problem(const struct mm_error *err, const char *request
 struct mm_reply mm_reply_told_problem(const struct mm_error *err, const char *request_id,
                                       const struct mm_problems *problems);
 
+/* The `errors` of such a document; NULL without memory. */
+MM_MUST_USE json_t *mm_reply_told_problems(const struct mm_problems *problems);
+
 enum mm_reply_connection { MM_REPLY_KEEP_ALIVE, MM_REPLY_CLOSE };
 
 /* Queue the reply on its connection, which must not be suspended, on the connection's thread. The body is taken. */

@@ -127,6 +127,7 @@ class Deployment:
                     "key": str(self.server.key_file),
                 }
             ],
+            "admin": {"unix": "run/admin.sock"},
             "hsm": {"tokens": [hsm_token]},
             "keys": {"algorithm": self.algorithm},
             "store": {"sqlite": "state/mintmark.db"},
@@ -188,6 +189,10 @@ class Deployment:
         }
 
     @property
+    def admin_socket(self):
+        return self.folder / "run" / "admin.sock"
+
+    @property
     def hsm_token(self):
         return self.config["hsm"]["tokens"][0]
 
@@ -222,6 +227,7 @@ class Deployment:
     def create(self):
         """Everything up to a deployment that can start."""
         (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
+        self.admin_socket.parent.mkdir(mode=0o755, exist_ok=True)
         self.write()
         self.make_hsm_token()
         self.cli("key", "generate", "--service-pin", "--algorithm", self.algorithm, "--label", "mint")

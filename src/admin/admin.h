@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The admin listener: operators' requests over a Unix socket, from peers that the kernel vouches for, each within its role. Its handlers
+ * may wait (for the ledger, for an HSM's worker), each connection has a thread.
+ */
+#ifndef MM_ADMIN_ADMIN_H
+#define MM_ADMIN_ADMIN_H
+
+#include "http/server.h"
+#include "util/problems.h"
+
+struct mm_admin; /* opaque */
+
+/*
+ * Load the configuration anew and have it in force, as SIGHUP does, unless false: then `problems` and `err` say why. In either case
+ * `problems` may hold warnings. Called by any of the listener's threads; one reload at a time is the callee's business.
+ */
+typedef bool (*mm_admin_reload)(void *context, struct mm_problems *problems, struct mm_error *err);
+
+/* What the handlers work with; everything is borrowed and outlives mm_admin_stop(). */
+struct mm_admin_parts {
+    struct mm_server *server;
+    struct mm_pool *pool;
+    struct mm_ledger *ledger;
+    const struct mm_keyring *keyring;
+    const struct mm_clock *clock;
+    const struct mm_random *random;
+    mm_admin_reload reload;
+    void *reload_context;
+};
+
+/*
+ * Make the socket that `config` (a reference is taken) names, while files and system calls aren't restricted yet; who connects waits
+ * until mm_admin_start(). NULL in `ret_admin` if there is to be no listener; the other functions take that for one that does nothing.
+ * MM_CANNOT_LISTEN.
+ */
+MM_MUST_USE bool mm_admin_open(struct mm_config *config, struct mm_admin **ret_admin, struct mm_error *err);
+
+/* Serve from now on. */
+MM_MUST_USE bool mm_admin_start(struct mm_admin *admin, const struct mm_admin_parts *parts, struct mm_error *err);
+
+/* Answer what changes nothing, and refuse (MM_SHUTTING_DOWN) what would change something and hasn't begun. */
+void mm_admin_drain(struct mm_admin *admin);
+
+/*
+ * Let what has begun end, which its handlers bound, close every connection, remove the socket if this process still may, and free. While
+ * the parts are still there. NULL is allowed.
+ */
+void mm_admin_stop(struct mm_admin *admin);
+MM_DEFINE_CLEANUP(struct mm_admin, mm_admin_stop);
+
+#endif

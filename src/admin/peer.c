@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/peer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static bool untold(struct mm_error *err)
+{
+    return mm_fail(err, MM_INTERNAL, "the kernel doesn't say who connected: %s", strerror(errno));
+}
+
+/* The supplementary groups, with room for one more, for the caller to free. */
+static bool read_groups(int fd, gid_t **ret_groups, size_t *ret_n, struct mm_error *err)
+{
+    socklen_t size = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) != 0 && errno != ERANGE)
+        return untold(err);
+    mm_cleanup(free) gid_t *groups = calloc(1, size + sizeof *groups);
+    if (!groups)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    if (size > 0 && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size) != 0)
+        return untold(err);
+    *ret_n = size / sizeof *groups;
+    *ret_groups = MM_TAKE(groups);
+    return true;
+}
+
+bool mm_admin_peer_of(int fd, const struct mm_roles *roles, uid_t own_uid, struct mm_admin_peer *ret_peer,
+                      struct mm_error *err)
+{
+    struct ucred credentials;
+    socklen_t size = sizeof credentials;
+    mm_cleanup(free) gid_t *groups = NULL;
+    size_t n = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
+        return untold(err);
+    if (!read_groups(fd, &groups, &n, err))
+        return false;
+    groups[n++] = credentials.gid;
+    const struct mm_identity identity = {.uid = credentials.uid, .groups = groups, .n_groups = n};
+    struct mm_admin_peer peer = {.uid = credentials.uid,
+                                 .pid = credentials.pid,
+                                 .role = mm_roles_of(roles, &identity, own_uid)};
+    const char *name = mm_roles_user_name(roles, peer.uid);
+    (void)snprintf(peer.by, sizeof peer.by, name ? "%s(uid %u)" : "%suid %u", name ? name : "", (unsigned)peer.uid);
+    *ret_peer = peer;
+    return true;
+}
