@@ -247,8 +247,9 @@ static bool start_pool(struct service *service, struct mm_error *err)
 /* Enough of one tenant to keep every signer busy, twice, and the ledger's commits full. */
 static size_t tokens_at_once(const struct mm_config *config)
 {
-    const struct mm_hsm_token_config *token = &config->hsm_tokens[0];
-    size_t n = 2 * (size_t)(token->workers * token->threads);
+    size_t n = 0;
+    for (size_t i = 0; i < config->n_hsm_tokens; i++)
+        n += 2 * (size_t)(config->hsm_tokens[i].workers * config->hsm_tokens[i].threads);
     return n > AT_ONCE_MIN ? n : AT_ONCE_MIN;
 }
 

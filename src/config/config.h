@@ -56,6 +56,7 @@ struct mm_hsm_token_config {
     char *profile;                 /* as mintmark.yaml names it */
     char *label;                   /* the PKCS#11 token's label; NULL if `serial` is given alone */
     char *serial;                  /* NULL unless given */
+    int64_t priority;              /* the keys of the HSM token with the highest are signed with while it works */
     enum mm_pin_source pin_source; /* MM_PIN_NONE: no login; only where `login` is optional */
     char *pin_path; /* MM_PIN_FILE: the file; MM_PIN_CREDENTIAL: $CREDENTIALS_DIRECTORY/name, NULL if that isn't set */
     int pin_fd;     /* MM_PIN_FD: a seekable descriptor; -1 otherwise */

@@ -206,6 +206,14 @@ static void check_environment(const struct loader *loader, const json_t *setting
     }
 }
 
+/* Keys, latches and the CLI know an HSM token by its name alone. */
+static void check_name_is_new(const struct loader *loader, const struct mm_hsm_token_config *token, const char *path)
+{
+    for (const struct mm_hsm_token_config *other = loader->config->hsm_tokens; other < token; other++)
+        if (token->name && other->name && strcmp(other->name, token->name) == 0)
+            mm_loader_report(loader, path, "‹name› repeats that of line %d", other->line);
+}
+
 static void build_hsm_token(const struct loader *loader, json_t *item, const char *path,
                             struct mm_hsm_token_config *token)
 {
@@ -214,6 +222,8 @@ static void build_hsm_token(const struct loader *loader, json_t *item, const cha
     token->profile = mm_loader_copy(loader, mm_json_string(item, "profile"));
     token->label = mm_loader_copy(loader, mm_json_string(item, "label"));
     token->serial = mm_loader_copy(loader, mm_json_string(item, "serial"));
+    token->priority = mm_json_integer(item, "priority", 0);
+    check_name_is_new(loader, token, path);
     size_t n_errors = loader->problems->n_errors;
     mm_cleanup(json_decref) json_t *settings = mm_loader_settings(loader, item, path);
     if (!settings)
@@ -245,7 +255,5 @@ void mm_loader_build_hsm_tokens(const struct loader *loader)
         (void)snprintf(path, sizeof path, "/hsm/tokens/%zu", i);
         if (json_is_object(json_array_get(items, i)))
             build_hsm_token(loader, json_array_get(items, i), path, &config->hsm_tokens[config->n_hsm_tokens++]);
-        if (i == 1)
-            mm_loader_report(loader, path, "one HSM token for now");
     }
 }

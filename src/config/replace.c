@@ -99,7 +99,8 @@ static bool add_numbers(struct mm_buffer *out, const struct mm_hsm_token_config 
 #define NUMBER(member, schema_type, least, most) token->member,
         MM_HSM_NUMBERS_TABLE(NUMBER)
 #undef NUMBER
-            token->pin_source,
+            token->priority,
+        token->pin_source,
         token->pin_fd,
         token->sign_timeout_ms,
         token->signing,

@@ -15,6 +15,7 @@ enum {
     HOLDERS_MAX = 64,
     HSM_LABEL_MAX = 32,  /* PKCS#11: CK_TOKEN_INFO.label */
     HSM_SERIAL_MAX = 16, /* PKCS#11: CK_TOKEN_INFO.serialNumber */
+    PRIORITY_MAX = 100,
     ENVIRONMENT_MAX = 64,
     PATHS_MAX = 64,
     PIN_FD_MIN = 4, /* below lie the standard streams and the worker's own socket */
@@ -221,6 +222,7 @@ static const struct mm_schema HSM_TOKEN_MEMBERS[] = {
     {.name = "profile", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
     {.name = "label", .type = MM_SCHEMA_STRING, .min = 1, .max = HSM_LABEL_MAX, .check = mm_check_line},
     {.name = "serial", .type = MM_SCHEMA_STRING, .min = 1, .max = HSM_SERIAL_MAX, .check = mm_check_visible},
+    {.name = "priority", .type = MM_SCHEMA_INTEGER, .min = 0, .max = PRIORITY_MAX},
     {.name = "pin_file", .type = MM_SCHEMA_STRING, .min = 1},
     {.name = "pin_fd", .type = MM_SCHEMA_INTEGER, .min = PIN_FD_MIN, .max = PIN_FD_MAX},
     {.name = "pin_credential", .type = MM_SCHEMA_STRING, .min = 1, .max = 255, .check = check_credential_name},

@@ -298,6 +298,21 @@ static void what_the_file_says_of_an_hsm_token_wins(void **state)
     assert_int_equal(token->start_timeout, 600);
 }
 
+static void an_hsm_token_may_be_preferred_to_another(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "pin_file: secrets/pin",
+                  "pin_file: secrets/pin\n"
+                  "    - {name: spare, profile: generic, module: /, label: l, priority: 100, pin_file: secrets/pin}");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    struct mm_error err = {0};
+    assert_int_equal(config->n_hsm_tokens, 2);
+    assert_int_equal(mm_config_hsm_token(config, "primary", NULL)->priority, 0);
+    assert_int_equal(mm_config_hsm_token(config, "spare", NULL)->priority, 100);
+    assert_null(mm_config_hsm_token(config, NULL, &err));
+    assert_non_null(strstr(err.message, "name one of its 2 HSM tokens"));
+}
+
 static void limits_have_defaults(void **state)
 {
     const struct place *place = *state;
@@ -409,8 +424,10 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"pin_file: secrets/pin", "pin_file: secrets/pin\n      signing: both", 16, "one of engine, direct"},
         {"pin_file: secrets/pin", "pin_file: secrets/pin\n      sign_timeout: 5", 16, "duration"},
         {"pin_file: secrets/pin",
-         "pin_file: secrets/pin\n    - {name: b, profile: generic, module: m, label: l, pin_file: secrets/pin}", 16,
-         "one HSM token for now"},
+         "pin_file: secrets/pin\n    - {name: primary, profile: generic, module: /, label: l, pin_file: secrets/pin}",
+         16, "‹name› repeats that of line 10"},
+        {"label: mintmark", "label: mintmark\n      priority: -1", 15, "at least 0"},
+        {"label: mintmark", "label: mintmark\n      priority: 101", 15, "at most 100"},
         {"ES384", "ES512", 16, "one of ES256, ES384, RS256, PS256, EdDSA"},
         {"ES384", "none", 16, "one of ES256"},
         {"max_ttl: 30m", "max_ttl: 25h", 16, "at most 24h"},
@@ -644,6 +661,7 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
         {"127.0.0.1:8443", "127.0.0.2:8443", "listen addresses"},
         {"label: mintmark", "label: other", "hsm"},
         {"label: mintmark", "label: mintmark\n      serial: x", "hsm"},
+        {"label: mintmark", "label: mintmark\n      priority: 1", "hsm"},
         {"X: y", "X: z", "hsm"},
         {"X: y}", "X: y}\n      paths: {read: [/opt]}", "hsm"},
         {"X: y}", "X: y}\n      paths: {write: [tokens]}", "hsm"},
@@ -1042,6 +1060,7 @@ int main(void)
         TEST(paths_of_a_worker_are_resolved),
         TEST(every_file_of_a_configuration_is_listed),
         TEST(what_the_file_says_of_an_hsm_token_wins),
+        TEST(an_hsm_token_may_be_preferred_to_another),
         TEST(limits_have_defaults),
         TEST(tenants_are_sorted_and_have_their_ca),
         TEST(a_digest_is_that_of_the_files_bytes),
