@@ -15,8 +15,25 @@
 enum {
     ATTEMPTS_MAX = 2,
     WORKERS_MAX = 256,
-    START_MARGIN_MS = 5000, /* past the first worker's deadline, for its end to be noticed */
 };
+
+bool mm_pool_is_serving_locked(const struct mm_pool *pool, int64_t now)
+{
+    for (size_t i = 0; i < pool->n_workers; i++)
+        if (pool->workers[i].state == MM_POOL_READY && !mm_pool_worker_is_failing(&pool->workers[i], now))
+            return true;
+    return false;
+}
+
+void mm_pool_publish_locked(struct mm_pool *pool, int64_t now)
+{
+    atomic_store_explicit(&pool->is_serving, mm_pool_is_serving_locked(pool, now), memory_order_relaxed);
+}
+
+bool mm_pool_is_serving(const struct mm_pool *pool)
+{
+    return atomic_load_explicit(&pool->is_serving, memory_order_relaxed);
+}
 
 static struct mm_pool_worker *worker_with_room_locked(struct mm_pool *pool)
 {
@@ -96,7 +113,7 @@ void mm_pool_retry_locked(struct mm_pool *pool, struct mm_pool_request *request,
 {
     if (pool->phase == MM_POOL_STOPPING)
         mm_pool_give_up_locked(pool, request, MM_SHUTTING_DOWN, "the service is shutting down");
-    else if (request->n_attempts >= ATTEMPTS_MAX)
+    else if (request->n_attempts >= ATTEMPTS_MAX || request->patience == MM_POOL_IMPATIENT)
         mm_pool_give_up_locked(pool, request, code, reason);
     else
         queue_first_locked(pool, request);
@@ -159,40 +176,42 @@ static int64_t signed_by_ns_locked(const struct mm_pool *pool, const char *tenan
     return n_threads > 0 ? now + sign_ns * (n_ahead + 1) / n_threads : now;
 }
 
-static bool admit_locked(const struct mm_pool *pool, const char *tenant, int64_t deadline_ns, struct mm_error *err)
+static bool admit_locked(const struct mm_pool *pool, const struct mm_pool_order *order, struct mm_error *err)
 {
     if (pool->phase == MM_POOL_STOPPING)
         return mm_fail(err, MM_SHUTTING_DOWN, "the service is shutting down");
     if (pool->n_requests >= pool->bound)
         return mm_fail(err, MM_OVERLOADED, "%zu signatures are waiting already", pool->n_requests);
     int64_t now = mm_monotonic_ns();
-    if (deadline_ns <= now)
+    if (order->deadline_ns <= now)
         return mm_fail(err, MM_DEADLINE_EXCEEDED, "the deadline has passed");
-    if (mm_pool_serves_from_ns_locked(pool) >= deadline_ns)
+    if (mm_pool_serves_from_ns_locked(pool) >= order->deadline_ns ||
+        (order->patience == MM_POOL_IMPATIENT && !mm_pool_is_serving_locked(pool, now)))
         return mm_fail(err, MM_HSM_UNAVAILABLE, "no HSM worker is ready%s",
                        pool->latch == MM_POOL_UNLATCHED ? "" : ": the PIN was refused");
-    if (signed_by_ns_locked(pool, tenant, now) > deadline_ns)
+    if (signed_by_ns_locked(pool, order->tenant, now) > order->deadline_ns)
         return mm_fail(err, MM_DEADLINE_EXCEEDED, "the deadline can't be met: %zu signatures are waiting",
                        mm_pool_queue_n(pool->queue));
     return true;
 }
 
-bool mm_pool_sign(struct mm_pool *pool, enum mm_sentence sentence, const char *tenant, const char *payload,
-                  size_t length, int64_t deadline_ns, mm_pool_done done, void *context, struct mm_error *err)
+bool mm_pool_sign(struct mm_pool *pool, const struct mm_pool_order *order, mm_pool_done done, void *context,
+                  struct mm_error *err)
 {
-    if (sentence != MM_SENTENCE_ACCESS_TOKEN || length == 0)
+    if (order->sentence != MM_SENTENCE_ACCESS_TOKEN || order->length == 0)
         return mm_fail(err, MM_SENTENCE_REFUSED, "no such sentence can be signed");
-    if (length > MM_PAYLOAD_MAX)
-        return mm_fail(err, MM_SENTENCE_REFUSED, "a payload of %zu bytes is too long to sign", length);
-    struct mm_pool_request *request = mm_pool_request_new(sentence, tenant, payload, length, err);
+    if (order->length > MM_PAYLOAD_MAX)
+        return mm_fail(err, MM_SENTENCE_REFUSED, "a payload of %zu bytes is too long to sign", order->length);
+    struct mm_pool_request *request =
+        mm_pool_request_new(order->sentence, order->tenant, order->payload, order->length, err);
     if (!request)
         return false;
-    request->deadline_ns = deadline_ns;
+    request->deadline_ns = order->deadline_ns;
+    request->patience = order->patience;
     request->done = done;
     request->context = context;
     (void)pthread_mutex_lock(&pool->lock);
-    bool is_taken = admit_locked(pool, tenant, deadline_ns, err) &&
-                    mm_pool_queue_push(pool->queue, request, MM_POOL_QUEUE_LAST, err);
+    bool is_taken = admit_locked(pool, order, err) && mm_pool_queue_push(pool->queue, request, MM_POOL_QUEUE_LAST, err);
     if (is_taken) {
         pool->n_requests++;
         mm_pool_dispatch_locked(pool);
@@ -235,8 +254,7 @@ static char *describe_start(const struct mm_pool_key *key, const struct mm_confi
     return mm_json_compact(start, err);
 }
 
-/* For a pool without threads. */
-static void pool_free(struct mm_pool *pool)
+void mm_pool_free(struct mm_pool *pool)
 {
     if (!pool)
         return;
@@ -249,13 +267,13 @@ static void pool_free(struct mm_pool *pool)
     free(pool);
 }
 
-MM_DEFINE_CLEANUP(struct mm_pool, pool_free);
+MM_DEFINE_CLEANUP(struct mm_pool, mm_pool_free);
 
 static struct mm_pool *pool_new(const struct mm_pool_options *options, const struct mm_hsm_token_config *settings,
                                 struct mm_error *err)
 {
     size_t n = settings->workers < 1 ? 1 : settings->workers > WORKERS_MAX ? WORKERS_MAX : (size_t)settings->workers;
-    mm_cleanup(pool_free) struct mm_pool *pool = calloc(1, sizeof *pool + n * sizeof pool->workers[0]);
+    mm_cleanup(mm_pool_free) struct mm_pool *pool = calloc(1, sizeof *pool + n * sizeof pool->workers[0]);
     if (!pool) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
@@ -269,6 +287,8 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     pool->spec = (size_t)(settings - options->config->hsm_tokens);
     pool->key = options->key;
     pool->bound = options->queue;
+    pool->mode = options->mode;
+    pool->gate = options->gate;
     pool->observer = options->observer;
     pool->observer_context = options->observer_context;
     pool->n_workers = n;
@@ -295,21 +315,38 @@ static bool start_supervisor(struct mm_pool *pool, struct mm_error *err)
     return failed == 0 || mm_fail(err, MM_NO_MEMORY, "no thread: %s", strerror(failed));
 }
 
-static bool wait_for_first(struct mm_pool *pool, struct mm_error *err)
+static enum mm_pool_verdict verdict_locked(const struct mm_pool *pool, struct mm_error *ret_why)
 {
-    struct timespec until = mm_deadline_timespec(pool->start_deadline_ns + START_MARGIN_MS * 1000000LL);
+    bool is_late = pool->verdict == MM_POOL_PENDING && mm_monotonic_ns() >= pool->verdict_until_ns;
+    enum mm_pool_verdict verdict = is_late ? MM_POOL_FAILED : pool->verdict;
+    if (verdict != MM_POOL_FAILED || !ret_why)
+        return verdict;
+    *ret_why = pool->start_error;
+    if (ret_why->code == MM_OK)
+        (void)mm_fail(ret_why, MM_HSM_UNAVAILABLE, "HSM token %s: no worker became ready within %lld s",
+                      pool->settings->name, (long long)pool->settings->start_timeout);
+    return verdict;
+}
+
+enum mm_pool_verdict mm_pool_verdict(struct mm_pool *pool, struct mm_error *ret_why)
+{
     (void)pthread_mutex_lock(&pool->lock);
-    while (pool->start_result == MM_POOL_START_PENDING &&
-           pthread_cond_clockwait(&pool->started, &pool->lock, CLOCK_MONOTONIC, &until) == 0)
-        ;
-    bool is_ready = pool->start_result == MM_POOL_START_READY;
-    struct mm_error why = pool->start_error;
+    enum mm_pool_verdict verdict = verdict_locked(pool, ret_why);
     (void)pthread_mutex_unlock(&pool->lock);
-    if (is_ready)
-        return true;
-    return why.code != MM_OK ? mm_fail(err, why.code, "%s", why.message)
-                             : mm_fail(err, MM_HSM_UNAVAILABLE, "HSM token %s: no worker became ready within %lld s",
-                                       pool->settings->name, (long long)pool->settings->start_timeout);
+    return verdict;
+}
+
+bool mm_pool_wait(struct mm_pool *pool, struct mm_error *err)
+{
+    struct mm_error why = {0};
+    enum mm_pool_verdict verdict;
+    (void)pthread_mutex_lock(&pool->lock);
+    while ((verdict = verdict_locked(pool, &why)) == MM_POOL_PENDING) {
+        struct timespec until = mm_deadline_timespec(pool->verdict_until_ns);
+        (void)pthread_cond_clockwait(&pool->started, &pool->lock, CLOCK_MONOTONIC, &until);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return verdict == MM_POOL_WORKS || mm_fail(err, why.code, "%s", why.message);
 }
 
 struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_error *err)
@@ -317,27 +354,31 @@ struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_e
     const struct mm_hsm_token_config *settings = mm_config_hsm_token(options->config, options->key.hsm_token, err);
     if (!settings)
         return NULL;
-    mm_cleanup(pool_free) struct mm_pool *pool = pool_new(options, settings, err);
+    mm_cleanup(mm_pool_free) struct mm_pool *pool = pool_new(options, settings, err);
     /* The folder first: workers may write in it, but can't make it. */
-    if (!pool || !mm_latch_make_folder(options->config, err) || !mm_latch_check(pool->latch_path, settings->name, err))
+    if (!pool || !mm_latch_make_folder(options->config, err) ||
+        (pool->mode == MM_POOL_ON_TRIAL && !mm_latch_check(pool->latch_path, settings->name, err)))
         return NULL;
     atomic_init(&pool->beat_ns, mm_monotonic_ns());
-    pool->start_deadline_ns = mm_deadline_after_ms(settings->start_timeout * 1000);
-    if (!start_supervisor(pool, err))
-        return NULL;
-    mm_cleanup(mm_pool_stop) struct mm_pool *running = MM_TAKE(pool);
-    return wait_for_first(running, err) ? MM_TAKE(running) : NULL;
+    /* Others may be starting at the gate, and one that hangs there takes all its time. */
+    pool->verdict_until_ns = mm_deadline_after_ms(2 * settings->start_timeout * 1000 + MM_POOL_START_MARGIN_MS);
+    return start_supervisor(pool, err) ? MM_TAKE(pool) : NULL;
 }
 
-void mm_pool_stop(struct mm_pool *pool)
+void mm_pool_end(struct mm_pool *pool)
 {
-    if (!pool)
-        return;
     (void)pthread_mutex_lock(&pool->lock);
     pool->phase = MM_POOL_STOPPING;
     (void)pthread_cond_signal(&pool->wake);
     (void)pthread_mutex_unlock(&pool->lock);
     (void)pthread_join(pool->supervisor, NULL);
     assert(pool->n_requests == 0 && TAILQ_EMPTY(&pool->failed));
-    pool_free(pool);
+}
+
+void mm_pool_stop(struct mm_pool *pool)
+{
+    if (!pool)
+        return;
+    mm_pool_end(pool);
+    mm_pool_free(pool);
 }

@@ -9,7 +9,7 @@
 
 #include "hsm/pool_worker.h"
 
-enum mm_pool_start_result { MM_POOL_START_PENDING, MM_POOL_START_READY, MM_POOL_START_FAILED };
+enum { MM_POOL_START_MARGIN_MS = 5000 }; /* past the first worker's deadline, for its end to be noticed */
 
 struct mm_pool {
     /* immutable after mm_pool_start() */
@@ -18,23 +18,28 @@ struct mm_pool {
     size_t spec; /* the launcher's number for this HSM token */
     struct mm_pool_key key;
     size_t bound; /* for n_requests */
+    enum mm_pool_start_mode mode;
+    struct mm_pool_gate *gate; /* NULL: none */
     mm_pool_observer observer;
     void *observer_context;
     char *start_json; /* START's data */
     char *latch_path;
-    int64_t start_deadline_ns; /* for the first worker to be ready */
     size_t n_workers;
     pthread_t supervisor;
 
     _Atomic int64_t beat_ns;
+    atomic_bool is_serving; /* mm_pool_publish_locked() */
 
     pthread_mutex_t lock;
     pthread_cond_t wake;    /* the supervisor's */
-    pthread_cond_t started; /* start_result is no longer pending */
+    pthread_cond_t started; /* the verdict is no longer pending */
 
     /* guarded by lock */
-    enum mm_pool_start_result start_result;
+    enum mm_pool_verdict verdict;
+    int64_t verdict_until_ns; /* pending for so long at most */
     struct mm_error start_error;
+    int64_t start_deadline_ns; /* of the first worker; no crash after it is bad luck; 0: it wasn't started yet */
+    int64_t gate_from_ns;      /* when it may take the gate again */
     enum { MM_POOL_RUNNING, MM_POOL_STOPPING } phase;
     enum { MM_POOL_AWAKE, MM_POOL_DOZING } supervision; /* dozing: nothing in flight, wakes once a second */
     enum {
@@ -68,6 +73,12 @@ void mm_pool_answer_failed_locked(struct mm_pool *pool);
 
 /* When a worker can be expected to serve: 0 if one is ready or starting, INT64_MAX if none will be. */
 int64_t mm_pool_serves_from_ns_locked(const struct mm_pool *pool);
+
+/* Whether a worker is ready and not failing. */
+bool mm_pool_is_serving_locked(const struct mm_pool *pool, int64_t now);
+
+/* Tell that to those who ask without the lock. */
+void mm_pool_publish_locked(struct mm_pool *pool, int64_t now);
 
 /* Threads: the argument is a struct mm_pool_worker, a struct mm_pool. */
 void *mm_pool_reader(void *argument);

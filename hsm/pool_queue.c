@@ -136,19 +136,43 @@ struct mm_pool_request *mm_pool_queue_pop(struct mm_pool_queue *queue)
     return request;
 }
 
-void mm_pool_queue_take_expired(struct mm_pool_queue *queue, int64_t horizon_ns, struct mm_pool_requests *expired)
+typedef bool (*choose)(const struct mm_pool_request *request, int64_t horizon_ns);
+
+static void take_chosen(struct mm_pool_queue *queue, choose is_chosen, int64_t horizon_ns,
+                        struct mm_pool_requests *chosen)
 {
     for (struct tenant *tenant = TAILQ_FIRST(&queue->turns), *next_tenant; tenant; tenant = next_tenant) {
         next_tenant = TAILQ_NEXT(tenant, turn);
         for (struct mm_pool_request *request = TAILQ_FIRST(&tenant->requests), *next; request; request = next) {
             next = TAILQ_NEXT(request, link);
-            if (request->deadline_ns > horizon_ns)
+            if (!is_chosen(request, horizon_ns))
                 continue;
             take(queue, tenant, request);
-            TAILQ_INSERT_TAIL(expired, request, link);
+            TAILQ_INSERT_TAIL(chosen, request, link);
         }
         forget_if_empty(queue, tenant);
     }
+}
+
+static bool is_expired(const struct mm_pool_request *request, int64_t horizon_ns)
+{
+    return request->deadline_ns <= horizon_ns;
+}
+
+static bool is_impatient(const struct mm_pool_request *request, int64_t horizon_ns)
+{
+    (void)horizon_ns;
+    return request->patience == MM_POOL_IMPATIENT;
+}
+
+void mm_pool_queue_take_expired(struct mm_pool_queue *queue, int64_t horizon_ns, struct mm_pool_requests *expired)
+{
+    take_chosen(queue, is_expired, horizon_ns, expired);
+}
+
+void mm_pool_queue_take_impatient(struct mm_pool_queue *queue, struct mm_pool_requests *impatient)
+{
+    take_chosen(queue, is_impatient, 0, impatient);
 }
 
 size_t mm_pool_queue_n(const struct mm_pool_queue *queue)

@@ -16,6 +16,7 @@ struct mm_pool_request {
     TAILQ_ENTRY(mm_pool_request) link; /* of whichever list holds it */
     enum mm_sentence sentence;
     int64_t deadline_ns;
+    enum mm_pool_patience patience;
     unsigned n_attempts; /* how often it was sent to a worker */
     mm_pool_done done;
     void *context;
@@ -53,6 +54,9 @@ MM_MUST_USE struct mm_pool_request *mm_pool_queue_pop(struct mm_pool_queue *queu
 
 /* Move every request whose deadline is at or before `horizon_ns` to the end of `expired`. */
 void mm_pool_queue_take_expired(struct mm_pool_queue *queue, int64_t horizon_ns, struct mm_pool_requests *expired);
+
+/* Move every request that is impatient to the end of `impatient`. */
+void mm_pool_queue_take_impatient(struct mm_pool_queue *queue, struct mm_pool_requests *impatient);
 
 size_t mm_pool_queue_n(const struct mm_pool_queue *queue);
 

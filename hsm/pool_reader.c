@@ -82,9 +82,10 @@ static void announce_ready(struct reader *reader)
         reader->worker->history = MM_POOL_BECAME_READY;
         reader->worker->n_threads = reader->n_threads;
         reader->worker->health.asked_ns = mm_monotonic_ns();
-        pool->start_result = MM_POOL_START_READY;
-        (void)pthread_cond_signal(&pool->started);
+        pool->verdict = MM_POOL_WORKS;
+        (void)pthread_cond_broadcast(&pool->started);
         (void)pthread_cond_signal(&pool->wake);
+        mm_pool_publish_locked(pool, mm_monotonic_ns());
         mm_pool_dispatch_locked(pool);
     }
     (void)pthread_mutex_unlock(&pool->lock);
@@ -145,7 +146,9 @@ static size_t take_slots(struct reader *reader, const struct mm_messages *batch,
     (void)pthread_mutex_lock(&pool->lock);
     while (n < batch->n && take_slot_locked(reader, &batch->items[n], &ret_slots[n], err))
         n++;
-    mm_pool_worker_move_up(reader->worker, mm_monotonic_ns());
+    int64_t now = mm_monotonic_ns();
+    mm_pool_worker_move_up(reader->worker, now);
+    mm_pool_publish_locked(pool, now);
     mm_pool_dispatch_locked(pool);
     mm_pool_answer_failed_locked(pool);
     (void)pthread_mutex_unlock(&pool->lock);
@@ -183,6 +186,7 @@ static void kill_worker(struct reader *reader, const struct mm_error *why)
     (void)pthread_mutex_lock(&reader->pool->lock);
     (void)mm_fail(&reader->worker->why, why->code, "%s", why->message);
     mm_pool_worker_kill(reader->pool->launcher, reader->worker);
+    mm_pool_publish_locked(reader->pool, mm_monotonic_ns());
     (void)pthread_mutex_unlock(&reader->pool->lock);
 }
 
@@ -279,6 +283,7 @@ static void leave(struct reader *reader, const struct mm_error *why)
         mm_pool_worker_kill(pool->launcher, worker);
     else
         mm_pool_worker_end(worker);
+    mm_pool_publish_locked(pool, mm_monotonic_ns());
     worker->n_signed = reader->n_verified;
     for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)
         if (worker->slots[i].request)

@@ -23,12 +23,41 @@ enum {
     LOST_MS = 5000, /* for the kernel to end a killed process when the pool stops */
 };
 
+static bool has_starting_locked(const struct mm_pool *pool)
+{
+    for (size_t i = 0; i < pool->n_workers; i++)
+        if (pool->workers[i].state != MM_POOL_DOWN && pool->workers[i].history == MM_POOL_NEVER_READY)
+            return true;
+    return false;
+}
+
+static bool holds_gate(const struct mm_pool *pool)
+{
+    return pool->gate && atomic_load(&pool->gate->holder) == pool;
+}
+
+static bool take_gate(struct mm_pool *pool, int64_t now)
+{
+    const struct mm_pool *nobody = NULL;
+    return !pool->gate || holds_gate(pool) ||
+           (now >= pool->gate_from_ns && atomic_compare_exchange_strong(&pool->gate->holder, &nobody, pool));
+}
+
+/* Let another pool's worker start; it looks each tick, so that this one's next mustn't be there first. */
+static void leave_gate_locked(struct mm_pool *pool, int64_t now)
+{
+    if (!holds_gate(pool) || has_starting_locked(pool))
+        return;
+    pool->gate_from_ns = now + 2 * TICK_MS * 1000000LL;
+    atomic_store(&pool->gate->holder, NULL);
+}
+
 static void notify_locked(struct mm_pool *pool, enum mm_pool_event event, const char *detail)
 {
     if (!pool->observer)
         return;
     (void)pthread_mutex_unlock(&pool->lock);
-    pool->observer(pool->observer_context, event, pool->settings->name, detail);
+    pool->observer(pool->observer_context, event, pool->settings->name, mm_pubkey_thumbprint(pool->key.pubkey), detail);
     (void)pthread_mutex_lock(&pool->lock);
 }
 
@@ -64,6 +93,12 @@ static void latch_locked(struct mm_pool *pool, const char *reason)
         notify_locked(pool, MM_POOL_PIN_LATCHED, is_saved ? reason : err.message);
 }
 
+static void fail_start_locked(struct mm_pool *pool)
+{
+    pool->verdict = MM_POOL_FAILED;
+    (void)pthread_cond_broadcast(&pool->started);
+}
+
 /* Follow what others did to the latch's file: an operator who cleared it, a command that set it. */
 static void look_at_latch_locked(struct mm_pool *pool)
 {
@@ -77,6 +112,10 @@ static void look_at_latch_locked(struct mm_pool *pool)
     (void)pthread_mutex_lock(&pool->lock);
     bool was_clear = pool->latch == MM_POOL_UNLATCHED;
     pool->latch = is_clear ? MM_POOL_UNLATCHED : MM_POOL_LATCH_FILE;
+    if (!is_clear && pool->verdict == MM_POOL_PENDING && !has_starting_locked(pool)) {
+        pool->start_error = err;
+        fail_start_locked(pool);
+    }
     if (was_clear && !is_clear)
         notify_locked(pool, MM_POOL_PIN_LATCHED, err.message);
     for (size_t i = 0; is_clear && !was_clear && i < pool->n_workers; i++) {
@@ -87,18 +126,17 @@ static void look_at_latch_locked(struct mm_pool *pool)
     }
 }
 
-/* The first worker's failure is what mm_pool_start() reports; only a crash may be bad luck. */
+/* The first worker's failure is what mm_pool_wait() reports; only a crash may be bad luck. */
 static void judge_start_locked(struct mm_pool *pool, const struct mm_pool_worker *worker, enum end end)
 {
-    if (pool->start_result != MM_POOL_START_PENDING)
+    if (pool->verdict != MM_POOL_PENDING)
         return;
     pool->start_error = (struct mm_error){0};
     (void)mm_fail(&pool->start_error, worker->why.code, "HSM token %s: %s%s", pool->settings->name, worker->why.message,
                   is_pin_failure(worker->why.code) ? "; no further try before `mintmark token unlock`" : "");
     if (end == CRASHED && worker->n_failures < START_CRASHES_MAX && mm_monotonic_ns() < pool->start_deadline_ns)
         return;
-    pool->start_result = MM_POOL_START_FAILED;
-    (void)pthread_cond_signal(&pool->started);
+    fail_start_locked(pool);
 }
 
 /* The worker has no process any more (or got none); `why` is set. */
@@ -172,9 +210,12 @@ static void start_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
     worker->n_signed = 0;
     worker->sign_ns = 0;
     worker->health = (struct mm_pool_health){0};
-    worker->until_ns = pool->start_result == MM_POOL_START_PENDING
-                           ? pool->start_deadline_ns
-                           : mm_deadline_after_ms(pool->settings->start_timeout * 1000);
+    worker->until_ns = mm_deadline_after_ms(pool->settings->start_timeout * 1000);
+    if (!pool->start_deadline_ns) {
+        /* The verdict's time begins only now: the first worker may have waited at the gate. */
+        pool->start_deadline_ns = worker->until_ns;
+        pool->verdict_until_ns = worker->until_ns + MM_POOL_START_MARGIN_MS * 1000000LL;
+    }
     worker->state = MM_POOL_STARTING;
     if (!launch_locked(pool, worker, &worker->why)) {
         /* One that runs hasn't been told its key and so isn't logging in. */
@@ -193,18 +234,19 @@ static void start_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
         mm_pool_worker_end(worker);
 }
 
-static bool may_start_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker, int64_t now)
+/* Whether it is time for a worker to be started, whoever else may be starting. */
+static bool is_due_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker, int64_t now)
 {
-    if (pool->phase == MM_POOL_STOPPING || pool->latch != MM_POOL_UNLATCHED || now < worker->until_ns ||
-        pool->start_result == MM_POOL_START_FAILED)
+    if (worker->state != MM_POOL_DOWN || pool->phase == MM_POOL_STOPPING || pool->latch != MM_POOL_UNLATCHED ||
+        now < worker->until_ns || (pool->mode == MM_POOL_ON_TRIAL && pool->verdict == MM_POOL_FAILED))
         return false;
     /* Until the first is ready the others would only repeat its failure. */
-    if (pool->start_result == MM_POOL_START_PENDING && worker != &pool->workers[0])
-        return false;
-    for (size_t i = 0; i < pool->n_workers; i++)
-        if (pool->workers[i].state != MM_POOL_DOWN && pool->workers[i].history == MM_POOL_NEVER_READY)
-            return false;
-    return true;
+    return pool->verdict == MM_POOL_WORKS || worker == &pool->workers[0];
+}
+
+static bool may_start_locked(struct mm_pool *pool, const struct mm_pool_worker *worker, int64_t now)
+{
+    return is_due_locked(pool, worker, now) && !has_starting_locked(pool) && take_gate(pool, now);
 }
 
 static void kill_for_time_locked(struct mm_pool *pool, struct mm_pool_worker *worker, const char *what, int64_t limit,
@@ -303,14 +345,28 @@ static void mind_locked(struct mm_pool *pool, struct mm_pool_worker *worker, int
     }
 }
 
+static void give_up_all_locked(struct mm_pool *pool, struct mm_pool_requests *requests, enum mm_code code,
+                               const char *reason)
+{
+    for (struct mm_pool_request *request; (request = TAILQ_FIRST(requests));) {
+        TAILQ_REMOVE(requests, request, link);
+        mm_pool_give_up_locked(pool, request, code, reason);
+    }
+}
+
 static void give_up_expired_locked(struct mm_pool *pool, int64_t horizon_ns, enum mm_code code, const char *reason)
 {
     struct mm_pool_requests expired = TAILQ_HEAD_INITIALIZER(expired);
     mm_pool_queue_take_expired(pool->queue, horizon_ns, &expired);
-    for (struct mm_pool_request *request; (request = TAILQ_FIRST(&expired));) {
-        TAILQ_REMOVE(&expired, request, link);
-        mm_pool_give_up_locked(pool, request, code, reason);
-    }
+    give_up_all_locked(pool, &expired, code, reason);
+}
+
+/* Who has another key to turn to waits for no worker. */
+static void give_up_impatient_locked(struct mm_pool *pool)
+{
+    struct mm_pool_requests impatient = TAILQ_HEAD_INITIALIZER(impatient);
+    mm_pool_queue_take_impatient(pool->queue, &impatient);
+    give_up_all_locked(pool, &impatient, MM_HSM_UNAVAILABLE, "no HSM worker is ready");
 }
 
 /* Nobody waits past a deadline, nor for a worker that won't be there before it. */
@@ -322,6 +378,8 @@ static void expire_locked(struct mm_pool *pool, int64_t now)
     int64_t from = mm_pool_serves_from_ns_locked(pool);
     if (from > now)
         give_up_expired_locked(pool, from, MM_HSM_UNAVAILABLE, "no HSM worker is ready");
+    if (mm_pool_queue_n(pool->queue) > 0 && !mm_pool_is_serving_locked(pool, now))
+        give_up_impatient_locked(pool);
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct mm_pool_worker *worker = &pool->workers[i];
         for (size_t j = 0; j < MM_POOL_SLOTS_MAX; j++) {
@@ -335,11 +393,12 @@ static void expire_locked(struct mm_pool *pool, int64_t now)
     mm_pool_answer_failed_locked(pool);
 }
 
-static bool is_idle_locked(const struct mm_pool *pool)
+static bool is_idle_locked(const struct mm_pool *pool, int64_t now)
 {
     for (size_t i = 0; i < pool->n_workers; i++) {
         const struct mm_pool_worker *worker = &pool->workers[i];
-        if (worker->state == MM_POOL_STARTING || worker->state == MM_POOL_ENDING || worker->n_in_flight > 0)
+        if (worker->state == MM_POOL_STARTING || worker->state == MM_POOL_ENDING || worker->n_in_flight > 0 ||
+            is_due_locked(pool, worker, now))
             return false;
     }
     return pool->n_requests == 0 && TAILQ_EMPTY(&pool->failed);
@@ -349,7 +408,7 @@ static bool is_idle_locked(const struct mm_pool *pool)
 static void sleep_locked(struct mm_pool *pool, int64_t now, uint64_t *last_id)
 {
     /* Awake for one tick past the last request: under load nobody needs to be woken. */
-    bool may_doze = is_idle_locked(pool) && *last_id == pool->last_id;
+    bool may_doze = is_idle_locked(pool, now) && *last_id == pool->last_id;
     int64_t until_ns = mm_deadline_after_ms(may_doze ? DOZE_MS : TICK_MS);
     *last_id = pool->last_id;
     for (size_t i = 0; i < pool->n_workers; i++) {
@@ -394,12 +453,15 @@ void *mm_pool_supervisor(void *argument)
         }
         for (size_t i = 0; i < pool->n_workers; i++)
             mind_locked(pool, &pool->workers[i], now);
+        leave_gate_locked(pool, now);
+        mm_pool_publish_locked(pool, now);
         mm_pool_dispatch_locked(pool);
         expire_locked(pool, now);
         if (pool->phase == MM_POOL_STOPPING && has_ended_locked(pool, now))
             break;
         sleep_locked(pool, now, &last_id);
     }
+    leave_gate_locked(pool, mm_monotonic_ns());
     expire_locked(pool, mm_monotonic_ns());
     (void)pthread_mutex_unlock(&pool->lock);
     return NULL;

@@ -160,7 +160,8 @@ static bool record_service(struct mm_ledger *ledger, enum mm_entry_type type, in
     return append(ledger, type, fields, err);
 }
 
-static void on_pool_event(void *context, enum mm_pool_event event, const char *hsm_token, const char *detail)
+static void on_pool_event(void *context, enum mm_pool_event event, const char *hsm_token, const char *kid,
+                          const char *detail)
 {
     static const char *const NAMES[] = {
         [MM_POOL_WORKER_READY] = "worker_ready",
@@ -170,10 +171,10 @@ static void on_pool_event(void *context, enum mm_pool_event event, const char *h
     };
     struct mm_ledger *ledger = context;
     struct mm_error err = {0};
-    mm_log(event == MM_POOL_WORKER_READY ? MM_LOG_INFO : MM_LOG_ERROR, NAMES[event], "hsm_token", hsm_token, "detail",
-           detail, NULL);
+    mm_log(event == MM_POOL_WORKER_READY ? MM_LOG_INFO : MM_LOG_ERROR, NAMES[event], "hsm_token", hsm_token, "kid", kid,
+           "detail", detail, NULL);
     mm_cleanup(json_decref) json_t *fields =
-        json_pack("{ss ss ss*}", "event", NAMES[event], "hsm_token", hsm_token, "detail", detail);
+        json_pack("{ss ss ss ss*}", "event", NAMES[event], "hsm_token", hsm_token, "kid", kid, "detail", detail);
     if (!fields || !mm_ledger_submit(ledger, MM_ENTRY_HSM_EVENT, fields, NULL, NULL, &err))
         mm_log_error("hsm_event_not_recorded", &err, NULL);
 }
@@ -241,7 +242,7 @@ static bool start_pool(struct service *service, struct mm_error *err)
         .observer_context = service->ledger,
     };
     service->pool = mm_pool_start(&options, err);
-    return service->pool != NULL;
+    return service->pool && mm_pool_wait(service->pool, err);
 }
 
 /* Enough of one tenant to keep every signer busy, twice, and the ledger's commits full. */

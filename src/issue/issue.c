@@ -339,8 +339,14 @@ static void on_recorded(void *context, const struct mm_receipt *receipt, const s
         end_unsigned(job, &err);
         return;
     }
-    if (!mm_pool_sign(job->issuer->parts.pool, MM_SENTENCE_ACCESS_TOKEN, job->tenant, job->draft.payload,
-                      strlen(job->draft.payload), job->deadline_ns, on_signed, job, &err))
+    struct mm_pool_order order = {
+        .sentence = MM_SENTENCE_ACCESS_TOKEN,
+        .tenant = job->tenant,
+        .payload = job->draft.payload,
+        .length = strlen(job->draft.payload),
+        .deadline_ns = job->deadline_ns,
+    };
+    if (!mm_pool_sign(job->issuer->parts.pool, &order, on_signed, job, &err))
         end_unsigned(job, &err);
 }
 

@@ -27,10 +27,11 @@ void sleep_ms(long ms)
     (void)nanosleep(&time, NULL);
 }
 
-static void observe(void *context, enum mm_pool_event event, const char *hsm_token, const char *detail)
+static void observe(void *context, enum mm_pool_event event, const char *hsm_token, const char *kid, const char *detail)
 {
     struct fixture *fixture = context;
     assert_string_equal(hsm_token, "primary");
+    assert_string_equal(kid, mm_pubkey_thumbprint(fixture->pubkey));
     (void)pthread_mutex_lock(&fixture->lock);
     fixture->n_events[event]++;
     (void)snprintf(fixture->last_detail[event], MM_ERROR_MESSAGE_MAX, "%s", detail);
@@ -135,7 +136,7 @@ void behave(struct fixture *fixture, const char *lines)
     assert_int_equal(fclose(stream), 0);
 }
 
-bool start(struct fixture *fixture, struct mm_error *err)
+bool launch(struct fixture *fixture, struct mm_error *err)
 {
     struct mm_worker_spec spec = {
         .program = fixture->worker_program,
@@ -151,6 +152,16 @@ bool start(struct fixture *fixture, struct mm_error *err)
     fixture->options.launcher = fixture->launcher;
     fixture->pool = mm_pool_start(&fixture->options, err);
     return fixture->pool != NULL;
+}
+
+bool start(struct fixture *fixture, struct mm_error *err)
+{
+    if (!launch(fixture, err))
+        return false;
+    if (mm_pool_wait(fixture->pool, err))
+        return true;
+    mm_pool_stop(MM_TAKE(fixture->pool));
+    return false;
 }
 
 void start_ok(struct fixture *fixture)
@@ -191,8 +202,15 @@ struct answer *ask(struct fixture *fixture, const char *tenant, int64_t within_m
     *answer = (struct answer){.fixture = fixture, .number = (unsigned)fixture->n_asked};
     char payload[64];
     int length = snprintf(payload, sizeof payload, "{\"n\":%u}", answer->number);
-    if (!mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, tenant, payload, (size_t)length,
-                      mm_deadline_after_ms(within_ms), take_answer, answer, err))
+    struct mm_pool_order order = {
+        .sentence = MM_SENTENCE_ACCESS_TOKEN,
+        .tenant = tenant,
+        .payload = payload,
+        .length = (size_t)length,
+        .deadline_ns = mm_deadline_after_ms(within_ms),
+        .patience = fixture->patience,
+    };
+    if (!mm_pool_sign(fixture->pool, &order, take_answer, answer, err))
         return NULL;
     fixture->n_asked++;
     return answer;

@@ -33,6 +33,7 @@ struct fixture {
     struct mm_pubkey *pubkey;
     json_t *jwks;
     const char *worker_program;
+    enum mm_pool_patience patience; /* of what is asked */
     struct mm_launcher *launcher;
     struct mm_pool *pool;
 
@@ -54,6 +55,9 @@ int fixture_tear_down(void **state);
 
 /* How workers behave, one line a start. */
 void behave(struct fixture *fixture, const char *lines);
+
+/* Start a launcher and the pool, and don't wait for a worker. */
+bool launch(struct fixture *fixture, struct mm_error *err);
 
 /* Start the pool; a failure is the test's to judge, or, with start_ok(), the end of it. */
 bool start(struct fixture *fixture, struct mm_error *err);

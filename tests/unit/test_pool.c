@@ -143,17 +143,16 @@ static void a_payload_that_no_worker_may_see_is_refused(void **state)
     struct fixture *fixture = *state;
     start_ok(fixture);
     static char large[MM_PAYLOAD_MAX + 1];
-    struct mm_error err = {0};
-    int64_t deadline_ns = mm_deadline_after_ms(1000);
-    assert_false(mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", large, sizeof large, deadline_ns, NULL,
-                              NULL, &err));
-    assert_int_equal(err.code, MM_SENTENCE_REFUSED);
-    err = (struct mm_error){0};
-    assert_false(mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", "", 0, deadline_ns, NULL, NULL, &err));
-    assert_int_equal(err.code, MM_SENTENCE_REFUSED);
-    err = (struct mm_error){0};
-    assert_false(mm_pool_sign(fixture->pool, (enum mm_sentence)9, "acme", "{}", 2, deadline_ns, NULL, NULL, &err));
-    assert_int_equal(err.code, MM_SENTENCE_REFUSED);
+    const struct mm_pool_order wrong[] = {
+        {MM_SENTENCE_ACCESS_TOKEN, "acme", large, sizeof large, mm_deadline_after_ms(1000), MM_POOL_PATIENT},
+        {MM_SENTENCE_ACCESS_TOKEN, "acme", "", 0, mm_deadline_after_ms(1000), MM_POOL_PATIENT},
+        {(enum mm_sentence)9, "acme", "{}", 2, mm_deadline_after_ms(1000), MM_POOL_PATIENT},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(wrong); i++) {
+        struct mm_error err = {0};
+        assert_false(mm_pool_sign(fixture->pool, &wrong[i], NULL, NULL, &err));
+        assert_int_equal(err.code, MM_SENTENCE_REFUSED);
+    }
     assert_int_equal(mm_pool_state(fixture->pool).n_ready, 1);
 }
 
@@ -209,6 +208,13 @@ static void an_idle_pool_stops_at_once(void **state)
 }
 
 /* Signs again from within `done`, as an issuer with a backlog does. */
+static struct mm_pool_order first_order(void)
+{
+    return (struct mm_pool_order){
+        MM_SENTENCE_ACCESS_TOKEN, "acme", "{\"n\":1}", 7, mm_deadline_after_ms(5000), MM_POOL_PATIENT,
+    };
+}
+
 struct chain {
     struct fixture *fixture;
     int left;
@@ -223,8 +229,8 @@ static void sign_again(void *context, const char *jws, const struct mm_error *er
     bool is_over = chain->left == 0 || chain->is_broken;
     if (!is_over) {
         chain->left--;
-        chain->is_broken |= !mm_pool_sign(chain->fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", "{\"n\":1}", 7,
-                                          mm_deadline_after_ms(5000), sign_again, chain, NULL);
+        struct mm_pool_order order = first_order();
+        chain->is_broken |= !mm_pool_sign(chain->fixture->pool, &order, sign_again, chain, NULL);
     }
     if (is_over || chain->is_broken) {
         (void)pthread_mutex_lock(&chain->fixture->lock);
@@ -240,8 +246,8 @@ static void done_may_ask_for_another_signature(void **state)
     start_ok(fixture);
     struct chain chain = {.fixture = fixture, .left = 50};
     fixture->n_asked++;
-    assert_true(mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", "{\"n\":1}", 7,
-                             mm_deadline_after_ms(5000), sign_again, &chain, NULL));
+    struct mm_pool_order order = first_order();
+    assert_true(mm_pool_sign(fixture->pool, &order, sign_again, &chain, NULL));
     wait_for_answers(fixture);
     assert_false(chain.is_broken);
     assert_int_equal(chain.left, 0);
@@ -269,9 +275,9 @@ static void a_second_try_is_minded_though_the_pool_had_gone_to_rest(void **state
     behave(fixture, lines);
     start_ok(fixture);
     int64_t before = mm_monotonic_ns();
+    struct mm_pool_order order = first_order();
     for (int i = 0; i < 2; i++, fixture->n_asked++)
-        assert_true(mm_pool_sign(fixture->pool, MM_SENTENCE_ACCESS_TOKEN, "acme", "{\"n\":1}", 7,
-                                 mm_deadline_after_ms(5000), take_slowly, fixture, NULL));
+        assert_true(mm_pool_sign(fixture->pool, &order, take_slowly, fixture, NULL));
     struct answer *answer = ask_ok(fixture, "acme", 700);
     wait_for_answers(fixture);
     assert_int_equal(answer->code, MM_DEADLINE_EXCEEDED);

@@ -217,6 +217,55 @@ static void requests_wait_for_a_worker_that_is_starting(void **state)
     assert_int_equal(hasty->code, MM_DEADLINE_EXCEEDED);
 }
 
+static void who_has_another_key_to_turn_to_is_not_tried_twice(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.workers = 2;
+    fixture->patience = MM_POOL_IMPATIENT;
+    behave(fixture, "die=0\nanswer");
+    start_ok(fixture);
+    struct answer *answer = ask_ok(fixture, "acme", 5000);
+    wait_for_answers(fixture);
+    assert_int_equal(answer->code, MM_HSM_UNAVAILABLE);
+}
+
+static void who_has_another_key_to_turn_to_waits_for_no_worker(void **state)
+{
+    struct fixture *fixture = *state;
+    struct mm_error err = {0};
+    fixture->settings.restart_delay_ms = 2000;
+    fixture->patience = MM_POOL_IMPATIENT;
+    behave(fixture, "die=0\nanswer");
+    start_ok(fixture);
+    (void)ask_ok(fixture, "acme", 5000);
+    wait_for_event(fixture, MM_POOL_WORKER_LOST, 1);
+    assert_false(mm_pool_is_serving(fixture->pool));
+    assert_null(ask(fixture, "acme", 5000, &err));
+    assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+    wait_for_ready(fixture, 1);
+    while (!mm_pool_is_serving(fixture->pool))
+        sleep_ms(2);
+    struct answer *answer = ask_ok(fixture, "acme", 5000);
+    wait_for_answers(fixture);
+    assert_int_equal(answer->state, SIGNED);
+}
+
+/* Those that wait behind it, too: a hang is found out after sign_timeout, long before they'd have to give up. */
+static void who_has_another_key_to_turn_to_leaves_with_the_hung_worker(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->settings.sign_timeout_ms = 400;
+    fixture->patience = MM_POOL_IMPATIENT;
+    behave(fixture, "hang threads=2");
+    start_ok(fixture);
+    int64_t before = mm_monotonic_ns();
+    for (int i = 0; i < 10; i++)
+        (void)ask_ok(fixture, "acme", 9000);
+    wait_for_answers(fixture);
+    assert_in_range(mm_monotonic_ns() - before, 390000000, 1500000000);
+    assert_int_equal(count_answers(fixture, REFUSED, MM_HSM_UNAVAILABLE), 10);
+}
+
 static void a_launcher_that_hangs_holds_up_no_signature(void **state)
 {
     struct fixture *fixture = *state;
@@ -334,6 +383,9 @@ int main(void)
         TEST(an_hsm_that_cannot_sign_at_present_is_tried_twice),
         TEST(the_second_try_is_another_workers),
         TEST(requests_wait_for_a_worker_that_is_starting),
+        TEST(who_has_another_key_to_turn_to_is_not_tried_twice),
+        TEST(who_has_another_key_to_turn_to_waits_for_no_worker),
+        TEST(who_has_another_key_to_turn_to_leaves_with_the_hung_worker),
         TEST(a_launcher_that_hangs_holds_up_no_signature),
         TEST(without_hope_of_a_worker_requests_are_refused_at_once),
         TEST(a_lost_worker_is_replaced_no_sooner_than_its_profile_says_and_no_later),

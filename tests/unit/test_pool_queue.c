@@ -118,6 +118,23 @@ static void expired_requests_are_taken_out_and_no_other(void **state)
     assert_null(mm_pool_queue_pop(queue));
 }
 
+static void impatient_requests_are_taken_out_and_no_other(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_pool_queue_free) struct mm_pool_queue *queue = mm_pool_queue_new(NULL);
+    push(queue, "a", 1, 0, MM_POOL_QUEUE_LAST);
+    struct mm_pool_request *hasty = mm_pool_request_new(MM_SENTENCE_ACCESS_TOKEN, "a", "{}", 2, NULL);
+    hasty->patience = MM_POOL_IMPATIENT;
+    assert_true(mm_pool_queue_push(queue, hasty, MM_POOL_QUEUE_LAST, NULL));
+    struct mm_pool_requests impatient = TAILQ_HEAD_INITIALIZER(impatient);
+    mm_pool_queue_take_impatient(queue, &impatient);
+    assert_ptr_equal(TAILQ_FIRST(&impatient), hasty);
+    assert_null(TAILQ_NEXT(hasty, link));
+    mm_pool_request_free(hasty);
+    expect(queue, "a", 1);
+    assert_null(mm_pool_queue_pop(queue));
+}
+
 static void the_number_ahead_counts_turns_not_backlogs(void **state)
 {
     (void)state;
@@ -164,6 +181,7 @@ int main(void)
         cmocka_unit_test(a_tenant_gains_nothing_by_coming_back),
         cmocka_unit_test(a_retried_request_is_next),
         cmocka_unit_test(expired_requests_are_taken_out_and_no_other),
+        cmocka_unit_test(impatient_requests_are_taken_out_and_no_other),
         cmocka_unit_test(the_number_ahead_counts_turns_not_backlogs),
         cmocka_unit_test(many_tenants_are_told_apart),
         cmocka_unit_test(a_queue_is_freed_with_what_waits_in_it),

@@ -281,6 +281,55 @@ static void a_latch_set_by_another_process_is_heeded(void **state)
     assert_int_equal(n_starts(fixture), 1);
 }
 
+static void a_pool_for_good_says_what_failed_and_goes_on_trying(void **state)
+{
+    struct fixture *fixture = *state;
+    struct mm_error why = {0};
+    fixture->options.mode = MM_POOL_FOR_GOOD;
+    fixture->settings.workers = 2;
+    behave_ready(fixture, "", MM_KEY_NOT_FOUND, "exit=4\nanswer");
+    assert_true(launch(fixture, NULL));
+    assert_false(mm_pool_wait(fixture->pool, &why));
+    assert_int_equal(why.code, MM_KEY_NOT_FOUND);
+    wait_for_ready(fixture, 2);
+    assert_int_equal(mm_pool_verdict(fixture->pool, NULL), MM_POOL_WORKS);
+    assert_true(mm_pool_wait(fixture->pool, NULL));
+    assert_int_equal(n_starts(fixture), 4);
+    assert_int_equal(count_log(fixture, "overlap"), 0);
+}
+
+static void a_pool_for_good_starts_latched_and_works_once_that_is_cleared(void **state)
+{
+    struct fixture *fixture = *state;
+    struct mm_error why = {0};
+    mm_cleanup(free) char *path = latch_of(fixture);
+    assert_true(mm_latch_make_folder(&fixture->config, NULL));
+    assert_true(mm_latch_set(path, 1764000000, "PIN refused", NULL));
+    fixture->options.mode = MM_POOL_FOR_GOOD;
+    behave(fixture, "answer");
+    assert_true(launch(fixture, NULL));
+    assert_false(mm_pool_wait(fixture->pool, &why));
+    assert_int_equal(why.code, MM_PIN_LATCHED);
+    assert_true(mm_pool_state(fixture->pool).is_latched);
+    assert_int_equal(n_starts(fixture), 0);
+    assert_true(mm_latch_clear(path, NULL));
+    wait_for_ready(fixture, 1);
+    assert_int_equal(n_starts(fixture), 1);
+}
+
+static void an_ended_pool_refuses_what_comes_later(void **state)
+{
+    struct fixture *fixture = *state;
+    struct mm_error err = {0};
+    behave(fixture, "answer");
+    start_ok(fixture);
+    mm_pool_end(fixture->pool);
+    assert_false(mm_pool_is_serving(fixture->pool));
+    assert_null(ask(fixture, "acme", 5000, &err));
+    assert_int_equal(err.code, MM_SHUTTING_DOWN);
+    mm_pool_free(MM_TAKE(fixture->pool));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_set_up, fixture_tear_down)
 
 int main(void)
@@ -303,6 +352,9 @@ int main(void)
         TEST(workers_that_are_logged_in_serve_on_while_latched),
         TEST(a_latch_that_cannot_be_written_still_latches),
         TEST(a_latch_set_by_another_process_is_heeded),
+        TEST(a_pool_for_good_says_what_failed_and_goes_on_trying),
+        TEST(a_pool_for_good_starts_latched_and_works_once_that_is_cleared),
+        TEST(an_ended_pool_refuses_what_comes_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
