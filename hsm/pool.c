@@ -365,12 +365,17 @@ struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_e
     return start_supervisor(pool, err) ? MM_TAKE(pool) : NULL;
 }
 
-void mm_pool_end(struct mm_pool *pool)
+void mm_pool_begin_end(struct mm_pool *pool)
 {
     (void)pthread_mutex_lock(&pool->lock);
     pool->phase = MM_POOL_STOPPING;
     (void)pthread_cond_signal(&pool->wake);
     (void)pthread_mutex_unlock(&pool->lock);
+}
+
+void mm_pool_end(struct mm_pool *pool)
+{
+    mm_pool_begin_end(pool);
     (void)pthread_join(pool->supervisor, NULL);
     assert(pool->n_requests == 0 && TAILQ_EMPTY(&pool->failed));
 }

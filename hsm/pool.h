@@ -114,7 +114,11 @@ struct mm_pool_state mm_pool_state(struct mm_pool *pool);
 /* When the supervisor last went round (monotonic): some seconds ago at most, unless something is stuck; a hung HSM isn't that. */
 int64_t mm_pool_beat_ns(const struct mm_pool *pool);
 
-/* Answer everything still queued with MM_SHUTTING_DOWN and end the workers; from then on everything is refused so. Once. */
+/*
+ * Answer everything still queued with MM_SHUTTING_DOWN and end the workers; from then on everything is refused so. Once. The one
+ * that only begins returns before that is done.
+ */
+void mm_pool_begin_end(struct mm_pool *pool);
 void mm_pool_end(struct mm_pool *pool);
 
 /* Free a pool that was ended. */

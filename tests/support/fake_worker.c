@@ -2,7 +2,7 @@
 /*
  * A stand-in for mintmark-hsm that speaks its protocol and signs with a software key, well or badly. Its environment is cleaned
  * by the pool, so the file given as --config says how to behave: one line a start (the last for all later ones), words
- * as in `apply()`. Beside it lie FILE.key (the private key, PEM), FILE.count (a byte for each start), FILE.lock (held while
+ * as in `apply()`. Beside it lie FILE.key (the private key, PEM; FILE.ID.key for a CKA_ID of its own), FILE.count (a byte for each start), FILE.lock (held while
  * starting) and FILE.log (what happened, read by the tests).
  */
 #include <dirent.h>
@@ -185,10 +185,13 @@ static bool receive(uint8_t *packet, struct mm_message *ret_message)
     return n > 0 && mm_message_decode(packet, (size_t)n, ret_message, NULL);
 }
 
-static EVP_PKEY *read_key(void)
+static EVP_PKEY *read_key(const struct mm_message *start)
 {
     char path[512];
-    (void)snprintf(path, sizeof path, "%s.key", file);
+    mm_cleanup(json_decref) json_t *key_asked_for = mm_json_parse(start->data, start->length, NULL);
+    (void)snprintf(path, sizeof path, "%s.%s.key", file, mm_json_string(key_asked_for, "id"));
+    if (access(path, R_OK) != 0)
+        (void)snprintf(path, sizeof path, "%s.key", file);
     FILE *stream = fopen(path, "re");
     EVP_PKEY *key = stream ? PEM_read_PrivateKey(stream, NULL, NULL, NULL) : NULL;
     if (!key)
@@ -321,7 +324,7 @@ int main(int argc, char **argv)
         return MM_EXIT_FAILURE;
     start(&behaviour);
     be_ready(&behaviour, &message, header, sizeof header);
-    EVP_PKEY *key = read_key();
+    EVP_PKEY *key = read_key(&message);
     for (long n = 0; receive(packet, &message); n++) {
         if (message.kind != MM_MESSAGE_SIGN || message.deadline_ns <= 0)
             _exit(99);
