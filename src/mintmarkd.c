@@ -20,8 +20,8 @@
 #include "confine/filter.h"
 #include "confine/landlock.h"
 #include "confine/privileges.h"
-#include "hsm/launcher.h"
 #include "http/server.h"
+#include "service_signers.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/notify.h"
@@ -60,7 +60,7 @@ struct service {
     int pid_fd; /* open from before the files are restricted: no path to it is needed any more; -1: none */
     enum { PID_NOT_WRITTEN, PID_WRITTEN } pid_state;
     const char *user;
-    enum { NOT_INSTALLED, INSTALLED } installation;
+    enum mm_installation installation;
     enum { CONFINED, UNCONFINED } confinement;
 };
 
@@ -79,9 +79,9 @@ static void log_problems(const struct mm_problems *problems)
 static struct mm_config *load_config(const struct service *service, struct mm_problems *problems, struct mm_error *err)
 {
     const char *file = service->config_file;
-    struct mm_config *config = service->config                      ? mm_config_load_again(service->config, problems)
-                               : service->installation == INSTALLED ? mm_config_load_installed(file, problems)
-                                                                    : mm_config_load(file, problems);
+    struct mm_config *config = service->config                         ? mm_config_load_again(service->config, problems)
+                               : service->installation == MM_INSTALLED ? mm_config_load_installed(file, problems)
+                                                                       : mm_config_load(file, problems);
     log_problems(problems);
     if (!config)
         (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problem%s", file, problems->n_errors,
@@ -160,88 +160,17 @@ static bool record_service(struct mm_ledger *ledger, enum mm_entry_type type, in
     return append(ledger, type, fields, err);
 }
 
-static void on_pool_event(void *context, enum mm_pool_event event, const char *hsm_token, const char *kid,
-                          const char *detail)
-{
-    static const char *const NAMES[] = {
-        [MM_POOL_WORKER_READY] = "worker_ready",
-        [MM_POOL_WORKER_LOST] = "worker_lost",
-        [MM_POOL_WORKER_KILLED] = "worker_killed",
-        [MM_POOL_PIN_LATCHED] = "pin_latched",
-    };
-    struct mm_ledger *ledger = context;
-    struct mm_error err = {0};
-    mm_log(event == MM_POOL_WORKER_READY ? MM_LOG_INFO : MM_LOG_ERROR, NAMES[event], "hsm_token", hsm_token, "kid", kid,
-           "detail", detail, NULL);
-    mm_cleanup(json_decref) json_t *fields =
-        json_pack("{ss ss ss ss*}", "event", NAMES[event], "hsm_token", hsm_token, "kid", kid, "detail", detail);
-    if (!fields || !mm_ledger_submit(ledger, MM_ENTRY_HSM_EVENT, fields, NULL, NULL, &err))
-        mm_log_error("hsm_event_not_recorded", &err, NULL);
-}
-
-/* mintmark-hsm lies beside mintmarkd. */
-static bool find_worker_program(char *out, size_t size, struct mm_error *err)
-{
-    static const char NAME[] = "mintmark-hsm";
-    ssize_t length = readlink("/proc/self/exe", out, size - 1);
-    if (length < 0)
-        return mm_fail(err, MM_FILE, "/proc/self/exe: %s", strerror(errno));
-    out[length] = '\0';
-    char *slash = strrchr(out, '/');
-    if (!slash || (size_t)(slash + 1 - out) + sizeof NAME > size)
-        return mm_fail(err, MM_FILE, "%s: no folder to look for %s in", out, NAME);
-    memcpy(slash + 1, NAME, sizeof NAME);
-    return true;
-}
-
 /* From here on the launcher alone holds what a worker needs: no descriptor of a PIN stays in this process. */
 static bool start_launcher(struct service *service, struct mm_error *err)
 {
-    const struct mm_config *config = service->config;
-    char program[PATH_MAX];
-    struct mm_worker_spec specs[MM_HSM_TOKENS_MAX];
-    struct mm_error held = {0};
-    if (!find_worker_program(program, sizeof program, err) ||
-        (service->installation == INSTALLED && !mm_file_check_out_of_hand(program, err)))
-        return false;
-    if (!mm_config_check_beyond_store(config, program, &held))
-        mm_log_error("worker_program_writable", &held, NULL);
-    for (size_t i = 0; i < config->n_hsm_tokens; i++) {
-        const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
-        specs[i] = (struct mm_worker_spec){
-            .program = program,
-            .config_file = config->file,
-            .hsm_token = token->name,
-            .pin_fd = token->pin_source == MM_PIN_FD ? token->pin_fd : -1,
-            .n_workers = (size_t)token->workers,
-        };
-    }
-    service->launcher = mm_launcher_start(specs, config->n_hsm_tokens, err);
-    for (size_t i = 0; service->launcher && i < config->n_hsm_tokens; i++)
-        if (specs[i].pin_fd >= 0)
-            (void)close(specs[i].pin_fd);
+    service->launcher = mm_service_launch(service->config, service->installation, err);
     return service->launcher != NULL;
 }
 
 static bool start_pool(struct service *service, struct mm_error *err)
 {
-    const struct mm_key *key = mm_keyring_active(service->keyring, service->config->algorithm);
-    struct mm_pool_options options = {
-        .config = service->config,
-        .launcher = service->launcher,
-        .key =
-            {
-                .pubkey = key->pubkey,
-                .algorithm = key->algorithm,
-                .hsm_token = key->hsm_token,
-                .hsm_id = key->hsm_id,
-                .hsm_label = key->hsm_label,
-            },
-        .queue = (size_t)service->config->limits.queue,
-        .observer = on_pool_event,
-        .observer_context = service->ledger,
-    };
-    service->pool = mm_pool_start(&options, err);
+    service->pool = mm_service_pool(service->config, service->launcher, service->ledger,
+                                    mm_keyring_active(service->keyring, service->config->algorithm), err);
     return service->pool && mm_pool_wait(service->pool, err);
 }
 
@@ -615,7 +544,7 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
             service->pid_file = optarg;
             break;
         case 'i':
-            service->installation = INSTALLED;
+            service->installation = MM_INSTALLED;
             break;
         case 'n':
             service->confinement = UNCONFINED;
