@@ -42,7 +42,7 @@ struct service {
     struct mm_keyring *keyring;
     struct mm_ledger *ledger;
     struct mm_launcher *launcher;
-    struct mm_pool *pool;
+    struct mm_signers *signers;
     struct mm_issuer *issuer;
     struct mm_server *server;
     struct mm_admin *admin; /* NULL: no admin listener */
@@ -167,11 +167,21 @@ static bool start_launcher(struct service *service, struct mm_error *err)
     return service->launcher != NULL;
 }
 
-static bool start_pool(struct service *service, struct mm_error *err)
+static size_t find_active_keys(const struct mm_keyring *keyring, const struct mm_key *ret_keys[MM_SIGNERS_MAX])
 {
-    service->pool = mm_service_pool(service->config, service->launcher, service->ledger,
-                                    mm_keyring_active(service->keyring, service->config->algorithm), err);
-    return service->pool && mm_pool_wait(service->pool, err);
+    size_t n = 0;
+    for (size_t i = 0; i < mm_keyring_n_keys(keyring) && n < MM_SIGNERS_MAX; i++)
+        if (mm_keyring_key(keyring, i)->life.state == MM_KEY_ACTIVE)
+            ret_keys[n++] = mm_keyring_key(keyring, i);
+    return n;
+}
+
+static bool start_signers(struct service *service, struct mm_error *err)
+{
+    const struct mm_key *keys[MM_SIGNERS_MAX];
+    size_t n = find_active_keys(service->keyring, keys);
+    service->signers = mm_service_signers(service->config, service->launcher, service->ledger, err);
+    return service->signers && mm_service_use_keys(service->signers, keys, n, err);
 }
 
 /* Enough of one tenant to keep every signer busy, twice, and the ledger's commits full. */
@@ -188,8 +198,7 @@ static bool start_issuer(struct service *service, struct mm_error *err)
     struct mm_issuer_parts parts = {
         .issuer_url = service->config->issuer,
         .ledger = service->ledger,
-        .pool = service->pool,
-        .key = mm_keyring_active(service->keyring, service->config->algorithm),
+        .signers = service->signers,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
         .max_ttl = service->config->max_ttl,
@@ -204,7 +213,7 @@ static bool start_server(struct service *service, struct mm_error *err)
 {
     struct mm_server_parts parts = {
         .issuer = service->issuer,
-        .pool = service->pool,
+        .signers = service->signers,
         .ledger = service->ledger,
         .keyring = service->keyring,
         .clock = &MM_SYSTEM_CLOCK,
@@ -351,7 +360,7 @@ static bool start(struct service *service, struct mm_error *err)
     /* The writer first: nobody else writes between the look at the chain and what is built on it. */
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
     tell_start(service);
-    return service->ledger && load_keyring(service, err) && start_pool(service, err) &&
+    return service->ledger && load_keyring(service, err) && start_signers(service, err) &&
            record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
            start_issuer(service, err) && write_pid_file(service, err) && confine(service, err) &&
@@ -403,7 +412,7 @@ static void answer_watchdog(const struct service *service, int64_t period_ns)
         int64_t beat_ns;
     } parts[] = {
         {"issuer", mm_issuer_beat_ns(service->issuer)},
-        {"pool", mm_pool_beat_ns(service->pool)},
+        {"pool", mm_signers_beat_ns(service->signers)},
         {"server", mm_server_beat_ns(service->server)},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
@@ -500,7 +509,7 @@ static void stop(struct service *service)
         service->admin); /* first: its handlers use all the others; until now it has told how the drain goes */
     mm_server_stop(service->server);
     mm_issuer_stop(service->issuer);
-    mm_pool_stop(service->pool);
+    mm_signers_stop(service->signers);
     mm_launcher_stop(service->launcher);
     mm_ledger_close(service->ledger);
     mm_keyring_unref(service->keyring);

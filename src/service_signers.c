@@ -43,7 +43,7 @@ struct mm_launcher *mm_service_launch(const struct mm_config *config, enum mm_in
             .config_file = config->file,
             .hsm_token = token->name,
             .pin_fd = token->pin_source == MM_PIN_FD ? token->pin_fd : -1,
-            .n_workers = (size_t)token->workers,
+            .n_workers = (size_t)token->workers * MM_SIGNERS_PER_TOKEN_MAX,
         };
     }
     struct mm_launcher *launcher = mm_launcher_start(specs, config->n_hsm_tokens, err);
@@ -72,23 +72,38 @@ static void on_pool_event(void *context, enum mm_pool_event event, const char *h
         mm_log_error("hsm_event_not_recorded", &err, NULL);
 }
 
-struct mm_pool *mm_service_pool(const struct mm_config *config, struct mm_launcher *launcher, struct mm_ledger *ledger,
-                                const struct mm_key *key, struct mm_error *err)
+struct mm_signers *mm_service_signers(const struct mm_config *config, struct mm_launcher *launcher,
+                                      struct mm_ledger *ledger, struct mm_error *err)
 {
-    struct mm_pool_options options = {
+    const struct mm_signers_options options = {
         .config = config,
         .launcher = launcher,
-        .key =
-            {
-                .pubkey = key->pubkey,
-                .algorithm = key->algorithm,
-                .hsm_token = key->hsm_token,
-                .hsm_id = key->hsm_id,
-                .hsm_label = key->hsm_label,
-            },
         .queue = (size_t)config->limits.queue,
         .observer = on_pool_event,
         .observer_context = ledger,
     };
-    return mm_pool_start(&options, err);
+    return mm_signers_new(&options, err);
+}
+
+static bool use_key(struct mm_signers *signers, const struct mm_key *key, enum mm_signers_wait wait,
+                    struct mm_error *err)
+{
+    const struct mm_pool_key pool_key = {
+        .pubkey = key->pubkey,
+        .algorithm = key->algorithm,
+        .hsm_token = key->hsm_token,
+        .hsm_id = key->hsm_id,
+        .hsm_label = key->hsm_label,
+    };
+    return mm_signers_add(signers, &pool_key, wait, err) && mm_signers_activate(signers, key->kid, err);
+}
+
+bool mm_service_use_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n, struct mm_error *err)
+{
+    if (n == 1)
+        return use_key(signers, keys[0], MM_SIGNERS_WAIT, err);
+    for (size_t i = 0; i < n; i++)
+        if (!use_key(signers, keys[i], MM_SIGNERS_DONT_WAIT, err))
+            return false;
+    return mm_signers_wait_any(signers, err);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How mintmarkd comes by its signers: the launcher of their workers, the key that is active when it starts, and who hears of
- * what happens to it.
+ * How mintmarkd comes by its signers: the launcher of their workers, the keys that are active when it starts, and who hears of
+ * what happens to them.
  */
 #ifndef MM_SERVICE_SIGNERS_H
 #define MM_SERVICE_SIGNERS_H
 
-#include "hsm/pool.h"
+#include "hsm/signers.h"
 #include "keyring/keyring.h"
 #include "ledger/ledger.h"
 
@@ -19,8 +19,15 @@ enum mm_installation { MM_NOT_INSTALLED, MM_INSTALLED };
 MM_MUST_USE struct mm_launcher *mm_service_launch(const struct mm_config *config, enum mm_installation installation,
                                                   struct mm_error *err);
 
-/* The pool of `key`, started, whose events go to the log and to `ledger`. All is borrowed. */
-MM_MUST_USE struct mm_pool *mm_service_pool(const struct mm_config *config, struct mm_launcher *launcher,
-                                            struct mm_ledger *ledger, const struct mm_key *key, struct mm_error *err);
+/* Signers without a key, whose events go to the log and to `ledger`. All is borrowed. */
+MM_MUST_USE struct mm_signers *mm_service_signers(const struct mm_config *config, struct mm_launcher *launcher,
+                                                  struct mm_ledger *ledger, struct mm_error *err);
+
+/*
+ * Sign with these `n` keys. True once any of them works: an HSM that is away stops no service that has another. False with what the
+ * only one, or the most preferred, says.
+ */
+MM_MUST_USE bool mm_service_use_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n,
+                                     struct mm_error *err);
 
 #endif

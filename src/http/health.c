@@ -15,7 +15,7 @@ struct mm_reply mm_serve_healthz(struct mm_request *request)
 struct mm_reply mm_serve_readyz(struct mm_request *request)
 {
     const struct mm_service *service = request->service;
-    bool has_worker = mm_pool_state(service->parts.pool).n_ready > 0;
+    bool has_worker = mm_signers_health(service->parts.signers) != MM_SIGNERS_DOWN;
     bool has_ledger = mm_ledger_is_healthy(service->parts.ledger);
     bool is_ready = has_worker && has_ledger && !atomic_load(&service->is_draining);
     mm_cleanup(json_decref) json_t *body =

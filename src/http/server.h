@@ -8,7 +8,7 @@
 
 #include "config/config.h"
 #include "crypto/digest.h"
-#include "hsm/pool.h"
+#include "hsm/signers.h"
 #include "issue/issue.h"
 #include "keyring/keyring.h"
 #include "ledger/ledger.h"
@@ -19,7 +19,7 @@ struct mm_server; /* opaque */
 /* What a server works with; everything is borrowed and outlives mm_server_stop(). */
 struct mm_server_parts {
     struct mm_issuer *issuer;
-    struct mm_pool *pool;
+    struct mm_signers *signers;
     struct mm_ledger *ledger;
     const struct mm_keyring *keyring; /* what it shows at first; borrowed until mm_server_start() returns */
     const struct mm_clock *clock;

@@ -83,8 +83,8 @@ static bool set_times(const struct mm_issuer_parts *parts, const struct mm_princ
     return true;
 }
 
-static bool make_entry(const struct mm_issuer_parts *parts, const struct mm_policy *policy,
-                       const struct mm_principal *principal, const struct mm_decision *decision, const char *request_id,
+static bool make_entry(const struct mm_policy *policy, const struct mm_principal *principal,
+                       const struct mm_decision *decision, const char *kid, const char *request_id,
                        struct mm_draft *draft, struct mm_error *err)
 {
     char claims_digest[MM_SHA256_HEX_LENGTH + 1];
@@ -100,7 +100,7 @@ static bool make_entry(const struct mm_issuer_parts *parts, const struct mm_poli
     mm_json_member_integer(&entry, "line", decision->grant->line);
     mm_json_close(&entry, '}');
     mm_json_member_string(&entry, "policy", policy->digest);
-    mm_json_member_string(&entry, "kid", parts->key->kid);
+    mm_json_member_string(&entry, "kid", kid);
     mm_json_member_string(&entry, "claims_sha256", claims_digest);
     mm_json_member_integer(&entry, "exp", draft->expires_at);
     mm_json_member_string(&entry, "credential", principal->credential);
@@ -151,8 +151,8 @@ static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_pri
 
 bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *policy,
                    const struct mm_principal *principal, const struct mm_token_request *request,
-                   const struct mm_decision *decision, const char *request_id, struct mm_draft *ret_draft,
-                   struct mm_error *err)
+                   const struct mm_decision *decision, const char *kid, const char *request_id,
+                   struct mm_draft *ret_draft, struct mm_error *err)
 {
     struct parts_of_token token = choose(principal, request, decision->grant);
     mm_cleanup(mm_draft_clear) struct mm_draft draft = {0};
@@ -160,7 +160,7 @@ bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *
         !set_times(parts, principal, decision->ttl, &draft, err) ||
         !mm_jti_make(parts->random, mm_clock_now_ms(parts->clock), draft.jti, err) ||
         !make_claims(parts, principal, &token, &draft, err) ||
-        !make_entry(parts, policy, principal, decision, request_id, &draft, err))
+        !make_entry(policy, principal, decision, kid, request_id, &draft, err))
         return false;
     *ret_draft = draft;
     draft = (struct mm_draft){0};

@@ -22,14 +22,14 @@ struct mm_draft {
 };
 
 /*
- * Draft the token that `decision` allows. Checks once more that nothing in it leaves the tenant's envelope or the
+ * Draft the token that `decision` allows, for the key `kid` to sign. Checks once more that nothing in it leaves the tenant's envelope or the
  * service's cap (MM_INTERNAL: policy and decision disagree), and ends it no later than the credential:
  * MM_CERTIFICATE_INVALID if that leaves no time at all.
  */
 MM_MUST_USE bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *policy,
                                const struct mm_principal *principal, const struct mm_token_request *request,
-                               const struct mm_decision *decision, const char *request_id, struct mm_draft *ret_draft,
-                               struct mm_error *err);
+                               const struct mm_decision *decision, const char *kid, const char *request_id,
+                               struct mm_draft *ret_draft, struct mm_error *err);
 
 void mm_draft_clear(struct mm_draft *draft);
 static inline void mm_draft_clear_cleanup(struct mm_draft *draft)

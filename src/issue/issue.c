@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A job goes through three hands: the caller's thread drafts it, the ledger's writer reports it recorded, a pool thread
- * brings its signature. It belongs to exactly one of them at a time; only the timekeeper looks at it from outside,
- * under the lock, to answer it when its deadline has passed. While it waits for its turn it belongs to the lock.
+ * brings its signature, or word that there is none: then another key is recorded, and so on. It belongs to exactly one of them at a
+ * time; only the timekeeper looks at it from outside, under the lock, to answer it when its deadline has passed. While it waits for
+ * its turn it belongs to the lock.
  */
 #include "issue/issue.h"
 
@@ -31,6 +32,10 @@ struct job {
     int64_t deadline_ns;
     mm_issue_done done;
     void *context;
+
+    /* its owner's */
+    struct mm_signer *signer; /* a reference; its key is recorded before it is asked */
+    mm_signer_set tried;      /* it and those before it */
 
     /* guarded by the issuer's lock */
     bool is_answered;
@@ -66,6 +71,7 @@ static void job_free(struct job *job)
 {
     if (!job)
         return;
+    mm_signer_unref(job->signer);
     mm_draft_clear(&job->draft);
     mm_config_unref(job->config);
     free(job);
@@ -266,6 +272,8 @@ static void job_leave(struct job *job)
 {
     while (job) {
         struct mm_issuer *issuer = job->issuer;
+        /* Before it is counted out: with the last job the signers may go. */
+        mm_signer_unref(MM_TAKE(job->signer));
         (void)pthread_mutex_lock(&issuer->lock);
         struct job *next = take_out_locked(issuer, job);
         (void)pthread_mutex_unlock(&issuer->lock);
@@ -295,11 +303,61 @@ static void end_unsigned(struct job *job, const struct mm_error *why)
     job_leave(job);
 }
 
+/* The algorithm that a token is signed with. */
+static enum mm_algorithm wanted_algorithm(const struct mm_config *config)
+{
+    return config->algorithm;
+}
+
+/* Whether a failure is the key's own, or its HSM's: another may do better. */
+static bool is_of_one_key(enum mm_code code)
+{
+    static const enum mm_code CODES[] = {MM_HSM_UNAVAILABLE, MM_OVERLOADED, MM_DEADLINE_EXCEEDED, MM_SIGNATURE_INVALID,
+                                         MM_SHUTTING_DOWN /* the key's workers; the issuer outlives those of all */};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CODES); i++)
+        if (code == CODES[i])
+            return true;
+    return false;
+}
+
+static void on_rerouted(void *context, const struct mm_receipt *receipt, const struct mm_error *why);
+
+static json_t *rerouted_entry(const struct job *job, const char *from, const struct mm_error *why)
+{
+    return json_pack("{ss ss ss ss ss ss ss}", "tenant", job->tenant, "account", job->account, "jti", job->draft.jti,
+                     "kid", mm_signer_kid(job->signer), "from", from, "code", mm_code_name(why->code), "request_id",
+                     job->request_id);
+}
+
+/* Turn to a key that wasn't tried yet, as long as there is time. True: the job is the ledger writer's from here on. */
+static bool job_reroute(struct job *job, const struct mm_error *why)
+{
+    const struct mm_issuer_parts *parts = &job->issuer->parts;
+    if (!is_of_one_key(why->code) || mm_monotonic_ns() >= job->deadline_ns)
+        return false;
+    struct mm_signer *next = mm_signers_pick(parts->signers, wanted_algorithm(job->config), &job->tried, NULL);
+    if (!next)
+        return false;
+    struct mm_signer *from = job->signer;
+    job->signer = next;
+    mm_cleanup(json_decref) json_t *fields = rerouted_entry(job, mm_signer_kid(from), why);
+    /* Before the job can end elsewhere, as in job_leave(). */
+    mm_signer_unref(from);
+    return fields && mm_ledger_submit(parts->ledger, MM_ENTRY_TOKEN_REROUTED, fields, on_rerouted, job, NULL);
+}
+
+/* The end of one key's try. */
+static void job_turn(struct job *job, const struct mm_error *why)
+{
+    if (!job_reroute(job, why))
+        end_unsigned(job, why);
+}
+
 static void on_signed(void *context, const char *jws, const struct mm_error *why)
 {
     struct job *job = context;
     if (!jws) {
-        end_unsigned(job, why);
+        job_turn(job, why);
         return;
     }
     if (!job_claim(job)) {
@@ -324,16 +382,10 @@ static void on_signed(void *context, const char *jws, const struct mm_error *why
     job_leave(job);
 }
 
-static void on_recorded(void *context, const struct mm_receipt *receipt, const struct mm_error *why)
+/* Have a token signed that is in the ledger with its signer's key. */
+static void job_sign(struct job *job)
 {
-    struct job *job = context;
     struct mm_error err = {0};
-    if (!receipt) {
-        if (job_claim(job))
-            job->done(job->context, NULL, why);
-        job_leave(job);
-        return;
-    }
     if (was_answered(job)) {
         (void)mm_fail(&err, MM_DEADLINE_EXCEEDED, "recorded after the caller's deadline; never signed");
         end_unsigned(job, &err);
@@ -346,8 +398,29 @@ static void on_recorded(void *context, const struct mm_receipt *receipt, const s
         .length = strlen(job->draft.payload),
         .deadline_ns = job->deadline_ns,
     };
-    if (!mm_pool_sign(job->issuer->parts.pool, &order, on_signed, job, &err))
-        end_unsigned(job, &err);
+    if (!mm_signer_sign(job->signer, &order, job->tried, on_signed, job, &err))
+        job_turn(job, &err);
+}
+
+static void on_recorded(void *context, const struct mm_receipt *receipt, const struct mm_error *why)
+{
+    struct job *job = context;
+    if (receipt) {
+        job_sign(job);
+        return;
+    }
+    if (job_claim(job))
+        job->done(job->context, NULL, why);
+    job_leave(job);
+}
+
+static void on_rerouted(void *context, const struct mm_receipt *receipt, const struct mm_error *why)
+{
+    struct job *job = context;
+    if (receipt)
+        job_sign(job);
+    else
+        end_unsigned(job, why);
 }
 
 static struct job *job_new(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
@@ -375,8 +448,11 @@ static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *confi
     if (!mm_policy_decide(principal->tenant, principal->account, request, &decision, err))
         return NULL;
     mm_cleanup(job_free) struct job *job = job_new(issuer, config, principal, request_id, err);
-    if (!job ||
-        !mm_draft_make(&issuer->parts, &config->policy, principal, request, &decision, request_id, &job->draft, err))
+    if (!job)
+        return NULL;
+    job->signer = mm_signers_pick(issuer->parts.signers, wanted_algorithm(config), &job->tried, err);
+    if (!job->signer || !mm_draft_make(&issuer->parts, &config->policy, principal, request, &decision,
+                                       mm_signer_kid(job->signer), request_id, &job->draft, err))
         return NULL;
     return MM_TAKE(job);
 }

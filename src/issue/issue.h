@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one path that makes a token, whichever endpoint asked: decide, build claims, record, sign, hand back. A token
- * that is not in the ledger can't exist; an entry whose signature failed is followed by one that says so. Every job has
- * a deadline.
+ * that is not in the ledger can't exist, with the key that signs it; an entry whose signature failed is followed by one that
+ * names another key, which is then asked, or by one that says that it failed. Every job has a deadline.
  */
 #ifndef MM_ISSUE_ISSUE_H
 #define MM_ISSUE_ISSUE_H
@@ -11,7 +11,7 @@
 #include "keyring/keyring.h"
 #include "ledger/ledger.h"
 #include "oauth/mtls.h"
-#include "hsm/pool.h"
+#include "hsm/signers.h"
 #include "policy/decide.h"
 #include "util/clock.h"
 
@@ -23,8 +23,7 @@ struct mm_issuer; /* opaque */
 struct mm_issuer_parts {
     const char *issuer_url;
     struct mm_ledger *ledger;
-    struct mm_pool *pool;
-    const struct mm_key *key; /* signs */
+    struct mm_signers *signers;
     const struct mm_clock *clock;
     const struct mm_random *random;
     int64_t max_ttl; /* seconds */
@@ -42,11 +41,11 @@ void mm_issuer_drain(struct mm_issuer *issuer);
 
 /*
  * Wait until every job has ended, in the ledger too. False with MM_DEADLINE_EXCEEDED if some are left at `deadline_ns`
- * (monotonic): the pool and the ledger may then not be freed.
+ * (monotonic): the signers and the ledger may then not be freed.
  */
 MM_MUST_USE bool mm_issuer_wait(struct mm_issuer *issuer, int64_t deadline_ns, struct mm_error *err);
 
-/* Free an issuer that has no jobs left. NULL is allowed. Before the pool and the ledger stop. */
+/* Free an issuer that has no jobs left. NULL is allowed. Before the signers and the ledger stop. */
 void mm_issuer_stop(struct mm_issuer *issuer);
 MM_DEFINE_CLEANUP(struct mm_issuer, mm_issuer_stop);
 

@@ -99,7 +99,7 @@ struct mm_config *fake_config_new(const struct fake_mint *mint, const char *name
     return config;
 }
 
-/* --- keyring, pool, ledger */
+/* --- keyring, signers, ledger */
 
 static struct mm_pubkey *fake_pubkey;
 static struct mm_key fake_key;
@@ -122,17 +122,17 @@ const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring, enum mm
     return &fake_key;
 }
 
-static atomic_size_t n_workers = 1;
+static _Atomic enum mm_signers_health signers_health;
 
-void fake_hsm_set_ready(size_t n)
+void fake_hsm_set_health(enum mm_signers_health health)
 {
-    n_workers = n;
+    signers_health = health;
 }
 
-struct mm_pool_state mm_pool_state(struct mm_pool *pool)
+enum mm_signers_health mm_signers_health(struct mm_signers *signers)
 {
-    (void)pool;
-    return (struct mm_pool_state){.n_workers = 1, .n_ready = n_workers};
+    (void)signers;
+    return signers_health;
 }
 
 bool mm_ledger_is_healthy(struct mm_ledger *ledger)
@@ -327,7 +327,7 @@ void fake_mint_open(struct fake_mint *mint)
     fake_server_certificate(mint, "server", NULL);
     make_key();
     fake_answer_set(FAKE_AT_ONCE);
-    fake_hsm_set_ready(1);
+    fake_hsm_set_health(MM_SIGNERS_READY);
     fake_limits = (struct mm_limits){
         .connections = 1000,
         .connections_per_address = 1000,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A mint for tests of the HTTP server: the real server, TLS, authentication and policy objects over a stand-in for the issuer,
- * the pool and the ledger, whose answers the test decides. One at a time.
+ * the signers and the ledger, whose answers the test decides. One at a time.
  */
 #ifndef MM_TESTS_FAKE_MINT_H
 #define MM_TESTS_FAKE_MINT_H
@@ -55,7 +55,7 @@ size_t fake_n_held(void);
 bool fake_wait_held(size_t n);
 /* Answer everything that is held with a token, from another thread, and wait until that is done. */
 void fake_release(void);
-void fake_hsm_set_ready(size_t n_workers);
+void fake_hsm_set_health(enum mm_signers_health health);
 
 /* The body of a good request. */
 extern const char FAKE_REQUEST[];

@@ -63,7 +63,6 @@ static const char *const WANTED[] = {"read:repo"};
 struct world {
     struct mm_clock clock;
     struct mm_random random;
-    struct mm_key key;
     struct mm_issuer_parts parts;
     struct mm_policy policy;
     struct mm_grant grant;
@@ -79,7 +78,6 @@ static void make_world(struct world *world)
     *world = (struct world){
         .clock = {.unix_ms = fixed_now},
         .random = {.fill = fixed_random},
-        .key = {.kid = "the-kid", .algorithm = MM_ES256},
         .policy = {.digest = "policy-digest"},
         .grant = {.scopes = {SCOPES, 2}, .resources = {RESOURCES, 2}, .ttl_default = 600, .ttl_max = 900, .line = 12},
         .account = {.id = ACCOUNT_ID, .identity = IDENTITY, .name = NAME, .n_grants = 1},
@@ -96,7 +94,6 @@ static void make_world(struct world *world)
     };
     world->parts = (struct mm_issuer_parts){
         .issuer_url = "https://mint.example",
-        .key = &world->key,
         .clock = &world->clock,
         .random = &world->random,
         .max_ttl = 3600,
@@ -110,8 +107,8 @@ static void make_world(struct world *world)
 
 static bool draft(struct world *world, struct mm_draft *ret_draft, struct mm_error *err)
 {
-    return mm_draft_make(&world->parts, &world->policy, &world->principal, &world->request, &world->decision, "req-1",
-                         ret_draft, err);
+    return mm_draft_make(&world->parts, &world->policy, &world->principal, &world->request, &world->decision, "the-kid",
+                         "req-1", ret_draft, err);
 }
 
 static json_t *parsed(const char *text)

@@ -117,7 +117,7 @@ static void readiness_follows_the_hsm_and_liveness_does_not(void **state)
     (void)state;
     mm_cleanup(json_decref) json_t *ready = get("/readyz", 200);
     assert_string_equal(mm_json_string(ready, "status"), "ready");
-    fake_hsm_set_ready(0);
+    fake_hsm_set_health(MM_SIGNERS_DOWN);
     mm_cleanup(json_decref) json_t *unready = get("/readyz", 503);
     assert_string_equal(mm_json_string(unready, "status"), "unavailable");
     assert_string_equal(mm_json_string(json_object_get(unready, "checks"), "hsm"), "unavailable");

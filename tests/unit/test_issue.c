@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one path that makes a token, over a real ledger and a real pool whose workers behave as each test wants.
+ * The one path that makes a token, over a real ledger and real signers whose workers behave as each test wants.
  */
 #include <stdatomic.h>
 
@@ -8,7 +8,7 @@
 
 #include "issue/issue.h"
 #include "ledger/reader.h"
-#include "support/pool_fixture.h"
+#include "support/signers_fixture.h"
 #include "token/jws.h"
 
 enum { QUEUE = 300, AT_ONCE = 40, PATIENCE_MS = 5000 };
@@ -34,10 +34,9 @@ static const char *const WANTED[] = {"read:repo"};
 static const char *const UNGRANTED[] = {"write:repo"};
 
 struct world {
-    struct fixture *fixture; /* the pool's */
+    struct signers_fixture *fixture;
     char ledger_file[96];
     struct mm_ledger *ledger;
-    struct mm_key key;
     struct mm_grant grant;
     struct mm_account account;
     struct mm_tenant tenant;
@@ -73,7 +72,7 @@ static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
     void *fixture = NULL;
-    if (!world || fixture_set_up(&fixture) != 0)
+    if (!world || signers_fixture_set_up(&fixture) != 0)
         return -1;
     world->fixture = fixture;
     (void)snprintf(world->ledger_file, sizeof world->ledger_file, "%s/ledger.db", world->fixture->folder);
@@ -86,17 +85,12 @@ static int set_up(void **state)
     return 0;
 }
 
-/* Start pool and issuer over workers that behave so. */
-static void serve(struct world *world, const char *behaviour)
+static void start_issuer(struct world *world)
 {
-    behave(world->fixture, behaviour);
-    start_ok(world->fixture);
-    world->key = (struct mm_key){.kid = mm_pubkey_thumbprint(world->fixture->pubkey), .algorithm = MM_ES256};
     struct mm_issuer_parts parts = {
         .issuer_url = "https://mint.example",
         .ledger = world->ledger,
-        .pool = world->fixture->pool,
-        .key = &world->key,
+        .signers = world->fixture->signers,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
         .max_ttl = 900,
@@ -107,13 +101,34 @@ static void serve(struct world *world, const char *behaviour)
     assert_non_null(world->issuer);
 }
 
+/* Start issuer and a key whose workers behave so. */
+static void serve(struct world *world, const char *behaviour)
+{
+    behave_at(world->fixture, 0, behaviour);
+    open_signers(world->fixture);
+    (void)activate_at(world->fixture, 0, MM_SIGNERS_WAIT);
+    start_issuer(world);
+}
+
+/* Start issuer and two keys: the workers of the first, which is preferred, behave so; the second's `otherwise`. */
+static void serve_two(struct world *world, const char *behaviour, const char *otherwise)
+{
+    world->fixture->tokens[0].priority = 1;
+    behave_at(world->fixture, 1, otherwise);
+    behave_at(world->fixture, 0, behaviour);
+    open_signers(world->fixture);
+    (void)activate_at(world->fixture, 0, MM_SIGNERS_WAIT);
+    (void)activate_at(world->fixture, 1, MM_SIGNERS_WAIT);
+    start_issuer(world);
+}
+
 /* Let every job end, then stop from the top down. */
 static void stop(struct world *world)
 {
     if (world->issuer)
         assert_true(mm_issuer_wait(world->issuer, mm_deadline_after_ms(10000), NULL));
     mm_issuer_stop(MM_TAKE(world->issuer));
-    mm_pool_stop(MM_TAKE(world->fixture->pool));
+    mm_signers_stop(MM_TAKE(world->fixture->signers));
     mm_ledger_close(MM_TAKE(world->ledger));
 }
 
@@ -122,7 +137,7 @@ static int tear_down(void **state)
     struct world *world = *state;
     stop(world);
     void *fixture = world->fixture;
-    int status = fixture_tear_down(&fixture);
+    int status = signers_fixture_tear_down(&fixture);
     free(world);
     return status;
 }
@@ -178,6 +193,57 @@ static size_t n_entries(const struct world *world, const char *type, const char 
     struct mm_ledger_filter filter = {.type = type, .jti = jti};
     assert_true(mm_ledger_list(reader, &filter, count_one, &n, NULL));
     return n;
+}
+
+/* What the ledger says of one token: the types of its entries, and the key it names last. */
+struct story {
+    char types[256];
+    char kid[64];
+    char code[32];
+    char from[64];
+};
+
+static void copy_member(const json_t *entry, const char *name, char *out, size_t size)
+{
+    const char *value = mm_json_string(entry, name);
+    if (value)
+        (void)snprintf(out, size, "%s", value);
+}
+
+static bool read_on(void *context, const struct mm_ledger_record *record, struct mm_error *err)
+{
+    struct story *story = context;
+    mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, err);
+    size_t length = strlen(story->types);
+    (void)snprintf(story->types + length, sizeof story->types - length, "%s%s", length ? " " : "",
+                   mm_json_string(entry, "type"));
+    copy_member(entry, "kid", story->kid, sizeof story->kid);
+    copy_member(entry, "from", story->from, sizeof story->from);
+    copy_member(entry, "code", story->code, sizeof story->code);
+    return true;
+}
+
+static struct story read_story(const struct world *world, const char *jti)
+{
+    struct story story = {0};
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
+        mm_ledger_reader_open(world->ledger_file, NULL);
+    assert_non_null(reader);
+    const struct mm_ledger_filter filter = {.type = "token.", .jti = jti};
+    assert_true(mm_ledger_list(reader, &filter, read_on, &story, NULL));
+    return story;
+}
+
+/* The key that signed what a caller got, which must be the one that the ledger names last. */
+static size_t signed_by(const struct world *world, const struct caller *caller)
+{
+    mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
+    assert_true(mm_jws_parse(caller->jwt, &jws, NULL));
+    assert_true(mm_jws_verify(&jws, caller->jwt, world->fixture->jwks, NULL));
+    const char *kid = mm_json_string(jws.header, "kid");
+    struct story story = read_story(world, caller->jti);
+    assert_string_equal(story.kid, kid);
+    return strcmp(kid, kid_of(world->fixture, 0)) == 0 ? 0 : 1;
 }
 
 static void a_token_comes_back_signed_and_recorded(void **state)
@@ -238,15 +304,143 @@ static void what_the_ledger_does_not_take_is_never_signed(void **state)
     assert_int_equal(caller.code, MM_LEDGER_UNAVAILABLE);
     assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     (void)sqlite3_close(other);
-    mm_cleanup(free) char *log = read_log(world->fixture);
+    mm_cleanup(free) char *log = read_log_at(world->fixture, 0);
     assert_null(strstr(log, "read:repo"));
     assert_int_equal(n_entries(world, "token.issued", NULL), 0);
     struct caller next = {0};
     assert_true(call(world, &next, WANTED, PATIENCE_MS, NULL));
     await(&next);
     assert_int_equal(next.code, MM_OK);
-    mm_cleanup(free) char *later = read_log(world->fixture);
+    mm_cleanup(free) char *later = read_log_at(world->fixture, 0);
     assert_non_null(strstr(later, "read:repo")); /* the log would have shown it */
+}
+
+static void assert_rerouted(struct world *world, const char *code)
+{
+    struct caller caller = {0};
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_OK);
+    struct story story = read_story(world, caller.jti);
+    assert_string_equal(story.types, "token.issued token.rerouted");
+    assert_string_equal(story.from, kid_of(world->fixture, 0));
+    assert_string_equal(story.code, code);
+    assert_int_equal(signed_by(world, &caller), 1);
+}
+
+static void while_the_preferred_key_works_it_signs(void **state)
+{
+    struct world *world = *state;
+    serve_two(world, "answer", "answer");
+    for (int i = 0; i < 5; i++) {
+        struct caller caller = {0};
+        assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+        await(&caller);
+        assert_int_equal(caller.code, MM_OK);
+        assert_int_equal(signed_by(world, &caller), 0);
+    }
+    assert_int_equal(n_entries(world, "token.rerouted", NULL), 0);
+}
+
+static void a_token_whose_hsm_hangs_is_signed_by_another_within_the_deadline(void **state)
+{
+    struct world *world = *state;
+    world->fixture->tokens[0].sign_timeout_ms = 300;
+    serve_two(world, "hang", "answer");
+    int64_t before = mm_monotonic_ns();
+    assert_rerouted(world, "hsm_unavailable");
+    assert_in_range(mm_monotonic_ns() - before, 290000000, 3000000000);
+}
+
+static void a_token_whose_hsm_is_busy_is_signed_by_another(void **state)
+{
+    struct world *world = *state;
+    serve_two(world, "code=80", "answer"); /* MM_OVERLOADED */
+    assert_rerouted(world, "overloaded");
+}
+
+static void a_token_that_an_hsm_signs_wrongly_is_signed_by_another(void **state)
+{
+    struct world *world = *state;
+    serve_two(world, "wrong", "answer");
+    assert_rerouted(world, "hsm_unavailable");
+}
+
+static void a_token_whose_key_is_removed_is_signed_by_another(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    serve_two(world, "hang chatty", "answer");
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    while (count_log_at(world->fixture, 0, "sign ") == 0)
+        sleep_ms(2);
+    assert_true(mm_signers_remove(world->fixture->signers, kid_of(world->fixture, 0), mm_monotonic_ns(), NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_OK);
+    assert_int_equal(signed_by(world, &caller), 1);
+    assert_string_equal(read_story(world, caller.jti).types, "token.issued token.rerouted");
+}
+
+static void each_key_is_tried_once(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    world->fixture->tokens[0].sign_timeout_ms = 200;
+    serve_two(world, "hang chatty", "code=80 chatty");
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_OVERLOADED);
+    stop(world);
+    assert_string_equal(read_story(world, NULL).types, "token.issued token.rerouted token.sign_failed");
+    assert_int_equal(count_log_at(world->fixture, 0, "sign "), 1);
+    assert_int_equal(count_log_at(world->fixture, 1, "sign "), 1);
+}
+
+static void past_its_deadline_a_token_is_not_rerouted(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    serve_two(world, "hang", "answer chatty");
+    int64_t before = mm_monotonic_ns();
+    assert_true(call(world, &caller, WANTED, 300, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_DEADLINE_EXCEEDED);
+    assert_in_range(mm_monotonic_ns() - before, 290000000, 2000000000);
+    stop(world);
+    assert_string_equal(read_story(world, NULL).types, "token.issued token.sign_failed");
+    assert_int_equal(count_log_at(world->fixture, 1, "sign "), 0);
+}
+
+static void no_key_signs_what_the_ledger_does_not_name_it_for(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    world->fixture->tokens[0].sign_timeout_ms = 300;
+    serve_two(world, "hang chatty", "answer chatty");
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    while (count_log_at(world->fixture, 0, "sign ") == 0)
+        sleep_ms(2);
+    sqlite3 *other = NULL;
+    assert_int_equal(sqlite3_open(world->ledger_file, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    await(&caller);
+    assert_int_equal(caller.code, MM_LEDGER_UNAVAILABLE);
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(other);
+    assert_int_equal(count_log_at(world->fixture, 1, "sign "), 0);
+    assert_int_equal(n_entries(world, "token.rerouted", NULL), 0);
+}
+
+static void without_a_key_of_the_algorithm_nothing_is_announced(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    struct mm_error err = {0};
+    serve(world, "answer");
+    world->fixture->config.algorithm = MM_RS256;
+    assert_false(call(world, &caller, WANTED, PATIENCE_MS, &err));
+    assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+    assert_string_equal(read_story(world, NULL).types, "");
 }
 
 static void a_refusal_is_recorded_and_nothing_is_signed(void **state)
@@ -358,6 +552,35 @@ static void every_caller_of_a_crowd_is_answered_once_and_recorded(void **state)
         }
 }
 
+static void a_crowd_loses_nothing_when_an_hsm_goes(void **state)
+{
+    struct world *world = *state;
+    static struct crowd crowds[4];
+    pthread_t threads[4];
+    memset(crowds, 0, sizeof crowds);
+    world->fixture->tokens[0].workers = 2;
+    serve_two(world, "answer delay=1\nanswer delay=1\nexit=4", "answer");
+    for (size_t i = 0; i < 4; i++) {
+        crowds[i].world = world;
+        assert_int_equal(pthread_create(&threads[i], NULL, call_often, &crowds[i]), 0);
+    }
+    while (n_entries(world, "token.issued", NULL) < 40)
+        sleep_ms(2);
+    kill_workers_at(world->fixture, 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_true(mm_issuer_wait(world->issuer, mm_deadline_after_ms(10000), NULL));
+    size_t n_by_other = 0;
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < MM_ARRAY_SIZE(crowds[i].callers); j++) {
+            assert_int_equal(atomic_load(&crowds[i].callers[j].n_answers), 1);
+            assert_int_equal(crowds[i].callers[j].code, MM_OK);
+            n_by_other += signed_by(world, &crowds[i].callers[j]);
+        }
+    assert_true(n_by_other > 0);
+    assert_int_equal(n_entries(world, "token.sign_failed", NULL), 0);
+}
+
 #define ISSUE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -367,6 +590,16 @@ int main(void)
         ISSUE_TEST(a_signature_that_fails_is_followed_by_an_entry_that_says_so),
         ISSUE_TEST(a_hanging_hsm_costs_its_caller_no_more_than_the_deadline),
         ISSUE_TEST(what_the_ledger_does_not_take_is_never_signed),
+        ISSUE_TEST(while_the_preferred_key_works_it_signs),
+        ISSUE_TEST(a_token_whose_hsm_hangs_is_signed_by_another_within_the_deadline),
+        ISSUE_TEST(a_token_whose_hsm_is_busy_is_signed_by_another),
+        ISSUE_TEST(a_token_that_an_hsm_signs_wrongly_is_signed_by_another),
+        ISSUE_TEST(a_token_whose_key_is_removed_is_signed_by_another),
+        ISSUE_TEST(each_key_is_tried_once),
+        ISSUE_TEST(past_its_deadline_a_token_is_not_rerouted),
+        ISSUE_TEST(no_key_signs_what_the_ledger_does_not_name_it_for),
+        ISSUE_TEST(without_a_key_of_the_algorithm_nothing_is_announced),
+        ISSUE_TEST(a_crowd_loses_nothing_when_an_hsm_goes),
         ISSUE_TEST(a_refusal_is_recorded_and_nothing_is_signed),
         ISSUE_TEST(one_tenants_flood_leaves_room_for_another),
         ISSUE_TEST(draining_refuses_what_is_new_and_ends_what_has_begun),
