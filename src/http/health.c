@@ -14,12 +14,20 @@ struct mm_reply mm_serve_healthz(struct mm_request *request)
 
 struct mm_reply mm_serve_readyz(struct mm_request *request)
 {
+    static const struct {
+        const char *check;
+        const char *status;
+    } WORDS[] = {
+        [MM_SIGNERS_READY] = {"ok", "ready"},
+        [MM_SIGNERS_DEGRADED] = {"degraded", "degraded"},
+        [MM_SIGNERS_DOWN] = {"unavailable", "unavailable"},
+    };
     const struct mm_service *service = request->service;
-    bool has_worker = mm_signers_health(service->parts.signers) != MM_SIGNERS_DOWN;
+    enum mm_signers_health health = mm_signers_health(service->parts.signers);
     bool has_ledger = mm_ledger_is_healthy(service->parts.ledger);
-    bool is_ready = has_worker && has_ledger && !atomic_load(&service->is_draining);
+    bool is_ready = health != MM_SIGNERS_DOWN && has_ledger && !atomic_load(&service->is_draining);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss s{ss ss}}", "status", is_ready ? "ready" : "unavailable", "checks", "hsm",
-                  has_worker ? "ok" : "unavailable", "ledger", has_ledger ? "ok" : "unavailable");
+        json_pack("{ss s{ss ss}}", "status", is_ready ? WORDS[health].status : "unavailable", "checks", "hsm",
+                  WORDS[health].check, "ledger", has_ledger ? "ok" : "unavailable");
     return mm_reply_json(is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, body);
 }

@@ -117,6 +117,11 @@ static void readiness_follows_the_hsm_and_liveness_does_not(void **state)
     (void)state;
     mm_cleanup(json_decref) json_t *ready = get("/readyz", 200);
     assert_string_equal(mm_json_string(ready, "status"), "ready");
+    assert_string_equal(mm_json_string(json_object_get(ready, "checks"), "hsm"), "ok");
+    fake_hsm_set_health(MM_SIGNERS_DEGRADED);
+    mm_cleanup(json_decref) json_t *degraded = get("/readyz", 200);
+    assert_string_equal(mm_json_string(degraded, "status"), "degraded");
+    assert_string_equal(mm_json_string(json_object_get(degraded, "checks"), "hsm"), "degraded");
     fake_hsm_set_health(MM_SIGNERS_DOWN);
     mm_cleanup(json_decref) json_t *unready = get("/readyz", 503);
     assert_string_equal(mm_json_string(unready, "status"), "unavailable");
