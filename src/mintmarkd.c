@@ -21,6 +21,7 @@
 #include "confine/landlock.h"
 #include "confine/privileges.h"
 #include "http/server.h"
+#include "service_keys.h"
 #include "service_signers.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -38,13 +39,15 @@ enum {
 };
 
 struct service {
-    struct mm_config *config; /* the snapshot it started with; the server holds the current one */
-    struct mm_keyring *keyring;
+    struct mm_config *config;   /* the snapshot it started with; the server holds the current one */
+    struct mm_keyring *keyring; /* that it started with; the keeper holds the current one */
     struct mm_ledger *ledger;
     struct mm_launcher *launcher;
     struct mm_signers *signers;
     struct mm_issuer *issuer;
     struct mm_server *server;
+    struct mm_service_keys keys;
+    struct mm_keeper *keeper;
     struct mm_admin *admin; /* NULL: no admin listener */
     rlim_t descriptors;     /* that it can have open */
 
@@ -223,15 +226,22 @@ static bool start_server(struct service *service, struct mm_error *err)
     return service->server != NULL;
 }
 
+static bool start_keeper(struct service *service, struct mm_error *err)
+{
+    service->keys = (struct mm_service_keys){service->signers, service->server};
+    service->keeper = mm_service_keep(&service->keys, service->keyring, service->config, service->ledger, err);
+    return service->keeper != NULL;
+}
+
 static bool reload_and_tell(void *context, struct mm_problems *problems, struct mm_error *err);
 
 static bool start_admin(struct service *service, struct mm_error *err)
 {
     struct mm_admin_parts parts = {
         .server = service->server,
-        .pool = service->pool,
+        .signers = service->signers,
+        .keeper = service->keeper,
         .ledger = service->ledger,
-        .keyring = service->keyring,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
         .reload = reload_and_tell,
@@ -364,7 +374,7 @@ static bool start(struct service *service, struct mm_error *err)
            record_policy(service->ledger, service->config, err) &&
            record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
            start_issuer(service, err) && write_pid_file(service, err) && confine(service, err) &&
-           start_server(service, err) && start_admin(service, err);
+           start_server(service, err) && start_keeper(service, err) && start_admin(service, err);
 }
 
 static void log_ready(const struct service *service)
@@ -507,6 +517,7 @@ static void stop(struct service *service)
 {
     mm_admin_stop(
         service->admin); /* first: its handlers use all the others; until now it has told how the drain goes */
+    mm_keeper_stop(service->keeper);
     mm_server_stop(service->server);
     mm_issuer_stop(service->issuer);
     mm_signers_stop(service->signers);

@@ -85,8 +85,8 @@ struct mm_signers *mm_service_signers(const struct mm_config *config, struct mm_
     return mm_signers_new(&options, err);
 }
 
-static bool use_key(struct mm_signers *signers, const struct mm_key *key, enum mm_signers_wait wait,
-                    struct mm_error *err)
+bool mm_service_add_key(struct mm_signers *signers, const struct mm_key *key, enum mm_signers_wait wait,
+                        struct mm_error *err)
 {
     const struct mm_pool_key pool_key = {
         .pubkey = key->pubkey,
@@ -95,7 +95,13 @@ static bool use_key(struct mm_signers *signers, const struct mm_key *key, enum m
         .hsm_id = key->hsm_id,
         .hsm_label = key->hsm_label,
     };
-    return mm_signers_add(signers, &pool_key, wait, err) && mm_signers_activate(signers, key->kid, err);
+    return mm_signers_add(signers, &pool_key, wait, err);
+}
+
+static bool use_key(struct mm_signers *signers, const struct mm_key *key, enum mm_signers_wait wait,
+                    struct mm_error *err)
+{
+    return mm_service_add_key(signers, key, wait, err) && mm_signers_activate(signers, key->kid, err);
 }
 
 bool mm_service_use_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n, struct mm_error *err)

@@ -23,6 +23,10 @@ MM_MUST_USE struct mm_launcher *mm_service_launch(const struct mm_config *config
 MM_MUST_USE struct mm_signers *mm_service_signers(const struct mm_config *config, struct mm_launcher *launcher,
                                                   struct mm_ledger *ledger, struct mm_error *err);
 
+/* mm_signers_add() of a key of the keyring. */
+MM_MUST_USE bool mm_service_add_key(struct mm_signers *signers, const struct mm_key *key, enum mm_signers_wait wait,
+                                    struct mm_error *err);
+
 /*
  * Sign with these `n` keys. True once any of them works: an HSM that is away stops no service that has another. False with what the
  * only one, or the most preferred, says.

@@ -7,6 +7,7 @@
 #define MM_ADMIN_ADMIN_H
 
 #include "http/server.h"
+#include "keyring/keeper.h"
 #include "util/problems.h"
 
 struct mm_admin; /* opaque */
@@ -20,9 +21,9 @@ typedef bool (*mm_admin_reload)(void *context, struct mm_problems *problems, str
 /* What the handlers work with; everything is borrowed and outlives mm_admin_stop(). */
 struct mm_admin_parts {
     struct mm_server *server;
-    struct mm_pool *pool;
+    struct mm_signers *signers;
+    struct mm_keeper *keeper;
     struct mm_ledger *ledger;
-    const struct mm_keyring *keyring;
     const struct mm_clock *clock;
     const struct mm_random *random;
     mm_admin_reload reload;

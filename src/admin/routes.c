@@ -9,6 +9,16 @@ static const char KID[] = "{kid}";
 static const struct mm_admin_route ROUTES[] = {
     {"GET", "/v1/status", MM_ROLE_VIEWER, mm_admin_serve_status},
     {"POST", "/v1/reload", MM_ROLE_OPERATOR, mm_admin_serve_reload},
+    {"GET", "/v1/keys", MM_ROLE_VIEWER, mm_admin_serve_keys},
+    {"POST", "/v1/keys", MM_ROLE_CUSTODIAN, mm_admin_serve_stage},
+    {"POST", "/v1/keys/{kid}/publish", MM_ROLE_CUSTODIAN, mm_admin_serve_publish},
+    {"POST", "/v1/keys/{kid}/activate", MM_ROLE_CUSTODIAN, mm_admin_serve_activate},
+    {"POST", "/v1/keys/{kid}/retire", MM_ROLE_CUSTODIAN, mm_admin_serve_retire},
+    {"POST", "/v1/keys/{kid}/withdraw", MM_ROLE_CUSTODIAN, mm_admin_serve_withdraw},
+    {"POST", "/v1/keys/{kid}/revoke", MM_ROLE_CUSTODIAN, mm_admin_serve_revoke},
+    {"POST", "/v1/keys/{kid}/destroy", MM_ROLE_CUSTODIAN, mm_admin_serve_destroy},
+    {"POST", "/v1/rotation", MM_ROLE_CUSTODIAN, mm_admin_serve_rotation},
+    {"POST", "/v1/clock", MM_ROLE_CUSTODIAN, mm_admin_serve_clock},
 };
 
 const struct mm_admin_routes MM_ADMIN_ROUTES = {ROUTES, MM_ARRAY_SIZE(ROUTES)};

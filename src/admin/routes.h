@@ -46,5 +46,19 @@ MM_MUST_USE bool mm_admin_route_find(const struct mm_admin_routes *routes, const
 
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_reload(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_keys(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_stage(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_publish(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_activate(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_retire(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_withdraw(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_revoke(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_destroy(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request);
+
+/* {"keys":[…],"successor":kid|null}: every key with its state and what happens to it by itself. NULL: no memory. */
+struct mm_keeper;
+json_t *mm_admin_describe_keys(struct mm_keeper *keeper);
 
 #endif

@@ -10,13 +10,23 @@ static json_t *policy_status(const struct mm_config *config)
                      "config_sha256", config->digest);
 }
 
-/* The configuration has exactly one HSM token, whose workers are the pool's. */
 static json_t *hsm_status(const struct mm_admin *admin)
 {
-    struct mm_pool_state pool = mm_pool_state(admin->parts.pool);
-    return json_pack("[{ss sI sI sb}]", "name", admin->config->hsm_tokens[0].name, "workers",
-                     (json_int_t)pool.n_workers, "ready", (json_int_t)pool.n_ready, "pin_latched",
-                     (int)pool.is_latched);
+    mm_cleanup(free) struct mm_signers_state *state = calloc(1, sizeof *state);
+    mm_cleanup(json_decref) json_t *list = json_array();
+    if (!state)
+        return NULL;
+    mm_signers_state(admin->parts.signers, state);
+    for (size_t i = 0; i < state->n_hsm_tokens; i++) {
+        const struct mm_signers_token_state *token = &state->hsm_tokens[i];
+        if (!mm_json_append(list,
+                            json_pack("{ss sI sI sI sb}", "name", token->name, "keys", (json_int_t)token->n_keys,
+                                      "workers", (json_int_t)token->pool.n_workers, "ready",
+                                      (json_int_t)token->pool.n_ready, "pin_latched", (int)token->pool.is_latched),
+                            NULL))
+            return NULL;
+    }
+    return MM_TAKE(list);
 }
 
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
@@ -27,9 +37,11 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
     char started[MM_TIMESTAMP_MAX];
     mm_timestamp(admin->started, started);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss ss si ss sI sb so s{sb} so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
+        json_pack("{ss ss si ss sI sb so s{sb sb} so so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
                   (int)getpid(), "started_at", started, "uptime_seconds", uptime, "draining",
                   (int)atomic_load(&admin->is_draining), "policy", policy_status(config), "ledger", "healthy",
-                  (int)mm_ledger_is_healthy(admin->parts.ledger), "hsm_tokens", hsm_status(admin));
+                  (int)mm_ledger_is_healthy(admin->parts.ledger), "clock_safe",
+                  (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(admin), "keyring",
+                  mm_admin_describe_keys(admin->parts.keeper));
     return mm_reply_json(MHD_HTTP_OK, body);
 }

@@ -164,6 +164,8 @@ static bool carry_out(struct mm_keeper *keeper, const struct mm_key_order *order
     mm_cleanup(mm_keyring_unref) struct mm_keyring *before = mm_keyring_ref(keeper->keyring);
     const struct mm_key *key = mm_keyring_find(before, order->kid);
     bool signs = key->life.state == MM_KEY_ACTIVE;
+    if (order->change == MM_KEY_PUBLISH && !effects->vet(effects->context, key, err))
+        return false;
     if (order->change == MM_KEY_ACTIVATE && !effects->take_in(effects->context, key, err))
         return false;
     if (signs)

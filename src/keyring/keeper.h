@@ -23,6 +23,8 @@ struct mm_key_author {
  */
 struct mm_keeper_effects {
     void *context;
+    /* Before a key is recorded as published: whether its custody is sound and it signs what its public key verifies. */
+    bool (*vet)(void *context, const struct mm_key *key, struct mm_error *err);
     /* Before a key is recorded as active: its workers must sign from when this returns true. */
     bool (*take_in)(void *context, const struct mm_key *key, struct mm_error *err);
     /* Before it is recorded that a key doesn't sign any more: nothing is signed with it from when this returns. */

@@ -55,7 +55,7 @@ def test_the_key_lies_in_the_token_as_custody_asks(mint):
 
 
 def test_the_key_cannot_be_read_out_of_the_token(mint):
-    entry = mint.ledger("--type", "key.activated")[-1]
+    entry = mint.ledger("--type", "key.staged")[-1]
     done = subprocess.run(
         ["pkcs11-tool", "--module", MODULE, "--token-label", "mintmark", "--login", "--pin", mint.pin]
         + ["--read-object", "--type", "privkey", "--id", entry["hsm_id"]],

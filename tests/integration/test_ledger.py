@@ -32,6 +32,8 @@ def test_a_life_of_the_service_reads_as_a_story(mint):
     told = [one for one in types(mint) if one != "hsm.event"]
     assert told == [
         "ledger.created",
+        "key.staged",
+        "key.published",
         "key.activated",
         "policy.loaded",
         "service.started",
@@ -43,7 +45,7 @@ def test_a_life_of_the_service_reads_as_a_story(mint):
 
 
 def test_the_key_entry_holds_the_whole_public_key(mint):
-    entry = mint.ledger("--type", "key.activated")[0]
+    entry = mint.ledger("--type", "key.staged")[0]
     (published,) = mint.jwks()["keys"]
     assert entry["kid"] == published["kid"]
     assert entry["alg"] == published["alg"]

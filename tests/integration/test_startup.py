@@ -176,7 +176,7 @@ def pkcs11_tool(deployment, *arguments):
 
 
 def test_two_keys_with_one_id_and_label_are_refused(deployment):
-    entry = deployment.ledger("--type", "key.activated")[-1]
+    entry = deployment.ledger("--type", "key.staged")[-1]
     pkcs11_tool(
         deployment, "--keypairgen", "--key-type", "EC:prime256v1", "--id", entry["hsm_id"], "--label", entry["hsm_label"]
     )
@@ -184,7 +184,7 @@ def test_two_keys_with_one_id_and_label_are_refused(deployment):
 
 
 def test_another_key_in_the_place_of_the_pinned_one_is_refused(deployment):
-    entry = deployment.ledger("--type", "key.activated")[-1]
+    entry = deployment.ledger("--type", "key.staged")[-1]
     arguments = ["--id", entry["hsm_id"], "--label", entry["hsm_label"]]
     pkcs11_tool(deployment, "--delete-object", "--type", "privkey", *arguments)
     pkcs11_tool(deployment, "--delete-object", "--type", "pubkey", *arguments)
@@ -223,7 +223,7 @@ def test_a_store_that_is_no_ledger_is_refused(deployment):
 
 
 def test_a_ledger_that_was_changed_is_refused(deployment):
-    change = "UPDATE entries SET bytes = CAST(replace(bytes, 'mint', 'mine') AS BLOB) WHERE type = 'key.activated'"
+    change = "UPDATE entries SET bytes = CAST(replace(bytes, 'mint', 'mine') AS BLOB) WHERE type = 'key.staged'"
     with sqlite3.connect(deployment.store_file) as database:
         assert database.execute(change).rowcount == 1
     database.close()
@@ -232,6 +232,8 @@ def test_a_ledger_that_was_changed_is_refused(deployment):
 
 def test_a_second_service_on_one_store_is_refused(deployment, tmp_path):
     deployment.start()
+    del deployment.config["admin"]  # it would be refused for the socket, else
+    deployment.write()
     second = subprocess.run(deployment.command(), capture_output=True, text=True, timeout=60)
     assert second.returncode == STORE, second.stderr
     assert str(deployment.store_file) in second.stderr

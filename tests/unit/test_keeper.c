@@ -43,6 +43,13 @@ static void note(struct world *world, const char *what, const char *kid)
     (void)pthread_mutex_unlock(&world->lock);
 }
 
+static bool vet(void *context, const struct mm_key *key, struct mm_error *err)
+{
+    struct world *world = context;
+    note(world, "vet", key->kid);
+    return world->hsm == WORKERS_START || mm_fail(err, MM_KEY_CUSTODY, "it could be read");
+}
+
 static bool take_in(void *context, const struct mm_key *key, struct mm_error *err)
 {
     struct world *world = context;
@@ -107,7 +114,7 @@ static void open_keeper(struct world *world)
         .ledger = world->ledger,
         .clock = &clock,
         .plan = {.algorithm = MM_ES256, .publish_ahead = 2, .max_ttl = 1, .standby = 1},
-        .effects = {world, take_in, take_out, show, told},
+        .effects = {world, vet, take_in, take_out, show, told},
     };
     world->keeper = mm_keeper_start(&parts, keyring, &err);
     assert_non_null(world->keeper);
@@ -197,7 +204,7 @@ static void a_staged_key_becomes_the_standby(void **state)
     stage(world, 2);
     (void)usleep(700000);
     assert_int_equal(state_of(world, 2), MM_KEY_STAGED);
-    assert_called(world, "show; stage 1; show; publish 1; show; stage 2; ");
+    assert_called(world, "show; stage 1; vet 1; show; publish 1; show; stage 2; ");
 }
 
 static void a_rotation_goes_its_way_by_itself(void **state)
@@ -260,6 +267,18 @@ static void a_key_whose_workers_do_not_start_is_not_activated(void **state)
     assert_true(order(world, MM_KEY_ACTIVATE, 1, NULL));
 }
 
+static void a_key_that_fails_its_vetting_is_not_published(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    world->hsm = NO_WORKERS;
+    stage(world, 1);
+    assert_false(order(world, MM_KEY_PUBLISH, 1, &err));
+    assert_int_equal(err.code, MM_KEY_CUSTODY);
+    assert_int_equal(state_of(world, 1), MM_KEY_STAGED);
+    world->hsm = WORKERS_START;
+}
+
 static void a_revoked_key_is_out_at_once_and_the_standby_in(void **state)
 {
     struct world *world = *state;
@@ -311,6 +330,7 @@ int main(void)
         in_world(a_rotation_goes_on_after_a_restart),
         in_world(a_rotation_goes_to_the_hsm_token_that_was_named),
         in_world(a_key_whose_workers_do_not_start_is_not_activated),
+        in_world(a_key_that_fails_its_vetting_is_not_published),
         in_world(a_revoked_key_is_out_at_once_and_the_standby_in),
         in_world(a_clock_that_jumps_ahead_makes_nothing_due),
         in_world(what_is_not_recorded_does_not_count),

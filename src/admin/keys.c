@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The keys: what they are, and the orders that change them. The keeper decides; what is here turns requests into its orders and its
+ * keyring into answers.
+ */
+#include "admin/request.h"
+
+#include <string.h>
+
+#include "admin/strand.h"
+
+enum { REASON_MAX = 512, NAME_MAX_LENGTH = 255, ID_MAX = 510, RECORD_MS = 5000 };
+
+static const struct mm_schema REASON_MEMBERS[] = {
+    {.name = "reason", .type = MM_SCHEMA_STRING, .max = REASON_MAX},
+    {0},
+};
+
+static const struct mm_schema REASON = {.type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = REASON_MEMBERS};
+
+static const struct mm_schema ROTATION_MEMBERS[] = {
+    {.name = "hsm_token", .type = MM_SCHEMA_STRING, .min = 1, .max = NAME_MAX_LENGTH},
+    {.name = "reason", .type = MM_SCHEMA_STRING, .max = REASON_MAX},
+    {0},
+};
+
+static const struct mm_schema ROTATION = {.type = MM_SCHEMA_OBJECT,
+                                          .presence = MM_REQUIRED,
+                                          .members = ROTATION_MEMBERS};
+
+/* n of RSA-4096 is the longest member of a public JWK. */
+static const struct mm_schema JWK_MEMBER = {.type = MM_SCHEMA_STRING, .max = 1024};
+
+static const struct mm_schema STAGING_MEMBERS[] = {
+    {.name = "kid", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = MM_ADMIN_KID_LENGTH},
+    {.name = "alg", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 16},
+    {.name = "jwk", .type = MM_SCHEMA_MAP, .presence = MM_REQUIRED, .max = 16, .element = &JWK_MEMBER},
+    {.name = "hsm_token", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = NAME_MAX_LENGTH},
+    {.name = "hsm_id", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = ID_MAX},
+    {.name = "hsm_label", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .max = NAME_MAX_LENGTH},
+    {.name = "reason", .type = MM_SCHEMA_STRING, .max = REASON_MAX},
+    {0},
+};
+
+static const struct mm_schema STAGING = {.type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = STAGING_MEMBERS};
+
+static bool read_body(struct mm_admin_request *request, const struct mm_schema *schema, json_t **ret_body,
+                      struct mm_reply *ret_refusal)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    if (mm_admin_request_json(request, schema, ret_body, &problems, &err))
+        return true;
+    *ret_refusal = mm_admin_refuse(request, &err, &problems);
+    return false;
+}
+
+static struct mm_key_author author_of(const struct mm_admin_request *request, const json_t *body)
+{
+    const char *reason = mm_json_string(body, "reason");
+    return (struct mm_key_author){.by = request->connection->peer.by, .reason = reason ? reason : ""};
+}
+
+/* Unix seconds as RFC 3339; null for never. */
+static json_t *timestamp(int64_t unix_seconds)
+{
+    char text[MM_TIMESTAMP_MAX];
+    if (unix_seconds == 0)
+        return json_null();
+    mm_timestamp(unix_seconds, text);
+    return json_string(text);
+}
+
+/* What happens to the key by itself; null if nothing does. */
+static json_t *next_of(struct mm_keeper *keeper, const struct mm_keyring *keyring, const struct mm_key *key)
+{
+    enum mm_key_change change;
+    int64_t time;
+    struct mm_key_moment moment = mm_keeper_moment(keeper);
+    if (!mm_plan_next(mm_keeper_plan(keeper), keyring, key, &moment, &change, &time))
+        return json_null();
+    return json_pack("{ss so}", "change", mm_key_change_name(change), "at", timestamp(time));
+}
+
+static json_t *describe(struct mm_keeper *keeper, const struct mm_keyring *keyring, const struct mm_key *key)
+{
+    return json_pack("{ss ss ss sb ss ss ss so so so so so}", "kid", key->kid, "alg", mm_algorithm_name(key->algorithm),
+                     "state", mm_key_state_name(key->life.state), "revoked", (int)(key->life.trust == MM_KEY_REVOKED),
+                     "hsm_token", key->hsm_token, "hsm_id", key->hsm_id, "hsm_label", key->hsm_label, "since",
+                     timestamp(key->life.since), "published_at", timestamp(key->life.published_at), "activated_at",
+                     timestamp(key->activated_at), "last_exp", timestamp(key->life.last_exp), "next",
+                     next_of(keeper, keyring, key));
+}
+
+json_t *mm_admin_describe_keys(struct mm_keeper *keeper)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    mm_cleanup(json_decref) json_t *keys = json_array();
+    for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++)
+        if (!mm_json_append(keys, describe(keeper, keyring, mm_keyring_key(keyring, i)), NULL))
+            return NULL;
+    const struct mm_key *successor = mm_keyring_successor(keyring);
+    return json_pack("{sO so}", "keys", keys, "successor", successor ? json_string(successor->kid) : json_null());
+}
+
+struct mm_reply mm_admin_serve_keys(struct mm_admin_request *request)
+{
+    mm_cleanup(json_decref) json_t *body = mm_admin_describe_keys(request->admin->parts.keeper);
+    return mm_reply_json(MHD_HTTP_OK, body);
+}
+
+/* The key as it is after an order. */
+static struct mm_reply answer_with_key(struct mm_admin_request *request, unsigned status, const char *kid)
+{
+    struct mm_keeper *keeper = request->admin->parts.keeper;
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, kid);
+    mm_cleanup(json_decref) json_t *body = key ? describe(keeper, keyring, key) : NULL;
+    return mm_reply_json(status, body);
+}
+
+struct mm_reply mm_admin_serve_stage(struct mm_admin_request *request)
+{
+    struct mm_admin *admin = request->admin;
+    struct mm_error err = {0};
+    struct mm_reply refusal;
+    mm_cleanup(json_decref) json_t *body = NULL;
+    if (!read_body(request, &STAGING, &body, &refusal))
+        return refusal;
+    struct mm_key_author author = author_of(request, body);
+    mm_cleanup(json_decref) json_t *entry = json_copy(body);
+    if (!entry || !mm_config_hsm_token(admin->config, mm_json_string(body, "hsm_token"), &err)) {
+        (void)mm_fail(&err, MM_NO_MEMORY, "out of memory");
+        return mm_admin_refuse(request, &err, NULL);
+    }
+    (void)json_object_del(entry, "reason");
+    if (!mm_keeper_stage(admin->parts.keeper, entry, &author, &err))
+        return mm_admin_refuse(request, &err, NULL);
+    return answer_with_key(request, MHD_HTTP_CREATED, mm_json_string(body, "kid"));
+}
+
+static struct mm_reply change(struct mm_admin_request *request, enum mm_key_change what)
+{
+    struct mm_error err = {0};
+    struct mm_reply refusal;
+    mm_cleanup(json_decref) json_t *body = NULL;
+    if (!read_body(request, &REASON, &body, &refusal))
+        return refusal;
+    struct mm_key_author author = author_of(request, body);
+    const struct mm_key_order order = {what, request->match.kid};
+    if (!mm_keeper_change(request->admin->parts.keeper, &order, &author, &err))
+        return mm_admin_refuse(request, &err, NULL);
+    return answer_with_key(request, MHD_HTTP_OK, order.kid);
+}
+
+struct mm_reply mm_admin_serve_publish(struct mm_admin_request *request)
+{
+    return change(request, MM_KEY_PUBLISH);
+}
+
+struct mm_reply mm_admin_serve_activate(struct mm_admin_request *request)
+{
+    return change(request, MM_KEY_ACTIVATE);
+}
+
+struct mm_reply mm_admin_serve_retire(struct mm_admin_request *request)
+{
+    return change(request, MM_KEY_RETIRE);
+}
+
+struct mm_reply mm_admin_serve_withdraw(struct mm_admin_request *request)
+{
+    return change(request, MM_KEY_WITHDRAW);
+}
+
+struct mm_reply mm_admin_serve_destroy(struct mm_admin_request *request)
+{
+    return change(request, MM_KEY_DESTROY);
+}
+
+struct mm_reply mm_admin_serve_revoke(struct mm_admin_request *request)
+{
+    struct mm_admin *admin = request->admin;
+    struct mm_reply reply = change(request, MM_KEY_REVOKE);
+    if (reply.status != MHD_HTTP_OK)
+        return reply;
+    mm_reply_clear(&reply);
+    mm_cleanup(json_decref) json_t *body =
+        mm_admin_describe_stranded(admin->config, mm_clock_now(admin->parts.clock), request->match.kid);
+    return mm_reply_json(MHD_HTTP_OK, body);
+}
+
+struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)
+{
+    struct mm_keeper *keeper = request->admin->parts.keeper;
+    struct mm_error err = {0};
+    struct mm_reply refusal;
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    mm_cleanup(json_decref) json_t *body = NULL;
+    if (!read_body(request, &ROTATION, &body, &refusal))
+        return refusal;
+    struct mm_key_author author = author_of(request, body);
+    if (!mm_keeper_rotate(keeper, mm_json_string(body, "hsm_token"), &author, kid, &err))
+        return mm_admin_refuse(request, &err, NULL);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, kid);
+    struct mm_key_moment moment = mm_keeper_moment(keeper);
+    mm_cleanup(json_decref) json_t *answer =
+        json_pack("{ss so}", "kid", kid, "activates_at",
+                  timestamp(mm_plan_from(mm_keeper_plan(keeper), key, MM_KEY_ACTIVATE, &moment)));
+    return mm_reply_json(MHD_HTTP_ACCEPTED, answer);
+}
+
+/* Somebody who knows better says that the clock is right, and that what the ledger holds from later isn't. */
+struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request)
+{
+    struct mm_admin *admin = request->admin;
+    struct mm_error err = {0};
+    struct mm_reply refusal;
+    struct mm_receipt receipt;
+    mm_cleanup(json_decref) json_t *body = NULL;
+    if (!read_body(request, &REASON, &body, &refusal))
+        return refusal;
+    struct mm_key_author author = author_of(request, body);
+    mm_cleanup(json_decref) json_t *fields = json_pack("{ss ss}", "by", author.by, "reason", author.reason);
+    if (!fields)
+        (void)mm_fail(&err, MM_NO_MEMORY, "out of memory");
+    if (!fields || !mm_ledger_append(admin->parts.ledger, MM_ENTRY_CLOCK_ACCEPTED, fields,
+                                     mm_deadline_after_ms(RECORD_MS), &receipt, &err))
+        return mm_admin_refuse(request, &err, NULL);
+    mm_cleanup(json_decref) json_t *answer = json_pack("{so}", "accepted", timestamp(mm_clock_now(admin->parts.clock)));
+    return mm_reply_json(MHD_HTTP_OK, answer);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/strand.h"
+
+#include <string.h>
+
+#include "config/floors.h"
+#include "ledger/reader.h"
+#include "util/clock.h"
+
+struct count {
+    const char *kid;
+    int64_t now;
+    json_int_t n_live;
+    int64_t last_exp;
+};
+
+static bool count_entry(void *context, const struct mm_ledger_record *record, struct mm_error *err)
+{
+    struct count *count = context;
+    mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, err);
+    const char *kid = mm_json_string(entry, "kid");
+    int64_t exp = mm_json_integer(entry, "exp", 0);
+    if (!entry)
+        return false;
+    if (!kid || strcmp(kid, count->kid) != 0 || exp <= count->now)
+        return true;
+    count->n_live++;
+    count->last_exp = exp > count->last_exp ? exp : count->last_exp;
+    return true;
+}
+
+/* Nothing that was issued longer than max_ttl ago is alive. */
+static bool count_live(const struct mm_config *config, struct count *count)
+{
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
+        mm_ledger_reader_open(config->store_file, NULL);
+    const struct mm_ledger_filter filter = {.type = "token.issued", .since = count->now - config->max_ttl - 1};
+    return reader && mm_ledger_list(reader, &filter, count_entry, count, NULL);
+}
+
+json_t *mm_admin_describe_stranded(const struct mm_config *config, int64_t now, const char *kid)
+{
+    struct count count = {.kid = kid, .now = now};
+    bool is_counted = count_live(config, &count);
+    char last[MM_TIMESTAMP_MAX] = "their exp";
+    if (count.n_live > 0)
+        mm_timestamp(count.last_exp, last);
+    return json_pack(
+        "{ss ss so so s[o o s]}", "kid", kid, "state", "retired", "live_tokens",
+        is_counted ? json_integer(count.n_live) : json_null(), "last_exp",
+        count.n_live > 0 ? json_string(last) : json_null(), "verifiers",
+        json_sprintf("a verifier that heeds Cache-Control refuses them once it fetches the JWKS again, within %lld s",
+                     (long long)MM_KEY_FLOORS.max_age),
+        json_sprintf(
+            "Lore fetches on an unknown kid or a bad signature alone: it accepts them until %s, or until a restart",
+            last),
+        "a verifier with a copy of the key in its configuration accepts them until that is changed");
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "service_keys.h"
+
+#include "service_signers.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+enum { LET_GO_MS = 10000 }; /* for the requests that a key has begun to sign */
+
+/* Its workers look at its custody and have it sign a probe; then they end, since sessions and logins may be few. */
+static bool vet(void *context, const struct mm_key *key, struct mm_error *err)
+{
+    const struct mm_service_keys *keys = context;
+    return mm_service_add_key(keys->signers, key, MM_SIGNERS_WAIT, err) &&
+           mm_signers_remove(keys->signers, key->kid, mm_deadline_after_ms(LET_GO_MS), err);
+}
+
+static bool take_in(void *context, const struct mm_key *key, struct mm_error *err)
+{
+    const struct mm_service_keys *keys = context;
+    return mm_service_add_key(keys->signers, key, MM_SIGNERS_WAIT, err) &&
+           mm_signers_activate(keys->signers, key->kid, err);
+}
+
+/* It may not be there: one whose activation failed halfway. */
+static void take_out(void *context, const struct mm_key *key)
+{
+    const struct mm_service_keys *keys = context;
+    struct mm_error err = {0};
+    if (!mm_signers_remove(keys->signers, key->kid, mm_deadline_after_ms(LET_GO_MS), &err))
+        mm_log_error("key_not_taken_out", &err, "kid", key->kid, NULL);
+}
+
+static bool show(void *context, struct mm_keyring *keyring, struct mm_error *err)
+{
+    const struct mm_service_keys *keys = context;
+    return mm_server_show(keys->server, keyring, err);
+}
+
+static void told(void *context, const char *what, const char *kid, const struct mm_key_author *author,
+                 const struct mm_error *why)
+{
+    (void)context;
+    if (why)
+        mm_log_error("key_not_changed", why, "change", what, "kid", kid ? kid : "", "by", author->by, NULL);
+    else
+        mm_log(MM_LOG_INFO, "key_changed", "change", what, "kid", kid ? kid : "", "by", author->by, "reason",
+               author->reason, NULL);
+}
+
+struct mm_keeper *mm_service_keep(struct mm_service_keys *keys, struct mm_keyring *keyring,
+                                  const struct mm_config *config, struct mm_ledger *ledger, struct mm_error *err)
+{
+    const struct mm_keeper_parts parts = {
+        .ledger = ledger,
+        .clock = &MM_SYSTEM_CLOCK,
+        .plan = mm_plan_make(config),
+        .effects = {.context = keys, .vet = vet, .take_in = take_in, .take_out = take_out, .show = show, .told = told},
+    };
+    return mm_keeper_start(&parts, keyring, err);
+}

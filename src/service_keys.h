@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a change of the keys takes effect in mintmarkd: workers start before a key signs and end after it did, verifiers are shown the new
+ * JWKS, and the log hears of it.
+ */
+#ifndef MM_SERVICE_KEYS_H
+#define MM_SERVICE_KEYS_H
+
+#include "hsm/signers.h"
+#include "http/server.h"
+#include "keyring/keeper.h"
+
+/* All is borrowed for the keeper's life. */
+struct mm_service_keys {
+    struct mm_signers *signers;
+    struct mm_server *server;
+};
+
+/* Start the keeper of `keyring`, whose active keys sign already. `keys` outlives it. */
+MM_MUST_USE struct mm_keeper *mm_service_keep(struct mm_service_keys *keys, struct mm_keyring *keyring,
+                                              const struct mm_config *config, struct mm_ledger *ledger,
+                                              struct mm_error *err);
+
+#endif
