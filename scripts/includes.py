@@ -19,7 +19,7 @@ LADDER = {
     "config": {"policy", "crypto", "util"},
     "hsm": {"confine", "config", "policy", "token", "crypto", "util"},
     "ledger": {"store", "crypto", "util"},
-    "keyring": {"ledger", "token", "crypto", "util"},
+    "keyring": {"ledger", "config", "token", "crypto", "util"},
     "oauth": {"config", "policy", "crypto", "util"},
     "issue": {"oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
     "http": {"issue", "oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},

@@ -79,7 +79,7 @@ static void build_keys(const struct loader *loader)
         config->algorithm = MM_ES256;
     if (config->publish_ahead < MM_KEY_FLOORS.publish_ahead)
         mm_loader_report(loader, "/keys/publish_ahead",
-                         "must be at least %lld s: verifiers cache the JWKS for %lld s, and a minute is for their clocks",
+                         "must be at least %lld s: the JWKS is cached for %lld s, and a minute more is for clocks",
                          (long long)MM_KEY_FLOORS.publish_ahead, (long long)MM_KEY_FLOORS.max_age);
     int64_t cycle = config->publish_ahead + config->max_ttl + MM_KEY_FLOORS.leeway;
     if (config->rotate_every > 0 && config->rotate_every < cycle)
