@@ -25,9 +25,11 @@ struct mm_reply mm_serve_readyz(struct mm_request *request)
     const struct mm_service *service = request->service;
     enum mm_signers_health health = mm_signers_health(service->parts.signers);
     bool has_ledger = mm_ledger_is_healthy(service->parts.ledger);
-    bool is_ready = health != MM_SIGNERS_DOWN && has_ledger && !atomic_load(&service->is_draining);
+    bool has_clock = mm_ledger_check_clock(service->parts.ledger, NULL);
+    bool is_ready = health != MM_SIGNERS_DOWN && has_ledger && has_clock && !atomic_load(&service->is_draining);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss s{ss ss}}", "status", is_ready ? WORDS[health].status : "unavailable", "checks", "hsm",
-                  WORDS[health].check, "ledger", has_ledger ? "ok" : "unavailable");
+        json_pack("{ss s{ss ss ss}}", "status", is_ready ? WORDS[health].status : "unavailable", "checks", "hsm",
+                  WORDS[health].check, "ledger", has_ledger ? "ok" : "unavailable", "clock",
+                  has_clock ? "ok" : "unsafe");
     return mm_reply_json(is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, body);
 }

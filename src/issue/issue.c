@@ -445,7 +445,8 @@ static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *confi
                                const struct mm_token_request *request, const char *request_id, struct mm_error *err)
 {
     struct mm_decision decision;
-    if (!mm_policy_decide(principal->tenant, principal->account, request, &decision, err))
+    if (!mm_policy_decide(principal->tenant, principal->account, request, &decision, err) ||
+        !mm_ledger_check_clock(issuer->parts.ledger, err))
         return NULL;
     mm_cleanup(job_free) struct job *job = job_new(issuer, config, principal, request_id, err);
     if (!job)
