@@ -15,6 +15,8 @@ static const struct mm_verb VERBS[] = {
     {"inspect", "verify a token and say what it allows", MM_INSPECT_HELP, mm_verb_inspect},
     {"check-config", "check configuration and policy; say who gains and loses what", MM_CHECK_CONFIG_HELP,
      mm_verb_check_config},
+    {"status", "what the running service is and how it is", MM_STATUS_HELP, mm_verb_status},
+    {"reload", "have the running service load its configuration anew", MM_RELOAD_HELP, mm_verb_reload},
     {"key generate", "generate a signing key on the HSM token", MM_KEY_GENERATE_HELP, mm_verb_key_generate},
     {"key list", "list the HSM token's private keys and their custody", MM_KEY_LIST_HELP, mm_verb_key_list},
     {"key evidence", "print what the module says of a key's custody", MM_KEY_EVIDENCE_HELP, mm_verb_key_evidence},

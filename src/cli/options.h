@@ -14,6 +14,7 @@
 struct mm_cli {
     enum mm_form form;
     const char *config_file;  /* --config, else $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml */
+    const char *socket;       /* --socket: the admin listener's; NULL: as the configuration says */
     enum mm_exit exit_status; /* after a failure: MM_EXIT_OK means the status of the error's code */
     json_t *failure;          /* after a failure: members for the JSON form of the error; NULL: none */
     enum { MM_OPERAND_NONE, MM_OPERAND_OPTIONAL } operands; /* whether the verb takes an argument that is no option */
@@ -37,6 +38,13 @@ enum { MM_OPTION_END = -1, MM_OPTION_WRONG = -2, MM_OPTION_FIRST = 256 /* where 
 #define MM_CONFIG_OPTION \
     { \
         "config", required_argument, NULL, 'c' \
+    }
+
+/* Of verbs that ask a running service. */
+#define MM_ADMIN_OPTIONS \
+    MM_CONFIG_OPTION, \
+    { \
+        "socket", required_argument, NULL, 's' \
     }
 
 /*

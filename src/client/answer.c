@@ -56,20 +56,28 @@ static enum mm_code code_of_status(unsigned status)
     return status >= 400 && status < 500 ? MM_INVALID_REQUEST : MM_UNREACHABLE;
 }
 
+bool mm_answer_refused(const struct mm_https_response *answer, const char *hoped_for, struct mm_refusal *ret_refusal,
+                       struct mm_error *err)
+{
+    *ret_refusal = (struct mm_refusal){0};
+    read_problem(answer, ret_refusal, err);
+    const struct mm_refusal *said = ret_refusal;
+    if (said->code)
+        return mm_fail(err, code_of_problem(said->code, answer->status), "%s: %s (request %s)", said->code,
+                       said->detail ? said->detail : "no detail",
+                       said->request_id ? said->request_id : "without an id");
+    return mm_fail(err, code_of_status(answer->status),
+                   "answered %u without %s or a problem document: is this a Mintmark service?", answer->status,
+                   hoped_for);
+}
+
 struct mm_service_token *mm_answer_read(const struct mm_https_response *answer, const json_t *request,
                                         struct mm_refusal *ret_refusal, struct mm_error *err)
 {
     *ret_refusal = (struct mm_refusal){0};
     if (answer->status == 201 && strcmp(answer->content_type, "application/json") == 0)
         return mm_service_token_read(answer->body.data, answer->body.length, request, err);
-    read_problem(answer, ret_refusal, err);
-    const struct mm_refusal *said = ret_refusal;
-    if (said->code)
-        (void)mm_fail(err, code_of_problem(said->code, answer->status), "%s: %s (request %s)", said->code,
-                      said->detail ? said->detail : "no detail", said->request_id ? said->request_id : "without an id");
-    else
-        (void)mm_fail(err, code_of_status(answer->status),
-                      "answered %u without a token or a problem document: is this a Mintmark service?", answer->status);
+    (void)mm_answer_refused(answer, "a token", ret_refusal, err);
     return NULL;
 }
 

@@ -26,6 +26,13 @@ struct mm_refusal {
 MM_MUST_USE struct mm_service_token *mm_answer_read(const struct mm_https_response *answer, const json_t *request,
                                                     struct mm_refusal *ret_refusal, struct mm_error *err);
 
+/*
+ * What an answer says that isn't the one that was hoped for: `err` by its problem document, which `ret_refusal` holds, for the caller to
+ * clear, or MM_UNREACHABLE and the like for an answer without one. False.
+ */
+bool mm_answer_refused(const struct mm_https_response *answer, const char *hoped_for, struct mm_refusal *ret_refusal,
+                       struct mm_error *err);
+
 void mm_refusal_clear(struct mm_refusal *refusal);
 static inline void mm_refusal_clear_cleanup(struct mm_refusal *refusal)
 {

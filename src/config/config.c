@@ -152,6 +152,14 @@ struct mm_config *mm_config_load_service(const char *file, struct mm_problems *p
     return load(file, SERVICE_ONLY, MM_OWN_HANDS, NULL, problems);
 }
 
+char *mm_config_find_admin(const char *file, struct mm_problems *problems)
+{
+    mm_cleanup(mm_document_clear) struct mm_document document = {0};
+    read_document(file, &document, problems);
+    const struct loader loader = {.document = document, .problems = problems};
+    return mm_loader_resolve(&loader, mm_json_string(json_object_get(document.root, "admin"), "unix"));
+}
+
 static void clear_hsm_token(struct mm_hsm_token_config *token)
 {
     free(token->name);

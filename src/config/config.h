@@ -140,6 +140,12 @@ MM_MUST_USE struct mm_config *mm_config_load_again(const struct mm_config *runni
  */
 MM_MUST_USE struct mm_config *mm_config_load_service(const char *file, struct mm_problems *problems);
 
+/*
+ * The path of the admin listener's socket that `file` names, for the caller to free, whatever else is wrong with it: what asks a running
+ * service works while its configuration is being mended. NULL if that can't be told; `problems` then say why, or there is no `admin`.
+ */
+MM_MUST_USE char *mm_config_find_admin(const char *file, struct mm_problems *problems);
+
 struct mm_config *mm_config_ref(struct mm_config *config);
 void mm_config_unref(struct mm_config *config);
 MM_DEFINE_CLEANUP(struct mm_config, mm_config_unref);

@@ -177,7 +177,7 @@ def test_started_as_root_all_of_it_becomes_the_configured_user_for_good(of_nobod
 @pytest.fixture
 def installed(of_nobody):
     """Nobody's service as a package would install it: what decides something is root's, the rest is the service's."""
-    own = ["state", "softhsm", "secrets", of_nobody.server.key_file.relative_to(of_nobody.folder)]
+    own = ["state", "softhsm", "secrets", "run", of_nobody.server.key_file.relative_to(of_nobody.folder)]
     subprocess.run(["chown", "-R", "root:root", of_nobody.folder], check=True)
     subprocess.run(["chmod", "-R", "go+rX", of_nobody.folder / "tenants", of_nobody.folder / "tls"], check=True)
     of_nobody.server.key_file.chmod(0o600)

@@ -232,7 +232,7 @@ def test_a_ledger_that_was_changed_is_refused(deployment):
 
 def test_a_second_service_on_one_store_is_refused(deployment, tmp_path):
     deployment.start()
-    del deployment.config["admin"]  # it would be refused for the socket, else
+    deployment.config["admin"]["unix"] = "run/second.sock"
     deployment.write()
     second = subprocess.run(deployment.command(), capture_output=True, text=True, timeout=60)
     assert second.returncode == STORE, second.stderr

@@ -16,7 +16,7 @@ import subprocess
 import time
 
 from pki import SERVER, Authority
-from wire import Client, RawConnection, tls_context
+from wire import Client, RawConnection, RawLocalConnection, get_bytes, post_bytes, tls_context
 
 BUILD = pathlib.Path(os.environ.get("MM_BUILD", "build/release")).resolve()
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -390,6 +390,15 @@ class Deployment:
 
     def raw(self, credential="ci", **options):
         return RawConnection(self.port, self.tls(self._credential(credential)), **options)
+
+    def raw_admin(self, **options):
+        return RawLocalConnection(self.admin_socket, **options)
+
+    def admin(self, method, path, body=b""):
+        """Ask the admin listener, as whoever runs the tests."""
+        with self.raw_admin() as raw:
+            raw.send(get_bytes(path) if method == "GET" else post_bytes(path, body))
+            return raw.reply()
 
     def _credential(self, credential):
         return getattr(self, credential) if isinstance(credential, str) else credential

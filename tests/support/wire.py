@@ -59,7 +59,7 @@ class Client:
 
 
 class RawConnection:
-    """Bytes out, replies in: for requests that are wrong, slow or several at once."""
+    """Bytes out, replies in, over TLS: for requests that are wrong, slow or several at once."""
 
     def __init__(self, port, context, timeout=20, source="127.0.0.1"):
         plain = socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0))
@@ -147,6 +147,20 @@ class RawConnection:
             except (TimeoutError, socket.timeout):
                 return False
         return False
+
+
+class RawLocalConnection(RawConnection):
+    """The same over a Unix socket, without TLS."""
+
+    def __init__(self, path, timeout=20):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(timeout)
+        self.buffer = b""
+        try:
+            self.socket.connect(str(path))
+        except BaseException:
+            self.socket.close()
+            raise
 
 
 def post_bytes(path, body, extra=b"", content_type=JSON):

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/admin.h"
+
+#include <string.h>
+
+#include "cli/problems.h"
+#include "client/answer.h"
+#include "client/local.h"
+
+char *mm_admin_find(struct mm_cli *cli, struct mm_error *err)
+{
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    char *socket = cli->socket ? strdup(cli->socket) : mm_config_find_admin(cli->config_file, &problems);
+    if (socket)
+        return socket;
+    if (cli->socket) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+    } else if (problems.n_errors > 0) {
+        mm_cli_print_problems(cli, &problems);
+        (void)mm_cli_fail_with_problems(cli, cli->config_file, &problems, err);
+    } else {
+        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: no ‹admin› says where the service's admin listener is",
+                      cli->config_file);
+    }
+    return NULL;
+}
+
+void mm_admin_print_problems(const json_t *problems)
+{
+    for (size_t i = 0; i < json_array_size(problems); i++) {
+        const json_t *item = json_array_get(problems, i);
+        const char *severity = mm_json_string(item, "severity");
+        const char *file = mm_json_string(item, "file");
+        const char *detail = mm_json_string(item, "detail");
+        /* Without a file it is about the request, of which the pointer says where. */
+        const char *place = file && *file ? file : mm_json_string(item, "pointer");
+        mm_print_text(stderr, place ? place : "");
+        if (mm_json_integer(item, "line", 0) > 0)
+            (void)fprintf(stderr, ":%lld", (long long)mm_json_integer(item, "line", 0));
+        (void)fputs(severity && strcmp(severity, "warning") == 0 ? ": warning: " : ": ", stderr);
+        mm_print_text(stderr, detail ? detail : "?");
+        (void)fputc('\n', stderr);
+    }
+}
+
+static bool take_refusal(struct mm_cli *cli, const struct mm_https_response *answer, struct mm_error *err)
+{
+    mm_cleanup(mm_refusal_clear) struct mm_refusal refusal = {0};
+    bool ok = mm_answer_refused(answer, "what was asked for", &refusal, err);
+    const json_t *errors = json_object_get(refusal.document, "errors");
+    if (cli->form == MM_FORM_HUMAN)
+        mm_admin_print_problems(errors);
+    json_decref(cli->failure);
+    cli->failure = refusal.code
+                       ? json_pack("{s:s, s:s*, s:s*, s:i, s:O*}", "code", refusal.code, "detail", refusal.detail,
+                                   "request_id", refusal.request_id, "status", (int)answer->status, "errors", errors)
+                       : NULL;
+    return ok;
+}
+
+bool mm_admin_call(struct mm_cli *cli, const char *socket, const char *method, const char *path, const json_t *body,
+                   json_t **ret_answer, struct mm_error *err)
+{
+    mm_cleanup(free) char *text = body ? mm_json_compact(body, err) : NULL;
+    if (body && !text)
+        return false;
+    const struct mm_local_request request = {
+        .socket = socket,
+        .method = method,
+        .path = path,
+        .body = text,
+        .timeout_ms = strcmp(method, "GET") == 0 ? MM_ADMIN_LOOK_MS : MM_ADMIN_CHANGE_MS,
+    };
+    mm_cleanup(mm_https_response_clear) struct mm_https_response answer = {0};
+    if (!mm_local_call(&request, &answer, err))
+        return false;
+    if (answer.status < 200 || answer.status > 299 || strcmp(answer.content_type, "application/json") != 0)
+        return take_refusal(cli, &answer, err);
+    *ret_answer = mm_json_parse(answer.body.data, answer.body.length, err);
+    return *ret_answer != NULL;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark status`: what the service on this machine is and how it is, once or as it changes.
+ */
+#include "cli/verbs.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include "cli/admin.h"
+#include "cli/status_report.h"
+
+enum { WATCH_SECONDS = 2 };
+
+const char MM_STATUS_HELP[] =
+    "Usage: mintmark status [--watch] [--config FILE | --socket FILE] [--json]\n"
+    "\n"
+    "Ask the service on this machine what it is and how it is, over its admin listener. Takes the role viewer.\n"
+    "\n"
+    "  --watch        again every two seconds, until interrupted; a service that is away is waited for\n"
+    "  --config FILE  the service's configuration, which says where its admin listener is\n"
+    "  --socket FILE  the admin listener's socket, for who can't read the configuration\n"
+    "  --json         the whole answer as JSON, one line each time\n"
+    "\n"
+    "Exit status: 0 it answered, whatever it said, or --watch was interrupted; 7 it can't be reached, or this user\n"
+    "holds no role there; 3 the configuration can't be loaded or has no admin listener.\n"
+    "\n"
+    "Example:\n"
+    "  mintmark status --socket /run/mintmark/admin.sock --watch\n";
+
+enum { WATCH = MM_OPTION_FIRST };
+
+enum repetition { ONCE, UNTIL_INTERRUPTED };
+
+static bool show(struct mm_cli *cli, const char *socket, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *status = NULL;
+    if (!mm_admin_call(cli, socket, "GET", "/v1/status", NULL, &status, err))
+        return false;
+    if (cli->form == MM_FORM_JSON)
+        return mm_print_json(stdout, status, err);
+    mm_print_status(stdout, status);
+    return true;
+}
+
+/* Home, then nothing below: what stays the same doesn't flicker. */
+static void clear_screen(const struct mm_cli *cli)
+{
+    if (cli->form == MM_FORM_HUMAN && isatty(STDOUT_FILENO))
+        (void)fputs("\033[H\033[J", stdout);
+}
+
+static bool is_interrupted(const sigset_t *signals)
+{
+    const struct timespec pause = {.tv_sec = WATCH_SECONDS};
+    int taken;
+    do
+        taken = sigtimedwait(signals, NULL, &pause);
+    while (taken < 0 && errno == EINTR);
+    return taken > 0;
+}
+
+/* What can pass (a restart, a busy moment) is shown and waited for. */
+static bool watch(struct mm_cli *cli, const char *socket, struct mm_error *err)
+{
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    do {
+        struct mm_error why = {0};
+        clear_screen(cli);
+        if (!show(cli, socket, &why)) {
+            mm_print_failure(stderr, cli->form, &why, mm_code_exit_status(why.code), cli->failure);
+            json_decref(MM_TAKE(cli->failure));
+        }
+        if (!mm_output_finish(err))
+            return false;
+    } while (!is_interrupted(&signals));
+    return true;
+}
+
+bool mm_verb_status(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    static const struct option OPTIONS[] = {
+        MM_COMMON_OPTIONS,
+        MM_ADMIN_OPTIONS,
+        {"watch", no_argument, NULL, WATCH},
+        {0},
+    };
+    enum repetition repetition = ONCE;
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0)
+        repetition = UNTIL_INTERRUPTED;
+    if (option == MM_OPTION_WRONG)
+        return false;
+    mm_cleanup(free) char *socket = mm_admin_find(cli, err);
+    if (!socket)
+        return false;
+    return repetition == ONCE ? show(cli, socket, err) : watch(cli, socket, err);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/status_report.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void assert_shown(const char *status_json, const char *expected)
+{
+    mm_cleanup(json_decref) json_t *status = mm_json_parse(status_json, strlen(status_json), NULL);
+    mm_cleanup(free) char *shown = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&shown, &length);
+    assert_non_null(status);
+    assert_non_null(stream);
+    mm_print_status(stream, status);
+    assert_int_equal(fclose(stream), 0);
+    assert_string_equal(shown, expected);
+}
+
+static void a_status_is_a_table(void **state)
+{
+    (void)state;
+    assert_shown("{\"version\":\"0.1.0\",\"issuer\":\"https://mint.example.com\",\"pid\":42,"
+                 "\"started_at\":\"2026-11-24T10:00:00Z\",\"uptime_seconds\":3725,\"draining\":false,"
+                 "\"policy\":{\"digest\":\"0123456789abcdef\",\"tenants\":1},\"ledger\":{\"healthy\":true},"
+                 "\"hsm_tokens\":[{\"name\":\"primary\",\"workers\":2,\"ready\":1,\"pin_latched\":false}]}",
+                 "Mintmark  0.1.0 at https://mint.example.com\n"
+                 "state     serving, up 1 h 2 min since 2026-11-24T10:00:00Z, pid 42\n"
+                 "policy    0123456789ab…, 1 tenant\n"
+                 "ledger    healthy\n"
+                 "HSM       primary: 1 of 2 workers ready\n");
+}
+
+static void what_is_wrong_shows(void **state)
+{
+    (void)state;
+    assert_shown("{\"version\":\"0.1.0\",\"issuer\":\"x\",\"pid\":1,\"started_at\":\"y\",\"uptime_seconds\":1,"
+                 "\"draining\":true,\"policy\":{\"digest\":\"0123\",\"tenants\":2},\"ledger\":{\"healthy\":false},"
+                 "\"hsm_tokens\":[{\"name\":\"a\",\"workers\":2,\"ready\":0,\"pin_latched\":true},"
+                 "{\"name\":\"b\",\"workers\":1,\"ready\":1}]}",
+                 "Mintmark  0.1.0 at x\n"
+                 "state     draining, up 1 s since y, pid 1\n"
+                 "policy    0123…, 2 tenants\n"
+                 "ledger    can't be written\n"
+                 "HSM       a: 0 of 2 workers ready; the PIN was refused (mintmark token unlock)\n"
+                 "          b: 1 of 1 workers ready\n");
+}
+
+/* An older or newer service's, or one that means to deceive a terminal. */
+static void what_is_missing_or_odd_does_no_harm(void **state)
+{
+    (void)state;
+    assert_shown("{}", "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\n");
+    assert_shown("{\"version\":1,\"issuer\":\"\\u001b[2J\",\"policy\":[],\"ledger\":null,\"hsm_tokens\":[3]}",
+                 "Mintmark  ? at \\u001b[2J\n"
+                 "state     serving, up 0 s since ?, pid 0\n"
+                 "ledger    can't be written\n"
+                 "HSM       ?: 0 of 0 workers ready\n");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_status_is_a_table),
+        cmocka_unit_test(what_is_wrong_shows),
+        cmocka_unit_test(what_is_missing_or_odd_does_no_harm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
