@@ -19,6 +19,7 @@ from pki import SERVER, Authority
 from wire import Client, RawConnection, RawLocalConnection, get_bytes, post_bytes, tls_context
 
 BUILD = pathlib.Path(os.environ.get("MM_BUILD", "build/release")).resolve()
+SHORT = BUILD / "tests" / "short"  # the programs with a key's life in seconds
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 ISSUER = "https://mint.acme.example"
 AUDIENCE = "lore.acme.example"
@@ -72,7 +73,8 @@ def grant(scopes, resources, default="10m", most="15m"):
 
 
 class Deployment:
-    def __init__(self, folder, algorithm="ES256", signing="engine", workers=None):
+    def __init__(self, folder, algorithm="ES256", signing="engine", workers=None, programs=BUILD):
+        self.programs = programs  # the folder of mintmarkd, mintmark-hsm and mintmark
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.algorithm = algorithm
@@ -238,7 +240,7 @@ class Deployment:
 
     def run_cli(self, *arguments, config=True, input=None):
         """Run `mintmark` and return what happened; `config` adds --config of this deployment."""
-        command = [str(BUILD / "mintmark"), *arguments]
+        command = [str(self.programs / "mintmark"), *arguments]
         if config:
             command += ["--config", str(self.config_file)]
         environment = dict(os.environ)
@@ -268,7 +270,7 @@ class Deployment:
         return [dict(row["entry"], sequence=row["sequence"], hash=row["hash"]) for row in rows]
 
     def command(self):
-        return [str(BUILD / "mintmarkd"), "--config", str(self.config_file)]
+        return [str(self.programs / "mintmarkd"), "--config", str(self.config_file)]
 
     def spawn(self, **options):
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0

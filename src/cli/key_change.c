@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark key publish`, `activate`, `retire`, `withdraw` and `revoke`: one order to the running service, which checks it, records it and
+ * answers what became of it.
+ */
+#include "cli/verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/admin.h"
+
+#define CHANGE_HELP \
+    "  --kid KID       the key (see mintmark key list, mintmark status)\n" \
+    "  --reason TEXT   why, for the ledger\n" \
+    "  --config FILE   the configuration, which says where the admin listener is\n" \
+    "  --socket FILE   the admin listener's socket, for who can't read the configuration\n" \
+    "  --json          the answer, and errors, as JSON\n" \
+    "\n" \
+    "Exit status: 0 done, 8 refused (the reason is told), 7 the service can't be reached, 3 configuration, 2 the " \
+    "command\n" \
+    "line.\n"
+
+const char MM_KEY_PUBLISH_HELP[] =
+    "Usage: mintmark key publish --kid KID [options]\n"
+    "\n"
+    "Show a staged key to verifiers: it joins the JWKS and may sign once every cache has it. The service first checks\n"
+    "the key's custody on its HSM token and has it sign a probe.\n"
+    "\n" CHANGE_HELP;
+const char MM_KEY_ACTIVATE_HELP[] =
+    "Usage: mintmark key activate --kid KID [options]\n"
+    "\n"
+    "Let a published key sign, beside those that are active. Refused before it has been published for\n"
+    "keys.publish_ahead. (mintmark key rotate does this, and retires the others, by itself.)\n"
+    "\n" CHANGE_HELP;
+const char MM_KEY_RETIRE_HELP[] = "Usage: mintmark key retire --kid KID [options]\n"
+                                  "\n"
+                                  "Stop signing with an active key. It stays in the JWKS until its last token has "
+                                  "expired, and is withdrawn by itself\n"
+                                  "then. The last active key can't retire: rotate instead.\n"
+                                  "\n" CHANGE_HELP;
+const char MM_KEY_WITHDRAW_HELP[] = "Usage: mintmark key withdraw --kid KID [options]\n"
+                                    "\n"
+                                    "Give up a staged or published key that never signed.\n"
+                                    "\n" CHANGE_HELP;
+const char MM_KEY_REVOKE_HELP[] = "Usage: mintmark key revoke --kid KID --compromised [options]\n"
+                                  "\n"
+                                  "For the bad day: the standby is activated at once, and the key leaves signing and "
+                                  "the JWKS. Tokens that it signed stop\n"
+                                  "verifying as verifiers fetch the JWKS again; the answer says how many are alive and "
+                                  "who accepts them for how long.\n"
+                                  "There is no way back.\n"
+                                  "\n"
+                                  "  --compromised   say so: without it nothing is done\n" CHANGE_HELP;
+
+enum { KID = MM_OPTION_FIRST, REASON, COMPROMISED };
+
+static const struct option OPTIONS[] = {
+    MM_COMMON_OPTIONS,
+    MM_ADMIN_OPTIONS,
+    {"kid", required_argument, NULL, KID},
+    {"reason", required_argument, NULL, REASON},
+    {0},
+};
+
+static const struct option REVOKE_OPTIONS[] = {
+    MM_COMMON_OPTIONS,
+    MM_ADMIN_OPTIONS,
+    {"kid", required_argument, NULL, KID},
+    {"reason", required_argument, NULL, REASON},
+    {"compromised", no_argument, NULL, COMPROMISED},
+    {0},
+};
+
+struct change_options {
+    const char *kid;
+    const char *reason;
+    bool is_compromised;
+};
+
+static bool read_options(struct mm_cli *cli, int argc, char **argv, const struct option *table,
+                         struct change_options *options, struct mm_error *err)
+{
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, table, err)) >= 0) {
+        if (option == KID)
+            options->kid = optarg;
+        else if (option == REASON)
+            options->reason = optarg;
+        else
+            options->is_compromised = true;
+    }
+    return option == MM_OPTION_END && mm_option_require("--kid", options->kid, err);
+}
+
+/* What `key revoke` adds: facts that no command can change any more, but that decide what is done next. */
+static void print_stranded(const json_t *answer)
+{
+    const json_t *verifiers = json_object_get(answer, "verifiers");
+    (void)printf("%lld live tokens were signed with it.\n", (long long)mm_json_integer(answer, "live_tokens", 0));
+    for (size_t i = 0; i < json_array_size(verifiers); i++) {
+        (void)fputs("  ", stdout);
+        mm_print_value(stdout, json_array_get(verifiers, i));
+        (void)fputc('\n', stdout);
+    }
+}
+
+static bool print_answer(const struct mm_cli *cli, const json_t *answer, struct mm_error *err)
+{
+    if (cli->form == MM_FORM_JSON)
+        return mm_print_json(stdout, answer, err);
+    (void)fputs("Key ", stdout);
+    mm_print_value(stdout, json_object_get(answer, "kid"));
+    (void)fputs(" is ", stdout);
+    mm_print_value(stdout, json_object_get(answer, "state"));
+    (void)fputs(".\n", stdout);
+    if (json_object_get(answer, "live_tokens"))
+        print_stranded(answer);
+    return true;
+}
+
+static bool order(struct mm_cli *cli, const char *change, const struct change_options *options, struct mm_error *err)
+{
+    mm_cleanup(free) char *socket = mm_admin_find(cli, err);
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*}", "reason", options->reason);
+    char path[160];
+    (void)snprintf(path, sizeof path, "/v1/keys/%.64s/%s", options->kid, change);
+    mm_cleanup(json_decref) json_t *answer = NULL;
+    return socket && mm_admin_call(cli, socket, "POST", path, body, &answer, err) && print_answer(cli, answer, err);
+}
+
+static bool run(struct mm_cli *cli, int argc, char **argv, const char *change, struct mm_error *err)
+{
+    struct change_options options = {0};
+    return read_options(cli, argc, argv, OPTIONS, &options, err) && order(cli, change, &options, err);
+}
+
+bool mm_verb_key_publish(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    return run(cli, argc, argv, "publish", err);
+}
+
+bool mm_verb_key_activate(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    return run(cli, argc, argv, "activate", err);
+}
+
+bool mm_verb_key_retire(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    return run(cli, argc, argv, "retire", err);
+}
+
+bool mm_verb_key_withdraw(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    return run(cli, argc, argv, "withdraw", err);
+}
+
+bool mm_verb_key_revoke(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    struct change_options options = {0};
+    if (!read_options(cli, argc, argv, REVOKE_OPTIONS, &options, err))
+        return false;
+    if (!options.is_compromised)
+        return mm_fail(err, MM_USAGE, "revoking strands live tokens: say --compromised, or rotate");
+    return order(cli, "revoke", &options, err);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark key destroy`: ends a retired key on its HSM token, under the custodian's PIN, and has the service record it. The service is asked
+ * first whether the key is retired, so that nothing alive is destroyed; and the custodian types the kid, so that no history of a shell does it.
+ */
+#include "cli/verbs.h"
+
+#include <string.h>
+
+#include "cli/admin.h"
+#include "cli/custody.h"
+#include "cli/problems.h"
+#include "hsm/destroy.h"
+
+const char MM_KEY_DESTROY_HELP[] =
+    "Usage: mintmark key destroy --kid KID [--config FILE] [options]\n"
+    "\n"
+    "Destroy a retired key on its HSM token, for ever. The kid is asked for once more on standard input; anything else "
+    "than the\n"
+    "same kid stops here. Refused unless the service knows the key as retired. Your PIN is asked for on the terminal\n"
+    "unless an option says where it is.\n"
+    "\n"
+    "  --kid KID              the key\n"
+    "  --reason TEXT          why, for the ledger\n"
+    "  --config FILE          the configuration that names HSM token and admin socket\n" MM_CUSTODY_HELP
+    "  --json                 the answer, and errors, as JSON\n"
+    "\n"
+    "Exit status: 0 destroyed, 8 refused, 4 HSM token, module or key, 5 PIN refused (don't just try again), 7 the "
+    "service\n"
+    "can't be reached, 3 configuration, 2 the command line or the kid that was typed.\n";
+
+enum { KID = MM_OPTION_FIRST, REASON };
+
+static const struct option OPTIONS[] = {
+    MM_COMMON_OPTIONS,
+    MM_CONFIG_OPTION,
+    MM_HSM_TOKEN_OPTION,
+    MM_PIN_OPTIONS,
+    {"kid", required_argument, NULL, KID},
+    {"reason", required_argument, NULL, REASON},
+    {0},
+};
+
+struct destroy_options {
+    struct mm_custody_options custody;
+    const char *kid;
+    const char *reason;
+};
+
+static bool read_options(struct mm_cli *cli, int argc, char **argv, struct destroy_options *options,
+                         struct mm_error *err)
+{
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
+        if (option == KID)
+            options->kid = optarg;
+        else if (option == REASON)
+            options->reason = optarg;
+        else if (!mm_custody_take_option(&options->custody, option, err))
+            return false;
+    }
+    return option == MM_OPTION_END && mm_option_require("--kid", options->kid, err);
+}
+
+/* The service's word on the key: what it is and where it lies. */
+static bool find_retired(struct mm_cli *cli, const char *socket, const char *kid, json_t **ret_key,
+                         struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *answer = NULL;
+    if (!mm_admin_call(cli, socket, "GET", "/v1/keys", NULL, &answer, err))
+        return false;
+    const json_t *keys = json_object_get(answer, "keys");
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        json_t *key = json_array_get(keys, i);
+        const char *state = mm_json_string(key, "state");
+        if (!mm_json_string(key, "kid") || strcmp(mm_json_string(key, "kid"), kid) != 0)
+            continue;
+        if (!state || strcmp(state, "retired") != 0)
+            return mm_fail(err, MM_KEY_STATE, "the key is %.32s: only a retired one can be destroyed", state);
+        *ret_key = json_incref(key);
+        return true;
+    }
+    return mm_fail(err, MM_KEY_UNKNOWN, "the service knows no such key");
+}
+
+static bool confirm(const char *kid, struct mm_error *err)
+{
+    char typed[128] = "";
+    (void)fputs("There is no way back. Type the kid of the key to destroy: ", stderr);
+    (void)fflush(stderr);
+    if (!fgets(typed, sizeof typed, stdin))
+        typed[0] = '\0';
+    typed[strcspn(typed, "\n")] = '\0';
+    return strcmp(typed, kid) == 0 || mm_fail(err, MM_USAGE, "that isn't the kid: nothing was destroyed");
+}
+
+static bool destroy(const struct mm_config *config, const struct destroy_options *options, const json_t *known,
+                    struct mm_error *err)
+{
+    struct mm_custody_options custody = options->custody;
+    const char *id = mm_json_string(known, "hsm_id");
+    const char *label = mm_json_string(known, "hsm_label");
+    custody.hsm_token = mm_json_string(known, "hsm_token");
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, custody.hsm_token, err);
+    if (!token || !id || !label)
+        return mm_fail(err, MM_INTERNAL, "the service didn't say where the key lies");
+    mm_cleanup(mm_module_close) struct mm_module *module =
+        mm_custody_open(config, token, &custody, MM_MODULE_CUSTODY, err);
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = module ? mm_hsm_key_find(module, id, label, err) : NULL;
+    if (!key)
+        return false;
+    if (strcmp(mm_hsm_key_info(key)->kid, options->kid) != 0)
+        return mm_fail(err, MM_KEY_MISMATCH, "what lies there now is another key: it wasn't touched");
+    return mm_hsm_key_destroy(module, key, err);
+}
+
+bool mm_verb_key_destroy(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    struct destroy_options options = {.custody = {.pin_fd = -1}};
+    if (!read_options(cli, argc, argv, &options, err))
+        return false;
+    mm_cleanup(mm_config_unref) struct mm_config *config =
+        mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
+    mm_cleanup(json_decref) json_t *known = NULL;
+    mm_cleanup(json_decref) json_t *answer = NULL;
+    char path[160];
+    (void)snprintf(path, sizeof path, "/v1/keys/%.64s/destroy", options.kid);
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*}", "reason", options.reason);
+    mm_cleanup(free) char *socket = config ? mm_admin_find(cli, err) : NULL;
+    if (!socket || !find_retired(cli, socket, options.kid, &known, err) || !confirm(options.kid, err) ||
+        !destroy(config, &options, known, err) || !mm_admin_call(cli, socket, "POST", path, body, &answer, err))
+        return false;
+    if (cli->form == MM_FORM_JSON)
+        return mm_print_json(stdout, answer, err);
+    (void)printf("Key %s is destroyed.\n", options.kid);
+    return true;
+}

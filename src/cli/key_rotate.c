@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `mintmark key rotate`: the service goes through the whole sequence by itself; this begins it, and may wait. */
+#include "cli/verbs.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "cli/admin.h"
+
+const char MM_KEY_ROTATE_HELP[] =
+    "Usage: mintmark key rotate [--to HSM-TOKEN] [--wait] [options]\n"
+    "\n"
+    "Let another key sign in place of those that do: the standby, or else one that is staged. It is published for as "
+    "long as\n"
+    "verifiers may cache the JWKS, then activated; the others retire, and are withdrawn once their last token has "
+    "expired.\n"
+    "The service does all that by itself, over restarts. No verifier meets a token that it can't check.\n"
+    "\n"
+    "  --to HSM-TOKEN  to a key on that HSM token, by its name in the configuration: how to move to another slot or "
+    "HSM\n"
+    "  --wait          return when the new key signs alone\n"
+    "  --reason TEXT   why, for the ledger\n"
+    "  --config FILE   the configuration, which says where the admin listener is\n"
+    "  --socket FILE   the admin listener's socket, for who can't read the configuration\n"
+    "  --json          the answer, and errors, as JSON\n"
+    "\n"
+    "Exit status: 0 begun (with --wait: the new key signs alone), 8 refused (no key for it, or a rotation is under "
+    "way),\n"
+    "7 the service can't be reached, 3 configuration, 2 the command line.\n";
+
+enum { TO = MM_OPTION_FIRST, WAIT, REASON };
+
+static const struct option OPTIONS[] = {
+    MM_COMMON_OPTIONS,
+    MM_ADMIN_OPTIONS,
+    {"to", required_argument, NULL, TO},
+    {"wait", no_argument, NULL, WAIT},
+    {"reason", required_argument, NULL, REASON},
+    {0},
+};
+
+enum wait { DONT_WAIT, DO_WAIT };
+
+struct rotate_options {
+    const char *to;
+    const char *reason;
+    enum wait wait;
+};
+
+static bool read_options(struct mm_cli *cli, int argc, char **argv, struct rotate_options *options,
+                         struct mm_error *err)
+{
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
+        if (option == TO)
+            options->to = optarg;
+        else if (option == REASON)
+            options->reason = optarg;
+        else
+            options->wait = DO_WAIT;
+    }
+    return option == MM_OPTION_END;
+}
+
+/* Until no rotation is under way, however long that takes: a restart of the service in between is only waited out. */
+static bool wait_for_end(struct mm_cli *cli, const char *socket, struct mm_error *err)
+{
+    const struct timespec pause = {.tv_sec = 1};
+    for (;;) {
+        mm_cleanup(json_decref) json_t *answer = NULL;
+        struct mm_error why = {0};
+        if (mm_admin_call(cli, socket, "GET", "/v1/keys", NULL, &answer, &why)) {
+            if (json_is_null(json_object_get(answer, "successor")))
+                return true;
+        } else if (why.code != MM_UNREACHABLE && why.code != MM_SHUTTING_DOWN) {
+            return mm_fail(err, why.code, "%s", why.message);
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+static bool print_answer(const struct mm_cli *cli, const json_t *answer, enum wait wait, struct mm_error *err)
+{
+    if (cli->form == MM_FORM_JSON)
+        return mm_print_json(stdout, answer, err);
+    (void)fputs(wait == DO_WAIT ? "Rotated to key " : "Rotating to key ", stdout);
+    mm_print_value(stdout, json_object_get(answer, "kid"));
+    if (wait == DONT_WAIT) {
+        (void)fputs(", which signs from ", stdout);
+        mm_print_value(stdout, json_object_get(answer, "activates_at"));
+        (void)fputs(" on", stdout);
+    }
+    (void)fputs(".\n", stdout);
+    return true;
+}
+
+bool mm_verb_key_rotate(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    struct rotate_options options = {0};
+    if (!read_options(cli, argc, argv, &options, err))
+        return false;
+    mm_cleanup(free) char *socket = mm_admin_find(cli, err);
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*, s:s*}", "hsm_token", options.to, "reason", options.reason);
+    mm_cleanup(json_decref) json_t *answer = NULL;
+    return socket && mm_admin_call(cli, socket, "POST", "/v1/rotation", body, &answer, err) &&
+           (options.wait == DONT_WAIT || wait_for_end(cli, socket, err)) &&
+           print_answer(cli, answer, options.wait, err);
+}

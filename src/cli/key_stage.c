@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `mintmark key stage`: a custodian shows the service a key on an HSM token. Its custody is judged here, under the custodian's PIN, and its public
+ * key goes to the ledger: what the key is from then on is what was staged.
+ */
+#include "cli/verbs.h"
+
+#include <string.h>
+
+#include "cli/admin.h"
+#include "cli/custody.h"
+#include "cli/problems.h"
+
+const char MM_KEY_STAGE_HELP[] =
+    "Usage: mintmark key stage [--kid KID] [--config FILE] [options]\n"
+    "\n"
+    "Make a key on an HSM token known to the running service: its public key, and where it lies, go to the ledger. It "
+    "signs\n"
+    "nothing yet. If no other key is on standby the service publishes it by itself; mintmark key rotate lets it sign.\n"
+    "Your PIN is asked for on the terminal unless an option says where it is.\n"
+    "\n"
+    "  --kid KID              the key (default: the only one on the HSM token that fits and isn't staged yet)\n"
+    "  --algorithm ALG        what it signs: ES256, ES384, RS256, PS256 or EdDSA (default: keys.algorithm)\n"
+    "  --reason TEXT          why, for the ledger\n"
+    "  --config FILE          the configuration that names HSM token and admin socket\n" MM_CUSTODY_HELP
+    "  --json                 the answer, and errors, as JSON\n"
+    "\n"
+    "Exit status: 0 staged, 4 HSM token, module or key, 5 PIN refused (don't just try again), 7 the service can't be "
+    "reached,\n"
+    "8 refused, 3 configuration, 2 the command line.\n";
+
+enum { KID = MM_OPTION_FIRST, ALGORITHM, REASON };
+
+static const struct option OPTIONS[] = {
+    MM_COMMON_OPTIONS,
+    MM_CONFIG_OPTION,
+    MM_HSM_TOKEN_OPTION,
+    MM_PIN_OPTIONS,
+    {"kid", required_argument, NULL, KID},
+    {"algorithm", required_argument, NULL, ALGORITHM},
+    {"reason", required_argument, NULL, REASON},
+    {0},
+};
+
+struct stage_options {
+    struct mm_custody_options custody;
+    const char *kid;
+    const char *algorithm;
+    const char *reason;
+};
+
+static bool read_options(struct mm_cli *cli, int argc, char **argv, struct stage_options *options, struct mm_error *err)
+{
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
+        if (option == KID)
+            options->kid = optarg;
+        else if (option == ALGORITHM)
+            options->algorithm = optarg;
+        else if (option == REASON)
+            options->reason = optarg;
+        else if (!mm_custody_take_option(&options->custody, option, err))
+            return false;
+    }
+    return option == MM_OPTION_END;
+}
+
+static bool choose_algorithm(const struct stage_options *options, const struct mm_config *config,
+                             enum mm_algorithm *ret_algorithm, struct mm_error *err)
+{
+    *ret_algorithm = config->algorithm;
+    return !options->algorithm || mm_algorithm_parse(options->algorithm, ret_algorithm) ||
+           mm_fail(err, MM_USAGE, "--algorithm is ES256, ES384, RS256, PS256 or EdDSA");
+}
+
+static bool print_answer(const struct mm_cli *cli, const json_t *answer, struct mm_error *err)
+{
+    if (cli->form == MM_FORM_JSON)
+        return mm_print_json(stdout, answer, err);
+    (void)fputs("Staged key ", stdout);
+    mm_print_value(stdout, json_object_get(answer, "kid"));
+    (void)fputs(".\n", stdout);
+    return true;
+}
+
+bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
+{
+    struct stage_options options = {.custody = {.pin_fd = -1}};
+    enum mm_algorithm algorithm;
+    if (!read_options(cli, argc, argv, &options, err))
+        return false;
+    mm_cleanup(mm_config_unref) struct mm_config *config =
+        mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
+    const struct mm_hsm_token_config *token =
+        config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
+    if (!token || !choose_algorithm(&options, config, &algorithm, err))
+        return false;
+    mm_cleanup(mm_module_close) struct mm_module *module =
+        mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
+    mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
+    if (!module || !mm_custody_choose_key(module, algorithm, options.kid, &key, err))
+        return false;
+    mm_cleanup(json_decref) json_t *body =
+        json_pack("{s:s*, s:s, s:s, s:O, s:s, s:s, s:s*}", "kid", mm_json_string(key.jwk, "kid"), "alg",
+                  mm_algorithm_name(algorithm), "hsm_token", token->name, "jwk", key.jwk, "hsm_id", key.id, "hsm_label",
+                  key.label, "reason", options.reason);
+    mm_cleanup(json_decref) json_t *answer = NULL;
+    if (!body)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    mm_cleanup(free) char *socket = mm_admin_find(cli, err);
+    return socket && mm_admin_call(cli, socket, "POST", "/v1/keys", body, &answer, err) &&
+           print_answer(cli, answer, err);
+}

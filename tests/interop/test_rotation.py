@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Keys rotate, slots move, an HSM goes and comes back and the service restarts, while clients ask and relying parties with caches of
+their own verify every token: none is ever refused, and none is lost from the ledger.
+
+MM_SOAK_SECONDS=600 for a long run.
+"""
+
+import collections
+import itertools
+import os
+import signal
+import time
+
+from custody import TTL, active, short_lived, stage, states
+from load import Load
+from relying import LoreCache, NpmJose, Verifying
+from service import AUDIENCE, wait_until
+
+SECONDS = int(os.environ.get("MM_SOAK_SECONDS", "60"))
+
+
+class SoakLoad(Load):
+    """Tokens go to the relying parties as they come."""
+
+    def __init__(self, mint, verifying, **options):
+        super().__init__(mint, **options)
+        self.verifying = verifying
+
+    def _ask_once(self, client):
+        n = len(self.tokens)
+        super()._ask_once(client)
+        with self.lock:
+            new = self.tokens[n:]
+        for body in new:
+            self.verifying.add(body)
+        time.sleep(0.05)
+
+
+def rotate(mint, numbers, hsm_token):
+    kid = stage(mint, f"soak-{next(numbers)}", hsm_token)
+    before = active(mint)
+    mint.cli("key", "rotate", "--to", hsm_token, "--wait", "--reason", "soak")
+    assert active(mint) == {kid}, (before, states(mint))
+    return kid
+
+
+def restart(mint, how):
+    if how == "kill":
+        mint.kill()
+    else:
+        mint.stop()
+    mint.start()
+
+
+def test_no_relying_party_ever_meets_a_token_that_it_cannot_check(tmp_path):
+    mint = short_lived(tmp_path / "mint")
+    mint.add_hsm_token("secondary")
+    mint.create().start()
+
+    def fetch():
+        with mint.client(None) as client:
+            return client.get("/.well-known/jwks.json").body
+
+    # A 180th of what they wait in the field, as the floors of the test build are of the real ones.
+    jose = NpmJose(mint, cache_ms=1000, cooldown_ms=300)
+    verifying = Verifying({"lore": LoreCache(fetch, cooldown=0.1), "jose": jose})
+    numbers = itertools.count(1)
+    steps = collections.Counter()
+    end = time.monotonic() + SECONDS
+    try:
+        with SoakLoad(mint, verifying, threads=3) as load:
+            for step in itertools.cycle(("to secondary", "worker", "to primary", "stop", "in place", "kill")):
+                if time.monotonic() > end:
+                    break
+                steps[step] += 1
+                if step.startswith("to "):
+                    rotate(mint, numbers, step[3:])
+                elif step == "in place":
+                    rotate(mint, numbers, "primary")
+                elif step == "worker":
+                    os.kill(mint.workers()[0], signal.SIGKILL)
+                    time.sleep(1)
+                else:
+                    restart(mint, step)
+            assert wait_until(lambda: mint.ask(audience=AUDIENCE, ttl_seconds=TTL).status == 201)
+        verifying.close()
+        counts = dict(
+            steps=dict(steps), tokens=load.n_issued(), verified=verifying.n_verified, refused=len(verifying.refused),
+            statuses=dict(load.statuses), codes=dict(load.codes),
+        )
+        print(counts)
+        assert not verifying.refused, verifying.refused[:10]
+        assert set(load.statuses) <= {201, 503} and load.n_without_retry_after == 0
+        recorded = {entry["jti"] for entry in mint.ledger("--type", "token.issued")}
+        assert {token["token_id"] for token in load.tokens} <= recorded
+        assert load.n_issued() > SECONDS
+        mint.cli("ledger", "verify")
+    finally:
+        jose.close()
+        mint.ensure_stopped()

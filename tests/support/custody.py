@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A deployment whose keys live for seconds (config/floors.h's test build), and what its custodian does."""
+
+import json
+import socket
+
+from service import SHORT, Deployment
+
+PUBLISH_AHEAD = 2
+MAX_TTL = 4
+TTL = 2
+
+
+def short_lived(folder, **options):
+    """Not created yet: more HSM tokens may be added."""
+    mint = Deployment(folder, programs=SHORT, **options)
+    mint.config["keys"].update(publish_ahead=f"{PUBLISH_AHEAD}s", max_ttl=f"{MAX_TTL}s")
+    with socket.create_server(("127.0.0.1", 0)) as probe:  # one that stays the same over restarts
+        mint.config["listen"][0]["address"] = f"127.0.0.1:{probe.getsockname()[1]}"
+    for tenant in mint.tenants.values():
+        tenant["max_ttl"] = f"{MAX_TTL}s"
+        for account in tenant["accounts"]:
+            for grant in account["grants"]:
+                grant["ttl"] = {"default": f"{TTL}s", "max": f"{MAX_TTL}s"}
+    return mint
+
+
+def generate(mint, label, hsm_token="primary"):
+    """A new key on that HSM token, known to nobody yet: its kid."""
+    arguments = ("--hsm-token", hsm_token, "--service-pin", "--label", label, "--json")
+    return json.loads(mint.cli("key", "generate", *arguments))["kid"]
+
+
+def stage(mint, label, hsm_token="primary"):
+    """A new key that the service knows: its kid."""
+    kid = generate(mint, label, hsm_token)
+    mint.cli("key", "stage", "--hsm-token", hsm_token, "--service-pin", "--kid", kid)
+    return kid
+
+
+def keys(mint):
+    """kid -> what the service says of the key."""
+    status = json.loads(mint.cli("status", "--json"))
+    return {key["kid"]: key for key in status["keyring"]["keys"]}
+
+
+def states(mint):
+    return {kid: key["state"] for kid, key in keys(mint).items()}
+
+
+def active(mint):
+    return {kid for kid, state in states(mint).items() if state == "active"}
