@@ -214,16 +214,32 @@ class Deployment:
         for name, tenant in self.tenants.items():
             self.write_file(self.folder / "tenants" / f"{name}.yaml", json.dumps(tenant, indent=2) + "\n", 0o644)
 
-    def make_hsm_token(self):
-        store = self.folder / "softhsm"
+    def add_hsm_token(self, name, priority=0, **settings):
+        """One more HSM token, a SoftHSM2 of its own, otherwise as the first one is configured; before create()."""
+        hsm_token = copy.deepcopy(self.hsm_token)
+        hsm_token.update(name=name, priority=priority, **settings)
+        store, conf = self._softhsm_files(hsm_token)
+        hsm_token["environment"]["SOFTHSM2_CONF"] = str(conf)
+        hsm_token["paths"]["write"][0] = str(store)
+        self.config["hsm"]["tokens"].append(hsm_token)
+        return hsm_token
+
+    def _softhsm_files(self, hsm_token):
+        suffix = "" if hsm_token["name"] == "primary" else f"-{hsm_token['name']}"
+        return self.folder / f"softhsm{suffix}", self.folder / f"softhsm2{suffix}.conf"
+
+    def make_hsm_token(self, hsm_token=None):
+        store, file = self._softhsm_files(hsm_token or self.hsm_token)
         store.mkdir(mode=0o700)
         conf = f"directories.tokendir = {store}\nobjectstore.backend = file\nlog.level = ERROR\n"
-        self.write_file(self.folder / "softhsm2.conf", conf)
+        self.write_file(file, conf)
         self.write_file(self.pin_file, self.pin + "\n")
-        self.softhsm("--init-token", "--free", "--label", "mintmark", "--so-pin", self.so_pin, "--pin", self.pin)
+        arguments = ["--init-token", "--free", "--label", "mintmark", "--so-pin", self.so_pin, "--pin", self.pin]
+        self.softhsm(*arguments, hsm_token=hsm_token)
 
-    def softhsm(self, *arguments):
-        environment = dict(os.environ, SOFTHSM2_CONF=str(self.folder / "softhsm2.conf"))
+    def softhsm(self, *arguments, hsm_token=None):
+        _, conf = self._softhsm_files(hsm_token or self.hsm_token)
+        environment = dict(os.environ, SOFTHSM2_CONF=str(conf))
         subprocess.run(["softhsm2-util", *arguments], env=environment, check=True, capture_output=True)
 
     def create(self):
@@ -231,9 +247,11 @@ class Deployment:
         (self.folder / "state").mkdir(mode=0o700, exist_ok=True)
         self.admin_socket.parent.mkdir(mode=0o755, exist_ok=True)
         self.write()
-        self.make_hsm_token()
-        self.cli("key", "generate", "--service-pin", "--algorithm", self.algorithm, "--label", "mint")
-        self.cli("init")
+        for hsm_token in self.config["hsm"]["tokens"]:
+            self.make_hsm_token(hsm_token)
+        first = ("--hsm-token", self.hsm_token["name"])
+        self.cli("key", "generate", *first, "--service-pin", "--algorithm", self.algorithm, "--label", "mint")
+        self.cli("init", *first)
         return self
 
     # --- the programs
