@@ -85,10 +85,12 @@ bool mm_latch_make_folder(const struct mm_config *config, struct mm_error *err)
     struct stat info;
     if (!folder)
         return false;
-    if (mkdir(folder, 0700) == 0)
+    /* Looked for first: a confined service may make none, and has made it before. */
+    if (lstat(folder, &info) != 0) {
+        if (errno != ENOENT || mkdir(folder, 0700) != 0)
+            return mm_fail(err, MM_FILE, "%s: %s", folder, strerror(errno));
         return sync_folder(folder, err);
-    if (errno != EEXIST || lstat(folder, &info) != 0)
-        return mm_fail(err, MM_FILE, "%s: %s", folder, strerror(errno));
+    }
     return S_ISDIR(info.st_mode) || mm_fail(err, MM_FILE, "%s: not a folder", folder);
 }
 
