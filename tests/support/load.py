@@ -11,8 +11,12 @@ from service import TOKENS, token_request
 class Load:
     """`with Load(mint, threads=4) as load:` asks without pause until the block ends, reconnecting whenever it must."""
 
-    def __init__(self, mint, threads=4, credential="ci"):
+    def __init__(self, mint, threads=4, credential="ci", on_token=None, pause=0, **request):
+        """Asks for `request`; `on_token` is called with each token's body, and there is a `pause` in seconds after each reply."""
         self.mint = mint
+        self.request = request
+        self.on_token = on_token
+        self.pause = pause
         self.credential = credential
         self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(threads)]
         self.stopping = threading.Event()
@@ -55,7 +59,7 @@ class Load:
 
     def _ask_once(self, client):
         start = time.monotonic()
-        reply = client.post(TOKENS, token_request())
+        reply = client.post(TOKENS, token_request(**self.request))
         body = reply.json
         with self.lock:
             self.slowest = max(self.slowest, time.monotonic() - start)
@@ -64,6 +68,9 @@ class Load:
                 self.n_without_retry_after += 1
             if reply.status == 201:
                 self.tokens.append(body)
+        if reply.status == 201 and self.on_token:
+            self.on_token(body)
+        time.sleep(self.pause)
 
     @property
     def statuses(self):
