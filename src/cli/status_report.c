@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/status_report.h"
 
+#include <string.h>
+
+#include "util/clock.h"
+
 enum { DIGEST_SHOWN = 12 };
 
 static void begin_row(FILE *out, const char *name)
@@ -52,6 +56,90 @@ static void print_hsm_tokens(FILE *out, const json_t *tokens)
     }
 }
 
+static void print_key(FILE *out, const json_t *key)
+{
+    const char *token = mm_json_string(key, "hsm_token");
+    print_member(out, key, "kid");
+    (void)fputs("  ", out);
+    print_member(out, key, "alg");
+    (void)fprintf(out, "  %-9s  ", mm_json_string(key, "state"));
+    mm_print_text(out, token ? token : "?");
+    (void)fputs(", since ", out);
+    print_member(out, key, "since");
+    (void)fputs(json_is_true(json_object_get(key, "revoked")) ? ", revoked\n" : "\n", out);
+}
+
+/* Those that are destroyed are history: the ledger has it. */
+static void print_keys(FILE *out, const json_t *keys)
+{
+    bool is_first = true;
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        const json_t *key = json_array_get(keys, i);
+        const char *state = mm_json_string(key, "state");
+        if (!state || strcmp(state, "destroyed") == 0)
+            continue;
+        begin_row(out, is_first ? "keys" : "");
+        print_key(out, key);
+        is_first = false;
+    }
+}
+
+struct event {
+    const char *at; /* RFC 3339 in UTC: sorts as text */
+    const json_t *key;
+};
+
+static int compare_events(const void *a, const void *b)
+{
+    return strcmp(((const struct event *)a)->at, ((const struct event *)b)->at);
+}
+
+/* What a change means to whoever waits for it. */
+static const char *tell_change(const json_t *next)
+{
+    static const char *const WORDS[][2] = {{"activate", "signs"},
+                                           {"retire", "stops signing"},
+                                           {"withdraw", "leaves the JWKS"}};
+    const char *change = mm_json_string(next, "change");
+    for (size_t i = 0; change && i < MM_ARRAY_SIZE(WORDS); i++)
+        if (strcmp(WORDS[i][0], change) == 0)
+            return WORDS[i][1];
+    return change ? change : "changes";
+}
+
+static void print_event(FILE *out, const struct event *event, int64_t now)
+{
+    int64_t at;
+    mm_print_text(out, event->at);
+    if (mm_timestamp_parse(event->at, &at) && at > now) {
+        (void)fputs(" (in ", out);
+        mm_print_duration(out, at - now);
+        (void)fputc(')', out);
+    }
+    (void)fputs("  ", out);
+    print_member(out, event->key, "kid");
+    (void)fprintf(out, " %s\n", tell_change(json_object_get(event->key, "next")));
+}
+
+/* What will happen by itself, soonest first. */
+static void print_time_line(FILE *out, const json_t *keys)
+{
+    mm_cleanup(free) struct event *events = calloc(json_array_size(keys) + 1, sizeof *events);
+    size_t n = 0;
+    for (size_t i = 0; events && i < json_array_size(keys); i++) {
+        const json_t *key = json_array_get(keys, i);
+        const char *at = mm_json_string(json_object_get(key, "next"), "at");
+        if (at)
+            events[n++] = (struct event){at, key};
+    }
+    if (n > 0)
+        qsort(events, n, sizeof *events, compare_events);
+    for (size_t i = 0; i < n; i++) {
+        begin_row(out, i == 0 ? "next" : "");
+        print_event(out, &events[i], mm_clock_now(&MM_SYSTEM_CLOCK));
+    }
+}
+
 void mm_print_status(FILE *out, const json_t *status)
 {
     const json_t *ledger = json_object_get(status, "ledger");
@@ -65,6 +153,11 @@ void mm_print_status(FILE *out, const json_t *status)
     if (ledger) {
         begin_row(out, "ledger");
         (void)fprintf(out, "%s\n", json_is_true(json_object_get(ledger, "healthy")) ? "healthy" : "can't be written");
+        if (json_is_false(json_object_get(ledger, "clock_safe")))
+            (void)fputs("clock     behind the ledger: nothing is issued (mintmark clock accept)\n", out);
     }
     print_hsm_tokens(out, json_object_get(status, "hsm_tokens"));
+    const json_t *keys = json_object_get(json_object_get(status, "keyring"), "keys");
+    print_keys(out, keys);
+    print_time_line(out, keys);
 }

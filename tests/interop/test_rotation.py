@@ -16,6 +16,7 @@ from custody import TTL, active, short_lived, stage, states
 from load import Load
 from relying import LoreCache, NpmJose, Verifying
 from service import AUDIENCE, wait_until
+from shim import Shim
 
 SECONDS = int(os.environ.get("MM_SOAK_SECONDS", "60"))
 
@@ -26,6 +27,16 @@ def rotate(mint, numbers, hsm_token):
     mint.cli("key", "rotate", "--to", hsm_token, "--wait", "--reason", "soak")
     assert active(mint) == {kid}, (before, states(mint))
     return kid
+
+
+def lose_hsm(mint, outages):
+    """The only HSM token with an active key goes and comes back."""
+    begun = time.monotonic()
+    mint.shim.write("C_Sign fail CKR_DEVICE_REMOVED", "C_Initialize fail CKR_DEVICE_ERROR")
+    time.sleep(1.5)
+    mint.shim.write()
+    assert wait_until(lambda: mint.ask(audience=AUDIENCE, ttl_seconds=TTL).status == 201, interval=0.05)
+    outages.append((begun, time.monotonic()))
 
 
 def restart(mint, how):
@@ -39,6 +50,7 @@ def restart(mint, how):
 def test_no_relying_party_ever_meets_a_token_that_it_cannot_check(tmp_path):
     mint = short_lived(tmp_path / "mint")
     mint.add_hsm_token("secondary")
+    mint.shim = Shim(mint)
     mint.create().start()
 
     def fetch():
@@ -50,10 +62,11 @@ def test_no_relying_party_ever_meets_a_token_that_it_cannot_check(tmp_path):
     verifying = Verifying({"lore": LoreCache(fetch, cooldown=0.1), "jose": jose})
     numbers = itertools.count(1)
     steps = collections.Counter()
+    outages = []
     end = time.monotonic() + SECONDS
     try:
         with Load(mint, 3, on_token=verifying.add, pause=0.03, ttl_seconds=TTL, audience=AUDIENCE) as load:
-            for step in itertools.cycle(("to secondary", "worker", "to primary", "stop", "in place", "kill")):
+            for step in itertools.cycle(("to secondary", "worker", "to primary", "hsm", "stop", "in place", "kill")):
                 if time.monotonic() > end:
                     break
                 steps[step] += 1
@@ -61,6 +74,8 @@ def test_no_relying_party_ever_meets_a_token_that_it_cannot_check(tmp_path):
                     rotate(mint, numbers, step[3:])
                 elif step == "in place":
                     rotate(mint, numbers, "primary")
+                elif step == "hsm":
+                    lose_hsm(mint, outages)
                 elif step == "worker":
                     os.kill(mint.workers()[0], signal.SIGKILL)
                     time.sleep(1)
@@ -74,7 +89,10 @@ def test_no_relying_party_ever_meets_a_token_that_it_cannot_check(tmp_path):
         )
         print(counts)
         assert not verifying.refused, verifying.refused[:10]
+        # Refused only while no HSM was there, and then as a service that will be back.
         assert set(load.statuses) <= {201, 503} and load.n_without_retry_after == 0
+        refusals = [at for at, status, _ in load.replies if status == 503]
+        assert all(any(begun <= at <= ended for begun, ended in outages) for at in refusals), load.codes
         recorded = {entry["jti"] for entry in mint.ledger("--type", "token.issued")}
         assert {token["token_id"] for token in load.tokens} <= recorded
         assert load.n_issued() > SECONDS

@@ -49,6 +49,28 @@ static void what_is_wrong_shows(void **state)
                  "          b: 1 of 1 workers ready\n");
 }
 
+static void keys_and_what_comes_next_are_listed(void **state)
+{
+    (void)state;
+    assert_shown(
+        "{\"version\":\"0.1.0\",\"issuer\":\"x\",\"pid\":1,\"started_at\":\"y\",\"uptime_seconds\":1,"
+        "\"keyring\":{\"keys\":["
+        "{\"kid\":\"A\",\"alg\":\"ES256\",\"state\":\"destroyed\",\"hsm_token\":\"p\",\"since\":\"s\"},"
+        "{\"kid\":\"B\",\"alg\":\"ES256\",\"state\":\"retiring\",\"hsm_token\":\"p\",\"since\":\"s\","
+        "\"next\":{\"change\":\"withdraw\",\"at\":\"2001-01-02T00:00:00Z\"}},"
+        "{\"kid\":\"C\",\"alg\":\"ES256\",\"state\":\"published\",\"hsm_token\":\"q\",\"since\":\"s\","
+        "\"next\":{\"change\":\"activate\",\"at\":\"2001-01-01T00:00:00Z\"}},"
+        "{\"kid\":\"D\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"q\",\"since\":\"s\",\"revoked\":true,"
+        "\"next\":null}]}}",
+        "Mintmark  0.1.0 at x\n"
+        "state     serving, up 1 s since y, pid 1\n"
+        "keys      B  ES256  retiring   p, since s\n"
+        "          C  ES256  published  q, since s\n"
+        "          D  ES256  retired    q, since s, revoked\n"
+        "next      2001-01-01T00:00:00Z  C signs\n"
+        "          2001-01-02T00:00:00Z  B leaves the JWKS\n");
+}
+
 /* An older or newer service's, or one that means to deceive a terminal. */
 static void what_is_missing_or_odd_does_no_harm(void **state)
 {
@@ -66,6 +88,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_status_is_a_table),
         cmocka_unit_test(what_is_wrong_shows),
+        cmocka_unit_test(keys_and_what_comes_next_are_listed),
         cmocka_unit_test(what_is_missing_or_odd_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
