@@ -10,7 +10,11 @@
 #include "admin/request.h"
 #include "util/log.h"
 
-enum { MEMORY_RESERVE = 4096 /* of a connection's memory, beyond its header: the fields' records, a reply's header */ };
+enum {
+    LIBRARY_CONNECTIONS =
+        256, /* beyond its limit the library closes whoever comes, so those who are turned away must fit in, too */
+    MEMORY_RESERVE = 4096, /* of a connection's memory, beyond its header: the fields' records, a reply's header */
+};
 
 bool mm_admin_open(struct mm_config *config, struct mm_admin **ret_admin, struct mm_error *err)
 {
@@ -68,7 +72,7 @@ static struct MHD_Daemon *start_daemon(struct mm_admin *admin)
         NULL, NULL, mm_admin_request_advance, admin,
         MHD_OPTION_EXTERNAL_LOGGER, log_library, admin,
         MHD_OPTION_LISTEN_SOCKET, admin->socket.fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)MM_ADMIN_CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_CONNECTIONS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MM_ADMIN_HEADER_MAX + MEMORY_RESERVE,
         MHD_OPTION_UNESCAPE_CALLBACK, mm_target_keep_escaped, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, mm_admin_request_open, admin,

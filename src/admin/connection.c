@@ -29,20 +29,23 @@ static void log_turned_away(struct mm_admin *admin, const struct mm_admin_peer *
            why, NULL);
 }
 
-static size_t n_of_user_locked(const struct mm_admin *admin, uid_t uid)
+static bool has_room_locked(const struct mm_admin *admin, uid_t uid)
 {
     size_t n = 0;
+    size_t n_of_user = 0;
     const struct mm_admin_connection *connection;
-    LIST_FOREACH(connection, &admin->connections, link)
-        n += connection->peer.uid == uid;
-    return n;
+    LIST_FOREACH(connection, &admin->connections, link) {
+        n++;
+        n_of_user += connection->peer.uid == uid;
+    }
+    return n < MM_ADMIN_CONNECTIONS_MAX && n_of_user < MM_ADMIN_CONNECTIONS_OF_USER_MAX;
 }
 
 static bool enter(struct mm_admin_connection *connection)
 {
     struct mm_admin *admin = connection->admin;
     (void)pthread_mutex_lock(&admin->lock);
-    bool has_room = n_of_user_locked(admin, connection->peer.uid) < MM_ADMIN_CONNECTIONS_OF_USER_MAX;
+    bool has_room = has_room_locked(admin, connection->peer.uid);
     if (has_room)
         LIST_INSERT_HEAD(&admin->connections, connection, link);
     (void)pthread_mutex_unlock(&admin->lock);
@@ -59,7 +62,7 @@ static bool admit(struct mm_admin_connection *connection)
         return false;
     }
     const char *why = peer->role == MM_ROLE_NONE ? "this user holds no role"
-                      : !enter(connection)       ? "this user has too many connections"
+                      : !enter(connection)       ? "too many connections"
                                                  : NULL;
     if (why)
         log_turned_away(admin, peer, why);

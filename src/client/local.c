@@ -70,6 +70,16 @@ static header_list *make_headers(void)
     return MM_TAKE(headers);
 }
 
+/* Which may happen as early as before libcurl looks whether it is connected. */
+static bool cut_off(const char *socket, struct mm_error *err)
+{
+    return mm_fail(
+        err, MM_UNREACHABLE,
+        "%s: closed without an answer: this user holds no role there, there are too many connections, or the "
+        "service ended",
+        socket);
+}
+
 /* What an operator can do something about. */
 static bool fail_call(CURL *curl, CURLcode code, const char *socket, struct mm_error *err)
 {
@@ -79,15 +89,14 @@ static bool fail_call(CURL *curl, CURLcode code, const char *socket, struct mm_e
     case CURLE_OUT_OF_MEMORY:
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     case CURLE_COULDNT_CONNECT:
-        return mm_fail(err, MM_UNREACHABLE, "%s: %s: is the service running, and may this user open its socket?",
-                       socket, number ? strerror((int)number) : "no connection");
+        return number
+                   ? mm_fail(err, MM_UNREACHABLE, "%s: %s: is the service running, and may this user open its socket?",
+                             socket, strerror((int)number))
+                   : cut_off(socket, err);
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-        return mm_fail(err, MM_UNREACHABLE,
-                       "%s: closed without an answer: this user holds no role there or has too many connections, or "
-                       "the service ended",
-                       socket);
+        return cut_off(socket, err);
     case CURLE_OPERATION_TIMEDOUT:
         return mm_fail(err, MM_UNREACHABLE, "%s: no answer in time", socket);
     case CURLE_WRITE_ERROR:
