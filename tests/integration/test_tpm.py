@@ -5,9 +5,10 @@ import json
 
 import pytest
 
+from custody import TTL, active, short_lived, states
 from faults import assert_tokens_sound
 from load import Load
-from service import Deployment
+from service import Deployment, wait_until
 from tpm import MODULES, Tpm, missing
 
 HSM = 4
@@ -22,14 +23,15 @@ def tpm(tmp_path_factory):
         yield tpm
 
 
-def deploy(folder, tpm, profile, **hsm_token):
-    made = Deployment(folder)
+def deploy(folder, tpm, profile, make=Deployment, **hsm_token):
+    made = make(folder)
     made.pin = "tpm-pin-1234"
     made.module_leaks = True  # a string for each key that is generated
     made.hsm_token.pop("signing")
     made.hsm_token.pop("module")
     made.hsm_token.update(profile=profile, environment=tpm.environment, **hsm_token)
-    (made.folder / "state").mkdir(mode=0o700)
+    for folder in ("state", "run"):
+        (made.folder / folder).mkdir(mode=0o700)
     made.write_file(made.pin_file, made.pin + "\n")
     made.write()
     return made
@@ -62,6 +64,40 @@ def test_a_tpm_serves(tmp_path, tpm):
         assert key["state"] == "active"
         mint.issue()
         assert not mint.events("worker_lost")
+        mint.stop()
+    finally:
+        mint.ensure_stopped()
+
+
+def test_a_key_on_a_tpm_lives_its_whole_life(tmp_path, tpm):
+    """Generated, staged, published, active, retired and destroyed, while callers go on; what the TPM does otherwise is in its page."""
+    mint = deploy(tmp_path / "mint", tpm, "tpm2-pkcs11", make=short_lived, module=MODULES[0])
+    before = [key["label"] for key in json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]]
+    mint.cli("key", "generate", "--service-pin", "--label", "first")
+    listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    (first,) = [key["kid"] for key in listed if key["label"] == "first"]
+    mint.cli("init", "--kid", first)
+    mint.start()
+    try:
+        with Load(mint, threads=2, ttl_seconds=TTL) as load:
+            mint.cli("key", "generate", "--service-pin", "--label", "second")
+            listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+            (second,) = [key["kid"] for key in listed if key["label"] == "second"]
+            evidence = json.loads(mint.cli("key", "evidence", "--service-pin", "--kid", second))
+            assert evidence["custody_sound"] and evidence["attributes"]["CKA_NEVER_EXTRACTABLE"]
+            mint.cli("key", "stage", "--service-pin", "--kid", second)
+            mint.cli("key", "rotate", "--wait")
+            assert active(mint) == {second}
+            assert wait_until(lambda: states(mint)[first] == "retired")
+            mint.cli("key", "destroy", "--service-pin", "--kid", first, input=first + "\n")
+            n = load.n_issued()
+            assert wait_until(lambda: load.n_issued() > n + 10)
+        assert set(load.statuses) == {201}, load.codes
+        assert {jwk["kid"] for jwk in mint.jwks()["keys"]} == {second}
+        left = [key["label"] for key in json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]]
+        assert sorted(left) == sorted(before + ["second"])
+        life = [entry["type"] for entry in mint.ledger("--type", "key.") if entry["kid"] == first]
+        assert life == [f"key.{word}" for word in ("staged", "published", "activated", "retiring", "retired", "destroyed")]
         mint.stop()
     finally:
         mint.ensure_stopped()
