@@ -269,6 +269,34 @@ static struct mm_hsm_key *read_back(const struct mm_module *module, const struct
     return prove(module, key, plan->algorithm, err) ? MM_TAKE(key) : NULL;
 }
 
+static bool destroy_pair(const struct mm_module *module, CK_SESSION_HANDLE session, const struct pair *pair)
+{
+    CK_FUNCTION_LIST *functions = mm_module_functions(module);
+    if (functions->C_DestroyObject(session, pair->private_key) != CKR_OK)
+        return false;
+    (void)functions->C_DestroyObject(session, pair->public_key);
+    return true;
+}
+
+/* Where a signature failed, some modules let the session do nothing else: a fresh one does. What stays is told. */
+static void discard(const struct mm_module *module, const struct plan *plan, const struct pair *pair,
+                    struct mm_error *err)
+{
+    CK_FUNCTION_LIST *functions = mm_module_functions(module);
+    CK_SESSION_HANDLE fresh;
+    if (destroy_pair(module, mm_module_session(module), pair))
+        return;
+    CK_RV rv =
+        functions->C_OpenSession(mm_module_slot(module), CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &fresh);
+    bool is_gone = rv == CKR_OK && destroy_pair(module, fresh, pair);
+    if (rv == CKR_OK)
+        (void)functions->C_CloseSession(fresh);
+    size_t length = err ? strlen(err->message) : 0;
+    if (err && !is_gone)
+        (void)snprintf(err->message + length, sizeof err->message - length,
+                       "; the key \"%.64s\" that was made can't be destroyed: remove it", plan->label);
+}
+
 struct mm_hsm_key *mm_hsm_key_generate(const struct mm_module *module, const struct mm_hsm_key_request *request,
                                        struct mm_error *err)
 {
@@ -278,10 +306,7 @@ struct mm_hsm_key *mm_hsm_key_generate(const struct mm_module *module, const str
         !generate_pair(module, &plan, &pair, err))
         return NULL;
     struct mm_hsm_key *key = read_back(module, &plan, &pair, err);
-    if (!key) {
-        CK_FUNCTION_LIST *functions = mm_module_functions(module);
-        (void)functions->C_DestroyObject(mm_module_session(module), pair.private_key);
-        (void)functions->C_DestroyObject(mm_module_session(module), pair.public_key);
-    }
+    if (!key)
+        discard(module, &plan, &pair, err);
     return key;
 }

@@ -101,3 +101,14 @@ def test_a_key_on_a_tpm_lives_its_whole_life(tmp_path, tpm):
         mint.stop()
     finally:
         mint.ensure_stopped()
+
+
+def test_a_key_that_cannot_sign_does_not_stay_unsaid(tmp_path, tpm):
+    """The module signs RSA by decrypting, which our keys deny."""
+    mint = deploy(tmp_path / "mint", tpm, "tpm2-pkcs11", module=MODULES[0])
+    before = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    arguments = ("--service-pin", "--algorithm", "RS256", "--bits", "2048", "--label", "rsa")
+    done = mint.run_cli("key", "generate", *arguments)
+    assert done.returncode == HSM and "CKR_GENERAL_ERROR" in done.stderr, done
+    left = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    assert left == before or "can't be destroyed" in done.stderr, (left, done.stderr)
