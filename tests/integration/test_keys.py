@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The custodian's commands: what each does, what it refuses and why, and what the ledger says of it afterwards."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import time
+
+import pytest
+from custody import MAX_TTL, PUBLISH_AHEAD, TTL, active, generate, keys, short_lived, stage, states
+from service import BUILD, assert_problem, wait_until
+
+REFUSED, USAGE, UNREACHABLE = 8, 2, 7
+NOBODY = "A" * 43
+
+
+@pytest.fixture
+def mint(tmp_path):
+    mint = short_lived(tmp_path / "mint").create().start()
+    yield mint
+    mint.ensure_stopped()
+
+
+def refused(mint, code, *arguments, **options):
+    done = mint.run_cli(*arguments, "--json", **options)
+    assert done.returncode == REFUSED, done
+    problem = json.loads(done.stderr)
+    assert problem["code"] == code, problem
+    return problem["detail"]
+
+
+def published(mint, label="next"):
+    kid = stage(mint, label)
+    assert wait_until(lambda: states(mint)[kid] == "published")
+    return kid
+
+
+def test_a_staged_key_is_published_as_the_standby_and_the_ledger_says_who_asked(mint):
+    kid = generate(mint, "next")
+    mint.cli("key", "stage", "--service-pin", "--kid", kid, "--reason", "yearly")
+    assert wait_until(lambda: states(mint)[kid] == "published")
+    assert kid in {key["kid"] for key in mint.jwks()["keys"]}
+    staged, was_published = [entry for entry in mint.ledger("--type", "key.") if entry["kid"] == kid]
+    assert (staged["type"], staged["by"], staged["reason"]) == ("key.staged", f"uid {os.geteuid()}", "yearly")
+    assert (was_published["type"], was_published["by"]) == ("key.published", "mintmarkd")
+    # It isn't staged twice.
+    refused(mint, "key_state", "key", "stage", "--service-pin", "--kid", kid)
+
+
+def test_what_may_not_be_done_to_a_key_is_refused(mint):
+    (first,) = active(mint)
+    second = published(mint)
+    assert "is the last active one" in refused(mint, "key_state", "key", "retire", "--kid", first)
+    refused(mint, "key_state", "key", "withdraw", "--kid", first)
+    refused(mint, "key_state", "key", "publish", "--kid", first)
+    refused(mint, "key_state", "key", "destroy", "--service-pin", "--kid", first, input=first + "\n")
+    refused(mint, "key_unknown", "key", "activate", "--kid", NOBODY)
+    refused(mint, "key_unknown", "key", "destroy", "--service-pin", "--kid", NOBODY)
+    assert mint.run_cli("key", "revoke", "--kid", first).returncode == USAGE
+    refused(mint, "key_state", "key", "rotate", "--to", "elsewhere")
+    assert states(mint) == {first: "active", second: "published"}
+
+
+def test_a_key_does_not_sign_before_every_cache_has_it(mint):
+    second = published(mint)
+    assert "from 20" in refused(mint, "key_too_early", "key", "activate", "--kid", second)
+    time.sleep(PUBLISH_AHEAD + 1)
+    mint.cli("key", "activate", "--kid", second)
+    assert len(active(mint)) == 2
+
+
+def test_an_unsound_key_is_not_staged(mint):
+    subprocess.run(
+        ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login", "--pin", mint.pin]
+        + ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "loose", "--id", "77", "--extractable"],
+        env=dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf")), check=True, capture_output=True,
+    )
+    listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    (loose,) = [key["kid"] for key in listed if key["label"] == "loose"]
+    done = mint.run_cli("key", "stage", "--service-pin", "--kid", loose)
+    assert done.returncode == 4 and "extractable" in done.stderr.lower(), done
+    evidence = json.loads(mint.cli("key", "evidence", "--service-pin", "--kid", loose))
+    assert not evidence["custody_sound"] and evidence["source"] == "the PKCS#11 module's own word"
+
+
+def test_a_key_that_was_replaced_after_it_was_staged_never_signs(mint):
+    """Its vetting finds another public key where the staged one should lie."""
+    kid = generate(mint, "next")
+    listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    (key,) = [key for key in listed if key["kid"] == kid]
+    tool = ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login", "--pin", mint.pin]
+    environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"))
+    published(mint, "standby")  # so that the next one isn't published by itself
+    mint.cli("key", "stage", "--service-pin", "--kid", kid)
+    for kind in ("privkey", "pubkey"):
+        command = [*tool, "--delete-object", "--type", kind, "--id", key["id"]]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    command = [*tool, "--keypairgen", "--key-type", "EC:prime256v1", "--label", key["label"], "--id", key["id"], "--sensitive"]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    done = mint.run_cli("key", "publish", "--kid", kid, "--json")
+    assert done.returncode != 0 and states(mint)[kid] == "staged", done
+    assert kid not in {one["kid"] for one in mint.jwks()["keys"]}
+    mint.issue(ttl_seconds=TTL)
+
+
+def test_a_wrong_kid_typed_destroys_nothing(mint):
+    second = published(mint)
+    mint.cli("key", "withdraw", "--kid", second, "--reason", "not needed")
+    assert second not in {key["kid"] for key in mint.jwks()["keys"]}
+    for typed in ("", "yes\n", second[:-1] + "\n"):
+        done = mint.run_cli("key", "destroy", "--service-pin", "--kid", second, input=typed)
+        assert done.returncode == USAGE and states(mint)[second] == "retired"
+    mint.cli("key", "destroy", "--service-pin", "--kid", second, input=second + "\n")
+    assert states(mint)[second] == "destroyed"
+    left = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    assert second not in {key["kid"] for key in left}
+
+
+def test_a_rotation_survives_a_kill(mint):
+    (first,) = active(mint)
+    second = published(mint)
+    mint.cli("key", "rotate")
+    mint.kill()
+    mint.start()
+    assert wait_until(lambda: states(mint) == {first: "retired", second: "active"})
+    assert "a rotation" not in mint.cli("status")
+
+
+def test_the_whole_life_shows_in_the_status(mint):
+    (first,) = active(mint)
+    second = published(mint)
+    mint.cli("key", "rotate", "--wait")
+    shown = mint.cli("status")
+    assert f"{first}  ES256  retiring" in shown and f"{second}  ES256  active" in shown
+    assert f"{first} leaves the JWKS" in shown
+    assert keys(mint)[first]["next"]["change"] == "withdraw"
+    assert wait_until(lambda: states(mint)[first] == "retired", seconds=MAX_TTL + 30)
+
+
+def test_the_commands_need_the_service(mint):
+    mint.stop()
+    done = mint.run_cli("key", "rotate")
+    assert done.returncode == UNREACHABLE, done
+    mint.start()
+
+
+def test_a_schedule_rotates_by_itself(mint):
+    (first,) = active(mint)
+    mint.stop()
+    mint.config["keys"]["rotate_every"] = f"{PUBLISH_AHEAD + MAX_TTL + 1}s"
+    mint.write()
+    mint.start()
+    second = stage(mint, "next")
+    assert wait_until(lambda: states(mint)[second] == "active")
+    rotation = [entry for entry in mint.ledger("--type", "key.rotation")][0]
+    assert (rotation["kid"], rotation["by"], rotation["reason"]) == (second, "mintmarkd", "keys.rotate_every")
+
+
+def append_from_the_future(mint, seconds):
+    """An entry as the service itself would have written it had its clock been ahead."""
+    db = sqlite3.connect(mint.store_file)
+    sequence, before = db.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
+    at = int(time.time()) + seconds
+    text = json.dumps({"type": "hsm.event", "time": at, "event": "worker_ready"}, separators=(",", ":")).encode()
+    digest = hashlib.sha256(b"mintmark-ledger-v1\0" + before + (sequence + 1).to_bytes(8, "big") + text).digest()
+    row = (sequence + 1, digest, text, "hsm.event", at)
+    db.execute("INSERT INTO entries (sequence, hash, bytes, type, time) VALUES (?, ?, ?, ?, ?)", row)
+    db.commit()
+    db.close()
+
+
+def test_a_clock_behind_the_ledger_issues_nothing_until_it_is_accepted(mint):
+    mint.stop()
+    append_from_the_future(mint, 3600)
+    mint.start()
+    reply = mint.ask(ttl_seconds=TTL)
+    assert_problem(reply, 503, "clock_unsafe")
+    assert int(reply.headers["retry-after"]) > 0
+    with mint.client(None) as client:
+        ready = client.get("/readyz")
+        assert ready.status == 503 and ready.json["checks"]["clock"] == "unsafe"
+        assert client.get("/.well-known/jwks.json").status == 200
+    assert "mintmark clock accept" in mint.cli("status")
+    mint.cli("clock", "accept", "--reason", "the old machine's clock was ahead")
+    mint.issue(ttl_seconds=TTL)
+    assert mint.ledger("--type", "clock.accepted")[-1]["reason"] == "the old machine's clock was ahead"
+    mint.stop()
+    mint.start()
+    mint.issue(ttl_seconds=TTL)
+    mint.cli("ledger", "verify")
+
+
+def test_a_test_build_listens_on_loopback_only(mint):
+    mint.stop()
+    mint.config["listen"][0]["address"] = "0.0.0.0:0"
+    mint.write()
+    done = mint.run_cli("check-config")
+    assert done.returncode == 3 and "loopback only" in done.stderr, done
+
+
+def test_the_real_floors_hold(mint):
+    """What the short-lived build was told is refused by the real one."""
+    mint.stop()
+    mint.programs = BUILD
+    done = mint.run_cli("check-config")
+    assert done.returncode == 3 and "must be at least 360 s" in done.stderr, done
