@@ -4,6 +4,8 @@
 import hashlib
 import json
 import os
+import pathlib
+import re
 import sqlite3
 import subprocess
 import time
@@ -156,6 +158,19 @@ def test_a_schedule_rotates_by_itself(mint):
     assert wait_until(lambda: states(mint)[second] == "active")
     rotation = [entry for entry in mint.ledger("--type", "key.rotation")][0]
     assert (rotation["kid"], rotation["by"], rotation["reason"]) == (second, "mintmarkd", "keys.rotate_every")
+
+
+def test_a_ceremony_prints_the_record_that_is_signed_on_paper(mint):
+    script = pathlib.Path(__file__).parents[2] / "scripts" / "key-ceremony"
+    arguments = ["--config", str(mint.config_file), "--label", "ceremony", "--service-pin"]
+    environment = dict(os.environ, MINTMARK=str(mint.programs / "mintmark"))
+    record = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, check=True).stdout
+    listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
+    (kid,) = [key["kid"] for key in listed if key["label"] == "ceremony"]
+    assert f"Key (kid)        {kid}" in record
+    assert '"CKA_NEVER_EXTRACTABLE":' in record and "its own word" in record
+    assert re.search(r"Ledger +.*[0-9a-f]{64}", record, re.S), record
+    mint.check_secrets(record.encode(), "the record")
 
 
 def append_from_the_future(mint, seconds):
