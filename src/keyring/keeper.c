@@ -17,18 +17,17 @@ struct mm_keeper {
     struct mm_keeper_parts parts;
     pthread_t thread;
 
-    /* Held while a key is changed; taken before `lock`. */
-    pthread_mutex_t changing;
-    /* guarded by changing */
+    /* belongs to whoever changes a key */
     enum { SURE, UNSURE } record;   /* unsure: an entry may or may not be in the ledger */
     enum { SHOWN, NOT_SHOWN } view; /* whether verifiers see the keyring in force */
 
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake; /* something may be due, or a change has ended */
     /* guarded by lock */
     bool is_stopping;
-    struct mm_keyring *keyring; /* replaced only by who holds `changing`, too */
-    int64_t anchor_unix;        /* the time that was trusted at anchor_ns */
+    bool is_changing; /* one thread changes keys, and it alone replaces the keyring */
+    struct mm_keyring *keyring;
+    int64_t anchor_unix; /* the time that was trusted at anchor_ns */
     int64_t anchor_ns;
     int64_t run_since;
 };
@@ -73,14 +72,22 @@ struct mm_keyring *mm_keeper_keyring(struct mm_keeper *keeper)
 static bool begin_change(struct mm_keeper *keeper, struct mm_error *err)
 {
     struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(CHANGE_MS));
-    if (pthread_mutex_clocklock(&keeper->changing, CLOCK_MONOTONIC, &until) != 0)
-        return mm_fail(err, MM_OVERLOADED, "another change of the keys is still being made");
-    return true;
+    int status = 0;
+    (void)pthread_mutex_lock(&keeper->lock);
+    while (keeper->is_changing && status == 0)
+        status = pthread_cond_clockwait(&keeper->wake, &keeper->lock, CLOCK_MONOTONIC, &until);
+    bool is_begun = !keeper->is_changing;
+    keeper->is_changing = true;
+    (void)pthread_mutex_unlock(&keeper->lock);
+    return is_begun || mm_fail(err, MM_OVERLOADED, "another change of the keys is still being made");
 }
 
 static void end_change(struct mm_keeper *keeper)
 {
-    (void)pthread_mutex_unlock(&keeper->changing);
+    (void)pthread_mutex_lock(&keeper->lock);
+    keeper->is_changing = false;
+    (void)pthread_cond_broadcast(&keeper->wake);
+    (void)pthread_mutex_unlock(&keeper->lock);
 }
 
 static void tell(const struct mm_keeper *keeper, const char *what, const char *kid, const struct mm_key_author *author,
@@ -89,7 +96,7 @@ static void tell(const struct mm_keeper *keeper, const char *what, const char *k
     keeper->parts.effects.told(keeper->parts.effects.context, what, kid, author, why);
 }
 
-/* The caller holds `changing`. */
+/* By whoever changes a key, as all that follows. */
 static void show(struct mm_keeper *keeper)
 {
     static const struct mm_key_author OURSELVES = {"mintmarkd", ""};
@@ -109,7 +116,7 @@ static void replace(struct mm_keeper *keeper, struct mm_keyring *after)
     mm_keyring_unref(before);
 }
 
-/* Record an entry, and go on with what the ledger says then. `fields` is the caller's. The caller holds `changing`. */
+/* Record an entry, and go on with what the ledger says then. `fields` is the caller's. */
 static bool record(struct mm_keeper *keeper, enum mm_entry_type type, json_t *fields,
                    const struct mm_key_author *author, struct mm_error *err)
 {
@@ -151,7 +158,7 @@ static json_t *change_fields(struct mm_keeper *keeper, const struct mm_key_order
     return json_pack("{ss sI}", "kid", order->kid, "last_exp", (json_int_t)(ours > bound ? ours : bound));
 }
 
-/* Checked already; `changing` is held. */
+/* Checked already. */
 static bool carry_out(struct mm_keeper *keeper, const struct mm_key_order *order, const struct mm_key_author *author,
                       struct mm_error *err)
 {
@@ -184,7 +191,7 @@ static bool carry_out(struct mm_keeper *keeper, const struct mm_key_order *order
     return false;
 }
 
-/* On a bad day there must be another to sign, if there is any at all; `changing` is held. */
+/* On a bad day there must be another to sign, if there is any at all. */
 static void activate_standby(struct mm_keeper *keeper, const struct mm_key *revoked, const struct mm_key_author *author)
 {
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_ref(keeper->keyring);
@@ -236,7 +243,6 @@ bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct
     return is_done;
 }
 
-/* `changing` is held. */
 static bool rotate(struct mm_keeper *keeper, const char *hsm_token, const struct mm_key_author *author, char *ret_kid,
                    struct mm_error *err)
 {
@@ -269,15 +275,10 @@ bool mm_keeper_rotate(struct mm_keeper *keeper, const char *hsm_token, const str
         return false;
     bool is_begun = rotate(keeper, hsm_token, author, ret_kid, err);
     end_change(keeper);
-    if (is_begun) {
-        (void)pthread_mutex_lock(&keeper->lock);
-        (void)pthread_cond_signal(&keeper->wake);
-        (void)pthread_mutex_unlock(&keeper->lock);
-    }
     return is_begun;
 }
 
-/* Everything that is due, one after another; false if something couldn't be done. `changing` is held. */
+/* Everything that is due, one after another; false if something couldn't be done. */
 static bool do_due(struct mm_keeper *keeper)
 {
     static const struct mm_key_author TIME = {"mintmarkd", "due"};
@@ -311,13 +312,12 @@ static void *mind(void *context)
     while (!keeper->is_stopping) {
         struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(TICK_MS));
         (void)pthread_cond_clockwait(&keeper->wake, &keeper->lock, CLOCK_MONOTONIC, &until);
-        if (keeper->is_stopping || mm_monotonic_ns() < not_before)
+        if (keeper->is_stopping || keeper->is_changing || mm_monotonic_ns() < not_before)
             continue;
+        keeper->is_changing = true;
         (void)pthread_mutex_unlock(&keeper->lock);
-        if (pthread_mutex_trylock(&keeper->changing) == 0) {
-            not_before = do_due(keeper) ? 0 : mm_deadline_after_ms(RETRY_MS);
-            end_change(keeper);
-        }
+        not_before = do_due(keeper) ? 0 : mm_deadline_after_ms(RETRY_MS);
+        end_change(keeper);
         (void)pthread_mutex_lock(&keeper->lock);
     }
     (void)pthread_mutex_unlock(&keeper->lock);
@@ -329,7 +329,6 @@ static void keeper_free(struct mm_keeper *keeper)
     mm_keyring_unref(keeper->keyring);
     (void)pthread_cond_destroy(&keeper->wake);
     (void)pthread_mutex_destroy(&keeper->lock);
-    (void)pthread_mutex_destroy(&keeper->changing);
     free(keeper);
 }
 
@@ -345,7 +344,6 @@ struct mm_keeper *mm_keeper_start(const struct mm_keeper_parts *parts, struct mm
     keeper->anchor_unix = mm_clock_now(parts->clock);
     keeper->anchor_ns = mm_monotonic_ns();
     keeper->run_since = keeper->anchor_unix;
-    (void)pthread_mutex_init(&keeper->changing, NULL);
     (void)pthread_mutex_init(&keeper->lock, NULL);
     (void)pthread_cond_init(&keeper->wake, NULL);
     if (pthread_create(&keeper->thread, NULL, mind, keeper) == 0)
@@ -361,7 +359,7 @@ void mm_keeper_stop(struct mm_keeper *keeper)
         return;
     (void)pthread_mutex_lock(&keeper->lock);
     keeper->is_stopping = true;
-    (void)pthread_cond_signal(&keeper->wake);
+    (void)pthread_cond_broadcast(&keeper->wake);
     (void)pthread_mutex_unlock(&keeper->lock);
     (void)pthread_join(keeper->thread, NULL);
     keeper_free(keeper);

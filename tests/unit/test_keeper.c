@@ -6,11 +6,13 @@
 #include "keyring/keeper.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "tests/support/sign.h"
 #include "tests/unit/ledger_support.h"
 
 enum { N_KEYS = 3, PATIENCE_MS = 20000, CALLS_MAX = 4096 };
+enum { WORKERS_START, NO_WORKERS };
 
 static const struct mm_key_author CUSTODIAN = {"test", "because"};
 
@@ -19,8 +21,8 @@ struct world {
     struct mm_pubkey *pubkeys[N_KEYS];
     struct mm_ledger *ledger;
     struct mm_keeper *keeper;
-    int64_t clock_ahead; /* seconds */
-    enum { WORKERS_START, NO_WORKERS } hsm;
+    _Atomic int64_t clock_ahead; /* seconds */
+    atomic_int hsm;              /* WORKERS_START, NO_WORKERS */
 
     pthread_mutex_t lock;
     /* guarded by lock */
@@ -259,7 +261,7 @@ static void a_key_whose_workers_do_not_start_is_not_activated(void **state)
     stage(world, 1);
     await(world, 1, MM_KEY_PUBLISHED);
     world->hsm = NO_WORKERS;
-    (void)sleep(2);
+    (void)sleep(3);
     assert_false(order(world, MM_KEY_ACTIVATE, 1, &err));
     assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
     assert_int_equal(state_of(world, 1), MM_KEY_PUBLISHED);
@@ -308,7 +310,7 @@ static void what_is_not_recorded_does_not_count(void **state)
     struct mm_error err = {0};
     stage(world, 1);
     await(world, 1, MM_KEY_PUBLISHED);
-    (void)sleep(2);
+    (void)sleep(3);
     sqlite3 *db = raw_open(world->place->file);
     raw_run(db, "BEGIN EXCLUSIVE");
     assert_false(order(world, MM_KEY_ACTIVATE, 1, &err));
