@@ -458,6 +458,17 @@ static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *confi
     return MM_TAKE(job);
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A token that waited for its signature until it had expired would be of no use, and look like a verifier's fault. */
+static int64_t expiry_ns(const struct mm_issuer *issuer, const struct mm_draft *draft)
+{
+    return mm_deadline_after_ms(draft->expires_at * 1000 - mm_clock_now_ms(issuer->parts.clock));
+}
+
 bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
               const struct mm_token_request *request, const char *request_id, int64_t deadline_ns, mm_issue_done done,
               void *context, struct mm_error *err)
@@ -469,7 +480,7 @@ bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct m
             mm_refusals_note(issuer->refusals, principal, request, request_id, &why);
         return mm_fail(err, why.code, "%s", why.message);
     }
-    job->deadline_ns = deadline_ns;
+    job->deadline_ns = earlier(deadline_ns, expiry_ns(issuer, &job->draft));
     job->done = done;
     job->context = context;
     enum mm_turns_verdict verdict = job_enter(job, err);

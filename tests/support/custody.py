@@ -15,7 +15,7 @@ def short_lived(folder, **options):
     """Not created yet: more HSM tokens may be added."""
     mint = Deployment(folder, programs=SHORT, **options)
     mint.config["keys"].update(publish_ahead=f"{PUBLISH_AHEAD}s", max_ttl=f"{MAX_TTL}s")
-    mint.config["limits"] = {"issue_timeout": "1s"}  # or a token that waited for an HSM would come when it has expired
+    mint.config["limits"] = {"issue_timeout": "1s"}  # a token that waited for an HSM is no good for long
     with socket.create_server(("127.0.0.1", 0)) as probe:  # one that stays the same over restarts
         mint.config["listen"][0]["address"] = f"127.0.0.1:{probe.getsockname()[1]}"
     for tenant in mint.tenants.values():

@@ -291,6 +291,20 @@ static void a_hanging_hsm_costs_its_caller_no_more_than_the_deadline(void **stat
     assert_int_equal(n_entries(world, "token.sign_failed", NULL), 1);
 }
 
+static void a_token_is_not_waited_for_beyond_its_own_life(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    world->grant.ttl_default = 1;
+    serve(world, "hang");
+    int64_t before = mm_monotonic_ns();
+    assert_true(call(world, &caller, WANTED, 8000, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_DEADLINE_EXCEEDED);
+    assert_in_range(mm_monotonic_ns() - before, 0, 4000000000);
+    stop(world);
+}
+
 static void what_the_ledger_does_not_take_is_never_signed(void **state)
 {
     struct world *world = *state;
@@ -589,6 +603,7 @@ int main(void)
         ISSUE_TEST(a_token_comes_back_signed_and_recorded),
         ISSUE_TEST(a_signature_that_fails_is_followed_by_an_entry_that_says_so),
         ISSUE_TEST(a_hanging_hsm_costs_its_caller_no_more_than_the_deadline),
+        ISSUE_TEST(a_token_is_not_waited_for_beyond_its_own_life),
         ISSUE_TEST(what_the_ledger_does_not_take_is_never_signed),
         ISSUE_TEST(while_the_preferred_key_works_it_signs),
         ISSUE_TEST(a_token_whose_hsm_hangs_is_signed_by_another_within_the_deadline),
