@@ -89,6 +89,7 @@ def test_no_relying_party_ever_meets_a_token_that_it_cannot_check(tmp_path):
         )
         print(counts)
         assert not verifying.refused, verifying.refused[:10]
+        assert verifying.n_verified == 4 * load.n_issued()  # by two parties, new and near its end
         # Refused only while no HSM was there, and then as a service that will be back.
         assert set(load.statuses) <= {201, 503} and load.n_without_retry_after == 0
         refusals = [at for at, status, _ in load.replies if status == 503]

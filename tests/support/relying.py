@@ -23,17 +23,25 @@ class LoreCache:
         self.document = fetch()
         self.fetched = time.monotonic()
         self.n_fetches = 1
+        self.n_failed_fetches = 0
 
     def _knows(self, token):
         header = json.loads(lore.decode(token.split(".")[0]))
         return header["kid"] in lore.load_jwks(self.document)
 
+    def _fetch_again(self):
+        """What it has stays in use when the service is away, as at Lore."""
+        self.fetched = time.monotonic()
+        self.n_fetches += 1
+        try:
+            self.document = self.fetch()
+        except OSError:
+            self.n_failed_fetches += 1
+
     def verify(self, token):
         """None, or why the token is refused."""
         if not self._knows(token) and time.monotonic() >= self.fetched + self.cooldown:
-            self.document = self.fetch()
-            self.fetched = time.monotonic()
-            self.n_fetches += 1
+            self._fetch_again()
         try:
             lore.verify(token, self.document, ISSUER, [AUDIENCE], time.time())
             return None
@@ -77,6 +85,7 @@ class Verifying:
         self.tokens = queue.Queue()
         self.n_verified = 0
         self.refused = []  # (party, age in seconds, why, kid)
+        self.is_through = False
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -91,7 +100,9 @@ class Verifying:
             while not self.tokens.empty() or not waiting:
                 item = self.tokens.get()
                 if item is None:
-                    return self._check_all(waiting)
+                    self._check_all(waiting)
+                    self.is_through = True
+                    return
                 waiting.append(item)
             due = [item for item in waiting if item[0] <= time.time()]
             waiting = [item for item in waiting if item[0] > time.time()]
@@ -110,4 +121,4 @@ class Verifying:
     def close(self):
         self.tokens.put(None)
         self.thread.join(120)
-        assert not self.thread.is_alive()
+        assert self.is_through, "the verifying thread died"
