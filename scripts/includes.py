@@ -24,6 +24,9 @@ LADDER = {
     "issue": {"oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
     "http": {"issue", "oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
     "admin": {"http", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
+    "mintmarkd": {
+        "admin", "http", "issue", "oauth", "keyring", "ledger", "hsm", "confine", "config", "policy", "token", "crypto", "util"
+    },
     "client": {"token", "crypto", "util"},
     "cli": {"client", "keyring", "ledger", "store", "hsm", "config", "policy", "token", "crypto", "util"},
 }

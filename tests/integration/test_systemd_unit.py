@@ -80,7 +80,7 @@ CONFINING = {
     "landlock_create_ruleset": "src/confine/landlock.c",
     "landlock_restrict_self": "src/confine/landlock.c",
     "mlockall": "hsm/worker.c",
-    "sched_setscheduler": "src/mintmarkd.c",
+    "sched_setscheduler": "src/mintmarkd/mintmarkd.c",
     "seccomp": "src/confine/filter.c",
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "service_signers.h"
+#include "mintmarkd/signers.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -3,8 +3,8 @@
  * How mintmarkd comes by its signers: the launcher of their workers, the keys that are active when it starts, and who hears of
  * what happens to them.
  */
-#ifndef MM_SERVICE_SIGNERS_H
-#define MM_SERVICE_SIGNERS_H
+#ifndef MM_MINTMARKD_SIGNERS_H
+#define MM_MINTMARKD_SIGNERS_H
 
 #include "hsm/signers.h"
 #include "keyring/keyring.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "service_keys.h"
+#include "mintmarkd/keys.h"
 
-#include "service_signers.h"
+#include "mintmarkd/signers.h"
 #include "util/clock.h"
 #include "util/log.h"
 

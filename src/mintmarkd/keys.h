@@ -3,8 +3,8 @@
  * How a change of the keys takes effect in mintmarkd: workers start before a key signs and end after it did, verifiers are shown the new
  * JWKS, and the log hears of it.
  */
-#ifndef MM_SERVICE_KEYS_H
-#define MM_SERVICE_KEYS_H
+#ifndef MM_MINTMARKD_KEYS_H
+#define MM_MINTMARKD_KEYS_H
 
 #include "hsm/signers.h"
 #include "http/server.h"
