@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/admin.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/problems.h"
 #include "client/answer.h"
 #include "client/local.h"
+#include "crypto/pubkey.h"
 
 char *mm_admin_find(struct mm_cli *cli, struct mm_error *err)
 {
@@ -78,4 +80,25 @@ bool mm_admin_call(struct mm_cli *cli, const char *socket, const char *method, c
         return take_refusal(cli, &answer, err);
     *ret_answer = mm_json_parse(answer.body.data, answer.body.length, err);
     return *ret_answer != NULL;
+}
+
+/* It becomes part of the request's path. */
+static bool check_kid(const char *kid, struct mm_error *err)
+{
+    static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    return (strlen(kid) == MM_THUMBPRINT_LENGTH && strspn(kid, ALPHABET) == MM_THUMBPRINT_LENGTH) ||
+           mm_fail(err, MM_USAGE, "--kid is a key's thumbprint, %d characters (see mintmark key list)",
+                   MM_THUMBPRINT_LENGTH);
+}
+
+bool mm_admin_order(struct mm_cli *cli, const char *socket, const char *change, json_t **ret_answer,
+                    struct mm_error *err)
+{
+    if (!check_kid(cli->kid, err))
+        return false;
+    char path[128];
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*}", "reason", cli->reason);
+    (void)snprintf(path, sizeof path, "/v1/keys/%s/%s", cli->kid, change);
+    return body ? mm_admin_call(cli, socket, "POST", path, body, ret_answer, err)
+                : mm_fail(err, MM_USAGE, "--reason isn't UTF-8");
 }

@@ -11,32 +11,18 @@ const char MM_CLOCK_ACCEPT_HELP[] =
     "have looked,\n"
     "and it is that entry's time that was wrong. The acceptance is recorded.\n"
     "\n"
-    "  --reason TEXT   why, for the ledger\n"
-    "  --config FILE   the configuration, which says where the admin listener is\n"
-    "  --socket FILE   the admin listener's socket, for who can't read the configuration\n"
-    "  --json          the answer, and errors, as JSON\n"
-    "\n"
+    "  --reason TEXT   why, for the ledger\n" MM_ADMIN_HELP "\n"
     "Exit status: 0 accepted, 8 refused, 7 the service can't be reached, 3 configuration, 2 the command line.\n";
 
-enum { REASON = MM_OPTION_FIRST };
-
-static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS,
-    MM_ADMIN_OPTIONS,
-    {"reason", required_argument, NULL, REASON},
-    {0},
-};
+static const struct option OPTIONS[] = {MM_COMMON_OPTIONS, MM_ADMIN_OPTIONS, MM_REASON_OPTION, {0}};
 
 bool mm_verb_clock_accept(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
-    const char *reason = NULL;
-    int option;
-    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0)
-        reason = optarg;
-    if (option == MM_OPTION_WRONG || !mm_option_require("--reason", reason, err))
+    if (mm_option_next(cli, argc, argv, OPTIONS, err) != MM_OPTION_END ||
+        !mm_option_require("--reason", cli->reason, err))
         return false;
     mm_cleanup(free) char *socket = mm_admin_find(cli, err);
-    mm_cleanup(json_decref) json_t *body = json_pack("{s:s}", "reason", reason);
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s}", "reason", cli->reason);
     mm_cleanup(json_decref) json_t *answer = NULL;
     if (!socket || !mm_admin_call(cli, socket, "POST", "/v1/clock", body, &answer, err))
         return false;

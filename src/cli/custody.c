@@ -30,6 +30,26 @@ bool mm_custody_take_option(struct mm_custody_options *options, int option, stru
     }
 }
 
+bool mm_custody_read_options(struct mm_cli *cli, int argc, char **argv, const struct option *table,
+                             struct mm_custody_options *options, struct mm_error *err)
+{
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, table, err)) >= 0)
+        if (!mm_custody_take_option(options, option, err))
+            return false;
+    return option == MM_OPTION_END;
+}
+
+bool mm_custody_algorithm(const char *text, const struct mm_config *config, enum mm_algorithm *ret_algorithm,
+                          struct mm_error *err)
+{
+    enum mm_algorithm algorithm = config->algorithm;
+    if (text && !mm_algorithm_parse(text, &algorithm))
+        return mm_fail(err, MM_USAGE, "--algorithm is ES256, ES384, RS256, PS256 or EdDSA");
+    *ret_algorithm = algorithm;
+    return true;
+}
+
 static bool is_pin_given(const struct mm_custody_options *options)
 {
     return options->pin_file || options->pin_fd >= 0;

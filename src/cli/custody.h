@@ -39,11 +39,18 @@ enum { MM_OPTION_HSM_TOKEN = 1024, MM_OPTION_PIN_FILE, MM_OPTION_PIN_FD, MM_OPTI
 /* Take one of these options (its argument is in optarg). */
 MM_MUST_USE bool mm_custody_take_option(struct mm_custody_options *options, int option, struct mm_error *err);
 
+/* Read all options of a verb whose `table` has no others than these and those of options.h. */
+MM_MUST_USE bool mm_custody_read_options(struct mm_cli *cli, int argc, char **argv, const struct option *table,
+                                         struct mm_custody_options *options, struct mm_error *err);
+
+/* What --algorithm says, or with NULL the configuration's keys.algorithm. MM_USAGE for one that nobody knows. */
+MM_MUST_USE bool mm_custody_algorithm(const char *text, const struct mm_config *config,
+                                      enum mm_algorithm *ret_algorithm, struct mm_error *err);
+
 /*
- * Get the PIN, unless the HSM token's login is optional and none is given, and open the module. The service's PIN isn't sent while its latch is set (but for MM_MODULE_UNLOCK), and a refusal
- * sets it. `token` is
- * borrowed for the call. Failures: those of mm_module_open(), mm_latch_check(), mm_config_read_pin(); MM_USAGE for PIN options that
- * exclude each other.
+ * Get the PIN, unless the HSM token's login is optional and none is given, and open the module. The service's PIN isn't sent while its
+ * latch is set (but for MM_MODULE_UNLOCK), and a refusal sets it. `token` is borrowed for the call. Failures: those of mm_module_open(),
+ * mm_latch_check(), mm_config_read_pin(); MM_USAGE for PIN options that exclude each other.
  */
 MM_MUST_USE struct mm_module *mm_custody_open(const struct mm_config *config, const struct mm_hsm_token_config *token,
                                               const struct mm_custody_options *options, enum mm_module_purpose purpose,

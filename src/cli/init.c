@@ -32,10 +32,8 @@ const char MM_INIT_HELP[] =
     "Exit status: 0 done, 4 HSM token, module or key, 5 PIN refused or latched, 6 the store exists or can't be made,\n"
     "3 configuration, 2 the command line.\n";
 
-enum { KID = MM_OPTION_FIRST };
-
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, {"kid", required_argument, NULL, KID}, {0},
+    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_KID_OPTION, {0},
 };
 
 /* Before the PIN is sent, not only when the store is made. */
@@ -115,17 +113,8 @@ static bool print_result(const struct mm_cli *cli, const struct mm_config *confi
 bool mm_verb_init(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
     struct mm_custody_options custody = {.pin_fd = -1, .whose = MM_PIN_OF_SERVICE};
-    const char *kid = NULL;
-    int option;
-    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
-        if (option == KID)
-            kid = optarg;
-        else if (!mm_custody_take_option(&custody, option, err))
-            return false;
-    }
-    if (option == MM_OPTION_WRONG)
+    if (!mm_custody_read_options(cli, argc, argv, OPTIONS, &custody, err))
         return false;
-
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, custody.hsm_token, err) : NULL;
@@ -134,6 +123,6 @@ bool mm_verb_init(struct mm_cli *cli, int argc, char **argv, struct mm_error *er
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &custody, MM_MODULE_SIGN, err);
     mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
-    return module && mm_custody_choose_key(module, config->algorithm, kid, &key, err) &&
+    return module && mm_custody_choose_key(module, config->algorithm, cli->kid, &key, err) &&
            make_ledger(config, token, &key, err) && print_result(cli, config, token, &key, err);
 }

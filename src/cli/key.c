@@ -45,7 +45,7 @@ const char MM_KEY_LIST_HELP[] =
     "command\n"
     "line.\n";
 
-struct key_options {
+struct generate_options {
     struct mm_custody_options custody;
     const char *label;
     const char *algorithm;
@@ -71,11 +71,11 @@ static const struct option LIST_OPTIONS[] = {
     MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, {0},
 };
 
-static bool read_options(struct mm_cli *cli, int argc, char **argv, const struct option *table,
-                         struct key_options *options, struct mm_error *err)
+static bool read_generate_options(struct mm_cli *cli, int argc, char **argv, struct generate_options *options,
+                                  struct mm_error *err)
 {
     int option;
-    while ((option = mm_option_next(cli, argc, argv, table, err)) >= 0) {
+    while ((option = mm_option_next(cli, argc, argv, GENERATE_OPTIONS, err)) >= 0) {
         if (option == LABEL)
             options->label = optarg;
         else if (option == ALGORITHM)
@@ -91,12 +91,12 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, const struct
 }
 
 /* The algorithm asked for, and the request for a key of its type. */
-static bool make_request(const struct key_options *options, const struct mm_config *config,
+static bool make_request(const struct generate_options *options, const struct mm_config *config,
                          enum mm_algorithm *ret_algorithm, struct mm_hsm_key_request *ret_request, struct mm_error *err)
 {
-    enum mm_algorithm algorithm = config->algorithm;
-    if (options->algorithm && !mm_algorithm_parse(options->algorithm, &algorithm))
-        return mm_fail(err, MM_USAGE, "--algorithm is ES256, ES384, RS256, PS256 or EdDSA");
+    enum mm_algorithm algorithm;
+    if (!mm_custody_algorithm(options->algorithm, config, &algorithm, err))
+        return false;
     enum mm_key_type type = mm_algorithm_key_type(algorithm);
     if (options->bits && type != MM_KEY_RSA)
         return mm_fail(err, MM_USAGE, "--bits is for RSA; a key for %s has one size", mm_algorithm_name(algorithm));
@@ -136,9 +136,8 @@ static bool print_generated(const struct mm_cli *cli, const struct mm_hsm_key_in
 
 bool mm_verb_key_generate(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
-    struct key_options options = {.custody = {.pin_fd = -1}};
-    if (!read_options(cli, argc, argv, GENERATE_OPTIONS, &options, err) ||
-        !mm_option_require("--label", options.label, err))
+    struct generate_options options = {.custody = {.pin_fd = -1}};
+    if (!read_generate_options(cli, argc, argv, &options, err) || !mm_option_require("--label", options.label, err))
         return false;
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
@@ -193,18 +192,17 @@ static bool print_keys_json(const struct mm_hsm_key_info *infos, size_t n, const
 
 bool mm_verb_key_list(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
-    struct key_options options = {.custody = {.pin_fd = -1}};
-    if (!read_options(cli, argc, argv, LIST_OPTIONS, &options, err))
+    struct mm_custody_options custody = {.pin_fd = -1};
+    if (!mm_custody_read_options(cli, argc, argv, LIST_OPTIONS, &custody, err))
         return false;
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
-    const struct mm_hsm_token_config *token =
-        config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
+    const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, custody.hsm_token, err) : NULL;
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = NULL;
     if (!token || !mm_cli_load_keyring(config, &keyring, err))
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
-        mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
+        mm_custody_open(config, token, &custody, MM_MODULE_SIGN, err);
     mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
     if (!module || !mm_hsm_key_list(module, &infos, &n, err))

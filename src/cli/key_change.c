@@ -6,17 +6,12 @@
 #include "cli/verbs.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "cli/admin.h"
 
 #define CHANGE_HELP \
     "  --kid KID       the key (see mintmark key list, mintmark status)\n" \
-    "  --reason TEXT   why, for the ledger\n" \
-    "  --config FILE   the configuration, which says where the admin listener is\n" \
-    "  --socket FILE   the admin listener's socket, for who can't read the configuration\n" \
-    "  --json          the answer, and errors, as JSON\n" \
-    "\n" \
+    "  --reason TEXT   why, for the ledger\n" MM_ADMIN_HELP "\n" \
     "Exit status: 0 done, 8 refused (the reason is told), 7 the service can't be reached, 3 configuration, 2 the " \
     "command\n" \
     "line.\n"
@@ -53,45 +48,20 @@ const char MM_KEY_REVOKE_HELP[] = "Usage: mintmark key revoke --kid KID --compro
                                   "\n"
                                   "  --compromised   say so: without it nothing is done\n" CHANGE_HELP;
 
-enum { KID = MM_OPTION_FIRST, REASON, COMPROMISED };
+enum { COMPROMISED = MM_OPTION_FIRST };
 
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS,
-    MM_ADMIN_OPTIONS,
-    {"kid", required_argument, NULL, KID},
-    {"reason", required_argument, NULL, REASON},
-    {0},
+    MM_COMMON_OPTIONS, MM_ADMIN_OPTIONS, MM_KID_OPTION, MM_REASON_OPTION, {0},
 };
 
 static const struct option REVOKE_OPTIONS[] = {
     MM_COMMON_OPTIONS,
     MM_ADMIN_OPTIONS,
-    {"kid", required_argument, NULL, KID},
-    {"reason", required_argument, NULL, REASON},
+    MM_KID_OPTION,
+    MM_REASON_OPTION,
     {"compromised", no_argument, NULL, COMPROMISED},
     {0},
 };
-
-struct change_options {
-    const char *kid;
-    const char *reason;
-    bool is_compromised;
-};
-
-static bool read_options(struct mm_cli *cli, int argc, char **argv, const struct option *table,
-                         struct change_options *options, struct mm_error *err)
-{
-    int option;
-    while ((option = mm_option_next(cli, argc, argv, table, err)) >= 0) {
-        if (option == KID)
-            options->kid = optarg;
-        else if (option == REASON)
-            options->reason = optarg;
-        else
-            options->is_compromised = true;
-    }
-    return option == MM_OPTION_END && mm_option_require("--kid", options->kid, err);
-}
 
 /* What `key revoke` adds: facts that no command can change any more, but that decide what is done next. */
 static void print_stranded(const json_t *answer)
@@ -119,20 +89,17 @@ static bool print_answer(const struct mm_cli *cli, const json_t *answer, struct 
     return true;
 }
 
-static bool order(struct mm_cli *cli, const char *change, const struct change_options *options, struct mm_error *err)
+static bool order(struct mm_cli *cli, const char *change, struct mm_error *err)
 {
     mm_cleanup(free) char *socket = mm_admin_find(cli, err);
-    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*}", "reason", options->reason);
-    char path[160];
-    (void)snprintf(path, sizeof path, "/v1/keys/%.64s/%s", options->kid, change);
     mm_cleanup(json_decref) json_t *answer = NULL;
-    return socket && mm_admin_call(cli, socket, "POST", path, body, &answer, err) && print_answer(cli, answer, err);
+    return socket && mm_admin_order(cli, socket, change, &answer, err) && print_answer(cli, answer, err);
 }
 
 static bool run(struct mm_cli *cli, int argc, char **argv, const char *change, struct mm_error *err)
 {
-    struct change_options options = {0};
-    return read_options(cli, argc, argv, OPTIONS, &options, err) && order(cli, change, &options, err);
+    return mm_option_next(cli, argc, argv, OPTIONS, err) == MM_OPTION_END &&
+           mm_option_require("--kid", cli->kid, err) && order(cli, change, err);
 }
 
 bool mm_verb_key_publish(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
@@ -157,10 +124,13 @@ bool mm_verb_key_withdraw(struct mm_cli *cli, int argc, char **argv, struct mm_e
 
 bool mm_verb_key_revoke(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
-    struct change_options options = {0};
-    if (!read_options(cli, argc, argv, REVOKE_OPTIONS, &options, err))
+    enum { NOT_SAID, SAID } compromised = NOT_SAID;
+    int option;
+    while ((option = mm_option_next(cli, argc, argv, REVOKE_OPTIONS, err)) >= 0)
+        compromised = SAID;
+    if (option == MM_OPTION_WRONG || !mm_option_require("--kid", cli->kid, err))
         return false;
-    if (!options.is_compromised)
+    if (compromised == NOT_SAID)
         return mm_fail(err, MM_USAGE, "revoking strands live tokens: say --compromised, or rotate");
-    return order(cli, "revoke", &options, err);
+    return order(cli, "revoke", err);
 }

@@ -29,38 +29,9 @@ const char MM_KEY_DESTROY_HELP[] =
     "service\n"
     "can't be reached, 3 configuration, 2 the command line or the kid that was typed.\n";
 
-enum { KID = MM_OPTION_FIRST, REASON };
-
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS,
-    MM_CONFIG_OPTION,
-    MM_HSM_TOKEN_OPTION,
-    MM_PIN_OPTIONS,
-    {"kid", required_argument, NULL, KID},
-    {"reason", required_argument, NULL, REASON},
-    {0},
+    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, MM_KID_OPTION, MM_REASON_OPTION, {0},
 };
-
-struct destroy_options {
-    struct mm_custody_options custody;
-    const char *kid;
-    const char *reason;
-};
-
-static bool read_options(struct mm_cli *cli, int argc, char **argv, struct destroy_options *options,
-                         struct mm_error *err)
-{
-    int option;
-    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
-        if (option == KID)
-            options->kid = optarg;
-        else if (option == REASON)
-            options->reason = optarg;
-        else if (!mm_custody_take_option(&options->custody, option, err))
-            return false;
-    }
-    return option == MM_OPTION_END && mm_option_require("--kid", options->kid, err);
-}
 
 /* The service's word on the key: what it is and where it lies. */
 static bool find_retired(struct mm_cli *cli, const char *socket, const char *kid, json_t **ret_key,
@@ -94,10 +65,11 @@ static bool confirm(const char *kid, struct mm_error *err)
     return strcmp(typed, kid) == 0 || mm_fail(err, MM_USAGE, "that isn't the kid: nothing was destroyed");
 }
 
-static bool destroy(const struct mm_config *config, const struct destroy_options *options, const json_t *known,
+/* Where the service says that it lies. */
+static bool destroy(const struct mm_config *config, struct mm_custody_options custody, const json_t *known,
                     struct mm_error *err)
 {
-    struct mm_custody_options custody = options->custody;
+    const char *kid = mm_json_string(known, "kid");
     const char *id = mm_json_string(known, "hsm_id");
     const char *label = mm_json_string(known, "hsm_label");
     custody.hsm_token = mm_json_string(known, "hsm_token");
@@ -109,29 +81,26 @@ static bool destroy(const struct mm_config *config, const struct destroy_options
     mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = module ? mm_hsm_key_find(module, id, label, err) : NULL;
     if (!key)
         return false;
-    if (strcmp(mm_hsm_key_info(key)->kid, options->kid) != 0)
+    if (strcmp(mm_hsm_key_info(key)->kid, kid) != 0)
         return mm_fail(err, MM_KEY_MISMATCH, "what lies there now is another key: it wasn't touched");
     return mm_hsm_key_destroy(module, key, err);
 }
 
 bool mm_verb_key_destroy(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
-    struct destroy_options options = {.custody = {.pin_fd = -1}};
-    if (!read_options(cli, argc, argv, &options, err))
+    struct mm_custody_options custody = {.pin_fd = -1};
+    if (!mm_custody_read_options(cli, argc, argv, OPTIONS, &custody, err) || !mm_option_require("--kid", cli->kid, err))
         return false;
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     mm_cleanup(json_decref) json_t *known = NULL;
     mm_cleanup(json_decref) json_t *answer = NULL;
-    char path[160];
-    (void)snprintf(path, sizeof path, "/v1/keys/%.64s/destroy", options.kid);
-    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*}", "reason", options.reason);
     mm_cleanup(free) char *socket = config ? mm_admin_find(cli, err) : NULL;
-    if (!socket || !find_retired(cli, socket, options.kid, &known, err) || !confirm(options.kid, err) ||
-        !destroy(config, &options, known, err) || !mm_admin_call(cli, socket, "POST", path, body, &answer, err))
+    if (!socket || !find_retired(cli, socket, cli->kid, &known, err) || !confirm(cli->kid, err) ||
+        !destroy(config, custody, known, err) || !mm_admin_order(cli, socket, "destroy", &answer, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, answer, err);
-    (void)printf("Key %s is destroyed.\n", options.kid);
+    (void)printf("Key %s is destroyed.\n", cli->kid);
     return true;
 }

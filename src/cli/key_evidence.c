@@ -25,15 +25,10 @@ const char MM_KEY_EVIDENCE_HELP[] =
     "again),\n"
     "3 configuration, 2 the command line.\n";
 
-enum { KID = MM_OPTION_FIRST, UNTOLD_MAX = 160 };
+enum { UNTOLD_MAX = 160 };
 
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS,
-    MM_CONFIG_OPTION,
-    MM_HSM_TOKEN_OPTION,
-    MM_PIN_OPTIONS,
-    {"kid", required_argument, NULL, KID},
-    {0},
+    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, MM_KID_OPTION, {0},
 };
 
 static json_t *attributes(const struct mm_hsm_key_info *info)
@@ -81,20 +76,12 @@ static bool print_evidence(const struct mm_hsm_token_config *token, const struct
 bool mm_verb_key_evidence(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
     struct mm_custody_options custody = {.pin_fd = -1};
-    const char *kid = NULL;
-    int option;
-    while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
-        if (option == KID)
-            kid = optarg;
-        else if (!mm_custody_take_option(&custody, option, err))
-            return false;
-    }
-    if (option == MM_OPTION_WRONG || !mm_option_require("--kid", kid, err))
+    if (!mm_custody_read_options(cli, argc, argv, OPTIONS, &custody, err) || !mm_option_require("--kid", cli->kid, err))
         return false;
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, custody.hsm_token, err) : NULL;
     mm_cleanup(mm_module_close) struct mm_module *module =
         token ? mm_custody_open(config, token, &custody, MM_MODULE_SIGN, err) : NULL;
-    return module && print_evidence(token, module, kid, err);
+    return module && print_evidence(token, module, cli->kid, err);
 }

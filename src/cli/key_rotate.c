@@ -19,23 +19,19 @@ const char MM_KEY_ROTATE_HELP[] =
     "  --to HSM-TOKEN  to a key on that HSM token, by its name in the configuration: how to move to another slot or "
     "HSM\n"
     "  --wait          return when the new key signs alone\n"
-    "  --reason TEXT   why, for the ledger\n"
-    "  --config FILE   the configuration, which says where the admin listener is\n"
-    "  --socket FILE   the admin listener's socket, for who can't read the configuration\n"
-    "  --json          the answer, and errors, as JSON\n"
-    "\n"
+    "  --reason TEXT   why, for the ledger\n" MM_ADMIN_HELP "\n"
     "Exit status: 0 begun (with --wait: the new key signs alone), 8 refused (no key for it, or a rotation is under "
     "way),\n"
     "7 the service can't be reached, 3 configuration, 2 the command line.\n";
 
-enum { TO = MM_OPTION_FIRST, WAIT, REASON };
+enum { TO = MM_OPTION_FIRST, WAIT };
 
 static const struct option OPTIONS[] = {
     MM_COMMON_OPTIONS,
     MM_ADMIN_OPTIONS,
+    MM_REASON_OPTION,
     {"to", required_argument, NULL, TO},
     {"wait", no_argument, NULL, WAIT},
-    {"reason", required_argument, NULL, REASON},
     {0},
 };
 
@@ -43,7 +39,6 @@ enum wait { DONT_WAIT, DO_WAIT };
 
 struct rotate_options {
     const char *to;
-    const char *reason;
     enum wait wait;
 };
 
@@ -54,8 +49,6 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct rotat
     while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
         if (option == TO)
             options->to = optarg;
-        else if (option == REASON)
-            options->reason = optarg;
         else
             options->wait = DO_WAIT;
     }
@@ -100,7 +93,7 @@ bool mm_verb_key_rotate(struct mm_cli *cli, int argc, char **argv, struct mm_err
     if (!read_options(cli, argc, argv, &options, err))
         return false;
     mm_cleanup(free) char *socket = mm_admin_find(cli, err);
-    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*, s:s*}", "hsm_token", options.to, "reason", options.reason);
+    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*, s:s*}", "hsm_token", options.to, "reason", cli->reason);
     mm_cleanup(json_decref) json_t *answer = NULL;
     return socket && mm_admin_call(cli, socket, "POST", "/v1/rotation", body, &answer, err) &&
            (options.wait == DONT_WAIT || wait_for_end(cli, socket, err)) &&

@@ -19,7 +19,7 @@ const char MM_KEY_STAGE_HELP[] =
     "nothing yet. If no other key is on standby the service publishes it by itself; mintmark key rotate lets it sign.\n"
     "Your PIN is asked for on the terminal unless an option says where it is.\n"
     "\n"
-    "  --kid KID              the key (default: the only one on the HSM token that fits and isn't staged yet)\n"
+    "  --kid KID              the key (default: the only one on the HSM token that fits)\n"
     "  --algorithm ALG        what it signs: ES256, ES384, RS256, PS256 or EdDSA (default: keys.algorithm)\n"
     "  --reason TEXT          why, for the ledger\n"
     "  --config FILE          the configuration that names HSM token and admin socket\n" MM_CUSTODY_HELP
@@ -29,48 +29,34 @@ const char MM_KEY_STAGE_HELP[] =
     "reached,\n"
     "8 refused, 3 configuration, 2 the command line.\n";
 
-enum { KID = MM_OPTION_FIRST, ALGORITHM, REASON };
+enum { ALGORITHM = MM_OPTION_FIRST };
 
 static const struct option OPTIONS[] = {
     MM_COMMON_OPTIONS,
     MM_CONFIG_OPTION,
     MM_HSM_TOKEN_OPTION,
     MM_PIN_OPTIONS,
-    {"kid", required_argument, NULL, KID},
+    MM_KID_OPTION,
+    MM_REASON_OPTION,
     {"algorithm", required_argument, NULL, ALGORITHM},
-    {"reason", required_argument, NULL, REASON},
     {0},
 };
 
 struct stage_options {
     struct mm_custody_options custody;
-    const char *kid;
     const char *algorithm;
-    const char *reason;
 };
 
 static bool read_options(struct mm_cli *cli, int argc, char **argv, struct stage_options *options, struct mm_error *err)
 {
     int option;
     while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
-        if (option == KID)
-            options->kid = optarg;
-        else if (option == ALGORITHM)
+        if (option == ALGORITHM)
             options->algorithm = optarg;
-        else if (option == REASON)
-            options->reason = optarg;
         else if (!mm_custody_take_option(&options->custody, option, err))
             return false;
     }
     return option == MM_OPTION_END;
-}
-
-static bool choose_algorithm(const struct stage_options *options, const struct mm_config *config,
-                             enum mm_algorithm *ret_algorithm, struct mm_error *err)
-{
-    *ret_algorithm = config->algorithm;
-    return !options->algorithm || mm_algorithm_parse(options->algorithm, ret_algorithm) ||
-           mm_fail(err, MM_USAGE, "--algorithm is ES256, ES384, RS256, PS256 or EdDSA");
 }
 
 static bool print_answer(const struct mm_cli *cli, const json_t *answer, struct mm_error *err)
@@ -93,17 +79,17 @@ bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_erro
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     const struct mm_hsm_token_config *token =
         config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
-    if (!token || !choose_algorithm(&options, config, &algorithm, err))
+    if (!token || !mm_custody_algorithm(options.algorithm, config, &algorithm, err))
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
     mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
-    if (!module || !mm_custody_choose_key(module, algorithm, options.kid, &key, err))
+    if (!module || !mm_custody_choose_key(module, algorithm, cli->kid, &key, err))
         return false;
     mm_cleanup(json_decref) json_t *body =
         json_pack("{s:s*, s:s, s:s, s:O, s:s, s:s, s:s*}", "kid", mm_json_string(key.jwk, "kid"), "alg",
                   mm_algorithm_name(algorithm), "hsm_token", token->name, "jwk", key.jwk, "hsm_id", key.id, "hsm_label",
-                  key.label, "reason", options.reason);
+                  key.label, "reason", cli->reason);
     mm_cleanup(json_decref) json_t *answer = NULL;
     if (!body)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");

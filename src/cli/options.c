@@ -28,6 +28,12 @@ int mm_option_next(struct mm_cli *cli, int argc, char **argv, const struct optio
         case 's':
             cli->socket = optarg;
             continue;
+        case 'k':
+            cli->kid = optarg;
+            continue;
+        case 'r':
+            cli->reason = optarg;
+            continue;
         case 'h': /* main looks for it before any verb runs, but only in full */
             (void)mm_fail(err, MM_USAGE, "say --help in full");
             return MM_OPTION_WRONG;

@@ -15,6 +15,8 @@ struct mm_cli {
     enum mm_form form;
     const char *config_file;  /* --config, else $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml */
     const char *socket;       /* --socket: the admin listener's; NULL: as the configuration says */
+    const char *kid;          /* --kid; NULL: not given */
+    const char *reason;       /* --reason, for the ledger; NULL: not given */
     enum mm_exit exit_status; /* after a failure: MM_EXIT_OK means the status of the error's code */
     json_t *failure;          /* after a failure: members for the JSON form of the error; NULL: none */
     enum { MM_OPERAND_NONE, MM_OPERAND_OPTIONAL } operands; /* whether the verb takes an argument that is no option */
@@ -47,8 +49,17 @@ enum { MM_OPTION_END = -1, MM_OPTION_WRONG = -2, MM_OPTION_FIRST = 256 /* where 
         "socket", required_argument, NULL, 's' \
     }
 
+#define MM_KID_OPTION \
+    { \
+        "kid", required_argument, NULL, 'k' \
+    }
+#define MM_REASON_OPTION \
+    { \
+        "reason", required_argument, NULL, 'r' \
+    }
+
 /*
- * The next of the verb's own options (its argument is in optarg); the common ones are dealt with here. MM_OPTION_END after the
+ * The next of the verb's own options (its argument is in optarg); those above are taken into `cli` here. MM_OPTION_END after the
  * last; MM_OPTION_WRONG with MM_USAGE for an unknown one, a missing value, or an argument that isn't an option.
  */
 int mm_option_next(struct mm_cli *cli, int argc, char **argv, const struct option *table, struct mm_error *err);
