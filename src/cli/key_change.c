@@ -67,7 +67,11 @@ static const struct option REVOKE_OPTIONS[] = {
 static void print_stranded(const json_t *answer)
 {
     const json_t *verifiers = json_object_get(answer, "verifiers");
-    (void)printf("%lld live tokens were signed with it.\n", (long long)mm_json_integer(answer, "live_tokens", 0));
+    const json_t *live = json_object_get(answer, "live_tokens");
+    if (json_is_integer(live))
+        (void)printf("%lld live tokens were signed with it.\n", (long long)json_integer_value(live));
+    else
+        (void)fputs("How many live tokens were signed with it isn't known: the ledger couldn't be read.\n", stdout);
     for (size_t i = 0; i < json_array_size(verifiers); i++) {
         (void)fputs("  ", stdout);
         mm_print_value(stdout, json_array_get(verifiers, i));
