@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "admin/admin.h"
@@ -22,6 +21,8 @@
 #include "confine/privileges.h"
 #include "http/server.h"
 #include "mintmarkd/keys.h"
+#include "mintmarkd/pid_file.h"
+#include "mintmarkd/record.h"
 #include "mintmarkd/signers.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -30,12 +31,11 @@
 enum {
     AT_ONCE_MIN = 64,
     LEDGER_GATHER_US = 1000,
-    LEDGER_DEADLINE_MS = 5000, /* for entries the service itself waits for */
-    CLEANUP_MS = 3000,         /* beyond the drain: for callbacks that are under way */
-    LOG_MS = 2000,             /* for whoever reads the log to take the end of it */
-    BEAT_MS = 3000,            /* the parts' threads go round once a second at least */
-    OWN_DESCRIPTORS = 64,      /* more than the service has open beside its connections */
-    MARGIN_S = 30,             /* beyond what a start or a stop may take by the configuration */
+    CLEANUP_MS = 3000,    /* beyond the drain: for callbacks that are under way */
+    LOG_MS = 2000,        /* for whoever reads the log to take the end of it */
+    BEAT_MS = 3000,       /* the parts' threads go round once a second at least */
+    OWN_DESCRIPTORS = 64, /* more than the service has open beside its connections */
+    MARGIN_S = 30,        /* beyond what a start or a stop may take by the configuration */
 };
 
 struct service {
@@ -59,9 +59,7 @@ struct service {
     struct mm_notify notify;
     const char *config_file; /* absolute: workers and their confinement know no other folder to start at */
     char config_path[PATH_MAX];
-    const char *pid_file;
-    int pid_fd; /* open from before the files are restricted: no path to it is needed any more; -1: none */
-    enum { PID_NOT_WRITTEN, PID_WRITTEN } pid_state;
+    struct mm_pid_file pid_file;
     const char *user;
     enum mm_installation installation;
     enum { CONFINED, UNCONFINED } confinement;
@@ -125,42 +123,6 @@ static bool load_keyring(struct service *service, struct mm_error *err)
                        "%s: keys.algorithm is %s, but the ledger has no active key that signs it",
                        service->config->file, mm_algorithm_name(service->config->algorithm));
     return true;
-}
-
-static json_t *policy_entry(const struct mm_config *config)
-{
-    mm_cleanup(json_decref) json_t *tenants = json_array();
-    for (size_t i = 0; i < config->policy.n_tenants; i++) {
-        const struct mm_tenant *tenant = &config->policy.tenants[i];
-        if (!mm_json_append(tenants, json_pack("{ss ss}", "tenant", tenant->id, "sha256", tenant->digest), NULL))
-            return NULL;
-    }
-    return json_pack("{ss ss sO}", "policy", config->policy.digest, "config_sha256", config->digest, "tenants",
-                     tenants);
-}
-
-static bool append(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, struct mm_error *err)
-{
-    struct mm_receipt receipt;
-    if (!fields)
-        return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    return mm_ledger_append(ledger, type, fields, mm_deadline_after_ms(LEDGER_DEADLINE_MS), &receipt, err);
-}
-
-/* A policy that the ledger doesn't know may not decide anything. */
-static bool record_policy(void *context, const struct mm_config *config, struct mm_error *err)
-{
-    struct mm_ledger *ledger = context;
-    mm_cleanup(json_decref) json_t *fields = policy_entry(config);
-    return append(ledger, MM_ENTRY_POLICY_LOADED, fields, err);
-}
-
-/* `max_ttl`: no token of this run lives longer; the keyring counts on it. */
-static bool record_service(struct mm_ledger *ledger, enum mm_entry_type type, int64_t max_ttl, struct mm_error *err)
-{
-    mm_cleanup(json_decref) json_t *fields =
-        json_pack("{ss si sI}", "version", MM_VERSION, "pid", (int)getpid(), "max_ttl", (json_int_t)max_ttl);
-    return append(ledger, type, fields, err);
 }
 
 /* From here on the launcher alone holds what a worker needs: no descriptor of a PIN stays in this process. */
@@ -250,42 +212,6 @@ static bool start_admin(struct service *service, struct mm_error *err)
     return mm_admin_start(service->admin, &parts, err);
 }
 
-/* What is in it stays until this service is ready: it may be another's, that runs. */
-static bool open_pid_file(struct service *service, struct mm_error *err)
-{
-    const char *path = service->pid_file;
-    struct stat info;
-    if (!path)
-        return true;
-    service->pid_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-    if (service->pid_fd < 0 || fstat(service->pid_fd, &info) != 0)
-        return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode) || info.st_nlink > 1)
-        return mm_fail(err, MM_FILE, "%s: not a regular file of one name", path);
-    /* For whoever asks after the service; one that somebody else put there keeps the mode that it has. */
-    (void)fchmod(service->pid_fd, 0644);
-    return true;
-}
-
-static bool write_pid_file(struct service *service, struct mm_error *err)
-{
-    if (service->pid_fd < 0)
-        return true;
-    if (ftruncate(service->pid_fd, 0) != 0 || dprintf(service->pid_fd, "%d\n", (int)getpid()) < 0)
-        return mm_fail(err, MM_FILE, "%s: %s", service->pid_file, strerror(errno));
-    service->pid_state = PID_WRITTEN;
-    return true;
-}
-
-/* Emptied, not removed: removing takes a right to its folder, which may be the configuration's. */
-static void close_pid_file(struct service *service)
-{
-    if (service->pid_state == PID_WRITTEN)
-        (void)!ftruncate(service->pid_fd, 0);
-    if (service->pid_fd >= 0)
-        (void)close(service->pid_fd);
-}
-
 /*
  * Before the first thread, since each would have to do it. A reload can name files only in the folders that those of the start were
  * in, and below them.
@@ -361,7 +287,7 @@ static bool start(struct service *service, struct mm_error *err)
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
     service->config = load_config(service, &problems, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
-        !mm_notify_open(&service->notify, err) || !open_pid_file(service, err) ||
+        !mm_notify_open(&service->notify, err) || !mm_pid_file_open(&service->pid_file, err) ||
         !mm_admin_open(service->config, &service->admin, err) || !restrict_files(service, err) || !mm_log_start(err))
         return false;
     raise_descriptors(service);
@@ -371,9 +297,9 @@ static bool start(struct service *service, struct mm_error *err)
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
     tell_start(service);
     return service->ledger && load_keyring(service, err) && start_signers(service, err) &&
-           record_policy(service->ledger, service->config, err) &&
-           record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
-           start_issuer(service, err) && write_pid_file(service, err) && confine(service, err) &&
+           mm_record_policy(service->ledger, service->config, err) &&
+           mm_record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
+           start_issuer(service, err) && mm_pid_file_write(&service->pid_file, err) && confine(service, err) &&
            start_server(service, err) && start_keeper(service, err) && start_admin(service, err);
 }
 
@@ -393,7 +319,7 @@ static bool reload_locked(struct service *service, struct mm_problems *problems,
 {
     mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service, problems, err);
     if (!config || !mm_config_can_replace(service->config, config, err) ||
-        !mm_server_reload(service->server, config, record_policy, service->ledger, err))
+        !mm_server_reload(service->server, config, mm_record_policy, service->ledger, err))
         return false;
     check_descriptors(service, config);
     service->drain_timeout = config->limits.drain_timeout;
@@ -525,7 +451,7 @@ static void stop(struct service *service)
     mm_ledger_close(service->ledger);
     mm_keyring_unref(service->keyring);
     mm_config_unref(service->config);
-    close_pid_file(service);
+    mm_pid_file_close(&service->pid_file);
 }
 
 static const char USAGE[] =
@@ -561,7 +487,7 @@ static bool parse_options(int argc, char **argv, struct service *service, int *r
             service->config_file = optarg;
             break;
         case 'p':
-            service->pid_file = optarg;
+            service->pid_file.path = optarg;
             break;
         case 'i':
             service->installation = MM_INSTALLED;
@@ -634,7 +560,7 @@ static bool drop_privileges(const struct service *service, struct mm_error *err)
 
 int main(int argc, char **argv)
 {
-    struct service service = {.notify = {.fd = -1}, .pid_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct service service = {.notify = {.fd = -1}, .pid_file = {.fd = -1}, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct mm_error err = {0};
     int status;
     if (!parse_options(argc, argv, &service, &status))
@@ -656,7 +582,7 @@ int main(int argc, char **argv)
         mm_log_stop(mm_deadline_after_ms(LOG_MS));
         _exit(MM_EXIT_FAILURE);
     }
-    if (!record_service(service.ledger, MM_ENTRY_SERVICE_STOPPED, service.config->max_ttl, &err))
+    if (!mm_record_service(service.ledger, MM_ENTRY_SERVICE_STOPPED, service.config->max_ttl, &err))
         mm_log_error("stop_not_recorded", &err, NULL);
     stop(&service);
     mm_log(MM_LOG_INFO, "stopped", NULL);
