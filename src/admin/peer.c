@@ -44,7 +44,10 @@ bool mm_admin_peer_of(int fd, const struct mm_roles *roles, uid_t own_uid, struc
                                  .pid = credentials.pid,
                                  .role = mm_roles_of(roles, &identity, own_uid)};
     const char *name = mm_roles_user_name(roles, peer.uid);
-    (void)snprintf(peer.by, sizeof peer.by, name ? "%s(uid %u)" : "%suid %u", name ? name : "", (unsigned)peer.uid);
+    if (name)
+        (void)snprintf(peer.by, sizeof peer.by, "%s (uid %u)", name, (unsigned)peer.uid);
+    else
+        (void)snprintf(peer.by, sizeof peer.by, "uid %u", (unsigned)peer.uid);
     *ret_peer = peer;
     return true;
 }

@@ -13,8 +13,7 @@ struct mm_admin_peer {
     uid_t uid;
     pid_t pid; /* 0: of another pid namespace */
     enum mm_role role;
-    char by
-        [MM_ADMIN_BY_MAX]; /* `alice(uid 1001)` if the roles name the user, else `uid 1001`: for the ledger and the log */
+    char by[MM_ADMIN_BY_MAX]; /* for ledger and log: `alice (uid 1001)` if the roles name the user, else `uid 1001` */
 };
 
 /* The peer of a connected Unix socket. MM_INTERNAL or MM_NO_MEMORY if the kernel doesn't say who it is. */

@@ -255,7 +255,7 @@ def test_a_viewer_may_look_and_nothing_else(mint):
     assert problem["code"] == "access_denied"
     assert "operator" in problem["detail"] and "viewer" in problem["detail"]
     refused = mint.events("admin_refused")[-1]
-    assert (refused["by"], refused["role"], refused["code"]) == (f"nobody(uid {NOBODY})", "viewer", "access_denied")
+    assert (refused["by"], refused["role"], refused["code"]) == (f"nobody (uid {NOBODY})", "viewer", "access_denied")
     assert int(refused["pid"]) > 0
     assert len(mint.events("reloaded")) == reloads
 
