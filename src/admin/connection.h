@@ -15,6 +15,7 @@
 enum {
     MM_ADMIN_CONNECTIONS_MAX = 16,
     MM_ADMIN_CONNECTIONS_OF_USER_MAX = 8,
+    MM_ADMIN_CONNECTIONS_RESERVED = 4,
     MM_ADMIN_REQUEST_MS = 10000, /* from the accept to the end of the request */
     MM_ADMIN_REPLY_MS = 10000,   /* to take the reply */
 };

@@ -10,16 +10,18 @@
 struct count {
     const char *kid;
     int64_t now;
+    int64_t max_ttl;
     json_int_t n_live;
     int64_t last_exp;
 };
 
+/* A rerouted token's entry doesn't repeat its exp: it is as late as can be. */
 static bool count_entry(void *context, const struct mm_ledger_record *record, struct mm_error *err)
 {
     struct count *count = context;
     mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, err);
     const char *kid = mm_json_string(entry, "kid");
-    int64_t exp = mm_json_integer(entry, "exp", 0);
+    int64_t exp = mm_json_integer(entry, "exp", mm_json_integer(entry, "time", 0) + count->max_ttl);
     if (!entry)
         return false;
     if (!kid || strcmp(kid, count->kid) != 0 || exp <= count->now)
@@ -29,18 +31,23 @@ static bool count_entry(void *context, const struct mm_ledger_record *record, st
     return true;
 }
 
-/* Nothing that was issued longer than max_ttl ago is alive. */
+/* At most so many: those that another key signed in the end, or none, are counted, too. Nothing older than max_ttl is alive. */
 static bool count_live(const struct mm_config *config, struct count *count)
 {
+    static const char *const TYPES[] = {"token.issued", "token.rerouted"};
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
         mm_ledger_reader_open(config->store_file, NULL);
-    const struct mm_ledger_filter filter = {.type = "token.issued", .since = count->now - config->max_ttl - 1};
-    return reader && mm_ledger_list(reader, &filter, count_entry, count, NULL);
+    for (size_t i = 0; reader && i < MM_ARRAY_SIZE(TYPES); i++) {
+        const struct mm_ledger_filter filter = {.type = TYPES[i], .since = count->now - config->max_ttl - 1};
+        if (!mm_ledger_list(reader, &filter, count_entry, count, NULL))
+            return false;
+    }
+    return reader != NULL;
 }
 
 json_t *mm_admin_describe_stranded(const struct mm_config *config, int64_t now, const char *kid)
 {
-    struct count count = {.kid = kid, .now = now};
+    struct count count = {.kid = kid, .now = now, .max_ttl = config->max_ttl};
     bool is_counted = count_live(config, &count);
     char last[MM_TIMESTAMP_MAX] = "their exp";
     if (count.n_live > 0)

@@ -8,7 +8,7 @@
 #include "config/config.h"
 #include "util/json.h"
 
-/* {"kid","state","live_tokens","last_exp","verifiers":[text]}; NULL: no memory. What the ledger can't tell is null. */
+/* `live_tokens` is at most so many. {"kid","state","live_tokens","last_exp","verifiers":[text]}; NULL: no memory. What the ledger can't tell is null. */
 json_t *mm_admin_describe_stranded(const struct mm_config *config, int64_t now, const char *kid);
 
 #endif

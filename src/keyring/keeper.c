@@ -2,6 +2,7 @@
 #include "keyring/keeper.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -18,13 +19,15 @@ struct mm_keeper {
     pthread_t thread;
 
     /* belongs to whoever changes a key */
-    enum { SURE, UNSURE } record;   /* unsure: an entry may or may not be in the ledger */
-    enum { SHOWN, NOT_SHOWN } view; /* whether verifiers see the keyring in force */
+    enum { SURE, UNSURE } record;            /* unsure: an entry may or may not be in the ledger */
+    enum { SHOWN, NOT_SHOWN } view;          /* whether verifiers see the keyring in force */
+    char withheld[MM_THUMBPRINT_LENGTH + 1]; /* a key that is out, but whose revocation isn't recorded; empty: none */
 
     pthread_mutex_t lock;
     pthread_cond_t wake; /* something may be due, or a change has ended */
     /* guarded by lock */
     bool is_stopping;
+    bool is_draining;
     bool is_changing; /* one thread changes keys, and it alone replaces the keyring */
     struct mm_keyring *keyring;
     int64_t anchor_unix; /* the time that was trusted at anchor_ns */
@@ -74,12 +77,14 @@ static bool begin_change(struct mm_keeper *keeper, struct mm_error *err)
     struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(CHANGE_MS));
     int status = 0;
     (void)pthread_mutex_lock(&keeper->lock);
-    while (keeper->is_changing && status == 0)
+    while (keeper->is_changing && !keeper->is_draining && status == 0)
         status = pthread_cond_clockwait(&keeper->wake, &keeper->lock, CLOCK_MONOTONIC, &until);
-    bool is_begun = !keeper->is_changing;
-    keeper->is_changing = true;
+    bool is_draining = keeper->is_draining;
+    bool is_begun = !keeper->is_changing && !is_draining;
+    keeper->is_changing = keeper->is_changing || is_begun;
     (void)pthread_mutex_unlock(&keeper->lock);
-    return is_begun || mm_fail(err, MM_OVERLOADED, "another change of the keys is still being made");
+    return is_begun || mm_fail(err, is_draining ? MM_SHUTTING_DOWN : MM_OVERLOADED, "%s",
+                               is_draining ? "stopping" : "another change of the keys is still being made");
 }
 
 static void end_change(struct mm_keeper *keeper)
@@ -152,15 +157,42 @@ static json_t *change_fields(struct mm_keeper *keeper, const struct mm_key_order
 {
     if (order->change != MM_KEY_RETIRE)
         return json_pack("{ss}", "kid", order->kid);
-    /* No token of an earlier run, and none that this one has issued by now. */
+    /* No token of an earlier run, and none that this one has issued by now, by whatever its clock was then. */
     int64_t bound = mm_keyring_exp_bound(keeper->keyring);
-    int64_t ours = mm_clock_now(keeper->parts.clock) + 1 + keeper->parts.plan.max_ttl;
+    int64_t now = mm_clock_now(keeper->parts.clock);
+    int64_t latest = mm_ledger_latest_time(keeper->parts.ledger);
+    int64_t ours = (latest > now ? latest : now) + 1 + keeper->parts.plan.max_ttl;
     return json_pack("{ss sI}", "kid", order->kid, "last_exp", (json_int_t)(ours > bound ? ours : bound));
 }
 
-/* Checked already. */
-static bool carry_out(struct mm_keeper *keeper, const struct mm_key_order *order, const struct mm_key_author *author,
-                      struct mm_error *err)
+/* Whether another key of its algorithm signs, as a matter of fact and not only by the ledger. */
+static bool another_serves(const struct mm_keeper *keeper, const struct mm_keyring *keyring, const struct mm_key *key)
+{
+    const struct mm_keeper_effects *effects = &keeper->parts.effects;
+    for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
+        const struct mm_key *other = mm_keyring_key(keyring, i);
+        if (other != key && other->life.state == MM_KEY_ACTIVE && other->algorithm == key->algorithm &&
+            effects->serves(effects->context, other))
+            return true;
+    }
+    return false;
+}
+
+/* What the rules don't know: the clock and the HSMs. */
+static bool check_world(const struct mm_keeper *keeper, const struct mm_keyring *keyring,
+                        const struct mm_key_order *order, struct mm_error *err)
+{
+    if (order->change == MM_KEY_REVOKE)
+        return true;
+    if (!mm_ledger_check_clock(keeper->parts.ledger, err))
+        return false;
+    return order->change != MM_KEY_RETIRE || another_serves(keeper, keyring, mm_keyring_find(keyring, order->kid)) ||
+           mm_fail(err, MM_HSM_UNAVAILABLE, "no other key of its algorithm has a worker that signs");
+}
+
+/* Effect, record, effect; it is as before if it can't be recorded. */
+static bool record_change(struct mm_keeper *keeper, const struct mm_key_order *order, const struct mm_key *key,
+                          const struct mm_key_author *author, struct mm_error *err)
 {
     static const enum mm_entry_type TYPES[MM_N_KEY_CHANGES] = {
         [MM_KEY_PUBLISH] = MM_ENTRY_KEY_PUBLISHED, [MM_KEY_ACTIVATE] = MM_ENTRY_KEY_ACTIVATED,
@@ -168,34 +200,41 @@ static bool carry_out(struct mm_keeper *keeper, const struct mm_key_order *order
         [MM_KEY_REVOKE] = MM_ENTRY_KEY_REVOKED,    [MM_KEY_DESTROY] = MM_ENTRY_KEY_DESTROYED,
     };
     const struct mm_keeper_effects *effects = &keeper->parts.effects;
-    mm_cleanup(mm_keyring_unref) struct mm_keyring *before = mm_keyring_ref(keeper->keyring);
-    const struct mm_key *key = mm_keyring_find(before, order->kid);
-    bool signs = key->life.state == MM_KEY_ACTIVE;
-    if (order->change == MM_KEY_PUBLISH && !effects->vet(effects->context, key, err))
-        return false;
+    struct mm_error lost = {0};
     if (order->change == MM_KEY_ACTIVATE && !effects->take_in(effects->context, key, err))
         return false;
-    if (signs)
+    if (order->change == MM_KEY_RETIRE)
         effects->take_out(effects->context, key);
     mm_cleanup(json_decref) json_t *fields = change_fields(keeper, order);
-    if (record(keeper, TYPES[order->change], fields, author, err)) {
-        tell(keeper, mm_key_change_name(order->change), order->kid, author, NULL);
-        return true;
-    }
-    /* As it was; only a key that was to be revoked doesn't sign again. */
-    struct mm_error lost = {0};
-    if (order->change == MM_KEY_ACTIVATE)
+    bool is_recorded = record(keeper, TYPES[order->change], fields, author, err);
+    if (order->change == MM_KEY_ACTIVATE && is_recorded)
+        effects->let_sign(effects->context, key);
+    else if (order->change == MM_KEY_ACTIVATE)
         effects->take_out(effects->context, key);
-    else if (signs && order->change != MM_KEY_REVOKE && !effects->take_in(effects->context, key, &lost))
+    else if (order->change == MM_KEY_RETIRE && !is_recorded && effects->take_in(effects->context, key, &lost))
+        effects->let_sign(effects->context, key);
+    if (lost.code != MM_OK)
         tell(keeper, "take_in", key->kid, author, &lost);
-    return false;
+    return is_recorded;
 }
 
-/* On a bad day there must be another to sign, if there is any at all. */
+/* Checked by the rules already; a key that is to be published was vetted. */
+static bool carry_out(struct mm_keeper *keeper, const struct mm_key_order *order, const struct mm_key_author *author,
+                      struct mm_error *err)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *before = mm_keyring_ref(keeper->keyring);
+    if (!check_world(keeper, before, order, err) ||
+        !record_change(keeper, order, mm_keyring_find(before, order->kid), author, err))
+        return false;
+    tell(keeper, mm_key_change_name(order->change), order->kid, author, NULL);
+    return true;
+}
+
+/* After a revocation there must be another to sign, if there is any at all. */
 static void activate_standby(struct mm_keeper *keeper, const struct mm_key *revoked, const struct mm_key_author *author)
 {
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_ref(keeper->keyring);
-    if (mm_keyring_count(keyring, revoked->algorithm, MM_KEY_ACTIVE) > 1)
+    if (another_serves(keeper, keyring, revoked))
         return;
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
@@ -208,23 +247,62 @@ static void activate_standby(struct mm_keeper *keeper, const struct mm_key *revo
     }
 }
 
+static bool was_active(const struct mm_keyring *keyring, const char *kid)
+{
+    const struct mm_key *key = mm_keyring_find(keyring, kid);
+    return key && key->life.state == MM_KEY_ACTIVE;
+}
+
+static bool revoke_key(struct mm_keeper *keeper, const struct mm_key_order *order, const struct mm_key_author *author,
+                       struct mm_error *err)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *before = mm_keyring_ref(keeper->keyring);
+    bool signed_before = was_active(before, order->kid);
+    bool is_recorded = carry_out(keeper, order, author, err);
+    (void)snprintf(keeper->withheld, sizeof keeper->withheld, "%s", signed_before && !is_recorded ? order->kid : "");
+    if (signed_before)
+        activate_standby(keeper, mm_keyring_find(before, order->kid), author);
+    return is_recorded;
+}
+
+/* Outside of any change, since a worker may take long to start: the rules are asked again afterwards. */
+static bool vet(struct mm_keeper *keeper, const char *kid, struct mm_error *err)
+{
+    const struct mm_keeper_effects *effects = &keeper->parts.effects;
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, kid);
+    return !key || key->life.state != MM_KEY_STAGED || effects->vet(effects->context, key, err);
+}
+
 static bool check_author(const struct mm_key_author *author, struct mm_error *err)
 {
     return strlen(author->by) + strlen(author->reason) <= REASON_MAX ||
            mm_fail(err, MM_INVALID_REQUEST, "a reason of more than %d bytes", REASON_MAX);
 }
 
+/* At once, before anything that is being changed has ended. */
+static void take_out_now(struct mm_keeper *keeper, const char *kid)
+{
+    const struct mm_keeper_effects *effects = &keeper->parts.effects;
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    if (was_active(keyring, kid))
+        effects->take_out(effects->context, mm_keyring_find(keyring, kid));
+}
+
 bool mm_keeper_change(struct mm_keeper *keeper, const struct mm_key_order *order, const struct mm_key_author *author,
                       struct mm_error *err)
 {
-    if (!check_author(author, err) || !begin_change(keeper, err))
+    if (!check_author(author, err))
+        return false;
+    if (order->change == MM_KEY_REVOKE)
+        take_out_now(keeper, order->kid);
+    if ((order->change == MM_KEY_PUBLISH && !vet(keeper, order->kid, err)) || !begin_change(keeper, err))
         return false;
     struct mm_key_moment moment = mm_keeper_moment(keeper);
-    mm_cleanup(mm_keyring_unref) struct mm_keyring *before = mm_keyring_ref(keeper->keyring);
-    bool is_done = mm_plan_check(&keeper->parts.plan, before, order, &moment, err);
-    if (is_done && order->change == MM_KEY_REVOKE && mm_keyring_find(before, order->kid)->life.state == MM_KEY_ACTIVE)
-        activate_standby(keeper, mm_keyring_find(before, order->kid), author);
-    is_done = is_done && carry_out(keeper, order, author, err);
+    bool is_done = mm_plan_check(&keeper->parts.plan, keeper->keyring, order, &moment, err);
+    if (is_done)
+        is_done = order->change == MM_KEY_REVOKE ? revoke_key(keeper, order, author, err)
+                                                 : carry_out(keeper, order, author, err);
     end_change(keeper);
     return is_done;
 }
@@ -235,8 +313,8 @@ bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct
     if (!check_author(author, err) || !begin_change(keeper, err))
         return false;
     const char *kid = mm_json_string(entry, "kid");
-    mm_cleanup(json_decref) json_t *fields = json_copy((json_t *)(uintptr_t)entry);
-    bool is_done = record(keeper, MM_ENTRY_KEY_STAGED, fields, author, err);
+    mm_cleanup(json_decref) json_t *fields = mm_key_entry_again(entry, err);
+    bool is_done = fields && record(keeper, MM_ENTRY_KEY_STAGED, fields, author, err);
     if (is_done)
         tell(keeper, "stage", kid, author, NULL);
     end_change(keeper);
@@ -268,21 +346,69 @@ static bool rotate(struct mm_keeper *keeper, const char *hsm_token, const struct
     return true;
 }
 
+/* The staged key that a rotation would go to is vetted first. */
+static bool vet_candidate(struct mm_keeper *keeper, const char *hsm_token, struct mm_error *err)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    const struct mm_key *key = mm_plan_candidate(&keeper->parts.plan, keyring, hsm_token);
+    return !key || vet(keeper, key->kid, err);
+}
+
 bool mm_keeper_rotate(struct mm_keeper *keeper, const char *hsm_token, const struct mm_key_author *author,
                       char *ret_kid, struct mm_error *err)
 {
-    if (!check_author(author, err) || !begin_change(keeper, err))
+    if (!check_author(author, err) || !vet_candidate(keeper, hsm_token, err) || !begin_change(keeper, err))
         return false;
     bool is_begun = rotate(keeper, hsm_token, author, ret_kid, err);
     end_change(keeper);
     return is_begun;
 }
 
-/* Everything that is due, one after another; false if something couldn't be done. */
-static bool do_due(struct mm_keeper *keeper)
+/* Once is enough: another try could be the login that locks the HSM token. Whoever stages or publishes it by hand is heard all the same. */
+static void note_unfit(struct mm_keeper *keeper, const char *kid)
 {
-    static const struct mm_key_author TIME = {"mintmarkd", "due"};
-    static const struct mm_key_author SCHEDULE = {"mintmarkd", "keys.rotate_every"};
+    struct mm_kid_set *unfit = &keeper->parts.plan.unfit;
+    if (unfit->n < MM_KIDS_MAX)
+        memcpy(unfit->kids[unfit->n++], kid, MM_THUMBPRINT_LENGTH + 1);
+}
+
+static const struct mm_key_author TIME = {"mintmarkd", "due"};
+static const struct mm_key_author SCHEDULE = {"mintmarkd", "keys.rotate_every"};
+
+/* A staged key whose turn as the standby has come; not within a change. */
+static void publish_standby(struct mm_keeper *keeper, const char *kid)
+{
+    struct mm_error why = {0};
+    const struct mm_key_order order = {MM_KEY_PUBLISH, kid};
+    bool is_fit = vet(keeper, kid, &why);
+    if (!begin_change(keeper, NULL))
+        return;
+    struct mm_key_moment moment = mm_keeper_moment(keeper);
+    if (!is_fit)
+        note_unfit(keeper, kid);
+    if (!is_fit || !mm_plan_check(&keeper->parts.plan, keeper->keyring, &order, &moment, &why) ||
+        !carry_out(keeper, &order, &TIME, &why))
+        tell(keeper, mm_key_change_name(MM_KEY_PUBLISH), kid, &TIME, &why);
+    end_change(keeper);
+}
+
+enum due { NOTHING_DUE, STANDBY_DUE, DUE_FAILED };
+
+/* A revocation that couldn't be recorded. */
+static enum due mend_withheld(struct mm_keeper *keeper)
+{
+    struct mm_error why = {0};
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    memcpy(kid, keeper->withheld, sizeof kid);
+    if (!kid[0] || revoke_key(keeper, &(struct mm_key_order){MM_KEY_REVOKE, kid}, &TIME, &why))
+        return NOTHING_DUE;
+    tell(keeper, mm_key_change_name(MM_KEY_REVOKE), kid, &TIME, &why);
+    return DUE_FAILED;
+}
+
+/* Everything that is due, one after another, but for a standby: its kid goes to `ret_kid`. */
+static enum due do_due(struct mm_keeper *keeper, char ret_kid[MM_THUMBPRINT_LENGTH + 1])
+{
     const struct mm_key_plan *plan = &keeper->parts.plan;
     char kid[MM_THUMBPRINT_LENGTH + 1];
     if (keeper->view == NOT_SHOWN)
@@ -293,14 +419,17 @@ static bool do_due(struct mm_keeper *keeper)
         struct mm_key_moment moment = mm_keeper_moment(keeper);
         mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_ref(keeper->keyring);
         bool wants_rotation = mm_plan_is_rotation_due(plan, keyring, &moment);
-        if (wants_rotation && !rotate(keeper, NULL, &SCHEDULE, kid, &why))
-            tell(keeper, "rotate", NULL, &SCHEDULE, &why);
-        else if (!wants_rotation && !mm_plan_due(plan, keyring, &moment, &order))
-            return true;
-        else if (!wants_rotation && !carry_out(keeper, &order, &TIME, &why))
-            tell(keeper, mm_key_change_name(order.change), order.kid, &TIME, &why);
-        if (why.code != MM_OK)
-            return false;
+        if (!wants_rotation && !mm_plan_due(plan, keyring, &moment, &order))
+            return NOTHING_DUE;
+        if (!wants_rotation && order.change == MM_KEY_PUBLISH) {
+            memcpy(ret_kid, order.kid, MM_THUMBPRINT_LENGTH + 1);
+            return STANDBY_DUE;
+        }
+        if (wants_rotation ? rotate(keeper, NULL, &SCHEDULE, kid, &why) : carry_out(keeper, &order, &TIME, &why))
+            continue;
+        tell(keeper, wants_rotation ? "rotate" : mm_key_change_name(order.change), wants_rotation ? NULL : order.kid,
+             wants_rotation ? &SCHEDULE : &TIME, &why);
+        return DUE_FAILED;
     }
 }
 
@@ -312,12 +441,18 @@ static void *mind(void *context)
     while (!keeper->is_stopping) {
         struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(TICK_MS));
         (void)pthread_cond_clockwait(&keeper->wake, &keeper->lock, CLOCK_MONOTONIC, &until);
-        if (keeper->is_stopping || keeper->is_changing || mm_monotonic_ns() < not_before)
+        if (keeper->is_stopping || keeper->is_draining || keeper->is_changing || mm_monotonic_ns() < not_before)
             continue;
         keeper->is_changing = true;
         (void)pthread_mutex_unlock(&keeper->lock);
-        not_before = do_due(keeper) ? 0 : mm_deadline_after_ms(RETRY_MS);
+        char kid[MM_THUMBPRINT_LENGTH + 1];
+        enum due due = mend_withheld(keeper);
+        if (due == NOTHING_DUE)
+            due = do_due(keeper, kid);
         end_change(keeper);
+        if (due == STANDBY_DUE)
+            publish_standby(keeper, kid);
+        not_before = due == DUE_FAILED ? mm_deadline_after_ms(RETRY_MS) : 0;
         (void)pthread_mutex_lock(&keeper->lock);
     }
     (void)pthread_mutex_unlock(&keeper->lock);
@@ -351,6 +486,16 @@ struct mm_keeper *mm_keeper_start(const struct mm_keeper_parts *parts, struct mm
     (void)mm_fail(err, MM_INTERNAL, "can't start the keeper's thread");
     keeper_free(keeper);
     return NULL;
+}
+
+void mm_keeper_drain(struct mm_keeper *keeper)
+{
+    if (!keeper)
+        return;
+    (void)pthread_mutex_lock(&keeper->lock);
+    keeper->is_draining = true;
+    (void)pthread_cond_broadcast(&keeper->wake);
+    (void)pthread_mutex_unlock(&keeper->lock);
 }
 
 void mm_keeper_stop(struct mm_keeper *keeper)

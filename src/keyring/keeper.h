@@ -19,16 +19,20 @@ struct mm_key_author {
 };
 
 /*
- * How changes take effect. Called one at a time, never with a lock held that the keeper's other functions take; they may take seconds.
+ * How changes take effect. They may take seconds, and no lock is held meanwhile. vet() and take_out() may run beside any other of them.
  */
 struct mm_keeper_effects {
     void *context;
     /* Before a key is recorded as published: whether its custody is sound and it signs what its public key verifies. */
     bool (*vet)(void *context, const struct mm_key *key, struct mm_error *err);
-    /* Before a key is recorded as active: its workers must sign from when this returns true. */
+    /* Before a key is recorded as active: its workers are there when this returns true. Nothing is signed with it yet. */
     bool (*take_in)(void *context, const struct mm_key *key, struct mm_error *err);
+    /* Once it is recorded as active: it signs. */
+    void (*let_sign)(void *context, const struct mm_key *key);
     /* Before it is recorded that a key doesn't sign any more: nothing is signed with it from when this returns. */
     void (*take_out)(void *context, const struct mm_key *key);
+    /* Whether a key signs now: it has a worker that is ready. */
+    bool (*serves)(void *context, const struct mm_key *key);
     /* After each change: verifiers see this keyring from when it returns true. What failed is tried again. */
     bool (*show)(void *context, struct mm_keyring *keyring, struct mm_error *err);
     /* What was done, or (`why`) couldn't be; on the keeper's own account, too. */
@@ -50,6 +54,9 @@ struct mm_keeper_parts {
 MM_MUST_USE struct mm_keeper *mm_keeper_start(const struct mm_keeper_parts *parts, struct mm_keyring *keyring,
                                               struct mm_error *err);
 
+/* Refuse further changes (MM_SHUTTING_DOWN), and do nothing by itself any more; what has begun ends. NULL is allowed. */
+void mm_keeper_drain(struct mm_keeper *keeper);
+
 /* When nobody else calls any more. NULL is allowed. */
 void mm_keeper_stop(struct mm_keeper *keeper);
 MM_DEFINE_CLEANUP(struct mm_keeper, mm_keeper_stop);
@@ -67,7 +74,10 @@ MM_MUST_USE bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, 
 
 /*
  * Carry out one order. Fails as mm_plan_check() does, with what take_in() or the ledger said, or MM_OVERLOADED if another change takes too
- * long. A revocation of an active key first activates a published one of its algorithm, however short it has been published.
+ * long. MM_CLOCK_UNSAFE: nothing but a revocation is recorded then. A key retires only while another of its algorithm serves.
+ *
+ * A revoked key is out at once, whatever else is being changed, and stays out: if its revocation can't be recorded that is tried again. Then
+ * a published key of its algorithm is activated, however short it has been published, unless another serves.
  */
 MM_MUST_USE bool mm_keeper_change(struct mm_keeper *keeper, const struct mm_key_order *order,
                                   const struct mm_key_author *author, struct mm_error *err);

@@ -140,9 +140,10 @@ static bool change(struct mm_keyring *keyring, struct mm_key *key, enum mm_key_c
     if (what == MM_KEY_REVOKE)
         life->trust = MM_KEY_REVOKED;
     if (what == MM_KEY_RETIRE) {
-        life->last_exp = mm_json_integer(entry, "last_exp", -1);
-        if (life->last_exp < time)
+        int64_t last_exp = mm_json_integer(entry, "last_exp", -1);
+        if (last_exp < 0)
             return mm_fail(err, MM_LEDGER_CORRUPT, "key %s retires without the last exp that it signed", key->kid);
+        life->last_exp = last_exp > time ? last_exp : time; /* the clock may have moved before the entry was stamped */
     }
     settle_rotation(keyring);
     return true;
@@ -304,4 +305,22 @@ json_t *mm_key_entry(const struct mm_key *key, struct mm_error *err)
     if (!entry)
         (void)mm_fail(err, MM_NO_MEMORY, "the key's entry can't be built: a name is missing or not UTF-8");
     return entry;
+}
+
+json_t *mm_key_entry_again(const json_t *fields, struct mm_error *err)
+{
+    struct mm_error why = {0};
+    mm_cleanup(mm_key_record_unref) struct mm_key_record *record = mm_key_record_from_entry(fields, &why);
+    if (!record) {
+        (void)mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_INVALID_REQUEST, "%s", why.message);
+        return NULL;
+    }
+    const struct mm_key key = {
+        .pubkey = record->pubkey,
+        .algorithm = record->algorithm,
+        .hsm_token = record->hsm_token,
+        .hsm_id = record->hsm_id,
+        .hsm_label = record->hsm_label,
+    };
+    return mm_key_entry(&key, err);
 }

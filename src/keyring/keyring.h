@@ -65,4 +65,7 @@ int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring);
 /* The fields of the entry that stages `key`: kid, alg, jwk, hsm_token, hsm_id, hsm_label. */
 MM_MUST_USE json_t *mm_key_entry(const struct mm_key *key, struct mm_error *err);
 
+/* The same of fields from outside: exactly those, of a key that was built from its JWK and agrees with them. MM_INVALID_REQUEST. */
+MM_MUST_USE json_t *mm_key_entry_again(const json_t *fields, struct mm_error *err);
+
 #endif

@@ -59,11 +59,16 @@ bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_keyring *keyr
                        mm_key_change_name(order->change));
     if (order->change == MM_KEY_RETIRE && mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) < 2)
         return refuse_state(key, "is the last active one of its algorithm: rotate instead", err);
+    if (order->change == MM_KEY_PUBLISH && key->algorithm != plan->algorithm)
+        return refuse_state(key, "isn't of keys.algorithm", err);
     if (order->change == MM_KEY_PUBLISH && n_listed(keyring) >= MM_KEYRING_LISTED_MAX)
         return refuse_state(key, "has no room in the JWKS", err);
     if (order->change == MM_KEY_WITHDRAW && key == mm_keyring_successor(keyring))
         return refuse_state(key, "is what a rotation is on its way to", err);
-    int64_t from = mm_plan_from(plan, key, order->change, moment);
+    struct mm_key_plan hasty = *plan;
+    if (mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) == 0)
+        hasty.publish_ahead = 0; /* nothing is signed meanwhile: only the caches are waited for */
+    int64_t from = mm_plan_from(&hasty, key, order->change, moment);
     if (moment->now >= from)
         return true;
     char text[MM_TIMESTAMP_MAX];
@@ -108,12 +113,21 @@ static size_t n_standby(const struct mm_key_plan *plan, const struct mm_keyring 
     return n - (is_taken ? 1 : 0);
 }
 
+static bool is_among(const char *kid, const struct mm_kid_set *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (strcmp(set->kids[i], kid) == 0)
+            return true;
+    return false;
+}
+
 static const struct mm_key *first_in(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                                      enum mm_key_state state, const char *hsm_token)
 {
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
-        if (key->life.state == state && key->algorithm == plan->algorithm &&
+        bool is_unfit = state == MM_KEY_STAGED && is_among(key->kid, &plan->unfit);
+        if (key->life.state == state && !is_unfit && key->algorithm == plan->algorithm &&
             (!hsm_token || strcmp(key->hsm_token, hsm_token) == 0))
             return key;
     }
@@ -123,6 +137,11 @@ static const struct mm_key *first_in(const struct mm_key_plan *plan, const struc
 bool mm_plan_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key_moment *moment,
                  struct mm_key_order *ret_order)
 {
+    if (mm_keyring_count(keyring, plan->algorithm, MM_KEY_ACTIVE) == 0) {
+        const struct mm_key *standby = first_in(plan, keyring, MM_KEY_PUBLISHED, NULL);
+        if (standby && is_due(plan, keyring, standby, MM_KEY_ACTIVATE, moment, ret_order))
+            return true;
+    }
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
         if (key->life.state == MM_KEY_RETIRING && is_due(plan, keyring, key, MM_KEY_WITHDRAW, moment, ret_order))

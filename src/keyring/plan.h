@@ -9,13 +9,21 @@
 #include "config/config.h"
 #include "keyring/keyring.h"
 
+enum { MM_KIDS_MAX = 16 };
+
+struct mm_kid_set {
+    size_t n;
+    char kids[MM_KIDS_MAX][MM_THUMBPRINT_LENGTH + 1];
+};
+
 /* Seconds, from the configuration's `keys`. */
 struct mm_key_plan {
     enum mm_algorithm algorithm;
-    int64_t publish_ahead; /* published at least so long before it signs; never less than the floor */
-    int64_t max_ttl;       /* of any token */
-    int64_t rotate_every;  /* 0: by hand only */
-    size_t standby;        /* published keys that wait for a bad day */
+    int64_t publish_ahead;   /* published at least so long before it signs; never less than the floor */
+    int64_t max_ttl;         /* of any token */
+    int64_t rotate_every;    /* 0: by hand only */
+    size_t standby;          /* published keys that wait for a bad day */
+    struct mm_kid_set unfit; /* staged keys that failed their vetting: by itself nothing is done with them */
 };
 
 struct mm_key_plan mm_plan_make(const struct mm_config *config);
@@ -47,8 +55,8 @@ MM_MUST_USE bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_k
                                struct mm_error *err);
 
 /*
- * The next order that is due by itself, which passes mm_plan_check(): to withdraw a retiring key, to carry a rotation on, to publish a
- * standby from what is staged. False: none.
+ * The next order that is due by itself, which passes mm_plan_check(): to activate the standby where no key is active, to withdraw a
+ * retiring key, to carry a rotation on, to publish a standby from what is staged. False: none.
  */
 MM_MUST_USE bool mm_plan_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                              const struct mm_key_moment *moment, struct mm_key_order *ret_order);

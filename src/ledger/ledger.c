@@ -431,6 +431,11 @@ struct mm_ledger *mm_ledger_open(const char *file, const struct mm_clock *clock,
     return MM_TAKE(ledger);
 }
 
+int64_t mm_ledger_latest_time(struct mm_ledger *ledger)
+{
+    return atomic_load(&ledger->latest_time);
+}
+
 bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err)
 {
     int64_t behind = atomic_load(&ledger->latest_time) - mm_clock_now(ledger->clock);

@@ -126,6 +126,9 @@ enum { MM_LEDGER_CLOCK_LEEWAY = 60 }; /* seconds */
 MM_MUST_USE bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err);
 void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time);
 
+/* The latest time, Unix seconds, that an entry has stated as far as this run and mm_ledger_expect_time() know. */
+int64_t mm_ledger_latest_time(struct mm_ledger *ledger);
+
 /* Commit what is queued, stop the writer, close. NULL is allowed. */
 void mm_ledger_close(struct mm_ledger *ledger);
 MM_DEFINE_CLEANUP(struct mm_ledger, mm_ledger_close);

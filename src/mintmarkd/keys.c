@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mintmarkd/keys.h"
 
+#include <string.h>
+
 #include "mintmarkd/signers.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -18,8 +20,28 @@ static bool vet(void *context, const struct mm_key *key, struct mm_error *err)
 static bool take_in(void *context, const struct mm_key *key, struct mm_error *err)
 {
     const struct mm_service_keys *keys = context;
-    return mm_service_add_key(keys->signers, key, MM_SIGNERS_WAIT, err) &&
-           mm_signers_activate(keys->signers, key->kid, err);
+    return mm_service_add_key(keys->signers, key, MM_SIGNERS_WAIT, err);
+}
+
+static void let_sign(void *context, const struct mm_key *key)
+{
+    const struct mm_service_keys *keys = context;
+    struct mm_error err = {0};
+    if (!mm_signers_activate(keys->signers, key->kid, &err))
+        mm_log_error("key_not_let_sign", &err, "kid", key->kid, NULL);
+}
+
+static bool serves(void *context, const struct mm_key *key)
+{
+    const struct mm_service_keys *keys = context;
+    mm_cleanup(free) struct mm_signers_state *state = calloc(1, sizeof *state);
+    if (!state)
+        return false;
+    mm_signers_state(keys->signers, state);
+    for (size_t i = 0; i < state->n_keys; i++)
+        if (strcmp(state->keys[i].kid, key->kid) == 0)
+            return state->keys[i].role == MM_SIGNER_ACTIVE && state->keys[i].pool.n_ready > 0;
+    return false;
 }
 
 /* It may not be there: one whose activation failed halfway. */
@@ -55,7 +77,14 @@ struct mm_keeper *mm_service_keep(struct mm_service_keys *keys, struct mm_keyrin
         .ledger = ledger,
         .clock = &MM_SYSTEM_CLOCK,
         .plan = mm_plan_make(config),
-        .effects = {.context = keys, .vet = vet, .take_in = take_in, .take_out = take_out, .show = show, .told = told},
+        .effects = {.context = keys,
+                    .vet = vet,
+                    .take_in = take_in,
+                    .let_sign = let_sign,
+                    .serves = serves,
+                    .take_out = take_out,
+                    .show = show,
+                    .told = told},
     };
     return mm_keeper_start(&parts, keyring, err);
 }

@@ -102,6 +102,38 @@ static bool check_inherited(const struct mm_config *config, struct mm_error *err
     return true;
 }
 
+/* What earlier runs issued counts in full: service.started, which is recorded later, bounds it by now. */
+static bool begin_run(struct service *service, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *fields = json_pack("{sI}", "max_ttl", (json_int_t)service->config->max_ttl);
+    int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
+    int64_t latest = mm_ledger_latest_time(service->ledger);
+    if (!fields)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    struct mm_keyring *keyring =
+        mm_keyring_after(service->keyring, MM_ENTRY_SERVICE_STARTED, fields, latest > now ? latest : now, err);
+    if (!keyring)
+        return false;
+    mm_keyring_unref(service->keyring);
+    service->keyring = keyring;
+    return true;
+}
+
+/* A service without a key that signs goes on being asked for its JWKS, and can be given one; with keys of another kind it is a mistake. */
+static bool check_keys(const struct service *service, struct mm_error *err)
+{
+    enum mm_algorithm algorithm = service->config->algorithm;
+    if (mm_keyring_active(service->keyring, algorithm))
+        return true;
+    for (size_t i = 0; i < mm_keyring_n_keys(service->keyring); i++)
+        if (mm_keyring_key(service->keyring, i)->life.state == MM_KEY_ACTIVE)
+            return mm_fail(err, MM_CONFIG_INVALID,
+                           "%s: keys.algorithm is %s, but the ledger has no active key that signs it",
+                           service->config->file, mm_algorithm_name(algorithm));
+    mm_log(MM_LOG_ERROR, "no_active_key", "detail", "nothing is issued until a custodian stages a key", NULL);
+    return true;
+}
+
 /* The keys, from a ledger whose chain is whole. */
 static bool load_keyring(struct service *service, struct mm_error *err)
 {
@@ -118,11 +150,7 @@ static bool load_keyring(struct service *service, struct mm_error *err)
     service->keyring = mm_keyring_load(reader, err);
     if (!service->keyring)
         return false;
-    if (!mm_keyring_active(service->keyring, service->config->algorithm))
-        return mm_fail(err, MM_CONFIG_INVALID,
-                       "%s: keys.algorithm is %s, but the ledger has no active key that signs it",
-                       service->config->file, mm_algorithm_name(service->config->algorithm));
-    return true;
+    return begin_run(service, err) && check_keys(service, err);
 }
 
 /* From here on the launcher alone holds what a worker needs: no descriptor of a PIN stays in this process. */
@@ -305,13 +333,14 @@ static bool start(struct service *service, struct mm_error *err)
 
 static void log_ready(const struct service *service)
 {
+    const struct mm_key *active = mm_keyring_active(service->keyring, service->config->algorithm);
     for (size_t i = 0; i < service->config->n_listen; i++) {
         char listen[128];
         const char *address = service->config->listen[i].address;
         (void)snprintf(listen, sizeof listen, strchr(address, ':') ? "[%s]:%u" : "%s:%u", address,
                        mm_server_port(service->server, i));
         mm_log(MM_LOG_INFO, "ready", "listen", listen, "issuer", service->config->issuer, "kid",
-               mm_keyring_active(service->keyring, service->config->algorithm)->kid, NULL);
+               active ? active->kid : "", NULL);
     }
 }
 
@@ -428,6 +457,7 @@ static void run(struct service *service, const sigset_t *signals)
 static bool drain(struct service *service, struct mm_error *err)
 {
     mm_log(MM_LOG_INFO, "draining", NULL);
+    mm_keeper_drain(service->keeper);
     mm_admin_drain(service->admin);
     (void)pthread_mutex_lock(&service->lock);
     service->phase = DRAINING;

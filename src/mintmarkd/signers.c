@@ -106,6 +106,8 @@ static bool use_key(struct mm_signers *signers, const struct mm_key *key, enum m
 
 bool mm_service_use_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n, struct mm_error *err)
 {
+    if (n == 0)
+        return true;
     if (n == 1)
         return use_key(signers, keys[0], MM_SIGNERS_WAIT, err);
     for (size_t i = 0; i < n; i++)

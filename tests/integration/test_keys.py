@@ -141,6 +141,51 @@ def test_the_whole_life_shows_in_the_status(mint):
     assert wait_until(lambda: states(mint)[first] == "retired", seconds=MAX_TTL + 30)
 
 
+def test_a_longer_lifetime_of_an_earlier_run_is_waited_out(mint):
+    """What was issued before a restart outlives what can be issued after it: the key stays in the JWKS for it."""
+    (first,) = active(mint)
+    mint.stop()
+    mint.config["keys"]["max_ttl"] = "1h"
+    for tenant in mint.tenants.values():
+        tenant["max_ttl"] = "1h"
+        for account in tenant["accounts"]:
+            for grant in account["grants"]:
+                grant["ttl"]["max"] = "1h"
+    mint.write()
+    mint.start()
+    long = mint.issue(ttl_seconds=3600)
+    mint.stop()
+    mint.config["keys"]["max_ttl"] = f"{MAX_TTL}s"
+    for tenant in mint.tenants.values():
+        tenant["max_ttl"] = f"{MAX_TTL}s"
+        for account in tenant["accounts"]:
+            for grant in account["grants"]:
+                grant["ttl"]["max"] = f"{MAX_TTL}s"
+    mint.write()
+    mint.start()
+    published(mint)
+    mint.cli("key", "rotate", "--wait")
+    (retiring,) = [entry for entry in mint.ledger("--type", "key.retiring") if entry["kid"] == first]
+    assert retiring["last_exp"] >= long["expires_at"]
+
+
+def test_after_the_last_key_was_revoked_the_service_starts_and_gets_another(mint):
+    (first,) = active(mint)
+    answer = json.loads(mint.cli("key", "revoke", "--kid", first, "--compromised", "--json"))
+    assert answer["live_tokens"] == 0
+    assert mint.ask(ttl_seconds=TTL).status == 503
+    mint.stop()
+    mint.start()
+    assert mint.jwks() == {"keys": []}
+    assert mint.ask(ttl_seconds=TTL).status == 503
+    with mint.client(None) as client:
+        assert client.get("/readyz").status == 503
+    second = stage(mint, "next")
+    # It is published and, when every cache can have it, activated by itself.
+    assert wait_until(lambda: states(mint)[second] == "active")
+    mint.issue(ttl_seconds=TTL)
+
+
 def test_the_commands_need_the_service(mint):
     mint.stop()
     done = mint.run_cli("key", "rotate")

@@ -23,6 +23,7 @@ struct world {
     struct mm_keeper *keeper;
     _Atomic int64_t clock_ahead; /* seconds */
     atomic_int hsm;              /* WORKERS_START, NO_WORKERS */
+    atomic_int dead;             /* the number of a key whose workers don't sign; -1: none */
 
     pthread_mutex_t lock;
     /* guarded by lock */
@@ -57,6 +58,17 @@ static bool take_in(void *context, const struct mm_key *key, struct mm_error *er
     struct world *world = context;
     note(world, "in", key->kid);
     return world->hsm == WORKERS_START || mm_fail(err, MM_HSM_UNAVAILABLE, "no worker");
+}
+
+static void let_sign(void *context, const struct mm_key *key)
+{
+    note(context, "sign", key->kid);
+}
+
+static bool serves(void *context, const struct mm_key *key)
+{
+    const struct world *world = context;
+    return number_of(world, key->kid) != (size_t)world->dead;
 }
 
 static void take_out(void *context, const struct mm_key *key)
@@ -116,7 +128,7 @@ static void open_keeper(struct world *world)
         .ledger = world->ledger,
         .clock = &clock,
         .plan = {.algorithm = MM_ES256, .publish_ahead = 2, .max_ttl = 1, .standby = 1},
-        .effects = {world, vet, take_in, take_out, show, told},
+        .effects = {world, vet, take_in, let_sign, take_out, serves, show, told},
     };
     world->keeper = mm_keeper_start(&parts, keyring, &err);
     assert_non_null(world->keeper);
@@ -132,6 +144,7 @@ static int open_world(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
     assert_non_null(world);
+    world->dead = -1;
     (void)pthread_mutex_init(&world->lock, NULL);
     (void)place_make((void **)&world->place);
     for (size_t i = 0; i < N_KEYS; i++) {
@@ -220,7 +233,7 @@ static void a_rotation_goes_its_way_by_itself(void **state)
     await(world, 1, MM_KEY_ACTIVE);
     await(world, 0, MM_KEY_RETIRING);
     /* Workers before the entry, the entry before it counts; and the old one out before it is said to retire. */
-    assert_called(world, "rotate 1; in 1; show; activate 1; out 0; show; retire 0; ");
+    assert_called(world, "rotate 1; in 1; show; sign 1; activate 1; out 0; show; retire 0; ");
     await(world, 0, MM_KEY_RETIRED);
 }
 
@@ -289,7 +302,93 @@ static void a_revoked_key_is_out_at_once_and_the_standby_in(void **state)
     assert_true(order(world, MM_KEY_REVOKE, 0, NULL));
     assert_int_equal(state_of(world, 0), MM_KEY_RETIRED);
     assert_int_equal(state_of(world, 1), MM_KEY_ACTIVE);
-    assert_called(world, "in 1; show; activate 1; out 0; show; revoke 0; ");
+    assert_called(world, "out 0; show; revoke 0; in 1; show; sign 1; activate 1; ");
+}
+
+static void a_revocation_that_can_not_be_recorded_holds_all_the_same(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    sqlite3 *db = raw_open(world->place->file);
+    raw_run(db, "BEGIN EXCLUSIVE");
+    assert_false(order(world, MM_KEY_REVOKE, 0, &err));
+    assert_int_equal(err.code, MM_LEDGER_UNAVAILABLE);
+    assert_called(world, "out 0; ");
+    assert_int_equal(state_of(world, 0), MM_KEY_ACTIVE);
+    raw_run(db, "ROLLBACK");
+    (void)sqlite3_close(db);
+    /* It is tried again by itself, and the key was never let in meanwhile. */
+    await(world, 0, MM_KEY_RETIRED);
+    await(world, 1, MM_KEY_ACTIVE);
+    (void)pthread_mutex_lock(&world->lock);
+    assert_null(strstr(world->calls, "sign 0; "));
+    (void)pthread_mutex_unlock(&world->lock);
+}
+
+static void the_last_key_that_really_signs_does_not_retire(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    world->dead = 1; /* starts, is activated, and then its HSM goes */
+    assert_true(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    await(world, 1, MM_KEY_ACTIVE);
+    assert_false(order(world, MM_KEY_RETIRE, 0, &err));
+    assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+    (void)sleep(1);
+    assert_int_equal(state_of(world, 0), MM_KEY_ACTIVE);
+    world->dead = -1;
+    await(world, 0, MM_KEY_RETIRED);
+}
+
+static void a_key_that_failed_its_vetting_holds_up_no_other(void **state)
+{
+    struct world *world = *state;
+    world->hsm = NO_WORKERS;
+    stage(world, 1);
+    int64_t deadline = mm_deadline_after_ms(PATIENCE_MS);
+    bool is_told = false;
+    while (!is_told && mm_monotonic_ns() < deadline) {
+        (void)pthread_mutex_lock(&world->lock);
+        is_told = strstr(world->calls, "NOT publish 1; ") != NULL;
+        (void)pthread_mutex_unlock(&world->lock);
+        (void)usleep(10000);
+    }
+    assert_true(is_told);
+    world->hsm = WORKERS_START;
+    stage(world, 2);
+    await(world, 2, MM_KEY_PUBLISHED);
+    assert_int_equal(state_of(world, 1), MM_KEY_STAGED);
+    /* By hand it is tried again. */
+    assert_true(order(world, MM_KEY_PUBLISH, 1, NULL));
+}
+
+static void a_key_from_outside_is_recorded_as_what_was_understood_of_it(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    mm_cleanup(json_decref) json_t *entry = staging(world, 1);
+    (void)json_object_set_new(json_object_get(entry, "jwk"), "x5c", json_string("\x1b[31m"));
+    (void)json_object_set_new(entry, "more", json_true());
+    assert_true(mm_keeper_stage(world->keeper, entry, &CUSTODIAN, NULL));
+    sqlite3 *db = raw_open(world->place->file);
+    sqlite3_stmt *statement = NULL;
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT count(*) FROM entries WHERE bytes LIKE '%x5c%' OR bytes LIKE '%more%'",
+                                        -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(statement, 0), 0);
+    (void)sqlite3_finalize(statement);
+    (void)sqlite3_close(db);
+    mm_cleanup(json_decref) json_t *forged = staging(world, 2);
+    (void)json_object_set_new(forged, "kid", json_string(mm_pubkey_thumbprint(world->pubkeys[1])));
+    assert_false(mm_keeper_stage(world->keeper, forged, &CUSTODIAN, &err));
+    assert_int_equal(err.code, MM_INVALID_REQUEST);
 }
 
 static void a_clock_that_jumps_ahead_makes_nothing_due(void **state)
@@ -334,6 +433,10 @@ int main(void)
         in_world(a_key_whose_workers_do_not_start_is_not_activated),
         in_world(a_key_that_fails_its_vetting_is_not_published),
         in_world(a_revoked_key_is_out_at_once_and_the_standby_in),
+        in_world(a_revocation_that_can_not_be_recorded_holds_all_the_same),
+        in_world(the_last_key_that_really_signs_does_not_retire),
+        in_world(a_key_that_failed_its_vetting_holds_up_no_other),
+        in_world(a_key_from_outside_is_recorded_as_what_was_understood_of_it),
         in_world(a_clock_that_jumps_ahead_makes_nothing_due),
         in_world(what_is_not_recorded_does_not_count),
     };
