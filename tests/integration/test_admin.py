@@ -96,8 +96,11 @@ def test_status_says_what_the_service_is_and_how_it_is(mint):
     assert status["issuer"] == mint.config["issuer"]
     assert status["pid"] == mint.process.pid
     assert status["draining"] is False
-    assert status["ledger"] == {"healthy": True}
-    assert status["hsm_tokens"] == [{"name": "primary", "workers": 2, "ready": 2, "pin_latched": False}]
+    assert status["ledger"] == {"healthy": True, "clock_safe": True}
+    assert status["hsm_tokens"] == [{"name": "primary", "keys": 1, "workers": 2, "ready": 2, "pin_latched": False}]
+    (key,) = status["keyring"]["keys"]
+    assert (key["kid"], key["state"], key["next"]) == (mint.jwks()["keys"][0]["kid"], "active", None)
+    assert status["keyring"]["successor"] is None
     assert status["policy"]["digest"] == mint.ledger("--type", "policy.loaded")[-1]["policy"]
     assert status["policy"]["tenants"] == 2
     assert 0 <= status["uptime_seconds"] < 3600
