@@ -16,8 +16,8 @@ struct mm_served {
 /* Takes `text` over, whatever comes of it; NULL stands for no memory. One reference is the caller's. */
 MM_MUST_USE struct mm_served *mm_served_new(char *text, struct mm_error *err);
 
-struct mm_served *mm_served_ref(struct mm_served *document);
-void mm_served_unref(struct mm_served *document);
+struct mm_served *mm_served_ref(struct mm_served *served);
+void mm_served_unref(struct mm_served *served);
 MM_DEFINE_CLEANUP(struct mm_served, mm_served_unref);
 
 #endif

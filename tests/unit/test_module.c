@@ -482,7 +482,7 @@ static void a_destroyed_key_is_gone_and_no_other_with_it(void **state)
 {
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(state);
     mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *doomed = generate(module, MM_KEY_P256, "old", "01");
-    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *kept = generate(module, MM_KEY_P256, "new", "02");
+    mm_hsm_key_free(generate(module, MM_KEY_P256, "new", "02"));
     struct mm_error err = {0};
     assert_true(mm_hsm_key_destroy(module, doomed, NULL));
     assert_null(mm_hsm_key_find(module, "01", "old", &err));
@@ -493,7 +493,7 @@ static void a_destroyed_key_is_gone_and_no_other_with_it(void **state)
     /* What is gone isn't destroyed twice. */
     assert_false(mm_hsm_key_destroy(module, doomed, NULL));
     /* Its name is free again: nothing of it was left. */
-    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *again = generate(module, MM_KEY_P256, "old", "01");
+    mm_hsm_key_free(generate(module, MM_KEY_P256, "old", "01"));
 }
 
 static void a_label_or_id_in_use_is_refused(void **state)
