@@ -69,7 +69,7 @@ static void print_stranded(const json_t *answer)
     const json_t *verifiers = json_object_get(answer, "verifiers");
     const json_t *live = json_object_get(answer, "live_tokens");
     if (json_is_integer(live))
-        (void)printf("%lld live tokens were signed with it.\n", (long long)json_integer_value(live));
+        (void)printf("At most %lld live tokens were signed with it.\n", (long long)json_integer_value(live));
     else
         (void)fputs("How many live tokens were signed with it isn't known: the ledger couldn't be read.\n", stdout);
     for (size_t i = 0; i < json_array_size(verifiers); i++) {
