@@ -14,6 +14,9 @@
 enum { N_KEYS = 3, PATIENCE_MS = 20000, CALLS_MAX = 4096 };
 enum { WORKERS_START, NO_WORKERS };
 
+/* publish_ahead, and the second by which the keeper's clock, in whole ones, may be behind the machine's. */
+enum { SIGNABLE_S = 3 };
+
 static const struct mm_key_author CUSTODIAN = {"test", "because"};
 
 struct world {
@@ -274,7 +277,7 @@ static void a_key_whose_workers_do_not_start_is_not_activated(void **state)
     stage(world, 1);
     await(world, 1, MM_KEY_PUBLISHED);
     world->hsm = NO_WORKERS;
-    (void)sleep(3);
+    (void)sleep(SIGNABLE_S);
     assert_false(order(world, MM_KEY_ACTIVATE, 1, &err));
     assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
     assert_int_equal(state_of(world, 1), MM_KEY_PUBLISHED);
@@ -409,7 +412,7 @@ static void what_is_not_recorded_does_not_count(void **state)
     struct mm_error err = {0};
     stage(world, 1);
     await(world, 1, MM_KEY_PUBLISHED);
-    (void)sleep(3);
+    (void)sleep(SIGNABLE_S);
     sqlite3 *db = raw_open(world->place->file);
     raw_run(db, "BEGIN EXCLUSIVE");
     assert_false(order(world, MM_KEY_ACTIVATE, 1, &err));
