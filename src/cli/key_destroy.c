@@ -78,9 +78,17 @@ static bool destroy(const struct mm_config *config, struct mm_custody_options cu
         return mm_fail(err, MM_INTERNAL, "the service didn't say where the key lies");
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &custody, MM_MODULE_CUSTODY, err);
-    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = module ? mm_hsm_key_find(module, id, label, err) : NULL;
-    if (!key)
+    if (!module)
         return false;
+    struct mm_error why = {0};
+    mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_find(module, id, label, &why);
+    /* Destroyed by other means, or by an earlier try whose end the service couldn't record. */
+    if (!key && why.code == MM_KEY_NOT_FOUND) {
+        (void)fputs("It isn't on the HSM token any more; that is recorded.\n", stderr);
+        return true;
+    }
+    if (!key)
+        return mm_fail(err, why.code, "%s", why.message);
     if (strcmp(mm_hsm_key_info(key)->kid, kid) != 0)
         return mm_fail(err, MM_KEY_MISMATCH, "what lies there now is another key: it wasn't touched");
     return mm_hsm_key_destroy(module, key, err);

@@ -174,7 +174,11 @@ static bool start_signers(struct service *service, struct mm_error *err)
     const struct mm_key *keys[MM_SIGNERS_MAX];
     size_t n = find_active_keys(service->keyring, keys);
     service->signers = mm_service_signers(service->config, service->launcher, service->ledger, err);
-    return service->signers && mm_service_use_keys(service->signers, keys, n, err);
+    if (!service->signers)
+        return false;
+    bool has_standby = mm_keyring_count(service->keyring, service->config->algorithm, MM_KEY_PUBLISHED) > 0;
+    return has_standby ? mm_service_try_keys(service->signers, keys, n, err)
+                       : mm_service_use_keys(service->signers, keys, n, err);
 }
 
 /* Enough of one tenant to keep every signer busy, twice, and the ledger's commits full. */

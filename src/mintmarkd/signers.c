@@ -106,12 +106,21 @@ static bool use_key(struct mm_signers *signers, const struct mm_key *key, enum m
 
 bool mm_service_use_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n, struct mm_error *err)
 {
-    if (n == 0)
-        return true;
     if (n == 1)
         return use_key(signers, keys[0], MM_SIGNERS_WAIT, err);
     for (size_t i = 0; i < n; i++)
         if (!use_key(signers, keys[i], MM_SIGNERS_DONT_WAIT, err))
             return false;
-    return mm_signers_wait_any(signers, err);
+    return n == 0 || mm_signers_wait_any(signers, err);
+}
+
+bool mm_service_try_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n, struct mm_error *err)
+{
+    struct mm_error why = {0};
+    for (size_t i = 0; i < n; i++)
+        if (!use_key(signers, keys[i], MM_SIGNERS_DONT_WAIT, err))
+            return false;
+    if (n > 0 && !mm_signers_wait_any(signers, &why))
+        mm_log_error("no_key_signs", &why, "detail", "the standby can take over: mintmark key rotate", NULL);
+    return true;
 }

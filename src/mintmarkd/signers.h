@@ -34,4 +34,8 @@ MM_MUST_USE bool mm_service_add_key(struct mm_signers *signers, const struct mm_
 MM_MUST_USE bool mm_service_use_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n,
                                      struct mm_error *err);
 
+/* The same where a standby is published: the service starts though no key signs, so that a custodian can rotate to it. */
+MM_MUST_USE bool mm_service_try_keys(struct mm_signers *signers, const struct mm_key *const *keys, size_t n,
+                                     struct mm_error *err);
+
 #endif

@@ -117,3 +117,24 @@ def test_both_hsms_gone_is_503_and_passes(mint):
     os.rename(store + ".away", store)
     mint.shim.write()
     assert wait_until(lambda: mint.ask(ttl_seconds=TTL).status == 201)
+
+
+def test_a_service_whose_only_active_hsm_is_gone_starts_and_rotates_to_the_standby(tmp_path):
+    mint = short_lived(tmp_path / "mint")
+    mint.add_hsm_token("secondary")
+    mint.shim = Shim(mint)
+    mint.create().start()
+    try:
+        standby = stage(mint, "standby", "secondary")
+        assert wait_until(lambda: states(mint)[standby] == "published")
+        mint.stop()
+        mint.shim.write(*GONE)
+        mint.start()
+        assert ready(mint) == (503, "unavailable")
+        mint.cli("key", "rotate", "--to", "secondary")
+        assert wait_until(lambda: states(mint)[standby] == "active")
+        mint.issue(ttl_seconds=TTL)
+        mint.shim.write()
+    finally:
+        mint.shim.write()
+        mint.ensure_stopped()

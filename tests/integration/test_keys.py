@@ -120,6 +120,19 @@ def test_a_wrong_kid_typed_destroys_nothing(mint):
     assert second not in {key["kid"] for key in left}
 
 
+def test_a_key_that_is_gone_already_is_recorded_as_destroyed(mint):
+    second = published(mint)
+    mint.cli("key", "withdraw", "--kid", second)
+    (key,) = [key for kid, key in keys(mint).items() if kid == second]
+    for kind in ("privkey", "pubkey"):
+        command = ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login"]
+        command += ["--pin", mint.pin, "--delete-object", "--type", kind, "--id", key["hsm_id"]]
+        environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"))
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+    mint.cli("key", "destroy", "--service-pin", "--kid", second, input=second + "\n")
+    assert states(mint)[second] == "destroyed"
+
+
 def test_a_rotation_survives_a_kill(mint):
     (first,) = active(mint)
     second = published(mint)
