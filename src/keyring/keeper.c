@@ -28,6 +28,7 @@ struct mm_keeper {
     /* guarded by lock */
     bool is_stopping;
     bool is_draining;
+    bool is_vetting;
     bool is_changing; /* one thread changes keys, and it alone replaces the keyring */
     struct mm_keyring *keyring;
     int64_t anchor_unix; /* the time that was trusted at anchor_ns */
@@ -265,13 +266,39 @@ static bool revoke_key(struct mm_keeper *keeper, const struct mm_key_order *orde
     return is_recorded;
 }
 
+/* One key is vetted at a time: two of the same key would be in each other's way, and a login of each too many. */
+static bool begin_vetting(struct mm_keeper *keeper, struct mm_error *err)
+{
+    struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(CHANGE_MS));
+    int status = 0;
+    (void)pthread_mutex_lock(&keeper->lock);
+    while (keeper->is_vetting && !keeper->is_draining && status == 0)
+        status = pthread_cond_clockwait(&keeper->wake, &keeper->lock, CLOCK_MONOTONIC, &until);
+    bool is_begun = !keeper->is_vetting;
+    keeper->is_vetting = true;
+    (void)pthread_mutex_unlock(&keeper->lock);
+    return is_begun || mm_fail(err, MM_OVERLOADED, "another key is still being vetted");
+}
+
+static void end_vetting(struct mm_keeper *keeper)
+{
+    (void)pthread_mutex_lock(&keeper->lock);
+    keeper->is_vetting = false;
+    (void)pthread_cond_broadcast(&keeper->wake);
+    (void)pthread_mutex_unlock(&keeper->lock);
+}
+
 /* Outside of any change, since a worker may take long to start: the rules are asked again afterwards. */
 static bool vet(struct mm_keeper *keeper, const char *kid, struct mm_error *err)
 {
     const struct mm_keeper_effects *effects = &keeper->parts.effects;
+    if (!begin_vetting(keeper, err))
+        return false;
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
     const struct mm_key *key = mm_keyring_find(keyring, kid);
-    return !key || key->life.state != MM_KEY_STAGED || effects->vet(effects->context, key, err);
+    bool is_fit = !key || key->life.state != MM_KEY_STAGED || effects->vet(effects->context, key, err);
+    end_vetting(keeper);
+    return is_fit;
 }
 
 static bool check_author(const struct mm_key_author *author, struct mm_error *err)
@@ -384,10 +411,11 @@ static void publish_standby(struct mm_keeper *keeper, const char *kid)
     if (!begin_change(keeper, NULL))
         return;
     struct mm_key_moment moment = mm_keeper_moment(keeper);
-    if (!is_fit)
+    bool is_staged = mm_keyring_find(keeper->keyring, kid)->life.state == MM_KEY_STAGED; /* nobody was faster */
+    if (!is_fit && why.code != MM_OVERLOADED)
         note_unfit(keeper, kid);
-    if (!is_fit || !mm_plan_check(&keeper->parts.plan, keeper->keyring, &order, &moment, &why) ||
-        !carry_out(keeper, &order, &TIME, &why))
+    if (is_staged && (!is_fit || !mm_plan_check(&keeper->parts.plan, keeper->keyring, &order, &moment, &why) ||
+                      !carry_out(keeper, &order, &TIME, &why)))
         tell(keeper, mm_key_change_name(MM_KEY_PUBLISH), kid, &TIME, &why);
     end_change(keeper);
 }

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The custodian's commands: what each does, what it refuses and why, and what the ledger says of it afterwards."""
 
-import hashlib
 import json
 import os
 import pathlib
 import re
-import sqlite3
 import subprocess
 import time
 
 import pytest
-from custody import MAX_TTL, PUBLISH_AHEAD, TTL, active, generate, keys, short_lived, stage, states
+from custody import MAX_TTL, PUBLISH_AHEAD, TTL, active, append_from_the_future, generate, keys, short_lived, stage, states
 from service import BUILD, assert_problem, wait_until
 
 REFUSED, USAGE, UNREACHABLE = 8, 2, 7
@@ -229,19 +227,6 @@ def test_a_ceremony_prints_the_record_that_is_signed_on_paper(mint):
     assert '"CKA_NEVER_EXTRACTABLE":' in record and "its own word" in record
     assert re.search(r"Ledger +.*[0-9a-f]{64}", record, re.S), record
     mint.check_secrets(record.encode(), "the record")
-
-
-def append_from_the_future(mint, seconds):
-    """An entry as the service itself would have written it had its clock been ahead."""
-    db = sqlite3.connect(mint.store_file)
-    sequence, before = db.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
-    at = int(time.time()) + seconds
-    text = json.dumps({"type": "hsm.event", "time": at, "event": "worker_ready"}, separators=(",", ":")).encode()
-    digest = hashlib.sha256(b"mintmark-ledger-v1\0" + before + (sequence + 1).to_bytes(8, "big") + text).digest()
-    row = (sequence + 1, digest, text, "hsm.event", at)
-    db.execute("INSERT INTO entries (sequence, hash, bytes, type, time) VALUES (?, ?, ?, ?, ?)", row)
-    db.commit()
-    db.close()
 
 
 def test_a_clock_behind_the_ledger_issues_nothing_until_it_is_accepted(mint):

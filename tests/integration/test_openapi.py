@@ -13,6 +13,7 @@ import time
 import jsonschema
 import pytest
 
+from custody import append_from_the_future
 from openapi import HTML, METHODS, OFFICIAL_SCHEMA, ROOT, Description, Undocumented, inline, load, media_type_of, schemas_in
 from pki import HOUR, now
 from service import CACHE_AUDIENCE, CI_URI, OTHER_REPOSITORY, PATIENCE, TOKENS, Deployment, token_request, wait_until
@@ -95,7 +96,7 @@ def test_its_codes_are_those_that_the_service_can_send(description):
 
 
 def test_an_error_that_is_not_among_them_stays_inside(description):
-    """Every other code of the table is one that no request can provoke: it belongs to a start, a command or a file."""
+    """Every other code of the table is one that no request can provoke: it belongs to a start, a command, an order or a file."""
     inside = {name for name, _ in errors_of_the_code().values()} - set(description.codes())
     assert inside == {
         "ok",
@@ -104,6 +105,9 @@ def test_an_error_that_is_not_among_them_stays_inside(description):
         "store_missing",
         "store_exists",
         "cannot_listen",
+        "key_unknown",  # these three are the admin listener's
+        "key_state",
+        "key_too_early",
         "unreachable",
         "token_invalid",
     }
@@ -285,12 +289,21 @@ def test_a_busy_a_late_and_a_stopping_service_answer_as_described(narrow, descri
         assert wait_until(lambda: narrow.events("draining"))
         time.sleep(ISSUE_TIMEOUT / 3)
         not_ready = probe.get("/readyz")
-        assert description.check("GET", "/readyz", not_ready)["checks"] == {"hsm": "ok", "ledger": "ok"}
+        assert description.check("GET", "/readyz", not_ready)["checks"] == {"hsm": "ok", "ledger": "ok", "clock": "ok"}
         last.send(post_bytes(TOKENS, json.dumps(token_request(tenant_id="globex")).encode()))
         assert code_of(description, last.reply()) == (503, "shutting_down")
     for pid in hung:
         os.kill(pid, signal.SIGCONT)
     assert narrow.process.wait(PATIENCE) == 0
+
+
+def test_a_service_whose_clock_is_behind_answers_as_described(deployment, description):
+    append_from_the_future(deployment, 3600)
+    deployment.start()
+    assert code_of(description, deployment.ask()) == (503, "clock_unsafe")
+    with deployment.client(None) as client:
+        not_ready = description.check("GET", "/readyz", client.get("/readyz"))
+    assert not_ready["checks"] == {"hsm": "ok", "ledger": "ok", "clock": "unsafe"}
 
 
 def test_a_service_without_hsm_or_ledger_answers_as_described(deployment, description):

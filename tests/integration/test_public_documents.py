@@ -95,7 +95,7 @@ def test_health_and_readiness_are_told_to_anyone_and_never_cached(mint, path):
 
 def test_readiness_says_what_is_ready(mint):
     reply = get(mint, "/readyz").json
-    assert (reply["status"], reply["checks"]) == ("ready", {"hsm": "ok", "ledger": "ok"})
+    assert (reply["status"], reply["checks"]) == ("ready", {"hsm": "ok", "ledger": "ok", "clock": "ok"})
 
 
 def test_a_document_that_is_not_there_is_a_problem_document(mint):

@@ -30,8 +30,7 @@ def deploy(folder, tpm, profile, make=Deployment, **hsm_token):
     made.hsm_token.pop("signing")
     made.hsm_token.pop("module")
     made.hsm_token.update(profile=profile, environment=tpm.environment, **hsm_token)
-    for folder in ("state", "run"):
-        (made.folder / folder).mkdir(mode=0o700)
+    (made.folder / "state").mkdir(mode=0o700)
     made.write_file(made.pin_file, made.pin + "\n")
     made.write()
     return made

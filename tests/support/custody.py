@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A deployment whose keys live for seconds (config/floors.h's test build), and what its custodian does."""
 
+import hashlib
 import json
 import socket
+import sqlite3
+import time
 
 from service import SHORT, Deployment
 
@@ -51,3 +54,16 @@ def states(mint):
 
 def active(mint):
     return {kid for kid, state in states(mint).items() if state == "active"}
+
+
+def append_from_the_future(mint, seconds):
+    """An entry as the service itself would have written it had its clock been ahead."""
+    db = sqlite3.connect(mint.store_file)
+    sequence, before = db.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
+    at = int(time.time()) + seconds
+    text = json.dumps({"type": "hsm.event", "time": at, "event": "worker_ready"}, separators=(",", ":")).encode()
+    digest = hashlib.sha256(b"mintmark-ledger-v1\0" + before + (sequence + 1).to_bytes(8, "big") + text).digest()
+    row = (sequence + 1, digest, text, "hsm.event", at)
+    db.execute("INSERT INTO entries (sequence, hash, bytes, type, time) VALUES (?, ?, ?, ?, ?)", row)
+    db.commit()
+    db.close()

@@ -210,6 +210,7 @@ class Deployment:
 
     def write(self):
         """Write configuration and tenant files as they stand in `config` and `tenants`."""
+        (self.folder / "run").mkdir(mode=0o700, exist_ok=True)
         self.write_file(self.config_file, json.dumps(self.config, indent=2) + "\n", 0o644)
         for name, tenant in self.tenants.items():
             self.write_file(self.folder / "tenants" / f"{name}.yaml", json.dumps(tenant, indent=2) + "\n", 0o644)
