@@ -52,7 +52,11 @@ class LoreCache:
 class NpmJose:
     """npm's `jose` with its remote key set, as a process that lives as long as this object."""
 
+    AWAY = ("ECONNREFUSED", "ECONNRESET", "EPIPE", "ERR_JWKS_TIMEOUT")
+    RETRIES = 4
+
     def __init__(self, mint, cache_ms, cooldown_ms):
+        self.n_away = 0
         environment = dict(
             os.environ, NODE_EXTRA_CA_CERTS=str(mint.server_ca.file), NODE_OPTIONS="--dns-result-order=ipv4first"
         )
@@ -67,10 +71,20 @@ class NpmJose:
         }
         self.process.stdin.write(json.dumps(task) + "\n")
 
-    def verify(self, token):
+    def _ask(self, token):
         self.process.stdin.write(token + "\n")
-        answer = self.process.stdout.readline().strip()
-        return None if answer == "ok" else answer or "the verifier ended"
+        return self.process.stdout.readline().strip() or "the verifier ended"
+
+    def verify(self, token):
+        """Whoever finds the service away as its cache has run out asks again, as long as that may last; that says nothing of the token."""
+        answer = self._ask(token)
+        for _ in range(self.RETRIES):
+            if answer not in self.AWAY:
+                break
+            self.n_away += 1
+            time.sleep(0.2)
+            answer = self._ask(token)
+        return None if answer == "ok" or answer in self.AWAY else answer
 
     def close(self):
         self.process.stdin.close()
