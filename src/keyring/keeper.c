@@ -73,27 +73,38 @@ struct mm_keyring *mm_keeper_keyring(struct mm_keeper *keeper)
     return keyring;
 }
 
-static bool begin_change(struct mm_keeper *keeper, struct mm_error *err)
+/* One thread at a time is in each of two turns, to vet a key and to change one: `is_taken` is its flag. */
+static bool take_turn(struct mm_keeper *keeper, bool *is_taken, const char *busy, struct mm_error *err)
 {
     struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(CHANGE_MS));
     int status = 0;
     (void)pthread_mutex_lock(&keeper->lock);
-    while (keeper->is_changing && !keeper->is_draining && status == 0)
+    while (*is_taken && !keeper->is_draining && status == 0)
         status = pthread_cond_clockwait(&keeper->wake, &keeper->lock, CLOCK_MONOTONIC, &until);
     bool is_draining = keeper->is_draining;
-    bool is_begun = !keeper->is_changing && !is_draining;
-    keeper->is_changing = keeper->is_changing || is_begun;
+    bool is_begun = !*is_taken && !is_draining;
+    *is_taken = *is_taken || is_begun;
     (void)pthread_mutex_unlock(&keeper->lock);
-    return is_begun || mm_fail(err, is_draining ? MM_SHUTTING_DOWN : MM_OVERLOADED, "%s",
-                               is_draining ? "stopping" : "another change of the keys is still being made");
+    return is_begun ||
+           mm_fail(err, is_draining ? MM_SHUTTING_DOWN : MM_OVERLOADED, "%s", is_draining ? "stopping" : busy);
+}
+
+static void end_turn(struct mm_keeper *keeper, bool *is_taken)
+{
+    (void)pthread_mutex_lock(&keeper->lock);
+    *is_taken = false;
+    (void)pthread_cond_broadcast(&keeper->wake);
+    (void)pthread_mutex_unlock(&keeper->lock);
+}
+
+static bool begin_change(struct mm_keeper *keeper, struct mm_error *err)
+{
+    return take_turn(keeper, &keeper->is_changing, "another change of the keys is still being made", err);
 }
 
 static void end_change(struct mm_keeper *keeper)
 {
-    (void)pthread_mutex_lock(&keeper->lock);
-    keeper->is_changing = false;
-    (void)pthread_cond_broadcast(&keeper->wake);
-    (void)pthread_mutex_unlock(&keeper->lock);
+    end_turn(keeper, &keeper->is_changing);
 }
 
 static void tell(const struct mm_keeper *keeper, const char *what, const char *kid, const struct mm_key_author *author,
@@ -195,11 +206,6 @@ static bool check_world(const struct mm_keeper *keeper, const struct mm_keyring 
 static bool record_change(struct mm_keeper *keeper, const struct mm_key_order *order, const struct mm_key *key,
                           const struct mm_key_author *author, struct mm_error *err)
 {
-    static const enum mm_entry_type TYPES[MM_N_KEY_CHANGES] = {
-        [MM_KEY_PUBLISH] = MM_ENTRY_KEY_PUBLISHED, [MM_KEY_ACTIVATE] = MM_ENTRY_KEY_ACTIVATED,
-        [MM_KEY_RETIRE] = MM_ENTRY_KEY_RETIRING,   [MM_KEY_WITHDRAW] = MM_ENTRY_KEY_RETIRED,
-        [MM_KEY_REVOKE] = MM_ENTRY_KEY_REVOKED,    [MM_KEY_DESTROY] = MM_ENTRY_KEY_DESTROYED,
-    };
     const struct mm_keeper_effects *effects = &keeper->parts.effects;
     struct mm_error lost = {0};
     if (order->change == MM_KEY_ACTIVATE && !effects->take_in(effects->context, key, err))
@@ -207,7 +213,7 @@ static bool record_change(struct mm_keeper *keeper, const struct mm_key_order *o
     if (order->change == MM_KEY_RETIRE)
         effects->take_out(effects->context, key);
     mm_cleanup(json_decref) json_t *fields = change_fields(keeper, order);
-    bool is_recorded = record(keeper, TYPES[order->change], fields, author, err);
+    bool is_recorded = record(keeper, mm_key_change_entry(order->change), fields, author, err);
     if (order->change == MM_KEY_ACTIVATE && is_recorded)
         effects->let_sign(effects->context, key);
     else if (order->change == MM_KEY_ACTIVATE)
@@ -266,38 +272,19 @@ static bool revoke_key(struct mm_keeper *keeper, const struct mm_key_order *orde
     return is_recorded;
 }
 
-/* One key is vetted at a time: two of the same key would be in each other's way, and a login of each too many. */
-static bool begin_vetting(struct mm_keeper *keeper, struct mm_error *err)
-{
-    struct timespec until = mm_deadline_timespec(mm_deadline_after_ms(CHANGE_MS));
-    int status = 0;
-    (void)pthread_mutex_lock(&keeper->lock);
-    while (keeper->is_vetting && !keeper->is_draining && status == 0)
-        status = pthread_cond_clockwait(&keeper->wake, &keeper->lock, CLOCK_MONOTONIC, &until);
-    bool is_begun = !keeper->is_vetting;
-    keeper->is_vetting = true;
-    (void)pthread_mutex_unlock(&keeper->lock);
-    return is_begun || mm_fail(err, MM_OVERLOADED, "another key is still being vetted");
-}
-
-static void end_vetting(struct mm_keeper *keeper)
-{
-    (void)pthread_mutex_lock(&keeper->lock);
-    keeper->is_vetting = false;
-    (void)pthread_cond_broadcast(&keeper->wake);
-    (void)pthread_mutex_unlock(&keeper->lock);
-}
-
-/* Outside of any change, since a worker may take long to start: the rules are asked again afterwards. */
+/*
+ * Outside of any change, since a worker may take long to start: the rules are asked again afterwards. One key at a time: two vettings of
+ * the same would be in each other's way, and a login too many.
+ */
 static bool vet(struct mm_keeper *keeper, const char *kid, struct mm_error *err)
 {
     const struct mm_keeper_effects *effects = &keeper->parts.effects;
-    if (!begin_vetting(keeper, err))
+    if (!take_turn(keeper, &keeper->is_vetting, "another key is still being vetted", err))
         return false;
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
     const struct mm_key *key = mm_keyring_find(keyring, kid);
     bool is_fit = !key || key->life.state != MM_KEY_STAGED || effects->vet(effects->context, key, err);
-    end_vetting(keeper);
+    end_turn(keeper, &keeper->is_vetting);
     return is_fit;
 }
 

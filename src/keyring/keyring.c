@@ -167,26 +167,28 @@ static void note_run(struct mm_keyring *keyring, const json_t *entry, int64_t ti
     keyring->run_max_ttl = mm_json_integer(entry, "max_ttl", 0);
 }
 
+enum mm_entry_type mm_key_change_entry(enum mm_key_change change)
+{
+    static const enum mm_entry_type TYPES[MM_N_KEY_CHANGES] = {
+        [MM_KEY_PUBLISH] = MM_ENTRY_KEY_PUBLISHED, [MM_KEY_ACTIVATE] = MM_ENTRY_KEY_ACTIVATED,
+        [MM_KEY_RETIRE] = MM_ENTRY_KEY_RETIRING,   [MM_KEY_WITHDRAW] = MM_ENTRY_KEY_RETIRED,
+        [MM_KEY_REVOKE] = MM_ENTRY_KEY_REVOKED,    [MM_KEY_DESTROY] = MM_ENTRY_KEY_DESTROYED,
+    };
+    return TYPES[change];
+}
+
 static bool apply_to_key(struct mm_keyring *keyring, enum mm_entry_type type, const json_t *entry, int64_t time,
                          struct mm_error *err)
 {
-    static const struct {
-        enum mm_entry_type type;
-        enum mm_key_change change;
-    } CHANGES[] = {
-        {MM_ENTRY_KEY_PUBLISHED, MM_KEY_PUBLISH}, {MM_ENTRY_KEY_ACTIVATED, MM_KEY_ACTIVATE},
-        {MM_ENTRY_KEY_RETIRING, MM_KEY_RETIRE},   {MM_ENTRY_KEY_RETIRED, MM_KEY_WITHDRAW},
-        {MM_ENTRY_KEY_REVOKED, MM_KEY_REVOKE},    {MM_ENTRY_KEY_DESTROYED, MM_KEY_DESTROY},
-    };
     const char *kid = mm_json_string(entry, "kid");
     struct mm_key *key = kid ? find(keyring, kid) : NULL;
     if (!key)
         return mm_fail(err, MM_LEDGER_CORRUPT, "of a key that was never staged");
     if (type == MM_ENTRY_KEY_ROTATION)
         return rotate(keyring, key, err);
-    for (size_t i = 0; i < MM_ARRAY_SIZE(CHANGES); i++)
-        if (CHANGES[i].type == type)
-            return change(keyring, key, CHANGES[i].change, entry, time, err);
+    for (int what = 0; what < MM_N_KEY_CHANGES; what++)
+        if (mm_key_change_entry((enum mm_key_change)what) == type)
+            return change(keyring, key, (enum mm_key_change)what, entry, time, err);
     return mm_fail(err, MM_LEDGER_CORRUPT, "an unknown key entry");
 }
 

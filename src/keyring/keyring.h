@@ -62,6 +62,9 @@ const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring);
 /* No token that was issued by earlier runs of the service expires later (Unix seconds). */
 int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring);
 
+/* The type of the entry that records a change. */
+enum mm_entry_type mm_key_change_entry(enum mm_key_change change);
+
 /* The fields of the entry that stages `key`: kid, alg, jwk, hsm_token, hsm_id, hsm_label. */
 MM_MUST_USE json_t *mm_key_entry(const struct mm_key *key, struct mm_error *err);
 

@@ -82,12 +82,7 @@ static bool stage(struct world *world, size_t i)
 
 static bool carry_out(struct world *world, enum mm_key_change change, const char *kid)
 {
-    static const enum mm_entry_type TYPES[MM_N_KEY_CHANGES] = {
-        [MM_KEY_PUBLISH] = MM_ENTRY_KEY_PUBLISHED, [MM_KEY_ACTIVATE] = MM_ENTRY_KEY_ACTIVATED,
-        [MM_KEY_RETIRE] = MM_ENTRY_KEY_RETIRING,   [MM_KEY_WITHDRAW] = MM_ENTRY_KEY_RETIRED,
-        [MM_KEY_REVOKE] = MM_ENTRY_KEY_REVOKED,    [MM_KEY_DESTROY] = MM_ENTRY_KEY_DESTROYED,
-    };
-    return enter(world, TYPES[change],
+    return enter(world, mm_key_change_entry(change),
                  json_pack("{ss sI}", "kid", kid, "last_exp", (json_int_t)(world->moment.now + MAX_TTL)));
 }
 
