@@ -118,8 +118,9 @@ class Verifying:
                     self.is_through = True
                     return
                 waiting.append(item)
-            due = [item for item in waiting if item[0] <= time.time()]
-            waiting = [item for item in waiting if item[0] > time.time()]
+            now = time.time()
+            due = [item for item in waiting if item[0] <= now]
+            waiting = [item for item in waiting if item[0] > now]
             self._check_all(due)
             time.sleep(0.01)
 
