@@ -39,7 +39,7 @@ static void acknowledge(int fd)
 static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
 {
     struct mm_connection *connection = context;
-    ssize_t n = recv(connection->fd, data, length, 0);
+    ssize_t n = mm_transport_read(&connection->transport, data, length);
     if (n > 0)
         connection->awaits_more = true;
     if (n >= 0 || errno != EAGAIN)
@@ -52,6 +52,12 @@ static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
     return -1;
 }
 
+static ssize_t push(gnutls_transport_ptr_t context, const giovec_t *parts, int n)
+{
+    struct mm_connection *connection = context;
+    return mm_transport_write(&connection->transport, parts, (size_t)n);
+}
+
 /* GnuTLS calls this with each whole message, before it acts on it. */
 static int on_handshake_message(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
                                 const gnutls_datum_t *message)
@@ -59,10 +65,7 @@ static int on_handshake_message(gnutls_session_t session, unsigned type, unsigne
     (void)when, (void)message;
     if (!is_incoming)
         return 0;
-    gnutls_transport_ptr_t context;
-    gnutls_transport_ptr_t ignored;
-    gnutls_transport_get_ptr2(session, &context, &ignored);
-    struct mm_connection *connection = context;
+    struct mm_connection *connection = gnutls_transport_get_ptr(session);
     if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !mm_tls_peer_key_is_cheap(session))
         return GNUTLS_E_CERTIFICATE_ERROR;
     if (type == GNUTLS_HANDSHAKE_FINISHED)
@@ -74,8 +77,10 @@ static void attach_transport(struct mm_connection *connection, struct MHD_Connec
 {
     connection->parked = (struct mm_parked){.mhd = mhd, .fd = connection->fd};
     connection->is_in_handshake = true;
-    gnutls_transport_set_ptr2(connection->session, connection, (gnutls_transport_ptr_t)(intptr_t)connection->fd);
+    connection->transport = mm_transport_make(connection->fd);
+    gnutls_transport_set_ptr(connection->session, connection);
     gnutls_transport_set_pull_function(connection->session, pull);
+    gnutls_transport_set_vec_push_function(connection->session, push);
     gnutls_handshake_set_hook_function(connection->session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_POST,
                                        on_handshake_message);
 }
@@ -118,6 +123,7 @@ void mm_connection_close(struct mm_connection *connection)
     if (connection->is_counted)
         mm_admission_leave(service->admission, &connection->key);
     mm_tls_unref(connection->tls);
+    mm_transport_clear(&connection->transport);
     free(connection);
 }
 

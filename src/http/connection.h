@@ -9,6 +9,7 @@
 #include <microhttpd.h>
 
 #include "http/service.h"
+#include "http/transport.h"
 
 struct mm_connection {
     struct mm_service *service;
@@ -22,6 +23,7 @@ struct mm_connection {
     struct mm_parked parked;
     struct mm_tls *tls; /* outlives the TLS session */
     struct gnutls_session_int *session;
+    struct mm_transport transport;
 };
 
 /* Whether a connection from `address` may begin; counts nothing. */

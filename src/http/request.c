@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/request.h"
 
+#include <string.h>
+
 #include "http/routes.h"
 #include "util/base64url.h"
 #include "util/log.h"
@@ -92,6 +94,9 @@ static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *r
     mm_watch_set(&request->connection->watch, mm_deadline_after_ms(patience * 1000)); /* to write it */
     if (request->is_chunked || atomic_load(&request->service->is_draining))
         afterwards = MM_REPLY_CLOSE;
+    /* The reply to a POST has a body if there is one; to a HEAD it hasn't. */
+    if (request->state == MM_REQUEST_PENDING && taken.owned_body)
+        mm_transport_await(&request->connection->transport, strlen(taken.owned_body));
     return mm_reply_send(&taken, request->mhd, request->id, afterwards);
 }
 
