@@ -13,47 +13,13 @@
 #include <string.h>
 
 #include "ledger/chain.h"
+#include "ledger/entry.h"
 
 enum {
     QUEUE_ENTRIES_MAX = 4096,
     QUEUE_BYTES_MAX = 16 * 1024 * 1024,
     TAIL_CHECKED = 1000, /* entries that opening verifies */
     IDLE_WAIT_MS = 1000, /* between probes while unhealthy */
-};
-
-_Static_assert((int)MM_ENTRY_BYTES_MAX <= (int)MM_STORE_BYTES_MAX, "an entry must fit into a row");
-
-static const char *const TYPE_NAMES[] = {
-#define MM_ENTRY_NAME(symbol, name) [symbol] = name,
-    MM_ENTRY_TABLE(MM_ENTRY_NAME)
-#undef MM_ENTRY_NAME
-};
-
-const char *mm_entry_type_name(enum mm_entry_type type)
-{
-    return (size_t)type < MM_ARRAY_SIZE(TYPE_NAMES) ? TYPE_NAMES[type] : NULL;
-}
-
-bool mm_entry_type_parse(const char *name, enum mm_entry_type *ret_type)
-{
-    for (size_t i = 0; i < MM_ARRAY_SIZE(TYPE_NAMES); i++)
-        if (strcmp(TYPE_NAMES[i], name) == 0) {
-            *ret_type = (enum mm_entry_type)i;
-            return true;
-        }
-    return false;
-}
-
-struct entry {
-    struct entry *next;
-    mm_ledger_done done;
-    void *context;
-    int64_t time;
-    const char *type;
-    char *bytes; /* the three are owned */
-    char *account;
-    char *jti;
-    size_t length; /* of bytes */
 };
 
 struct mm_ledger {
@@ -73,98 +39,19 @@ struct mm_ledger {
     pthread_mutex_t lock;
     pthread_cond_t wake; /* the queue is no longer empty, or closing */
     /* guarded by lock */
-    struct entry *first;
-    struct entry **last; /* where the next entry is linked */
+    struct mm_ledger_entry *first;
+    struct mm_ledger_entry **last; /* where the next entry is linked */
     size_t n_queued;
     size_t bytes_queued;
     bool closing;
     bool healthy;
 };
 
-/* Entries. */
-
-static void entry_free(struct entry *entry)
-{
-    if (!entry)
-        return;
-    free(entry->bytes);
-    free(entry->account);
-    free(entry->jti);
-    free(entry);
-}
-MM_DEFINE_CLEANUP(struct entry, entry_free);
-
-static void group_free(struct entry *group)
-{
-    while (group) {
-        struct entry *next = group->next;
-        entry_free(group);
-        group = next;
-    }
-}
-MM_DEFINE_CLEANUP(struct entry, group_free);
-
-/* `{"type":‹type›,"time":‹time›` and the members of `fields`, an object's text. */
-static char *compose(const char *type, int64_t time, const char *fields, struct mm_error *err)
-{
-    char *bytes = NULL;
-    if (asprintf(&bytes, "{\"type\":\"%s\",\"time\":%lld%s%s", type, (long long)time, fields[1] == '}' ? "" : ",",
-                 fields + 1) >= 0)
-        return bytes;
-    (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-    return NULL;
-}
-
-/* Copy an index, if it is there. */
-static bool copy_index(const char *value, char **ret_copy, struct mm_error *err)
-{
-    *ret_copy = value ? strdup(value) : NULL;
-    return *ret_copy || !value || mm_fail(err, MM_NO_MEMORY, "out of memory");
-}
-
-static struct entry *entry_new(enum mm_entry_type type, int64_t time, const struct mm_entry_text *text,
-                               struct mm_error *err)
-{
-    mm_cleanup(entry_free) struct entry *entry = calloc(1, sizeof *entry);
-    if (!entry) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-        return NULL;
-    }
-    entry->type = mm_entry_type_name(type);
-    entry->time = time;
-    entry->bytes = compose(entry->type, time, text->fields, err);
-    if (!entry->bytes)
-        return NULL;
-    entry->length = strlen(entry->bytes);
-    if (entry->length > MM_ENTRY_BYTES_MAX) {
-        (void)mm_fail(err, MM_INTERNAL, "an entry of %zu bytes, more than %d", entry->length, MM_ENTRY_BYTES_MAX);
-        return NULL;
-    }
-    if (!copy_index(text->account, &entry->account, err) || !copy_index(text->jti, &entry->jti, err))
-        return NULL;
-    return MM_TAKE(entry);
-}
-
-/* What can't be read back would break the ledger for ever; mm_json_compact() doesn't write it. */
-static struct entry *entry_of_fields(enum mm_entry_type type, int64_t time, const json_t *fields, struct mm_error *err)
-{
-    if (!mm_entry_type_name(type) || !json_is_object(fields) || json_object_get(fields, "type") ||
-        json_object_get(fields, "time")) {
-        (void)mm_fail(err, MM_INTERNAL, "an entry needs a known type, and fields other than `type` and `time`");
-        return NULL;
-    }
-    mm_cleanup(free) char *text = mm_json_compact(fields, err);
-    if (!text)
-        return NULL;
-    struct mm_entry_text entry = {text, mm_json_string(fields, "account"), mm_json_string(fields, "jti")};
-    return entry_new(type, time, &entry, err);
-}
-
 /* Chain a group of entries to `head`, which moves, into `rows`, which borrow from them; returns how many. */
-static size_t chain_group(struct mm_store_head *head, const struct entry *group, struct mm_store_row *rows)
+static size_t chain_group(struct mm_store_head *head, const struct mm_ledger_entry *group, struct mm_store_row *rows)
 {
     size_t n = 0;
-    for (const struct entry *entry = group; entry; entry = entry->next) {
+    for (const struct mm_ledger_entry *entry = group; entry; entry = entry->next) {
         struct mm_bytes bytes = {entry->bytes, entry->length};
         *head = mm_chain_next(head, bytes);
         struct mm_store_row *row = &rows[n++];
@@ -181,7 +68,7 @@ static size_t chain_group(struct mm_store_head *head, const struct entry *group,
 
 /* The queue. */
 
-static bool enqueue_locked(struct mm_ledger *ledger, struct entry *entry, struct mm_error *err)
+static bool enqueue_locked(struct mm_ledger *ledger, struct mm_ledger_entry *entry, struct mm_error *err)
 {
     if (ledger->closing)
         return mm_fail(err, MM_LEDGER_UNAVAILABLE, "the ledger is closing");
@@ -196,19 +83,19 @@ static bool enqueue_locked(struct mm_ledger *ledger, struct entry *entry, struct
     return true;
 }
 
-static struct entry *take_queue_locked(struct mm_ledger *ledger)
+static struct mm_ledger_entry *take_queue_locked(struct mm_ledger *ledger)
 {
-    struct entry *group = MM_TAKE(ledger->first);
+    struct mm_ledger_entry *group = MM_TAKE(ledger->first);
     ledger->last = &ledger->first;
     ledger->n_queued = 0;
     ledger->bytes_queued = 0;
     return group;
 }
 
-static bool submit(struct mm_ledger *ledger, struct entry *made, mm_ledger_done done, void *context,
+static bool submit(struct mm_ledger *ledger, struct mm_ledger_entry *made, mm_ledger_done done, void *context,
                    struct mm_error *err)
 {
-    mm_cleanup(entry_free) struct entry *entry = made;
+    mm_cleanup(mm_ledger_entry_free) struct mm_ledger_entry *entry = made;
     if (!entry)
         return false;
     entry->done = done;
@@ -224,13 +111,14 @@ static bool submit(struct mm_ledger *ledger, struct entry *made, mm_ledger_done 
 bool mm_ledger_submit(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, mm_ledger_done done,
                       void *context, struct mm_error *err)
 {
-    return submit(ledger, entry_of_fields(type, mm_clock_now(ledger->clock), fields, err), done, context, err);
+    return submit(ledger, mm_ledger_entry_of_fields(type, mm_clock_now(ledger->clock), fields, err), done, context,
+                  err);
 }
 
 bool mm_ledger_submit_text(struct mm_ledger *ledger, enum mm_entry_type type, const struct mm_entry_text *entry,
                            mm_ledger_done done, void *context, struct mm_error *err)
 {
-    return submit(ledger, entry_new(type, mm_clock_now(ledger->clock), entry, err), done, context, err);
+    return submit(ledger, mm_ledger_entry_new(type, mm_clock_now(ledger->clock), entry, err), done, context, err);
 }
 
 /* The writer thread. */
@@ -264,10 +152,10 @@ static void gather(const struct mm_ledger *ledger)
         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
 }
 
-static struct entry *take_queue(struct mm_ledger *ledger)
+static struct mm_ledger_entry *take_queue(struct mm_ledger *ledger)
 {
     (void)pthread_mutex_lock(&ledger->lock);
-    struct entry *group = take_queue_locked(ledger);
+    struct mm_ledger_entry *group = take_queue_locked(ledger);
     (void)pthread_mutex_unlock(&ledger->lock);
     return group;
 }
@@ -280,10 +168,10 @@ static void set_healthy(struct mm_ledger *ledger, bool healthy)
 }
 
 /* Tell each entry of a group how it went, and free it. `rows`: those of the entries, or NULL if they failed with `why`. */
-static void answer_group(struct entry *group, const struct mm_store_row *rows, const struct mm_error *why)
+static void answer_group(struct mm_ledger_entry *group, const struct mm_store_row *rows, const struct mm_error *why)
 {
     while (group) {
-        mm_cleanup(entry_free) struct entry *entry = group;
+        mm_cleanup(mm_ledger_entry_free) struct mm_ledger_entry *entry = group;
         group = entry->next;
         struct mm_receipt receipt = {0};
         if (rows) {
@@ -308,7 +196,7 @@ static void note_times(struct mm_ledger *ledger, const struct mm_store_row *rows
 /* Commit what is queued. False if it failed. */
 static bool commit_queue(struct mm_ledger *ledger)
 {
-    struct entry *group = take_queue(ledger);
+    struct mm_ledger_entry *group = take_queue(ledger);
     struct mm_store_head head = ledger->head;
     struct mm_error why = {0};
     size_t n = chain_group(&head, group, ledger->rows);
@@ -345,13 +233,13 @@ static void *write_entries(void *context)
 bool mm_ledger_create(const char *file, const struct mm_clock *clock, const struct mm_entry *entries, size_t n,
                       struct mm_error *err)
 {
-    mm_cleanup(group_free) struct entry *group = NULL;
+    mm_cleanup(mm_ledger_entries_free) struct mm_ledger_entry *group = NULL;
     mm_cleanup(free) struct mm_store_row *rows = calloc(n + 1, sizeof *rows);
     if (!rows)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    struct entry **last = &group;
+    struct mm_ledger_entry **last = &group;
     for (size_t i = 0; i < n; i++) {
-        *last = entry_of_fields(entries[i].type, mm_clock_now(clock), entries[i].fields, err);
+        *last = mm_ledger_entry_of_fields(entries[i].type, mm_clock_now(clock), entries[i].fields, err);
         if (!*last)
             return false;
         last = &(*last)->next;
@@ -431,6 +319,11 @@ struct mm_ledger *mm_ledger_open(const char *file, const struct mm_clock *clock,
     return MM_TAKE(ledger);
 }
 
+bool mm_ledger_is_writer_thread(const struct mm_ledger *ledger)
+{
+    return pthread_equal(pthread_self(), ledger->writer);
+}
+
 int64_t mm_ledger_latest_time(struct mm_ledger *ledger)
 {
     return atomic_load(&ledger->latest_time);
@@ -473,90 +366,4 @@ void mm_ledger_close(struct mm_ledger *ledger)
     (void)pthread_cond_destroy(&ledger->wake);
     (void)pthread_mutex_destroy(&ledger->lock);
     free(ledger);
-}
-
-/* Waiting for one entry. */
-
-struct waiter {
-    atomic_int n_users; /* the waiting thread and the writer: the last one frees it */
-    pthread_mutex_t lock;
-    pthread_cond_t answered;
-    /* guarded by lock */
-    bool has_answer;
-    bool durable;
-    struct mm_receipt receipt;
-    struct mm_error why;
-};
-
-static struct waiter *waiter_new(struct mm_error *err)
-{
-    struct waiter *waiter = calloc(1, sizeof *waiter);
-    if (!waiter) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-        return NULL;
-    }
-    (void)pthread_mutex_init(&waiter->lock, NULL);
-    (void)pthread_cond_init(&waiter->answered, NULL);
-    atomic_init(&waiter->n_users, 1);
-    return waiter;
-}
-
-static void waiter_release(struct waiter *waiter)
-{
-    if (!waiter || atomic_fetch_sub(&waiter->n_users, 1) > 1)
-        return;
-    (void)pthread_cond_destroy(&waiter->answered);
-    (void)pthread_mutex_destroy(&waiter->lock);
-    free(waiter);
-}
-MM_DEFINE_CLEANUP(struct waiter, waiter_release);
-
-static void answer_waiter(void *context, const struct mm_receipt *receipt, const struct mm_error *err)
-{
-    struct waiter *waiter = context;
-    (void)pthread_mutex_lock(&waiter->lock);
-    waiter->has_answer = true;
-    waiter->durable = receipt != NULL;
-    if (receipt)
-        waiter->receipt = *receipt;
-    else
-        waiter->why = *err;
-    (void)pthread_cond_signal(&waiter->answered);
-    (void)pthread_mutex_unlock(&waiter->lock);
-    waiter_release(waiter);
-}
-
-static bool await_answer(struct waiter *waiter, int64_t deadline_ns, struct mm_receipt *ret_receipt,
-                         struct mm_error *err)
-{
-    struct timespec until = mm_deadline_timespec(deadline_ns);
-    int status = 0;
-    (void)pthread_mutex_lock(&waiter->lock);
-    while (!waiter->has_answer && status == 0)
-        status = pthread_cond_clockwait(&waiter->answered, &waiter->lock, CLOCK_MONOTONIC, &until);
-    bool done = waiter->has_answer && waiter->durable;
-    if (done)
-        *ret_receipt = waiter->receipt;
-    else if (waiter->has_answer)
-        (void)mm_fail(err, waiter->why.code, "%s", waiter->why.message);
-    else
-        (void)mm_fail(err, MM_DEADLINE_EXCEEDED, "the ledger didn't answer in time");
-    (void)pthread_mutex_unlock(&waiter->lock);
-    return done;
-}
-
-bool mm_ledger_append(struct mm_ledger *ledger, enum mm_entry_type type, const json_t *fields, int64_t deadline_ns,
-                      struct mm_receipt *ret_receipt, struct mm_error *err)
-{
-    if (pthread_equal(pthread_self(), ledger->writer))
-        return mm_fail(err, MM_INTERNAL, "the ledger's thread can't wait for itself");
-    mm_cleanup(waiter_release) struct waiter *waiter = waiter_new(err);
-    if (!waiter)
-        return false;
-    atomic_store(&waiter->n_users, 2);
-    if (!mm_ledger_submit(ledger, type, fields, answer_waiter, waiter, err)) {
-        atomic_store(&waiter->n_users, 1);
-        return false;
-    }
-    return await_answer(waiter, deadline_ns, ret_receipt, err);
 }

@@ -129,6 +129,9 @@ void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time);
 /* The latest time, Unix seconds, that an entry has stated as far as this run and mm_ledger_expect_time() know. */
 int64_t mm_ledger_latest_time(struct mm_ledger *ledger);
 
+/* Whether this is the thread that calls mm_ledger_done: it must not wait for an entry. */
+bool mm_ledger_is_writer_thread(const struct mm_ledger *ledger);
+
 /* Commit what is queued, stop the writer, close. NULL is allowed. */
 void mm_ledger_close(struct mm_ledger *ledger);
 MM_DEFINE_CLEANUP(struct mm_ledger, mm_ledger_close);
