@@ -61,12 +61,32 @@ static void put_escaped(struct mm_json_writer *writer, unsigned char c)
     put(writer, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04X", c));
 }
 
+static const uint64_t ONES = UINT64_C(0x0101010101010101); /* in each byte */
+
+/* 0 if no byte of `word` is below `n`, which is at most 0x80. */
+static uint64_t below(uint64_t word, uint64_t n)
+{
+    return (word - ONES * n) & ~word & ONES << 7;
+}
+
+/* Whether eight bytes stand for themselves in a string: ASCII but for controls, `"` and `\`. */
+static bool are_plain(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return ((word & ONES << 7) | below(word, 0x20) | below(word ^ ONES * '"', 1) | below(word ^ ONES * '\\', 1)) == 0;
+}
+
 void mm_json_put_bytes(struct mm_json_writer *writer, const char *string, size_t length)
 {
     separate(writer);
     put(writer, "\"", 1);
     size_t first = 0; /* of the run that can be copied as it is */
     for (size_t i = 0; i < length;) {
+        if (length - i >= sizeof(uint64_t) && are_plain(string + i)) {
+            i += sizeof(uint64_t);
+            continue;
+        }
         unsigned char c = (unsigned char)string[i];
         uint32_t code;
         size_t n = c < 0x80 ? 1 : mm_utf8_decode(string + i, length - i, &code);

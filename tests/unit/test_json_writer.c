@@ -39,6 +39,21 @@ static void every_byte_is_written_as_jansson_does(void **state)
     }
 }
 
+/* Plain characters are judged eight at a time: none hides behind its neighbours, among whom there are the least and the greatest. */
+static void every_byte_is_written_as_jansson_does_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const char NEIGHBOURS[] = {' ', '!', '#', '[', ']', '~', '\x7f'};
+    for (size_t neighbour = 0; neighbour < MM_ARRAY_SIZE(NEIGHBOURS); neighbour++)
+        for (int byte = 1; byte < 256; byte++)
+            for (size_t place = 0; place < 19; place++) {
+                char text[20] = "";
+                memset(text, NEIGHBOURS[neighbour], 19);
+                text[place] = (char)byte;
+                assert_written_as_jansson_does(text);
+            }
+}
+
 /* Every pair and many longer ones: what one of the two takes for UTF-8 and the other doesn't would show. */
 static void every_sequence_is_judged_as_jansson_does(void **state)
 {
@@ -120,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_is_written_as_jansson_does),
+        cmocka_unit_test(every_byte_is_written_as_jansson_does_wherever_it_stands),
         cmocka_unit_test(every_sequence_is_judged_as_jansson_does),
         cmocka_unit_test(nested_values_have_commas_where_they_belong),
         cmocka_unit_test(a_failure_sticks_and_gives_no_text),
