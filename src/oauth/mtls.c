@@ -2,63 +2,13 @@
 #include "oauth/mtls.h"
 
 #include <string.h>
-#include <strings.h>
 
-static const char SPIFFE_SCHEME[] = "spiffe://";
-
-static bool uri_matches(const struct mm_certificate *certificate, const char *uri)
-{
-    /* An X.509-SVID has exactly one URI (SPIFFE X.509-SVID section 2): with two, who would it be? */
-    bool spiffe = strncasecmp(uri, SPIFFE_SCHEME, sizeof SPIFFE_SCHEME - 1) == 0;
-    if (spiffe && mm_certificate_n_uris(certificate) != 1)
-        return false;
-    for (size_t i = 0; i < mm_certificate_n_uris(certificate); i++)
-        if (strcmp(mm_certificate_uri(certificate, i), uri) == 0)
-            return true;
-    return false;
-}
-
-static bool dns_matches(const struct mm_certificate *certificate, const char *dns)
-{
-    for (size_t i = 0; i < mm_certificate_n_dns(certificate); i++)
-        if (strcmp(mm_certificate_dns(certificate, i), dns) == 0)
-            return true;
-    return false;
-}
-
-static bool name_matches(const struct mm_certificate *certificate, enum mm_mtls_name kind, const char *name)
-{
-    switch (kind) {
-    case MM_MTLS_SAN_URI:
-        return uri_matches(certificate, name);
-    case MM_MTLS_SAN_DNS:
-        return dns_matches(certificate, name);
-    case MM_MTLS_SUBJECT_DN:
-        return *name && strcmp(mm_certificate_subject(certificate), name) == 0;
-    case MM_MTLS_FINGERPRINT:
-        return strcmp(mm_certificate_fingerprint(certificate), name) == 0;
-    }
-    return false;
-}
-
-/* A rule that names nothing matches nobody. */
-static bool rule_matches(const struct mm_mtls_rule *rule, const struct mm_certificate *certificate)
-{
-    size_t n_matched = 0;
-    for (size_t kind = 0; kind < MM_ARRAY_SIZE(rule->names); kind++) {
-        if (!rule->names[kind])
-            continue;
-        if (!name_matches(certificate, (enum mm_mtls_name)kind, rule->names[kind]))
-            return false;
-        n_matched++;
-    }
-    return n_matched > 0;
-}
+#include "policy/rule.h"
 
 static bool account_matches(const struct mm_account *account, const struct mm_certificate *certificate)
 {
     for (size_t i = 0; i < account->n_mtls; i++)
-        if (rule_matches(&account->mtls[i], certificate))
+        if (mm_mtls_rule_matches(&account->mtls[i], certificate))
             return true;
     return false;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `mtls` rules: which certificates stand for an account.
+ * `mtls` rules: which certificates stand for an account, or for whoever holds a role.
  */
 #ifndef MM_POLICY_RULE_H
 #define MM_POLICY_RULE_H
@@ -18,5 +18,8 @@ void mm_mtls_rule_clear(struct mm_mtls_rule *rule);
 
 /* Whether every certificate that matches `narrow` matches `wide` too. A rule without names matches none. */
 bool mm_mtls_rule_covers(const struct mm_mtls_rule *wide, const struct mm_mtls_rule *narrow);
+
+/* Whether the certificate has every name of the rule. A rule without names matches none. */
+bool mm_mtls_rule_matches(const struct mm_mtls_rule *rule, const struct mm_certificate *certificate);
 
 #endif
