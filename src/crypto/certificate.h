@@ -38,7 +38,7 @@ const char *mm_certificate_fingerprint(const struct mm_certificate *certificate)
 /* SHA-256 of the whole chain as it was sent, MM_SHA256_LENGTH bytes; borrowed. */
 const uint8_t *mm_certificate_chain_digest(const struct mm_certificate *certificate);
 
-struct mm_trust; /* the CAs of one tenant; immutable, safe to use from many threads */
+struct mm_trust; /* the CAs of one tenant, or the custodians'; immutable, safe to use from many threads */
 
 /*
  * Parse PEM CA certificates, 1 to 64; each is an anchor by itself, an intermediate too. MM_CONFIG_INVALID if there is none, if
@@ -48,6 +48,13 @@ struct mm_trust; /* the CAs of one tenant; immutable, safe to use from many thre
 MM_MUST_USE struct mm_trust *mm_trust_parse(const void *pem, size_t length, struct mm_error *err);
 void mm_trust_free(struct mm_trust *trust);
 MM_DEFINE_CLEANUP(struct mm_trust, mm_trust_free);
+
+/*
+ * Whether whom one of the two certifies the other could believe, too: a CA of one has the key of one of the other's, or has issued it.
+ * (Over a CA that neither names, nobody can tell.) MM_NO_MEMORY.
+ */
+MM_MUST_USE bool mm_trusts_overlap(const struct mm_trust *a, const struct mm_trust *b, bool *ret_overlap,
+                                   struct mm_error *err);
 
 /*
  * Whether the chain leads from the leaf to one of `trust`'s CAs through CAs alone, every certificate is valid at `now` (Unix

@@ -147,6 +147,41 @@ void mm_trust_free(struct mm_trust *trust)
     free(trust);
 }
 
+/* By name and signature, whenever that may be: who is expired now may be renewed. */
+static bool has_issued(X509 *issuer, X509 *ca)
+{
+    return X509_NAME_cmp(X509_get_issuer_name(ca), X509_get_subject_name(issuer)) == 0 &&
+           X509_verify(ca, X509_get0_pubkey(issuer)) == 1;
+}
+
+/* Of the same key, what one has signed the other has: a certificate that was renewed. */
+static bool are_related(X509 *a, X509 *b)
+{
+    return EVP_PKEY_eq(X509_get0_pubkey(a), X509_get0_pubkey(b)) == 1 || has_issued(a, b) || has_issued(b, a);
+}
+
+static bool any_related(STACK_OF(X509) * some, STACK_OF(X509) * others)
+{
+    for (int i = 0; i < sk_X509_num(some); i++)
+        for (int j = 0; j < sk_X509_num(others); j++)
+            if (are_related(sk_X509_value(some, i), sk_X509_value(others, j)))
+                return true;
+    return false;
+}
+
+bool mm_trusts_overlap(const struct mm_trust *a, const struct mm_trust *b, bool *ret_overlap, struct mm_error *err)
+{
+    errno = 0;
+    STACK_OF(X509) *some = X509_STORE_get1_all_certs(a->store);
+    STACK_OF(X509) *others = X509_STORE_get1_all_certs(b->store);
+    *ret_overlap = some && others && any_related(some, others);
+    bool ok = some && others && (*ret_overlap || errno != ENOMEM);
+    sk_X509_pop_free(some, X509_free);
+    sk_X509_pop_free(others, X509_free);
+    ERR_clear_error();
+    return ok || out_of_memory(err);
+}
+
 enum validity { VALIDITY_CHECKED, VALIDITY_IGNORED };
 
 /*

@@ -277,6 +277,39 @@ static void renewed_ca_serves_beside_its_expired_self(void **state)
     assert_int_equal(verify_at(new_first, leaf, NULL, TEST_NOW, NULL), MM_OK);
 }
 
+static void assert_overlap(const struct test_certificate *a, const struct test_certificate *b, bool expected)
+{
+    mm_cleanup(mm_trust_free) struct mm_trust *one = trust_in(a, NULL);
+    mm_cleanup(mm_trust_free) struct mm_trust *other = trust_in(b, NULL);
+    bool overlap = !expected;
+    assert_true(mm_trusts_overlap(one, other, &overlap, NULL));
+    assert_int_equal(overlap, expected);
+    overlap = !expected;
+    assert_true(mm_trusts_overlap(other, one, &overlap, NULL));
+    assert_int_equal(overlap, expected);
+}
+
+static void cas_overlap_if_one_stands_above_the_other_whenever(void **state)
+{
+    (void)state;
+    struct certificate_spec renewed = {.common_name = "Acme CA",
+                                       .key = root->key,
+                                       .basic_constraints = "critical,CA:TRUE",
+                                       .not_after = TEST_NOW - 1};
+    struct certificate_spec namesake = {.common_name = "Acme CA", .basic_constraints = "critical,CA:TRUE"};
+    mm_cleanup(test_certificate_free) struct test_certificate *old = make_certificate(&renewed);
+    mm_cleanup(test_certificate_free) struct test_certificate *same_name = make_certificate(&namesake);
+    mm_cleanup(test_certificate_free) struct test_certificate *below = make_ca("Below", root);
+    mm_cleanup(test_certificate_free) struct test_certificate *beside = make_ca("Beside", root);
+    mm_cleanup(test_certificate_free) struct test_certificate *apart = make_ca("Apart", NULL);
+    assert_overlap(root, root, true);
+    assert_overlap(root, old, true);
+    assert_overlap(root, below, true);
+    assert_overlap(root, apart, false);
+    assert_overlap(root, same_name, false);
+    assert_overlap(below, beside, false); /* neither's clients are the other's */
+}
+
 static void certificate_without_client_auth_is_refused(void **state)
 {
     (void)state;
@@ -817,6 +850,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(client_certificate_of_the_tenants_ca_is_accepted),
         cmocka_unit_test(the_chains_earliest_end_counts),
+        cmocka_unit_test(cas_overlap_if_one_stands_above_the_other_whenever),
         cmocka_unit_test(certificate_that_verified_once_can_still_expire),
         cmocka_unit_test(certificate_that_verified_once_is_a_stranger_to_another_ca),
         cmocka_unit_test(missing_intermediate_makes_a_stranger),
