@@ -35,8 +35,8 @@ static void acknowledge(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
-/* GnuTLS reads through this, on the connection's thread. */
-static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
+/* The session reads through this. */
+static ssize_t pull(void *context, void *data, size_t length)
 {
     struct mm_connection *connection = context;
     ssize_t n = mm_transport_read(&connection->transport, data, length);
@@ -52,37 +52,18 @@ static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
     return -1;
 }
 
-static ssize_t push(gnutls_transport_ptr_t context, const giovec_t *parts, int n)
+static ssize_t push(void *context, const struct iovec *parts, int n)
 {
     struct mm_connection *connection = context;
     return mm_transport_write(&connection->transport, parts, (size_t)n);
 }
 
-/* GnuTLS calls this with each whole message, before it acts on it. */
-static int on_handshake_message(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
-                                const gnutls_datum_t *message)
+/* Who has no certificate, or a stranger's, is told so in reply to a request: most of what is served takes none. */
+static enum mm_tls_verdict end_handshake(void *context)
 {
-    (void)when, (void)message;
-    if (!is_incoming)
-        return 0;
-    struct mm_connection *connection = gnutls_transport_get_ptr(session);
-    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !mm_tls_peer_key_is_cheap(session))
-        return GNUTLS_E_CERTIFICATE_ERROR;
-    if (type == GNUTLS_HANDSHAKE_FINISHED)
-        connection->is_in_handshake = false;
-    return 0;
-}
-
-static void attach_transport(struct mm_connection *connection, struct MHD_Connection *mhd)
-{
-    connection->parked = (struct mm_parked){.mhd = mhd, .fd = connection->fd};
-    connection->is_in_handshake = true;
-    connection->transport = mm_transport_make(connection->fd);
-    gnutls_transport_set_ptr(connection->session, connection);
-    gnutls_transport_set_pull_function(connection->session, pull);
-    gnutls_transport_set_vec_push_function(connection->session, push);
-    gnutls_handshake_set_hook_function(connection->session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_POST,
-                                       on_handshake_message);
+    struct mm_connection *connection = context;
+    connection->is_in_handshake = false;
+    return MM_TLS_WELCOME;
 }
 
 static void attach_tls(struct mm_connection *connection, size_t listener, struct MHD_Connection *mhd)
@@ -90,8 +71,11 @@ static void attach_tls(struct mm_connection *connection, size_t listener, struct
     struct mm_error err = {0};
     connection->session = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
     connection->tls = mm_service_tls(connection->service, listener);
-    attach_transport(connection, mhd);
-    if (mm_tls_attach(connection->tls, connection->session, &err))
+    connection->parked = (struct mm_parked){.mhd = mhd, .fd = connection->fd};
+    connection->is_in_handshake = true;
+    connection->transport = mm_transport_make(connection->fd);
+    connection->owner = (struct mm_tls_owner){connection->fd, connection, pull, push, end_handshake};
+    if (mm_tls_attach(connection->tls, connection->session, &connection->owner, &err))
         return;
     mm_log_error("tls_failed", &err, "address", connection->address, NULL);
     (void)shutdown(connection->fd, SHUT_RDWR);

@@ -21,7 +21,8 @@ struct mm_connection {
     bool is_counted;
     struct mm_watch watch;
     struct mm_parked parked;
-    struct mm_tls *tls; /* outlives the TLS session */
+    struct mm_tls *tls; /* outlives the TLS session, and so does: */
+    struct mm_tls_owner owner;
     struct gnutls_session_int *session;
     struct mm_transport transport;
 };

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +10,7 @@
 #include "http/connection.h"
 #include "http/request.h"
 #include "http/service.h"
+#include "http/sockets.h"
 #include "util/log.h"
 
 enum {
@@ -77,60 +74,6 @@ static void on_connection(void *context, struct MHD_Connection *mhd, void **ret_
         mm_connection_close(MM_TAKE(*ret_connection));
 }
 
-static bool fill_address(const struct mm_listen *listen, struct sockaddr_storage *ret_address, socklen_t *ret_length)
-{
-    struct sockaddr_storage address = {0};
-    struct sockaddr_in *in = (struct sockaddr_in *)&address;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&address;
-    if (inet_pton(AF_INET, listen->address, &in->sin_addr) == 1) {
-        in->sin_family = AF_INET;
-        in->sin_port = htons(listen->port);
-        *ret_length = sizeof *in;
-    } else if (inet_pton(AF_INET6, listen->address, &in6->sin6_addr) == 1) {
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons(listen->port);
-        *ret_length = sizeof *in6;
-    } else {
-        return false;
-    }
-    *ret_address = address;
-    return true;
-}
-
-/* Options that accepted sockets inherit are set here; without TCP_NODELAY a first reply can wait for a delayed ACK. */
-static bool set_options(int fd, int family)
-{
-    const int on = 1;
-    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-           setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
-           (family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0);
-}
-
-static uint16_t bound_port(int fd)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t length = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
-        return 0;
-    /* The port lies at the same place in both families. */
-    return ntohs(((const struct sockaddr_in *)&address)->sin_port);
-}
-
-static bool open_socket(const struct mm_listen *listen_on, struct listener *listener, struct mm_error *err)
-{
-    struct sockaddr_storage address;
-    socklen_t length;
-    if (!fill_address(listen_on, &address, &length))
-        return mm_fail(err, MM_CANNOT_LISTEN, "%s is not a numeric IPv4 or IPv6 address", listen_on->address);
-    listener->fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener->fd < 0 || !set_options(listener->fd, address.ss_family) ||
-        bind(listener->fd, (const struct sockaddr *)&address, length) < 0 || listen(listener->fd, BACKLOG) < 0)
-        return mm_fail(err, MM_CANNOT_LISTEN, "can't listen on %s port %u: %s", listen_on->address, listen_on->port,
-                       strerror(errno));
-    listener->port = bound_port(listener->fd);
-    return true;
-}
-
 /* More threads than processors only take turns. */
 static unsigned n_threads(const struct mm_limits *limits)
 {
@@ -167,8 +110,9 @@ static bool start_listener(struct mm_server *server, const struct mm_config *con
     listener->index = index;
     listener->fd = -1;
     server->n_listeners++;
-    if (!open_socket(&config->listen[index], listener, err))
+    if (!mm_tcp_listen(&config->listen[index], BACKLOG, &listener->fd, err))
         return false;
+    listener->port = mm_tcp_port(listener->fd);
     listener->daemon = start_daemon(listener, &config->limits);
     if (!listener->daemon)
         return mm_fail(err, MM_CANNOT_LISTEN, "can't serve on %s port %u: the HTTP library doesn't start",

@@ -3,10 +3,12 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <gnutls/x509.h>
 
 #include "crypto/der.h"
+#include "http/sockets.h"
 #include "util/file.h"
 
 enum {
@@ -105,19 +107,6 @@ void mm_tls_unref(struct mm_tls *tls)
     free(tls);
 }
 
-bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_error *err)
-{
-    int result = gnutls_priority_set(session, tls->priorities);
-    if (result >= 0)
-        result = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->credentials);
-    if (result < 0)
-        return mm_fail(err, MM_INTERNAL, "TLS credentials can't be set: %s", gnutls_strerror(result));
-    gnutls_handshake_set_max_packet_length(session, HANDSHAKE_MESSAGE_MAX);
-    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
-    gnutls_certificate_send_x509_rdn_sequence(session, 1); /* 1: send none */
-    return true;
-}
-
 size_t mm_tls_peer_chain(gnutls_session_t session, struct mm_bytes ret_chain[MM_CHAIN_MAX])
 {
     unsigned n = 0;
@@ -132,10 +121,78 @@ size_t mm_tls_peer_chain(gnutls_session_t session, struct mm_bytes ret_chain[MM_
 }
 
 /* Which curves may sign is named by MM_TLS_PRIORITIES. */
-bool mm_tls_peer_key_is_cheap(gnutls_session_t session)
+static bool peer_key_is_cheap(gnutls_session_t session)
 {
     struct mm_bytes chain[MM_CHAIN_MAX];
     return mm_tls_peer_chain(session, chain) > 0 && mm_der_key_is_cheap(chain[0]);
+}
+
+static struct mm_tls_owner *owner_of(gnutls_session_t session)
+{
+    gnutls_transport_ptr_t owner;
+    gnutls_transport_ptr_t ignored;
+    gnutls_transport_get_ptr2(session, &owner, &ignored);
+    return owner;
+}
+
+/* The client may have sent more, and a connection that is closed over it would be reset, and the alert lost. */
+static int turn_away(gnutls_session_t session, enum mm_tls_verdict verdict)
+{
+    static const gnutls_alert_description_t ALERTS[] = {
+        [MM_TLS_NO_CERTIFICATE] = GNUTLS_A_CERTIFICATE_REQUIRED,
+        [MM_TLS_BAD_CERTIFICATE] = GNUTLS_A_BAD_CERTIFICATE,
+        [MM_TLS_DENIED] = GNUTLS_A_ACCESS_DENIED,
+        [MM_TLS_NO_ROOM] = GNUTLS_A_INTERNAL_ERROR,
+    };
+    (void)gnutls_alert_send(session, GNUTLS_AL_FATAL, ALERTS[verdict]);
+    mm_socket_turn_away(owner_of(session)->fd);
+    return GNUTLS_E_CERTIFICATE_ERROR;
+}
+
+/* GnuTLS calls this with each whole message, before it acts on it. */
+static int on_handshake_message(gnutls_session_t session, unsigned type, unsigned when, unsigned is_incoming,
+                                const gnutls_datum_t *message)
+{
+    (void)when, (void)message;
+    if (!is_incoming)
+        return 0;
+    if (type == GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY && !peer_key_is_cheap(session))
+        return GNUTLS_E_CERTIFICATE_ERROR;
+    if (type != GNUTLS_HANDSHAKE_FINISHED)
+        return 0;
+    const struct mm_tls_owner *owner = owner_of(session);
+    enum mm_tls_verdict verdict = owner->judge(owner->context);
+    return verdict == MM_TLS_WELCOME ? 0 : turn_away(session, verdict);
+}
+
+static ssize_t push(gnutls_transport_ptr_t context, const giovec_t *parts, int n)
+{
+    const struct mm_tls_owner *owner = context;
+    return owner->push(owner->context, parts, n);
+}
+
+static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
+{
+    const struct mm_tls_owner *owner = context;
+    return owner->pull ? owner->pull(owner->context, data, length) : recv(owner->fd, data, length, 0);
+}
+
+bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_tls_owner *owner, struct mm_error *err)
+{
+    int result = gnutls_priority_set(session, tls->priorities);
+    if (result >= 0)
+        result = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->credentials);
+    if (result < 0)
+        return mm_fail(err, MM_INTERNAL, "TLS credentials can't be set: %s", gnutls_strerror(result));
+    gnutls_transport_set_ptr2(session, owner, owner->push ? (void *)owner : (void *)(intptr_t)owner->fd);
+    gnutls_transport_set_pull_function(session, pull);
+    if (owner->push)
+        gnutls_transport_set_vec_push_function(session, push);
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_POST, on_handshake_message);
+    gnutls_handshake_set_max_packet_length(session, HANDSHAKE_MESSAGE_MAX);
+    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
+    gnutls_certificate_send_x509_rdn_sequence(session, 1); /* 1: send none */
+    return true;
 }
 
 int mm_tls_refuse(gnutls_session_t session, const struct gnutls_cert_retr_st *info, gnutls_pcert_st **certs,

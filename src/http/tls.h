@@ -7,6 +7,8 @@
 #ifndef MM_HTTP_TLS_H
 #define MM_HTTP_TLS_H
 
+#include <sys/uio.h>
+
 #include <gnutls/abstract.h>
 
 #include "crypto/certificate.h"
@@ -22,17 +24,30 @@ struct mm_tls *mm_tls_ref(struct mm_tls *tls);
 void mm_tls_unref(struct mm_tls *tls);
 MM_DEFINE_CLEANUP(struct mm_tls, mm_tls_unref);
 
-/*
- * Have a session that hasn't begun its handshake use `tls`, which must outlive it, and ask the client for a certificate. No
- * CA names are sent with the question: they would tell every stranger who the tenants are.
- */
-MM_MUST_USE bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_error *err);
+/* Whoever isn't welcome is told why by a TLS alert (RFC 8446 section 6.2), as far as he listens. */
+enum mm_tls_verdict { MM_TLS_WELCOME, MM_TLS_NO_CERTIFICATE, MM_TLS_BAD_CERTIFICATE, MM_TLS_DENIED, MM_TLS_NO_ROOM };
+
+/* How a session reaches its connection, on whose thread all is called. Lives in the connection's owner and outlives the session. */
+struct mm_tls_owner {
+    int fd;
+    void *context;
+    /* recv(2) and writev(2) with more to them; NULL, both: those alone */
+    ssize_t (*pull)(void *context, void *data, size_t length);
+    ssize_t (*push)(void *context, const struct iovec *parts, int n);
+    /*
+     * The client's part of the handshake has come in whole: it has proved to hold the key of mm_tls_peer_chain(), if it sent one, and
+     * nothing that it sent beyond that was read yet, or will be unless it is welcome.
+     */
+    enum mm_tls_verdict (*judge)(void *context);
+};
 
 /*
- * Whether checking a signature of the client's key is work that a stranger may ask for: any key can be sent, before anybody
- * knows who sends it, and an RSA key with a huge modulus and exponent takes seconds. Ask before the signature is checked.
+ * Have a session that hasn't begun its handshake use `tls`, which must outlive it, and ask the client for a certificate. No CA names are
+ * sent with the question: they would tell every stranger who the tenants are. Any key can be sent, before anybody knows who sends it, and
+ * a signature of an RSA key with a huge modulus and exponent takes seconds to check: the handshake ends before that.
  */
-bool mm_tls_peer_key_is_cheap(gnutls_session_t session);
+MM_MUST_USE bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_tls_owner *owner,
+                               struct mm_error *err);
 
 /*
  * The chain that the peer has sent, leaf first, as DER that the session keeps; 0 if it sent none. Of more than MM_CHAIN_MAX
