@@ -4,27 +4,82 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/pin.h"
 #include "cli/problems.h"
 #include "client/answer.h"
 #include "client/local.h"
 #include "crypto/pubkey.h"
 
-char *mm_admin_find(struct mm_cli *cli, struct mm_error *err)
+struct mm_admin_service {
+    char *socket;                      /* or, NULL: */
+    char url[MM_HTTPS_SERVER_MAX + 1]; /* without a slash at its end */
+    struct mm_https_options https;
+    struct mm_secret *key_passphrase;
+};
+
+void mm_admin_service_free(struct mm_admin_service *service)
+{
+    if (!service)
+        return;
+    mm_secret_free(service->key_passphrase);
+    free(service->socket);
+    free(service);
+}
+
+static bool find_socket(struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
 {
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
-    char *socket = cli->socket ? strdup(cli->socket) : mm_config_find_admin(cli->config_file, &problems);
-    if (socket)
-        return socket;
-    if (cli->socket) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-    } else if (problems.n_errors > 0) {
-        mm_cli_print_problems(cli, &problems);
-        (void)mm_cli_fail_with_problems(cli, cli->config_file, &problems, err);
-    } else {
-        (void)mm_fail(err, MM_CONFIG_INVALID, "%s: no ‹admin› says where the service's admin listener is",
-                      cli->config_file);
+    service->socket = cli->socket ? strdup(cli->socket) : mm_config_find_admin(cli->config_file, &problems);
+    if (service->socket)
+        return true;
+    if (cli->socket)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    if (problems.n_errors == 0)
+        return mm_fail(err, MM_CONFIG_INVALID,
+                       "%s: no ‹unix› in ‹admin› says where the service's admin listener is; --admin-url can",
+                       cli->config_file);
+    mm_cli_print_problems(cli, &problems);
+    return mm_cli_fail_with_problems(cli, cli->config_file, &problems, err);
+}
+
+static bool use_url(const struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
+{
+    const char *url = cli->admin.url;
+    if (cli->socket)
+        return mm_fail(err, MM_USAGE, "--socket and --admin-url exclude each other");
+    if (!mm_option_require("--cert", cli->admin.certificate_file, err) ||
+        !mm_option_require("--key", cli->admin.key_file, err) || !mm_https_check_url(url, MM_HTTPS_SERVER, err))
+        return false;
+    if (cli->admin.key_passphrase_file) {
+        service->key_passphrase = mm_pin_from_file(cli->admin.key_passphrase_file, err);
+        if (!service->key_passphrase)
+            return false;
     }
-    return NULL;
+    size_t length = strlen(url);
+    (void)snprintf(service->url, sizeof service->url, "%.*s", (int)(url[length - 1] == '/' ? length - 1 : length), url);
+    service->https = (struct mm_https_options){
+        .ca_file = cli->admin.ca_file,
+        .certificate_file = cli->admin.certificate_file,
+        .key_file = cli->admin.key_file,
+        .key_passphrase = service->key_passphrase,
+        .body_max = MM_LOCAL_BODY_MAX,
+    };
+    return true;
+}
+
+struct mm_admin_service *mm_admin_find(struct mm_cli *cli, struct mm_error *err)
+{
+    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = calloc(1, sizeof *service);
+    if (!service) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    if (!cli->admin.url &&
+        (cli->admin.certificate_file || cli->admin.key_file || cli->admin.key_passphrase_file || cli->admin.ca_file)) {
+        (void)mm_fail(err, MM_USAGE, "--cert, --key, --key-passphrase-file and --ca go with --admin-url");
+        return NULL;
+    }
+    return (cli->admin.url ? use_url(cli, service, err) : find_socket(cli, service, err)) ? MM_TAKE(service) : NULL;
 }
 
 void mm_admin_print_problems(const json_t *problems)
@@ -60,21 +115,36 @@ static bool take_refusal(struct mm_cli *cli, const struct mm_https_response *ans
     return ok;
 }
 
-bool mm_admin_call(struct mm_cli *cli, const char *socket, const char *method, const char *path, const json_t *body,
-                   json_t **ret_answer, struct mm_error *err)
+static bool call_https(const struct mm_admin_service *service, const struct mm_local_request *request,
+                       struct mm_https_response *ret_answer, struct mm_error *err)
+{
+    char url[MM_HTTPS_URL_MAX + 1];
+    struct mm_https_options options = service->https;
+    options.total_timeout_ms = request->timeout_ms;
+    mm_cleanup(mm_https_free) struct mm_https *https = mm_https_new(&options, err);
+    if (!https)
+        return false;
+    (void)snprintf(url, sizeof url, "%s%s", service->url, request->path);
+    return strcmp(request->method, "GET") == 0
+               ? mm_https_get(https, url, ret_answer, err)
+               : mm_https_post_json(https, url, request->body ? request->body : "", ret_answer, err);
+}
+
+bool mm_admin_call(struct mm_cli *cli, struct mm_admin_service *service, const char *method, const char *path,
+                   const json_t *body, json_t **ret_answer, struct mm_error *err)
 {
     mm_cleanup(free) char *text = body ? mm_json_compact(body, err) : NULL;
     if (body && !text)
         return false;
     const struct mm_local_request request = {
-        .socket = socket,
+        .socket = service->socket,
         .method = method,
         .path = path,
         .body = text,
         .timeout_ms = strcmp(method, "GET") == 0 ? MM_ADMIN_LOOK_MS : MM_ADMIN_CHANGE_MS,
     };
     mm_cleanup(mm_https_response_clear) struct mm_https_response answer = {0};
-    if (!mm_local_call(&request, &answer, err))
+    if (!(service->socket ? mm_local_call(&request, &answer, err) : call_https(service, &request, &answer, err)))
         return false;
     if (answer.status < 200 || answer.status > 299 || strcmp(answer.content_type, "application/json") != 0)
         return take_refusal(cli, &answer, err);
@@ -91,7 +161,7 @@ static bool check_kid(const char *kid, struct mm_error *err)
                    MM_THUMBPRINT_LENGTH);
 }
 
-bool mm_admin_order(struct mm_cli *cli, const char *socket, const char *change, json_t **ret_answer,
+bool mm_admin_order(struct mm_cli *cli, struct mm_admin_service *service, const char *change, json_t **ret_answer,
                     struct mm_error *err)
 {
     if (!check_kid(cli->kid, err))
@@ -99,6 +169,6 @@ bool mm_admin_order(struct mm_cli *cli, const char *socket, const char *change, 
     char path[128];
     mm_cleanup(json_decref) json_t *body = json_pack("{s:s*}", "reason", cli->reason);
     (void)snprintf(path, sizeof path, "/v1/keys/%s/%s", cli->kid, change);
-    return body ? mm_admin_call(cli, socket, "POST", path, body, ret_answer, err)
+    return body ? mm_admin_call(cli, service, "POST", path, body, ret_answer, err)
                 : mm_fail(err, MM_USAGE, "--reason isn't UTF-8");
 }

@@ -23,22 +23,23 @@ const char MM_KEY_DESTROY_HELP[] =
     "  --kid KID              the key\n"
     "  --reason TEXT          why, for the ledger\n"
     "  --config FILE          the configuration that names HSM token and admin socket\n" MM_CUSTODY_HELP
-    "  --json                 the answer, and errors, as JSON\n"
+    "  --socket FILE          the admin listener's socket, if it isn't the one that the configuration "
+    "names\n" MM_ADMIN_HTTPS_HELP "  --json                 the answer, and errors, as JSON\n"
     "\n"
     "Exit status: 0 destroyed, 8 refused, 4 HSM token, module or key, 5 PIN refused (don't just try again), 7 the "
     "service\n"
     "can't be reached, 3 configuration, 2 the command line or the kid that was typed.\n";
 
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, MM_KID_OPTION, MM_REASON_OPTION, {0},
+    MM_COMMON_OPTIONS, MM_ADMIN_OPTIONS, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, MM_KID_OPTION, MM_REASON_OPTION, {0},
 };
 
 /* The service's word on the key: what it is and where it lies. */
-static bool find_retired(struct mm_cli *cli, const char *socket, const char *kid, json_t **ret_key,
+static bool find_retired(struct mm_cli *cli, struct mm_admin_service *service, const char *kid, json_t **ret_key,
                          struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *answer = NULL;
-    if (!mm_admin_call(cli, socket, "GET", "/v1/keys", NULL, &answer, err))
+    if (!mm_admin_call(cli, service, "GET", "/v1/keys", NULL, &answer, err))
         return false;
     const json_t *keys = json_object_get(answer, "keys");
     for (size_t i = 0; i < json_array_size(keys); i++) {
@@ -103,9 +104,9 @@ bool mm_verb_key_destroy(struct mm_cli *cli, int argc, char **argv, struct mm_er
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     mm_cleanup(json_decref) json_t *known = NULL;
     mm_cleanup(json_decref) json_t *answer = NULL;
-    mm_cleanup(free) char *socket = config ? mm_admin_find(cli, err) : NULL;
-    if (!socket || !find_retired(cli, socket, cli->kid, &known, err) || !confirm(cli->kid, err) ||
-        !destroy(config, custody, known, err) || !mm_admin_order(cli, socket, "destroy", &answer, err))
+    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = config ? mm_admin_find(cli, err) : NULL;
+    if (!service || !find_retired(cli, service, cli->kid, &known, err) || !confirm(cli->kid, err) ||
+        !destroy(config, custody, known, err) || !mm_admin_order(cli, service, "destroy", &answer, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, answer, err);

@@ -23,7 +23,8 @@ const char MM_KEY_STAGE_HELP[] =
     "  --algorithm ALG        what it signs: ES256, ES384, RS256, PS256 or EdDSA (default: keys.algorithm)\n"
     "  --reason TEXT          why, for the ledger\n"
     "  --config FILE          the configuration that names HSM token and admin socket\n" MM_CUSTODY_HELP
-    "  --json                 the answer, and errors, as JSON\n"
+    "  --socket FILE          the admin listener's socket, if it isn't the one that the configuration "
+    "names\n" MM_ADMIN_HTTPS_HELP "  --json                 the answer, and errors, as JSON\n"
     "\n"
     "Exit status: 0 staged, 4 HSM token, module or key, 5 PIN refused (don't just try again), 7 the service can't be "
     "reached,\n"
@@ -33,7 +34,7 @@ enum { ALGORITHM = MM_OPTION_FIRST };
 
 static const struct option OPTIONS[] = {
     MM_COMMON_OPTIONS,
-    MM_CONFIG_OPTION,
+    MM_ADMIN_OPTIONS,
     MM_HSM_TOKEN_OPTION,
     MM_PIN_OPTIONS,
     MM_KID_OPTION,
@@ -81,6 +82,9 @@ bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_erro
         config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
     if (!token || !mm_custody_algorithm(options.algorithm, config, &algorithm, err))
         return false;
+    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    if (!service)
+        return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
     mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
@@ -93,7 +97,5 @@ bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_erro
     mm_cleanup(json_decref) json_t *answer = NULL;
     if (!body)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    mm_cleanup(free) char *socket = mm_admin_find(cli, err);
-    return socket && mm_admin_call(cli, socket, "POST", "/v1/keys", body, &answer, err) &&
-           print_answer(cli, answer, err);
+    return mm_admin_call(cli, service, "POST", "/v1/keys", body, &answer, err) && print_answer(cli, answer, err);
 }

@@ -12,28 +12,41 @@ static int option_length(const char *written)
     return (int)strcspn(written, "=");
 }
 
+/* Whether it is one that several verbs have. */
+static bool take_shared(struct mm_cli *cli, int option)
+{
+    const struct {
+        int option;
+        const char **ret_value;
+    } shared[] = {
+        {'c', &cli->config_file},    {'s', &cli->socket},
+        {'u', &cli->admin.url},      {'e', &cli->admin.certificate_file},
+        {'y', &cli->admin.key_file}, {'p', &cli->admin.key_passphrase_file},
+        {'a', &cli->admin.ca_file},  {'k', &cli->kid},
+        {'r', &cli->reason},
+    };
+    if (option == 'j') {
+        cli->form = MM_FORM_JSON;
+        return true;
+    }
+    for (size_t i = 0; i < MM_ARRAY_SIZE(shared); i++) {
+        if (option != shared[i].option)
+            continue;
+        *shared[i].ret_value = optarg;
+        return true;
+    }
+    return false;
+}
+
 int mm_option_next(struct mm_cli *cli, int argc, char **argv, const struct option *table, struct mm_error *err)
 {
     opterr = 0;
     for (;;) {
         int option = getopt_long(argc, argv, ":h", table, NULL);
         const char *written = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+        if (take_shared(cli, option))
+            continue;
         switch (option) {
-        case 'j':
-            cli->form = MM_FORM_JSON;
-            continue;
-        case 'c':
-            cli->config_file = optarg;
-            continue;
-        case 's':
-            cli->socket = optarg;
-            continue;
-        case 'k':
-            cli->kid = optarg;
-            continue;
-        case 'r':
-            cli->reason = optarg;
-            continue;
         case 'h': /* main looks for it before any verb runs, but only in full */
             (void)mm_fail(err, MM_USAGE, "say --help in full");
             return MM_OPTION_WRONG;

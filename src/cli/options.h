@@ -13,8 +13,15 @@
 /* One run of the program. */
 struct mm_cli {
     enum mm_form form;
-    const char *config_file;  /* --config, else $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml */
-    const char *socket;       /* --socket: the admin listener's; NULL: as the configuration says */
+    const char *config_file; /* --config, else $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml */
+    const char *socket;      /* --socket: the admin listener's; NULL: as the configuration says, or: */
+    struct {                 /* the admin listener over HTTPS; NULL: not given */
+        const char *url;
+        const char *certificate_file;
+        const char *key_file;
+        const char *key_passphrase_file;
+        const char *ca_file;
+    } admin;
     const char *kid;          /* --kid; NULL: not given */
     const char *reason;       /* --reason, for the ledger; NULL: not given */
     enum mm_exit exit_status; /* after a failure: MM_EXIT_OK means the status of the error's code */
@@ -42,11 +49,13 @@ enum { MM_OPTION_END = -1, MM_OPTION_WRONG = -2, MM_OPTION_FIRST = 256 /* where 
         "config", required_argument, NULL, 'c' \
     }
 
-/* Of verbs that ask a running service. */
+/* Of verbs that ask a running service; the first are those of its configuration. */
 #define MM_ADMIN_OPTIONS \
-    MM_CONFIG_OPTION, \
+    MM_CONFIG_OPTION, {"socket", required_argument, NULL, 's'}, {"admin-url", required_argument, NULL, 'u'}, \
+        {"cert", required_argument, NULL, 'e'}, {"key", required_argument, NULL, 'y'}, \
+        {"key-passphrase-file", required_argument, NULL, 'p'}, \
     { \
-        "socket", required_argument, NULL, 's' \
+        "ca", required_argument, NULL, 'a' \
     }
 
 #define MM_KID_OPTION \

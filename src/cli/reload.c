@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `mintmark reload`: have the service on this machine load its configuration anew, and say what came of it.
+ * `mintmark reload`: have the running service load its configuration anew, and say what came of it.
  */
 #include "cli/verbs.h"
 
 #include "cli/admin.h"
 
 const char MM_RELOAD_HELP[] =
-    "Usage: mintmark reload [--config FILE | --socket FILE] [--json]\n"
+    "Usage: mintmark reload [--config FILE | --socket FILE | --admin-url URL …] [--json]\n"
     "\n"
-    "Have the service on this machine load its configuration, its tenants' files, CAs and certificates anew, as\n"
+    "Have the running service load its configuration, its tenants' files, CAs and certificates anew, as\n"
     "SIGHUP does, and wait for the outcome. If anything is wrong, each problem is printed with its file and line,\n"
     "and nothing changes. Takes the role operator.\n"
-    "\n"
-    "  --config FILE  the service's configuration, which says where its admin listener is\n"
-    "  --socket FILE  the admin listener's socket, for who can't read the configuration\n"
-    "  --json         the answer, and errors, as JSON\n"
-    "\n"
-    "Exit status: 0 reloaded, 3 refused for what is in the files, 8 refused to this user, 6 the ledger can't record\n"
-    "it, 7 the service can't be reached, or this user holds no role there.\n"
+    "\n" MM_ADMIN_HELP "\n"
+    "Exit status: 0 reloaded, 3 refused for what is in the files, 8 refused to whoever asks, 6 the ledger can't "
+    "record\n"
+    "it, 7 the service can't be reached, or who asks holds no role there.\n"
     "\n"
     "Example:\n"
     "  mintmark check-config && mintmark reload\n";
@@ -39,9 +36,9 @@ bool mm_verb_reload(struct mm_cli *cli, int argc, char **argv, struct mm_error *
     static const struct option OPTIONS[] = {MM_COMMON_OPTIONS, MM_ADMIN_OPTIONS, {0}};
     if (mm_option_next(cli, argc, argv, OPTIONS, err) != MM_OPTION_END)
         return false;
-    mm_cleanup(free) char *socket = mm_admin_find(cli, err);
+    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
     mm_cleanup(json_decref) json_t *answer = NULL;
-    if (!socket || !mm_admin_call(cli, socket, "POST", "/v1/reload", NULL, &answer, err))
+    if (!service || !mm_admin_call(cli, service, "POST", "/v1/reload", NULL, &answer, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, answer, err);

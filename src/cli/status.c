@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `mintmark status`: what the service on this machine is and how it is, once or as it changes.
+ * `mintmark status`: what the running service is and how it is, once or as it changes.
  */
 #include "cli/verbs.h"
 
@@ -14,29 +14,27 @@
 enum { WATCH_SECONDS = 2 };
 
 const char MM_STATUS_HELP[] =
-    "Usage: mintmark status [--watch] [--config FILE | --socket FILE] [--json]\n"
+    "Usage: mintmark status [--watch] [--config FILE | --socket FILE | --admin-url URL …] [--json]\n"
     "\n"
-    "Ask the service on this machine what it is and how it is, over its admin listener. Takes the role viewer.\n"
+    "Ask the running service what it is and how it is, over its admin listener. Takes the role viewer.\n"
     "\n"
-    "  --watch        again every two seconds, until interrupted; a service that is away is waited for\n"
-    "  --config FILE  the service's configuration, which says where its admin listener is\n"
-    "  --socket FILE  the admin listener's socket, for who can't read the configuration\n"
-    "  --json         the whole answer as JSON, one line each time\n"
+    "  --watch         again every two seconds, until interrupted; a service that is away is waited for\n" MM_ADMIN_HELP
     "\n"
-    "Exit status: 0 it answered, whatever it said, or --watch was interrupted; 7 it can't be reached, or this user\n"
-    "holds no role there; 3 the configuration can't be loaded or has no admin listener.\n"
+    "Exit status: 0 it answered, whatever it said, or --watch was interrupted; 7 it can't be reached, or who\n"
+    "asks holds no role there; 3 the configuration can't be loaded or has no admin listener.\n"
     "\n"
     "Example:\n"
-    "  mintmark status --socket /run/mintmark/admin.sock --watch\n";
+    "  mintmark status --socket /run/mintmark/admin.sock --watch\n"
+    "  mintmark status --admin-url https://mint.example.com:9443 --cert alice.pem --key alice.key --ca mint-ca.pem\n";
 
 enum { WATCH = MM_OPTION_FIRST };
 
 enum repetition { ONCE, UNTIL_INTERRUPTED };
 
-static bool show(struct mm_cli *cli, const char *socket, struct mm_error *err)
+static bool show(struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *status = NULL;
-    if (!mm_admin_call(cli, socket, "GET", "/v1/status", NULL, &status, err))
+    if (!mm_admin_call(cli, service, "GET", "/v1/status", NULL, &status, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, status, err);
@@ -62,7 +60,7 @@ static bool is_interrupted(const sigset_t *signals)
 }
 
 /* What can pass (a restart, a busy moment) is shown and waited for. */
-static bool watch(struct mm_cli *cli, const char *socket, struct mm_error *err)
+static bool watch(struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
 {
     sigset_t signals;
     (void)sigemptyset(&signals);
@@ -72,7 +70,7 @@ static bool watch(struct mm_cli *cli, const char *socket, struct mm_error *err)
     do {
         struct mm_error why = {0};
         clear_screen(cli);
-        if (!show(cli, socket, &why)) {
+        if (!show(cli, service, &why)) {
             mm_print_failure(stderr, cli->form, &why, mm_code_exit_status(why.code), cli->failure);
             json_decref(MM_TAKE(cli->failure));
         }
@@ -96,8 +94,8 @@ bool mm_verb_status(struct mm_cli *cli, int argc, char **argv, struct mm_error *
         repetition = UNTIL_INTERRUPTED;
     if (option == MM_OPTION_WRONG)
         return false;
-    mm_cleanup(free) char *socket = mm_admin_find(cli, err);
-    if (!socket)
+    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    if (!service)
         return false;
-    return repetition == ONCE ? show(cli, socket, err) : watch(cli, socket, err);
+    return repetition == ONCE ? show(cli, service, err) : watch(cli, service, err);
 }
