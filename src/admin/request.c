@@ -23,10 +23,12 @@ MM_DEFINE_CLEANUP(struct mm_admin_request, request_free);
 
 void *mm_admin_request_open(void *context, const char *target, struct MHD_Connection *mhd)
 {
-    struct mm_admin *admin = context;
+    const struct mm_admin_listener *listener = context;
+    struct mm_admin *admin = listener->admin;
     struct mm_admin_connection *connection =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
-    mm_cleanup(request_free) struct mm_admin_request *request = connection ? calloc(1, sizeof *request) : NULL;
+    bool is_known = connection && connection->peer.role != MM_ROLE_NONE;
+    mm_cleanup(request_free) struct mm_admin_request *request = is_known ? calloc(1, sizeof *request) : NULL;
     if (!request || !mm_request_id_make(admin->parts.random, request->id))
         return NULL; /* mm_admin_request_advance() closes the connection */
     request->admin = admin;
@@ -55,12 +57,11 @@ static void log_request(const struct mm_admin_request *request, const struct mm_
     const struct mm_admin_peer *peer = &request->connection->peer;
     const struct mm_admin_route *route = request->match.route;
     bool is_ours = err && mm_code_http_status(err->code) >= 500;
-    char pid[16];
-    (void)snprintf(pid, sizeof pid, "%d", (int)peer->pid);
     mm_log(is_ours ? MM_LOG_ERROR : MM_LOG_INFO, err ? "admin_refused" : "admin_done", "request_id", request->id, "by",
-           peer->by, "pid", pid, "role", mm_role_name(peer->role), "method", route ? route->method : NULL, "path",
-           route ? route->path : NULL, "kid", request->match.kid[0] ? request->match.kid : NULL, "code",
-           err ? mm_code_name(err->code) : NULL, "error", err ? err->message : NULL, NULL);
+           peer->by, "pid", mm_admin_told(peer->pid), "address", mm_admin_told(peer->address), "role",
+           mm_role_name(peer->role), "method", route ? route->method : NULL, "path", route ? route->path : NULL, "kid",
+           request->match.kid[0] ? request->match.kid : NULL, "code", err ? mm_code_name(err->code) : NULL, "error",
+           err ? err->message : NULL, NULL);
 }
 
 struct mm_reply mm_admin_refuse(const struct mm_admin_request *request, const struct mm_error *err,

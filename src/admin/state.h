@@ -11,29 +11,51 @@
 
 #include "admin/admin.h"
 #include "admin/socket.h"
+#include "http/admission.h"
 
 struct mm_admin_connection;
+
+enum mm_admin_way { MM_ADMIN_UNIX, MM_ADMIN_HTTPS, MM_ADMIN_WAYS };
+
+/* One way to the service, with places of its own: whoever takes all of them keeps nobody from the other way. */
+struct mm_admin_listener {
+    /* immutable after mm_admin_start() */
+    struct mm_admin *admin;
+    enum mm_admin_way way;
+    int fd; /* -1: none, or the library's */
+    uint16_t port;
+    struct MHD_Daemon *daemon;
+    struct mm_admission *strangers; /* over HTTPS: who hasn't shown yet who he is */
+
+    _Atomic int64_t last_logged; /* second of the last line about somebody who may be anybody */
+
+    pthread_mutex_t lock;
+    /* guarded by lock: those that hold a role */
+    LIST_HEAD(, mm_admin_connection) connections;
+};
 
 struct mm_admin {
     /* immutable after mm_admin_start() */
     struct mm_admin_parts parts;
-    struct mm_config *config; /* that the service started with: a reload doesn't change who may do what */
+    struct mm_config *config; /* that the service started with: where it listens */
     uid_t own_uid;
     struct mm_admin_socket socket;
+    struct mm_admin_listener listeners[MM_ADMIN_WAYS];
     struct mm_watchdog *watchdog;
-    struct MHD_Daemon *daemon;
     int64_t started;    /* Unix seconds */
     int64_t started_ns; /* monotonic */
 
     atomic_bool is_draining;
-    _Atomic int64_t last_logged; /* second of the last line about somebody who may be anybody */
 
     pthread_mutex_t lock;
     /* guarded by lock */
-    LIST_HEAD(, mm_admin_connection) connections;
+    struct mm_tls *tls; /* of new connections; NULL: not over HTTPS */
 };
 
 /* Whether a line about a stranger may be logged now: one a second at most. */
-bool mm_admin_may_log(struct mm_admin *admin);
+bool mm_admin_may_log(struct mm_admin_listener *listener);
+
+/* A reference to what new connections use, for the caller. */
+struct mm_tls *mm_admin_tls(struct mm_admin *admin);
 
 #endif

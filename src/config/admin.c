@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The `admin` section: where the admin listener's socket lies, and who may do what there. Names become ids here, before the service is
+ * The `admin` section: where the admin listener is reached, and who may do what there. Names become ids here, before the service is
  * confined: afterwards a look-up, which may want a socket of its own, would end it.
  */
 #include "config/loader.h"
@@ -17,7 +17,10 @@
 
 enum { POINTER_MAX = 64 };
 
+static const char SECTION[] = "/admin";
 static const char SOCKET[] = "/admin/unix";
+static const char HTTPS[] = "/admin/https";
+static const char CLIENT_CA[] = "/admin/https/client_ca";
 
 static const struct {
     enum mm_role role;
@@ -36,6 +39,13 @@ void mm_loader_build_admin(const struct loader *loader)
     if (built->socket && strlen(built->socket) >= sizeof((struct sockaddr_un *)0)->sun_path)
         mm_loader_report(loader, SOCKET, "%s: a socket's path has at most %zu bytes", built->socket,
                          sizeof((struct sockaddr_un *)0)->sun_path - 1);
+    const json_t *https = json_object_get(admin, "https");
+    if (https)
+        mm_loader_build_listen(loader, https, HTTPS, &built->https);
+    if (admin && !built->socket && !https)
+        mm_loader_report(loader, SECTION, "‹admin› must name ‹unix›, ‹https› or both");
+    if (json_object_get(admin, "socket_group") && !built->socket)
+        mm_loader_report(loader, SECTION, "‹socket_group› is about ‹unix›, which isn't there");
 }
 
 /* What a name meant when the running service started. */
@@ -77,9 +87,9 @@ static bool resolve(const struct loader *loader, const char *path, const char *t
                     uint32_t *ret_id)
 {
     const char *name = NULL;
-    if (!text || !mm_role_holder_parse(text, ret_kind, &name, ret_id))
+    if (!text || mm_role_holder_parse(text, ret_kind, &name, ret_id))
         return false;
-    if (!name)
+    if (!name || *ret_kind == MM_HOLDER_CERTIFICATE)
         return true;
     return loader->running ? recall(loader, path, text, ret_id) : look_up(loader, path, *ret_kind, name, ret_id);
 }
@@ -95,9 +105,10 @@ static void add_list(const struct loader *loader, const json_t *admin, size_t li
         (void)snprintf(path, sizeof path, "/admin/%s/%zu", LISTS[list].list, i);
         if (!resolve(loader, path, text, &holder.kind, &holder.id))
             continue;
+        if (holder.kind == MM_HOLDER_CERTIFICATE && !mm_role_holder_rule(text, &holder.rule, NULL))
+            mm_loader_no_memory(loader);
         holder.text = mm_loader_copy(loader, text);
-        if (holder.text)
-            roles->items[roles->n++] = holder;
+        roles->items[roles->n++] = holder;
     }
 }
 
@@ -109,7 +120,7 @@ static void set_group(const struct loader *loader, const char *text)
     uint32_t id = 0;
     if (!text || !resolve(loader, PATH, text, &kind, &id))
         return;
-    if (kind != MM_HOLDER_GROUP)
+    if (kind == MM_HOLDER_USER)
         mm_loader_report(loader, PATH, "‹socket_group› must be group:NAME or gid:N");
     admin->socket_group = mm_loader_copy(loader, text);
     admin->socket_gid = id;
@@ -152,4 +163,29 @@ void mm_loader_check_socket(const struct loader *loader)
     else if (info.st_uid != 0 && info.st_uid != geteuid())
         mm_loader_report(loader, SOCKET, "%s: its folder is owned by uid %u, neither root nor this user", socket,
                          (unsigned)info.st_uid);
+}
+
+static void check_is_apart(const struct loader *loader, const struct mm_trust *custodians,
+                           const struct mm_tenant *tenant)
+{
+    bool overlaps = false;
+    if (!mm_trusts_overlap(custodians, tenant->client_ca, &overlaps, NULL))
+        mm_loader_no_memory(loader);
+    else if (overlaps)
+        mm_loader_report(loader, CLIENT_CA,
+                         "‹client_ca› and that of tenant ‹%s› lead to each other: who certifies callers could make a "
+                         "custodian",
+                         tenant->id ? tenant->id : "?");
+}
+
+void mm_loader_build_custodians(const struct loader *loader)
+{
+    const json_t *https = json_object_get(json_object_get(loader->document.root, "admin"), "https");
+    const struct mm_policy *policy = &loader->config->policy;
+    struct mm_admin_config *admin = &loader->config->admin;
+    char digest[MM_SHA256_HEX_LENGTH + 1];
+    admin->client_ca = mm_loader_read_cas(loader, mm_json_string(https, "client_ca"), CLIENT_CA, digest);
+    for (size_t i = 0; admin->client_ca && i < policy->n_tenants; i++)
+        if (policy->tenants[i].client_ca)
+            check_is_apart(loader, admin->client_ca, &policy->tenants[i]);
 }

@@ -97,6 +97,7 @@ static bool build(struct loader *loader, enum extent extent)
         mm_loader_check_socket(loader);
         mm_loader_check_files(loader);
         mm_loader_build_tenants(loader);
+        mm_loader_build_custodians(loader);
         mm_loader_check_store(loader);
     }
     return is_valid;
@@ -182,6 +183,10 @@ static void config_free(struct mm_config *config)
         free(config->listen[i].key_file);
     }
     free(config->listen);
+    free(config->admin.https.address);
+    free(config->admin.https.certificate_file);
+    free(config->admin.https.key_file);
+    mm_trust_free(config->admin.client_ca);
     for (size_t i = 0; i < config->n_hsm_tokens; i++)
         clear_hsm_token(&config->hsm_tokens[i]);
     free(config->hsm_tokens);

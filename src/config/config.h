@@ -82,12 +82,17 @@ struct mm_hsm_token_config {
     struct mm_hsm_quirks quirks;
 };
 
-/* The admin listener. Needs a restart to change: names are looked up before the service is confined. */
+/*
+ * The admin listener. Users and groups need a restart to change, since they are looked up before the service is confined, and so do the
+ * places where it listens; certificates, those of the listener and those that hold roles, don't.
+ */
 struct mm_admin_config {
-    char *socket;          /* NULL: there is no admin listener */
-    char *socket_group;    /* as mintmark.yaml has it; NULL: the service's own group */
-    gid_t socket_gid;      /* of interest if there is a socket_group */
-    struct mm_roles roles; /* empty unless loaded with tenants */
+    char *socket;               /* NULL: none in the file system */
+    char *socket_group;         /* as mintmark.yaml has it; NULL: the service's own group */
+    gid_t socket_gid;           /* of interest if there is a socket_group */
+    struct mm_listen https;     /* without an address: not over HTTPS */
+    struct mm_trust *client_ca; /* the custodians'; NULL unless loaded with tenants and served over HTTPS */
+    struct mm_roles roles;      /* empty unless loaded with tenants */
 };
 
 /* Who may be able to write what decides something. */
@@ -162,7 +167,7 @@ MM_MUST_USE bool mm_config_check_beyond_store(const struct mm_config *config, co
 
 /*
  * Whether `after` can replace `before` in a running service. False with MM_CONFIG_INVALID naming what needs a restart
- * (issuer, listen addresses, admin, hsm, keys, store, max_ttl, limits.threads, limits.queue).
+ * (issuer, listen addresses, admin but for its certificates and CAs, hsm, keys, store, max_ttl, limits.threads, limits.queue).
  */
 MM_MUST_USE bool mm_config_can_replace(const struct mm_config *before, const struct mm_config *after,
                                        struct mm_error *err);

@@ -75,17 +75,25 @@ static void check_module(const struct loader *loader, const char *file, const ch
                          "%s: there is no such module", file);
 }
 
+static void check_listen(const struct loader *loader, const struct mm_listen *listen, const char *where)
+{
+    char path[POINTER_MAX];
+    (void)snprintf(path, sizeof path, "%s/certificate", where);
+    check_certificate_file(loader, listen->certificate_file, path);
+    mm_loader_check_hands(loader, listen->certificate_file, path);
+    (void)snprintf(path, sizeof path, "%s/key", where);
+    check_private_file(loader, listen->key_file, path);
+}
+
 void mm_loader_check_files(const struct loader *loader)
 {
     const struct mm_config *config = loader->config;
     char path[POINTER_MAX];
     for (size_t i = 0; i < config->n_listen; i++) {
-        (void)snprintf(path, sizeof path, "/listen/%zu/certificate", i);
-        check_certificate_file(loader, config->listen[i].certificate_file, path);
-        mm_loader_check_hands(loader, config->listen[i].certificate_file, path);
-        (void)snprintf(path, sizeof path, "/listen/%zu/key", i);
-        check_private_file(loader, config->listen[i].key_file, path);
+        (void)snprintf(path, sizeof path, "/listen/%zu", i);
+        check_listen(loader, &config->listen[i], path);
     }
+    check_listen(loader, &config->admin.https, "/admin/https");
     for (size_t i = 0; i < config->n_hsm_tokens; i++) {
         (void)snprintf(path, sizeof path, "/hsm/tokens/%zu/pin_file", i);
         if (config->hsm_tokens[i].pin_source == MM_PIN_FILE)

@@ -39,10 +39,18 @@ char *mm_loader_copy(const struct loader *loader, const char *string);
 /* service.c: everything but HSM tokens and tenants, from the document alone. */
 void mm_loader_build_service(const struct loader *loader);
 
-/* admin.c: the socket, from the document alone; who holds which role, names looked up; the socket's folder. */
+/* Build the listener that `item`, at `path`, describes. One that is built already has the address to itself. */
+void mm_loader_build_listen(const struct loader *loader, const json_t *item, const char *path,
+                            struct mm_listen *ret_listen);
+
+/*
+ * admin.c: where it listens, from the document alone; who holds which role, names looked up; the socket's folder; the custodians' CAs, which
+ * no tenant may have, after the tenants.
+ */
 void mm_loader_build_admin(const struct loader *loader);
 void mm_loader_build_roles(const struct loader *loader);
 void mm_loader_check_socket(const struct loader *loader);
+void mm_loader_build_custodians(const struct loader *loader);
 
 /* hsm_tokens.c */
 void mm_loader_check_pins(
@@ -61,7 +69,9 @@ void mm_loader_check_files(const struct loader *loader);
 /* store.c: report what decides something and lies where the service may write: an error of an installed one, else a warning. */
 void mm_loader_check_store(const struct loader *loader);
 
-/* tenants.c: the tenants' envelopes, files and CAs. */
+/* tenants.c: the tenants' envelopes, files and CAs; one file of CAs, at `path`, NULL if it can't be used, and its digest. */
+struct mm_trust *mm_loader_read_cas(const struct loader *loader, const char *file, const char *path,
+                                    char ret_digest[MM_SHA256_HEX_LENGTH + 1]);
 void mm_loader_build_tenants(const struct loader *loader);
 void mm_loader_check_envelopes(const struct loader *loader);
 

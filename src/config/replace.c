@@ -35,22 +35,29 @@ static bool is_same_path(const struct mm_config *a, const char *path_a, const st
     return is_same(seen_from(a->file, path_a), seen_from(b->file, path_b));
 }
 
+static bool is_same_address(const struct mm_listen *a, const struct mm_listen *b)
+{
+    return a->port == b->port && is_same(a->address, b->address);
+}
+
 /* Certificates and keys may change; sockets stay. */
 static bool are_same_sockets(const struct mm_config *a, const struct mm_config *b)
 {
     if (a->n_listen != b->n_listen)
         return false;
     for (size_t i = 0; i < a->n_listen; i++)
-        if (a->listen[i].port != b->listen[i].port || !is_same(a->listen[i].address, b->listen[i].address))
+        if (!is_same_address(&a->listen[i], &b->listen[i]))
             return false;
     return true;
 }
 
+/* Certificates, CAs and what certificates hold may change; sockets stay, and so do names that were looked up. */
 static bool are_same_admins(const struct mm_config *a, const struct mm_config *b)
 {
     return is_same_path(a, a->admin.socket, b, b->admin.socket) &&
            is_same(a->admin.socket_group, b->admin.socket_group) && a->admin.socket_gid == b->admin.socket_gid &&
-           mm_roles_are_same(&a->admin.roles, &b->admin.roles);
+           is_same_address(&a->admin.https, &b->admin.https) &&
+           mm_roles_are_same_locally(&a->admin.roles, &b->admin.roles);
 }
 
 /* A description of what a worker runs by: two that differ in anything are described differently. */

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "policy/rule.h"
+#include "policy/syntax.h"
+
 enum { NAME_MAX_BYTES = 128, ID_DIGITS_MAX = 10 };
 
 static const char USER_PREFIX[] = "user:";
@@ -22,6 +25,8 @@ static bool is_held_by(const struct mm_role_holder *holder, const struct mm_iden
 {
     if (holder->kind == MM_HOLDER_USER)
         return holder->id == identity->uid;
+    if (holder->kind != MM_HOLDER_GROUP)
+        return false;
     for (size_t i = 0; i < identity->n_groups; i++)
         if (holder->id == identity->groups[i])
             return true;
@@ -36,6 +41,18 @@ enum mm_role mm_roles_of(const struct mm_roles *roles, const struct mm_identity 
     for (size_t i = 0; i < roles->n; i++)
         if (roles->items[i].role > highest && is_held_by(&roles->items[i], identity))
             highest = roles->items[i].role;
+    return highest;
+}
+
+const struct mm_role_holder *mm_roles_holder(const struct mm_roles *roles, const struct mm_certificate *certificate)
+{
+    const struct mm_role_holder *highest = NULL;
+    for (size_t i = 0; i < roles->n; i++) {
+        const struct mm_role_holder *holder = &roles->items[i];
+        if (holder->kind == MM_HOLDER_CERTIFICATE && (!highest || holder->role > highest->role) &&
+            mm_mtls_rule_matches(&holder->rule, certificate))
+            highest = holder;
+    }
     return highest;
 }
 
@@ -69,27 +86,73 @@ static bool is_name(const char *text)
     return *text && strlen(text) <= NAME_MAX_BYTES;
 }
 
-bool mm_role_holder_parse(const char *text, enum mm_holder_kind *ret_kind, const char **ret_name, uint32_t *ret_id)
+/* The members of a tenant's `mtls` rule: the word before the colon is the member's name. */
+static const struct {
+    const char *member;
+    const char *(*check)(const char *text);
+} CERTIFICATES[] = {
+    {"san_uri", mm_check_san_uri},
+    {"san_dns", mm_check_dns_name},
+    {"subject_dn", mm_check_line},
+    {"fingerprint", mm_check_fingerprint},
+};
+
+/* What follows the word and its colon, or NULL. */
+static const char *after_word(const char *text, const char *word)
+{
+    size_t length = strlen(word);
+    return strncmp(text, word, length) == 0 && text[length] == ':' ? text + length + 1 : NULL;
+}
+
+static const char *parse_local(const char *text, enum mm_holder_kind *ret_kind, const char **ret_name, uint32_t *ret_id)
 {
     static const struct {
-        const char *prefix;
+        const char *word;
         enum mm_holder_kind kind;
         enum { BY_NAME, BY_NUMBER } by;
     } FORMS[] = {
-        {USER_PREFIX, MM_HOLDER_USER, BY_NAME},
-        {"group:", MM_HOLDER_GROUP, BY_NAME},
-        {"uid:", MM_HOLDER_USER, BY_NUMBER},
-        {"gid:", MM_HOLDER_GROUP, BY_NUMBER},
+        {"user", MM_HOLDER_USER, BY_NAME},
+        {"group", MM_HOLDER_GROUP, BY_NAME},
+        {"uid", MM_HOLDER_USER, BY_NUMBER},
+        {"gid", MM_HOLDER_GROUP, BY_NUMBER},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(FORMS); i++) {
-        size_t length = strlen(FORMS[i].prefix);
-        if (strncmp(text, FORMS[i].prefix, length) != 0)
+        const char *rest = after_word(text, FORMS[i].word);
+        if (!rest || !(FORMS[i].by == BY_NAME ? is_name(rest) : parse_id(rest, ret_id)))
             continue;
         *ret_kind = FORMS[i].kind;
-        *ret_name = FORMS[i].by == BY_NAME ? text + length : NULL;
-        return *ret_name ? is_name(*ret_name) : parse_id(text + length, ret_id);
+        *ret_name = FORMS[i].by == BY_NAME ? rest : NULL;
+        return NULL;
     }
-    return false;
+    return "must be user:NAME, group:NAME, uid:N or gid:N";
+}
+
+const char *mm_role_holder_parse(const char *text, enum mm_holder_kind *ret_kind, const char **ret_name,
+                                 uint32_t *ret_id)
+{
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CERTIFICATES); i++) {
+        const char *rest = after_word(text, CERTIFICATES[i].member);
+        if (!rest)
+            continue;
+        *ret_kind = MM_HOLDER_CERTIFICATE;
+        *ret_name = rest;
+        return *rest ? CERTIFICATES[i].check(rest) : "must name something after its colon";
+    }
+    return parse_local(text, ret_kind, ret_name, ret_id) ? "must be user:NAME, group:NAME, uid:N or gid:N, or, of a "
+                                                           "client certificate, san_uri:URI, san_dns:NAME, "
+                                                           "subject_dn:DN or fingerprint:HEX"
+                                                         : NULL;
+}
+
+bool mm_role_holder_rule(const char *text, struct mm_mtls_rule *ret_rule, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *json = json_object();
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CERTIFICATES); i++) {
+        const char *rest = after_word(text, CERTIFICATES[i].member);
+        if (rest && json_object_set_new(json, CERTIFICATES[i].member, json_string(rest)) != 0)
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    }
+    return json ? mm_mtls_rule_build(json, ret_rule, err) : mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
 const char *mm_check_role_holder(const char *text)
@@ -97,24 +160,45 @@ const char *mm_check_role_holder(const char *text)
     enum mm_holder_kind kind;
     const char *name;
     uint32_t id;
-    return mm_role_holder_parse(text, &kind, &name, &id) ? NULL : "must be user:NAME, group:NAME, uid:N or gid:N";
+    return mm_role_holder_parse(text, &kind, &name, &id);
 }
 
-bool mm_roles_are_same(const struct mm_roles *a, const struct mm_roles *b)
+const char *mm_check_local_holder(const char *text)
 {
-    if (a->n != b->n)
-        return false;
-    for (size_t i = 0; i < a->n; i++)
-        if (a->items[i].role != b->items[i].role || a->items[i].kind != b->items[i].kind ||
-            a->items[i].id != b->items[i].id)
+    enum mm_holder_kind kind;
+    const char *name;
+    uint32_t id;
+    return parse_local(text, &kind, &name, &id);
+}
+
+/* The next holder from `i` on that is a user or a group; NULL after the last. */
+static const struct mm_role_holder *next_local(const struct mm_roles *roles, size_t *i)
+{
+    while (*i < roles->n && roles->items[*i].kind == MM_HOLDER_CERTIFICATE)
+        (*i)++;
+    return *i < roles->n ? &roles->items[(*i)++] : NULL;
+}
+
+bool mm_roles_are_same_locally(const struct mm_roles *a, const struct mm_roles *b)
+{
+    size_t i = 0;
+    size_t j = 0;
+    for (;;) {
+        const struct mm_role_holder *one = next_local(a, &i);
+        const struct mm_role_holder *other = next_local(b, &j);
+        if (!one || !other)
+            return one == other;
+        if (one->role != other->role || one->kind != other->kind || one->id != other->id)
             return false;
-    return true;
+    }
 }
 
 void mm_roles_clear(struct mm_roles *roles)
 {
-    for (size_t i = 0; i < roles->n; i++)
+    for (size_t i = 0; i < roles->n; i++) {
         free(roles->items[i].text);
+        mm_mtls_rule_clear(&roles->items[i].rule);
+    }
     free(roles->items);
     *roles = (struct mm_roles){0};
 }

@@ -96,16 +96,27 @@ static const char *check_vendor_key(const char *key)
                                                        : "must be an algorithm: ES256, …, with RSA's bits RS256-3072";
 }
 
-static const struct mm_schema LISTEN_MEMBERS[] = {
-    {.name = "address", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_listen_address},
-    {.name = "certificate", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
-    {.name = "key", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
-    {0},
-};
+#define LISTEN_PARTS \
+    {.name = "address", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_listen_address}, \
+        {.name = "certificate", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1}, \
+    { \
+        .name = "key", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1 \
+    }
+
+static const struct mm_schema LISTEN_MEMBERS[] = {LISTEN_PARTS, {0}};
 
 static const struct mm_schema LISTEN = {.type = MM_SCHEMA_OBJECT, .members = LISTEN_MEMBERS};
 
-static const struct mm_schema HOLDER = {.type = MM_SCHEMA_STRING, .check = mm_check_role_holder};
+static const struct mm_schema HOLDER = {.type = MM_SCHEMA_STRING,
+                                        .min = 1,
+                                        .max = MM_ROLE_HOLDER_MAX,
+                                        .check = mm_check_role_holder};
+
+static const struct mm_schema ADMIN_HTTPS_MEMBERS[] = {
+    LISTEN_PARTS,
+    {.name = "client_ca", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
+    {0},
+};
 
 #define HOLDERS(list) \
     { \
@@ -113,8 +124,9 @@ static const struct mm_schema HOLDER = {.type = MM_SCHEMA_STRING, .check = mm_ch
     }
 
 static const struct mm_schema ADMIN_MEMBERS[] = {
-    {.name = "unix", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
-    {.name = "socket_group", .type = MM_SCHEMA_STRING, .check = mm_check_role_holder},
+    {.name = "unix", .type = MM_SCHEMA_STRING, .min = 1},
+    {.name = "socket_group", .type = MM_SCHEMA_STRING, .check = mm_check_local_holder},
+    {.name = "https", .type = MM_SCHEMA_OBJECT, .members = ADMIN_HTTPS_MEMBERS},
     HOLDERS("viewers"),
     HOLDERS("operators"),
     HOLDERS("custodians"),

@@ -15,10 +15,29 @@ enum { POINTER_MAX = 64, PUBLISH_AHEAD_DEFAULT = 3600 };
 
 static void check_address_is_new(const struct loader *loader, const struct mm_listen *listen, const char *path)
 {
-    for (const struct mm_listen *other = loader->config->listen; other < listen; other++)
-        if (listen->port && other->port == listen->port && other->address && listen->address &&
+    const struct mm_config *config = loader->config;
+    for (const struct mm_listen *other = config->listen; other && other < config->listen + config->n_listen; other++)
+        if (other != listen && listen->port && other->port == listen->port && other->address && listen->address &&
             strcmp(other->address, listen->address) == 0)
             mm_loader_report(loader, path, "‹address› repeats that of line %d", other->line);
+}
+
+void mm_loader_build_listen(const struct loader *loader, const json_t *item, const char *path,
+                            struct mm_listen *ret_listen)
+{
+    struct mm_listen *listen = ret_listen;
+    char host[MM_ADDRESS_MAX];
+    const char *address = mm_json_string(item, "address");
+    listen->line = mm_document_line(&loader->document, path);
+    listen->certificate_file = mm_loader_resolve(loader, mm_json_string(item, "certificate"));
+    listen->key_file = mm_loader_resolve(loader, mm_json_string(item, "key"));
+    mm_loader_note_file(loader, listen->certificate_file);
+    mm_loader_note_file(loader, listen->key_file);
+    if (address && mm_listen_address_parse(address, host, &listen->port))
+        listen->address = mm_loader_copy(loader, host);
+    if (MM_KEY_FLOORS.is_test && listen->address && !mm_address_is_loopback(listen->address))
+        mm_loader_report(loader, path, "a test build listens on loopback only");
+    check_address_is_new(loader, listen, path);
 }
 
 static void build_listen(const struct loader *loader)
@@ -31,22 +50,9 @@ static void build_listen(const struct loader *loader)
         return;
     }
     for (size_t i = 0; i < json_array_size(items); i++) {
-        const json_t *item = json_array_get(items, i);
-        struct mm_listen *listen = &config->listen[config->n_listen++];
         char path[POINTER_MAX];
         (void)snprintf(path, sizeof path, "/listen/%zu", i);
-        listen->line = mm_document_line(&loader->document, path);
-        listen->certificate_file = mm_loader_resolve(loader, mm_json_string(item, "certificate"));
-        listen->key_file = mm_loader_resolve(loader, mm_json_string(item, "key"));
-        mm_loader_note_file(loader, listen->certificate_file);
-        mm_loader_note_file(loader, listen->key_file);
-        char host[MM_ADDRESS_MAX];
-        const char *address = mm_json_string(item, "address");
-        if (address && mm_listen_address_parse(address, host, &listen->port))
-            listen->address = mm_loader_copy(loader, host);
-        if (MM_KEY_FLOORS.is_test && listen->address && !mm_address_is_loopback(listen->address))
-            mm_loader_report(loader, path, "a test build listens on loopback only");
-        check_address_is_new(loader, listen, path);
+        mm_loader_build_listen(loader, json_array_get(items, i), path, &config->listen[config->n_listen++]);
     }
 }
 

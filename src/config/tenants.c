@@ -80,24 +80,31 @@ void mm_loader_check_envelopes(const struct loader *loader)
         mm_envelope_clear(&envelopes[j]);
 }
 
-static void build_client_ca(const struct loader *loader, const char *id, const char *file, struct mm_tenant *tenant)
+struct mm_trust *mm_loader_read_cas(const struct loader *loader, const char *file, const char *path,
+                                    char ret_digest[MM_SHA256_HEX_LENGTH + 1])
 {
     struct mm_error err = {0};
     mm_cleanup(mm_buffer_clear) struct mm_buffer pem = mm_buffer_make(CA_FILE_MAX);
     mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
     if (!resolved)
-        return;
-    mm_cleanup(free) char *path = envelope_path(id, "client_ca");
+        return NULL;
     mm_loader_note_file(loader, resolved);
-    mm_loader_check_hands(loader, resolved, path ? path : "/tenants");
+    mm_loader_check_hands(loader, resolved, path);
     if (!mm_file_read_trusted(resolved, &pem, &err)) {
-        report_envelope(loader, id, "client_ca", err.message);
-        return;
+        mm_loader_report(loader, path, "%s", err.message);
+        return NULL;
     }
-    tenant->client_ca = mm_trust_parse(pem.data, pem.length, &err);
-    mm_sha256_hex(pem.data, pem.length, tenant->client_ca_digest);
-    if (!tenant->client_ca)
-        mm_loader_report(loader, path ? path : "/tenants", "%s: %s", resolved, err.message);
+    struct mm_trust *trust = mm_trust_parse(pem.data, pem.length, &err);
+    mm_sha256_hex(pem.data, pem.length, ret_digest);
+    if (!trust)
+        mm_loader_report(loader, path, "%s: %s", resolved, err.message);
+    return trust;
+}
+
+static void build_client_ca(const struct loader *loader, const char *id, const char *file, struct mm_tenant *tenant)
+{
+    mm_cleanup(free) char *path = envelope_path(id, "client_ca");
+    tenant->client_ca = mm_loader_read_cas(loader, file, path ? path : "/tenants", tenant->client_ca_digest);
 }
 
 static void read_document(const struct loader *loader, const char *id, const char *file, struct mm_document *document)

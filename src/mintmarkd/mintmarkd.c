@@ -31,11 +31,11 @@
 enum {
     AT_ONCE_MIN = 64,
     LEDGER_GATHER_US = 1000,
-    CLEANUP_MS = 3000,    /* beyond the drain: for callbacks that are under way */
-    LOG_MS = 2000,        /* for whoever reads the log to take the end of it */
-    BEAT_MS = 3000,       /* the parts' threads go round once a second at least */
-    OWN_DESCRIPTORS = 64, /* more than the service has open beside its connections */
-    MARGIN_S = 30,        /* beyond what a start or a stop may take by the configuration */
+    CLEANUP_MS = 3000,     /* beyond the drain: for callbacks that are under way */
+    LOG_MS = 2000,         /* for whoever reads the log to take the end of it */
+    BEAT_MS = 3000,        /* the parts' threads go round once a second at least */
+    OWN_DESCRIPTORS = 128, /* more than the service has open beside its connections */
+    MARGIN_S = 30,         /* beyond what a start or a stop may take by the configuration */
 };
 
 struct service {
@@ -335,14 +335,21 @@ static bool start(struct service *service, struct mm_error *err)
            start_server(service, err) && start_keeper(service, err) && start_admin(service, err);
 }
 
+static void write_address(const struct mm_listen *listen, uint16_t port, char *out, size_t size)
+{
+    (void)snprintf(out, size, strchr(listen->address, ':') ? "[%s]:%u" : "%s:%u", listen->address, port);
+}
+
 static void log_ready(const struct service *service)
 {
+    char listen[128];
+    if (mm_admin_port(service->admin)) {
+        write_address(&service->config->admin.https, mm_admin_port(service->admin), listen, sizeof listen);
+        mm_log(MM_LOG_INFO, "admin_ready", "listen", listen, NULL);
+    }
     const struct mm_key *active = mm_keyring_active(service->keyring, service->config->algorithm);
     for (size_t i = 0; i < service->config->n_listen; i++) {
-        char listen[128];
-        const char *address = service->config->listen[i].address;
-        (void)snprintf(listen, sizeof listen, strchr(address, ':') ? "[%s]:%u" : "%s:%u", address,
-                       mm_server_port(service->server, i));
+        write_address(&service->config->listen[i], mm_server_port(service->server, i), listen, sizeof listen);
         mm_log(MM_LOG_INFO, "ready", "listen", listen, "issuer", service->config->issuer, "kid",
                active ? active->kid : "", NULL);
     }
@@ -351,9 +358,12 @@ static void log_ready(const struct service *service)
 static bool reload_locked(struct service *service, struct mm_problems *problems, struct mm_error *err)
 {
     mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service, problems, err);
+    mm_cleanup(mm_tls_unref) struct mm_tls *admin_tls = NULL;
     if (!config || !mm_config_can_replace(service->config, config, err) ||
+        !mm_admin_load_tls(config, &admin_tls, err) ||
         !mm_server_reload(service->server, config, mm_record_policy, service->ledger, err))
         return false;
+    mm_admin_use_tls(service->admin, MM_TAKE(admin_tls));
     check_descriptors(service, config);
     service->drain_timeout = config->limits.drain_timeout;
     return true;

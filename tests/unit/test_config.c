@@ -56,6 +56,7 @@ static const char TENANT[] =
     "    grants: [{scopes: [\"read:repo\"], resources: [\"%s-1\"], ttl: {default: 5m, max: 15m}}]\n";
 
 static char *ca_pem;
+static char *custodians_pem;
 
 /* A folder with everything that CONFIG names. */
 struct place {
@@ -107,6 +108,7 @@ static int make_place(void **state)
     write_file(place, "tls/server.pem", "certificate", 0644);
     write_file(place, "tls/server.key", "key", 0600);
     write_file(place, "tls/ca.pem", ca_pem, 0644);
+    write_file(place, "tls/custodians.pem", custodians_pem, 0644);
     write_file(place, "secrets/pin", "123456\n", 0600);
     write_tenant(place, "acme", "urc");
     write_tenant(place, "globex", "arc");
@@ -120,6 +122,7 @@ static int remove_place(void **state)
     static const char *const NAMES[] = {"tls/server.pem",
                                         "tls/server.key",
                                         "tls/ca.pem",
+                                        "tls/custodians.pem",
                                         "secrets/pin",
                                         "tenants/acme.yaml",
                                         "mintmark.yaml",
@@ -145,6 +148,8 @@ static int make_ca_pem(void **state)
     (void)state;
     mm_cleanup(test_certificate_free) struct test_certificate *ca = make_ca("Acme CA", NULL);
     ca_pem = test_certificates_pem(ca, NULL);
+    mm_cleanup(test_certificate_free) struct test_certificate *custodians = make_ca("Custodians", NULL);
+    custodians_pem = test_certificates_pem(custodians, NULL);
     return 0;
 }
 
@@ -152,6 +157,7 @@ static int free_ca_pem(void **state)
 {
     (void)state;
     free(ca_pem);
+    free(custodians_pem);
     return 0;
 }
 
@@ -712,10 +718,10 @@ static void an_admin_listener_is_loaded_with_ids_for_names(void **state)
                 "operators: [\"gid:1002\"], custodians: [\"user:root\"]}");
     mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
     const struct mm_role_holder HOLDERS[] = {
-        {MM_ROLE_VIEWER, MM_HOLDER_GROUP, 0, (char[]){"group:root"}},
-        {MM_ROLE_VIEWER, MM_HOLDER_USER, 1001, (char[]){"uid:1001"}},
-        {MM_ROLE_OPERATOR, MM_HOLDER_GROUP, 1002, (char[]){"gid:1002"}},
-        {MM_ROLE_CUSTODIAN, MM_HOLDER_USER, 0, (char[]){"user:root"}},
+        {MM_ROLE_VIEWER, MM_HOLDER_GROUP, 0, (char[]){"group:root"}, {{0}}},
+        {MM_ROLE_VIEWER, MM_HOLDER_USER, 1001, (char[]){"uid:1001"}, {{0}}},
+        {MM_ROLE_OPERATOR, MM_HOLDER_GROUP, 1002, (char[]){"gid:1002"}, {{0}}},
+        {MM_ROLE_CUSTODIAN, MM_HOLDER_USER, 0, (char[]){"user:root"}, {{0}}},
     };
     assert_path(place, config->admin.socket, "run/admin.sock");
     assert_string_equal(config->admin.socket_group, "gid:7");
@@ -730,13 +736,111 @@ static void an_admin_listener_is_loaded_with_ids_for_names(void **state)
     }
 }
 
+#define TLS_FILES "certificate: tls/server.pem, key: tls/server.key, client_ca: tls/custodians.pem"
+
+static void an_admin_listener_over_https_is_loaded_with_its_own_cas(void **state)
+{
+    const struct place *place = *state;
+    write_admin(place, "admin: {https: {address: \"127.0.0.1:9443\", " TLS_FILES "}, custodians: "
+                       "[\"san_uri:spiffe://acme.example/alice\"]}");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    assert_null(config->admin.socket);
+    assert_string_equal(config->admin.https.address, "127.0.0.1");
+    assert_int_equal(config->admin.https.port, 9443);
+    assert_path(place, config->admin.https.certificate_file, "tls/server.pem");
+    assert_path(place, config->admin.https.key_file, "tls/server.key");
+    assert_non_null(config->admin.client_ca);
+    assert_int_equal(config->admin.roles.n, 1);
+    assert_int_equal(config->admin.roles.items[0].kind, MM_HOLDER_CERTIFICATE);
+    assert_string_equal(config->admin.roles.items[0].rule.names[MM_MTLS_SAN_URI], "spiffe://acme.example/alice");
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/tls/custodians.pem", place->folder);
+    assert_true(mm_strings_have(&config->files, path));
+}
+
+static void custodians_have_a_ca_that_no_tenant_has(void **state)
+{
+    static const char ADMIN[] = "admin: {https: {address: \"127.0.0.1:0\", " TLS_FILES "}}";
+    const struct place *place = *state;
+    write_admin(place, ADMIN);
+    mm_config_unref(load(place));
+    /* The same, among others, and one that the tenants' has issued. */
+    mm_cleanup(test_certificate_free) struct test_certificate *root = make_ca("Root", NULL);
+    mm_cleanup(test_certificate_free) struct test_certificate *issued = make_ca("Custodians", root);
+    mm_cleanup(free) char *root_pem = test_certificates_pem(root, NULL);
+    mm_cleanup(free) char *issued_pem = test_certificates_pem(issued, NULL);
+    mm_cleanup(free) char *both_pem = test_certificates_pem(issued, root);
+    const char *const CASES[][2] = {{root_pem, root_pem},
+                                    {root_pem, both_pem},
+                                    {root_pem, issued_pem},
+                                    {issued_pem, root_pem}};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        write_file(place, "tls/ca.pem", CASES[i][0], 0644);
+        write_file(place, "tls/custodians.pem", CASES[i][1], 0644);
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        assert_null(mm_config_load(place->file, &problems));
+        assert_int_equal(problems.n_errors, 2); /* each of the two tenants has it */
+        assert_non_null(strstr(problems.items[0].reason, "lead to each other"));
+    }
+}
+
+static void certificates_of_the_admin_listener_change_without_a_restart(void **state)
+{
+    static const struct {
+        const char *admin;
+        bool is_taken;
+    } CASES[] = {
+        {"admin: {https: {address: \"127.0.0.1:9443\", " TLS_FILES
+         "}, viewers: [\"uid:1\", \"san_dns:alice.example\"]}",
+         true},
+        {"admin: {https: {address: \"127.0.0.1:9443\", " TLS_FILES "}, viewers: [\"uid:1\"]}", true},
+        {"admin: {https: {address: \"127.0.0.1:9443\", " TLS_FILES "}, viewers: [\"uid:1\"], operators: "
+         "[\"san_dns:alice.example\"]}",
+         true},
+        {"admin: {https: {address: \"127.0.0.1:9443\", certificate: tls/custodians.pem, key: tls/server.key, "
+         "client_ca: "
+         "tls/custodians.pem}, viewers: [\"uid:1\"]}",
+         true},
+        {"admin: {https: {address: \"127.0.0.1:9444\", " TLS_FILES "}, viewers: [\"uid:1\"]}", false},
+        {"admin: {https: {address: \"127.0.0.2:9443\", " TLS_FILES "}, viewers: [\"uid:1\"]}", false},
+        {"admin: {https: {address: \"127.0.0.1:9443\", " TLS_FILES "}, viewers: [\"uid:2\"]}", false},
+        {"admin: {unix: a.sock, viewers: [\"uid:1\"]}", false},
+    };
+    const struct place *place = *state;
+    write_admin(place, CASES[0].admin);
+    mm_cleanup(mm_config_unref) struct mm_config *before = load(place);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        write_admin(place, CASES[i].admin);
+        mm_cleanup(mm_config_unref) struct mm_config *after = load(place);
+        if (mm_config_can_replace(before, after, NULL) != CASES[i].is_taken)
+            fail_msg("%s", CASES[i].admin);
+    }
+}
+
 static void an_admin_section_that_breaks_a_rule_is_refused(void **state)
 {
     static const struct {
         const char *admin;
         const char *words;
     } CASES[] = {
-        {"admin: {}", "unix"},
+        {"admin: {}", "must name ‹unix›, ‹https› or both"},
+        {"admin: {viewers: [\"uid:1\"]}", "must name ‹unix›, ‹https› or both"},
+        {"admin: {https: {address: \"127.0.0.1:0\", certificate: tls/server.pem, key: tls/server.key}}", "client_ca"},
+        {"admin: {https: {address: localhost, " TLS_FILES "}}", "numeric address"},
+        {"admin: {https: {address: \"127.0.0.1:8443\", " TLS_FILES "}}", "repeats that of line 4"},
+        {"admin: {https: {address: \"127.0.0.1:0\", " TLS_FILES "}, socket_group: \"gid:1\"}", "isn't there"},
+        {"admin: {https: {address: \"127.0.0.1:0\", certificate: tls/server.pem, key: tls/server.pem, "
+         "client_ca: tls/custodians.pem}}",
+         "make it 0600"},
+        {"admin: {https: {address: \"127.0.0.1:0\", certificate: tls/none.pem, key: tls/server.key, "
+         "client_ca: tls/custodians.pem}}",
+         "none.pem"},
+        {"admin: {https: {address: \"127.0.0.1:0\", certificate: tls/server.pem, key: tls/server.key, "
+         "client_ca: tls/server.pem}}",
+         "no certificate"},
+        {"admin: {unix: a.sock, custodians: [\"san_uri:alice\"]}", "must be a URI"},
+        {"admin: {unix: a.sock, custodians: [\"san_email:alice@example.com\"]}", "fingerprint:HEX"},
+        {"admin: {unix: a.sock, socket_group: \"san_dns:alice.example\"}", "must be user:NAME"},
         {"admin: {unix: a.sock, viewers: [\"user:no-such-user\"]}", "there is no user no-such-user"},
         {"admin: {unix: a.sock, operators: [\"group:no-such-group\"]}", "there is no group no-such-group"},
         {"admin: {unix: a.sock, custodians: [root]}", "must be user:NAME"},
@@ -1079,6 +1183,9 @@ int main(void)
         TEST(the_service_alone_needs_no_tenants_file),
         TEST(only_what_a_running_service_can_change_is_replaced),
         TEST(an_admin_listener_is_loaded_with_ids_for_names),
+        TEST(an_admin_listener_over_https_is_loaded_with_its_own_cas),
+        TEST(custodians_have_a_ca_that_no_tenant_has),
+        TEST(certificates_of_the_admin_listener_change_without_a_restart),
         TEST(an_admin_section_that_breaks_a_rule_is_refused),
         TEST(a_socket_lies_where_nobody_else_can_put_one),
         TEST(a_running_service_looks_nobody_up),
