@@ -104,16 +104,17 @@ uint16_t mm_admin_port(const struct mm_admin *admin)
     return admin ? admin->listeners[MM_ADMIN_HTTPS].port : 0;
 }
 
-bool mm_admin_may_log(struct mm_admin_listener *listener)
+bool mm_admin_may_log(_Atomic int64_t *last)
 {
     int64_t now = mm_monotonic_ns() / 1000000000;
-    return atomic_exchange(&listener->last_logged, now) != now;
+    return atomic_exchange(last, now) != now;
 }
 
 static void log_library(void *context, const char *format, va_list arguments) __attribute__((format(printf, 2, 0)));
 static void log_library(void *context, const char *format, va_list arguments)
 {
-    if (!mm_admin_may_log(context))
+    struct mm_admin_listener *listener = context;
+    if (!mm_admin_may_log(&listener->last_library_line))
         return;
     char line[256];
     (void)vsnprintf(line, sizeof line, format, arguments);

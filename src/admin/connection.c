@@ -7,7 +7,7 @@
 
 static void log_turned_away(struct mm_admin_listener *listener, const struct mm_admin_peer *peer, const char *why)
 {
-    if (mm_admin_may_log(listener))
+    if (mm_admin_may_log(&listener->last_refusal))
         mm_log(MM_LOG_WARNING, "admin_peer_refused", "by", mm_admin_told(peer->by), "pid", mm_admin_told(peer->pid),
                "address", mm_admin_told(peer->address), "role", mm_role_name(peer->role), "error", why, NULL);
 }

@@ -27,7 +27,9 @@ struct mm_admin_listener {
     struct MHD_Daemon *daemon;
     struct mm_admission *strangers; /* over HTTPS: who hasn't shown yet who he is */
 
-    _Atomic int64_t last_logged; /* second of the last line about somebody who may be anybody */
+    /* seconds of the last lines about somebody who may be anybody: what the library says of one hides no refusal of another */
+    _Atomic int64_t last_refusal;
+    _Atomic int64_t last_library_line;
 
     pthread_mutex_t lock;
     /* guarded by lock: those that hold a role */
@@ -52,8 +54,8 @@ struct mm_admin {
     struct mm_tls *tls; /* of new connections; NULL: not over HTTPS */
 };
 
-/* Whether a line about a stranger may be logged now: one a second at most. */
-bool mm_admin_may_log(struct mm_admin_listener *listener);
+/* Whether a line about a stranger may be logged now: one a second at most of those that `last` counts. */
+bool mm_admin_may_log(_Atomic int64_t *last);
 
 /* A reference to what new connections use, for the caller. */
 struct mm_tls *mm_admin_tls(struct mm_admin *admin);

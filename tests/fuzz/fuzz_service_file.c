@@ -53,6 +53,17 @@ static void check_config(const struct mm_config *config)
         check_hsm_token(&config->hsm_tokens[i]);
 }
 
+static void check_admin(const struct mm_config *config, const json_t *admin)
+{
+    const struct mm_listen *https = &config->admin.https;
+    if (!admin)
+        return;
+    assert(config->admin.socket || https->address);
+    assert(!https->address == !json_object_get(admin, "https"));
+    assert(!https->address || (https->certificate_file && https->key_file));
+    assert(!json_object_get(admin, "socket_group") || config->admin.socket);
+}
+
 /* As mm_config_load_service() does it once the file was read. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -73,5 +84,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     check_config(config);
     check_pin_sources(document.root);
+    check_admin(config, json_object_get(document.root, "admin"));
     return 0;
 }

@@ -125,6 +125,19 @@ def http_heads():
     )
 
 
+ADMIN = """\
+admin:
+  unix: run/admin.sock
+  https: {address: "127.0.0.1:9443", certificate: tls/admin.pem, key: tls/admin.key, client_ca: tls/custodians.pem}
+  socket_group: "gid:7"
+  viewers: ["uid:1001", "san_dns:console.acme.example"]
+  operators: ["subject_dn:CN=Bob,O=Acme"]
+  custodians: ["san_uri:spiffe://acme.example/alice", "fingerprint:%s"]
+""" % (
+    "ab" * 32
+)
+
+
 def yaml_files():
     tenant = """\
 tenant: acme
@@ -203,6 +216,7 @@ tenants:
         issuer=service.replace("mint.acme.example", "mint.acme.example/"),
         environment=service.replace("{SOFTHSM2_CONF:", "{LD_PRELOAD:"),
         limit=service.replace("connections: 10", "connections: 0"),
+        admin=service.replace("hsm:\n", ADMIN + "hsm:\n", 1),
         nameless=service.replace("      label: mintmark\n", ""),
     )
     write(
