@@ -32,6 +32,9 @@ static const char CONFIG[] =
     "version: 1\n"
     "issuer: https://mint.example.com\n"
     "listen: [{address: \"127.0.0.1:0\", certificate: server.pem, key: secret}]\n"
+    "admin:\n"
+    "  https: {address: \"127.0.0.1:0\", certificate: server.pem, key: secret, client_ca: custodians.pem}\n"
+    "  custodians: [\"uid:1\", \"san_uri:spiffe://acme.example/alice\"]\n"
     "hsm:\n"
     "  tokens:\n"
     "    - {name: primary, profile: softhsm2, module: /proc/self/exe, environment: {X_CONF: y}, label: l, pin_file: "
@@ -130,6 +133,9 @@ static bool load_config(const struct world *world, struct mm_error *err)
         return blame_memory(&problems, err);
     assert_int_equal(problems.n_errors, 0);
     assert_int_equal(config->policy.n_tenants, 2);
+    assert_non_null(config->admin.client_ca);
+    assert_int_equal(config->admin.roles.n, 2);
+    assert_non_null(config->admin.roles.items[1].rule.names[MM_MTLS_SAN_URI]);
     if (world->config) {
         assert_string_equal(config->digest, world->config->digest);
         assert_string_equal(config->policy.digest, world->config->policy.digest);
@@ -374,6 +380,9 @@ static void make_files(struct world *world)
     put(world, "mintmark.yaml", CONFIG);
     put(world, "server.pem", world->ca_pem);
     put(world, "ca.pem", world->ca_pem);
+    mm_cleanup(test_certificate_free) struct test_certificate *custodians = make_ca("Custodians", NULL);
+    mm_cleanup(free) char *custodians_pem = test_certificates_pem(custodians, NULL);
+    put(world, "custodians.pem", custodians_pem);
     put(world, "secret", "1234\n");
     for (size_t i = 0; i < MM_ARRAY_SIZE(TENANTS); i++) {
         const char *id = TENANTS[i][0];
