@@ -231,6 +231,7 @@ struct mm_pool_state mm_pool_state(struct mm_pool *pool)
     for (size_t i = 0; i < pool->n_workers; i++)
         state.n_ready += pool->workers[i].state == MM_POOL_READY && !mm_pool_worker_is_failing(&pool->workers[i], now);
     state.is_latched = pool->latch != MM_POOL_UNLATCHED;
+    mm_latency_sum(&pool->latency, now, &state.latency);
     (void)pthread_mutex_unlock(&pool->lock);
     return state;
 }

@@ -10,6 +10,7 @@
 
 #include "config/config.h"
 #include "crypto/pubkey.h"
+#include "hsm/latency.h"
 #include "hsm/latch.h"
 #include "hsm/launcher.h"
 #include "hsm/protocol.h"
@@ -107,6 +108,8 @@ struct mm_pool_state {
     size_t n_workers; /* configured */
     size_t n_ready;   /* and signing, as far as the last signatures and probes tell */
     bool is_latched;  /* the PIN was refused: nothing starts until `mintmark token unlock` */
+    struct mm_latency_counts
+        latency; /* of its signatures, probes included, during the last minute; waiting for a worker isn't in it */
 };
 
 struct mm_pool_state mm_pool_state(struct mm_pool *pool);

@@ -51,6 +51,7 @@ struct mm_pool {
     struct mm_pool_requests failed; /* to be answered by mm_pool_answer_failed_locked() */
     size_t n_requests;              /* waiting or in flight, not yet answered */
     uint64_t last_id;
+    struct mm_latency latency;
     uint8_t packet[MM_PACKET_MAX]; /* for sending */
 
     struct mm_pool_worker workers[];

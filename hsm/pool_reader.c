@@ -123,7 +123,7 @@ static bool take_slot_locked(struct reader *reader, const struct mm_message *mes
     if (slot->request)
         pool->n_requests--;
     if (message->code == MM_OK)
-        mm_pool_worker_measure(worker, slot, now);
+        mm_latency_add(&pool->latency, mm_pool_worker_measure(worker, slot, now), now);
     judge_health_locked(&worker->health, message, now);
     if (slot->is_probe) {
         memcpy(reader->nonce, worker->health.nonce, sizeof reader->nonce);

@@ -59,10 +59,11 @@ struct mm_pool_slot *mm_pool_worker_take_slot(struct mm_pool_worker *worker, uin
     return slot;
 }
 
-void mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_slot *slot, int64_t now)
+int64_t mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_slot *slot, int64_t now)
 {
     int64_t took_ns = (now - slot->sent_ns) / slot->turn;
     worker->sign_ns += (took_ns - worker->sign_ns) / (worker->sign_ns == 0 ? 1 : 8);
+    return took_ns;
 }
 
 /* How many of the worker's requests were sent before this one. */

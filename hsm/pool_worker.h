@@ -94,8 +94,8 @@ bool mm_pool_worker_has_room(const struct mm_pool_worker *worker);
 /* Take a slot for request `id`, which is being sent; the worker has room. */
 struct mm_pool_slot *mm_pool_worker_take_slot(struct mm_pool_worker *worker, uint64_t id, int64_t now);
 
-/* Note that what lay in a slot was signed. */
-void mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_slot *slot, int64_t now);
+/* Note that what lay in a slot was signed. Returns how long that took, without the wait for its turn, in nanoseconds. */
+int64_t mm_pool_worker_measure(struct mm_pool_worker *worker, const struct mm_pool_slot *slot, int64_t now);
 
 /* Note that the worker has answered: what is next in its lines has sign_timeout_ns from now. */
 void mm_pool_worker_move_up(struct mm_pool_worker *worker, int64_t now);

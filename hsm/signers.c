@@ -398,6 +398,7 @@ static void add_up(struct mm_pool_state *sum, const struct mm_pool_state *one)
     sum->n_workers += one->n_workers;
     sum->n_ready += one->n_ready;
     sum->is_latched = sum->is_latched || one->is_latched;
+    mm_latency_join(&sum->latency, &one->latency);
 }
 
 void mm_signers_state(struct mm_signers *signers, struct mm_signers_state *ret_state)

@@ -10,6 +10,16 @@ static json_t *policy_status(const struct mm_config *config)
                      "config_sha256", config->digest);
 }
 
+/* How long the HSM token's signatures take; null where none was made of late. */
+static json_t *latency_status(const struct mm_latency_counts *counts)
+{
+    uint64_t n = mm_latency_n(counts);
+    return n == 0 ? json_null()
+                  : json_pack("{sI sI sI}", "signatures", (json_int_t)n, "p50_us",
+                              (json_int_t)mm_latency_percentile_us(counts, 50), "p99_us",
+                              (json_int_t)mm_latency_percentile_us(counts, 99));
+}
+
 static json_t *hsm_status(const struct mm_admin *admin)
 {
     mm_cleanup(free) struct mm_signers_state *state = calloc(1, sizeof *state);
@@ -20,9 +30,10 @@ static json_t *hsm_status(const struct mm_admin *admin)
     for (size_t i = 0; i < state->n_hsm_tokens; i++) {
         const struct mm_signers_token_state *token = &state->hsm_tokens[i];
         if (!mm_json_append(list,
-                            json_pack("{ss sI sI sI sb}", "name", token->name, "keys", (json_int_t)token->n_keys,
+                            json_pack("{ss sI sI sI sb so}", "name", token->name, "keys", (json_int_t)token->n_keys,
                                       "workers", (json_int_t)token->pool.n_workers, "ready",
-                                      (json_int_t)token->pool.n_ready, "pin_latched", (int)token->pool.is_latched),
+                                      (json_int_t)token->pool.n_ready, "pin_latched", (int)token->pool.is_latched,
+                                      "latency", latency_status(&token->pool.latency)),
                             NULL))
             return NULL;
     }

@@ -89,6 +89,7 @@ def write_and_put_back(mint):
 
 def test_status_says_what_the_service_is_and_how_it_is(mint):
     mint.serving_workers()
+    mint.issue()
     reply = mint.admin("GET", "/v1/status")
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.headers["cache-control"] == "no-store"
@@ -97,7 +98,10 @@ def test_status_says_what_the_service_is_and_how_it_is(mint):
     assert status["pid"] == mint.process.pid
     assert status["draining"] is False
     assert status["ledger"] == {"healthy": True, "clock_safe": True}
-    assert status["hsm_tokens"] == [{"name": "primary", "keys": 1, "workers": 2, "ready": 2, "pin_latched": False}]
+    (hsm_token,) = status["hsm_tokens"]
+    latency = hsm_token.pop("latency")
+    assert hsm_token == {"name": "primary", "keys": 1, "workers": 2, "ready": 2, "pin_latched": False}
+    assert latency["signatures"] >= 1 and 0 < latency["p50_us"] <= latency["p99_us"] < 5000000
     (key,) = status["keyring"]["keys"]
     assert (key["kid"], key["state"], key["next"]) == (mint.jwks()["keys"][0]["kid"], "active", None)
     assert status["keyring"]["successor"] is None

@@ -101,6 +101,22 @@ static void a_request_in_flight_is_answered_at_its_deadline_and_its_late_signatu
     assert_int_equal(fixture->n_events[MM_POOL_WORKER_LOST] + fixture->n_events[MM_POOL_WORKER_KILLED], 0);
 }
 
+static void how_long_signatures_take_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    behave(fixture, "threads=1 delay=60");
+    start_ok(fixture);
+    struct mm_pool_state told = mm_pool_state(fixture->pool);
+    assert_int_equal(mm_latency_n(&told.latency), 0);
+    for (int i = 0; i < 3; i++)
+        (void)ask_ok(fixture, "acme", 5000);
+    wait_for_answers(fixture);
+    told = mm_pool_state(fixture->pool);
+    assert_int_equal(mm_latency_n(&told.latency), 3);
+    /* The wait for those before it isn't in it. */
+    assert_in_range(mm_latency_percentile_us(&told.latency, 50), 60000, 115000);
+}
+
 static void a_deadline_that_cannot_be_met_is_refused_at_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -295,6 +311,7 @@ int main(void)
         TEST(more_than_the_bound_is_refused_at_once),
         TEST(an_expired_request_is_answered_and_never_sent),
         TEST(a_request_in_flight_is_answered_at_its_deadline_and_its_late_signature_dropped),
+        TEST(how_long_signatures_take_is_told),
         TEST(a_deadline_that_cannot_be_met_is_refused_at_once),
         TEST(a_slow_past_does_not_refuse_for_ever),
         TEST(a_payload_that_no_worker_may_see_is_refused),

@@ -32,7 +32,7 @@ static void drain(struct mm_pool_worker *worker, int64_t sent_ns, int64_t sign_n
     for (uint64_t id = 1; id <= n; id++) {
         struct mm_pool_slot *slot = mm_pool_worker_slot(worker, id);
         assert_non_null(slot);
-        mm_pool_worker_measure(worker, slot, sent_ns + sign_ns * slot->turn);
+        assert_int_equal(mm_pool_worker_measure(worker, slot, sent_ns + sign_ns * slot->turn), sign_ns);
         *slot = (struct mm_pool_slot){0};
         worker->n_in_flight--;
     }
