@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cli/time_line.h"
 #include "util/clock.h"
 
 enum { DIGEST_SHOWN = 12 };
@@ -42,17 +43,27 @@ static void print_policy(FILE *out, const json_t *policy)
     (void)fprintf(out, "…, %lld tenant%s\n", (long long)n, n == 1 ? "" : "s");
 }
 
+/* Of an older service, or where nothing was signed of late or could be now: nothing. */
+static void print_latency(FILE *out, const json_t *latency)
+{
+    int64_t p50 = mm_json_integer(latency, "p50_us", 0);
+    int64_t p99 = mm_json_integer(latency, "p99_us", 0);
+    if (p50 > 0 && p99 > 0)
+        (void)fprintf(out, ", a signature takes %.3g ms (p99 %.3g ms)", (double)p50 / 1000, (double)p99 / 1000);
+}
+
 static void print_hsm_tokens(FILE *out, const json_t *tokens)
 {
     for (size_t i = 0; i < json_array_size(tokens); i++) {
         const json_t *token = json_array_get(tokens, i);
         begin_row(out, i == 0 ? "HSM" : "");
         print_member(out, token, "name");
-        (void)fprintf(out, ": %lld of %lld workers ready%s\n", (long long)mm_json_integer(token, "ready", 0),
-                      (long long)mm_json_integer(token, "workers", 0),
-                      json_is_true(json_object_get(token, "pin_latched"))
-                          ? "; the PIN was refused (mintmark token unlock)"
-                          : "");
+        (void)fprintf(out, ": %lld of %lld workers ready", (long long)mm_json_integer(token, "ready", 0),
+                      (long long)mm_json_integer(token, "workers", 0));
+        if (mm_json_integer(token, "ready", 0) > 0)
+            print_latency(out, json_object_get(token, "latency"));
+        bool is_latched = json_is_true(json_object_get(token, "pin_latched"));
+        (void)fputs(is_latched ? "; the PIN was refused (mintmark token unlock)\n" : "\n", out);
     }
 }
 
@@ -94,19 +105,6 @@ static int compare_events(const void *a, const void *b)
     return strcmp(((const struct event *)a)->at, ((const struct event *)b)->at);
 }
 
-/* What a change means to whoever waits for it. */
-static const char *tell_change(const json_t *next)
-{
-    static const char *const WORDS[][2] = {{"activate", "signs"},
-                                           {"retire", "stops signing"},
-                                           {"withdraw", "leaves the JWKS"}};
-    const char *change = mm_json_string(next, "change");
-    for (size_t i = 0; change && i < MM_ARRAY_SIZE(WORDS); i++)
-        if (strcmp(WORDS[i][0], change) == 0)
-            return WORDS[i][1];
-    return change ? change : "changes";
-}
-
 static void print_event(FILE *out, const struct event *event, int64_t now)
 {
     int64_t at;
@@ -118,11 +116,11 @@ static void print_event(FILE *out, const struct event *event, int64_t now)
     }
     (void)fputs("  ", out);
     print_member(out, event->key, "kid");
-    (void)fprintf(out, " %s\n", tell_change(json_object_get(event->key, "next")));
+    (void)fprintf(out, " %s\n", mm_tell_change(json_object_get(event->key, "next")));
 }
 
 /* What will happen by itself, soonest first. */
-static void print_time_line(FILE *out, const json_t *keys)
+static void print_events(FILE *out, const json_t *keys, int64_t now)
 {
     mm_cleanup(free) struct event *events = calloc(json_array_size(keys) + 1, sizeof *events);
     size_t n = 0;
@@ -136,7 +134,7 @@ static void print_time_line(FILE *out, const json_t *keys)
         qsort(events, n, sizeof *events, compare_events);
     for (size_t i = 0; i < n; i++) {
         begin_row(out, i == 0 ? "next" : "");
-        print_event(out, &events[i], mm_clock_now(&MM_SYSTEM_CLOCK));
+        print_event(out, &events[i], now);
     }
 }
 
@@ -159,5 +157,7 @@ void mm_print_status(FILE *out, const json_t *status)
     print_hsm_tokens(out, json_object_get(status, "hsm_tokens"));
     const json_t *keys = json_object_get(json_object_get(status, "keyring"), "keys");
     print_keys(out, keys);
-    print_time_line(out, keys);
+    const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
+    mm_print_time_line(out, keys, now);
+    print_events(out, keys, now);
 }

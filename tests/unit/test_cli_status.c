@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/status_report.h"
+#include "cli/time_line.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "util/clock.h"
 
 static void assert_shown(const char *status_json, const char *expected)
 {
@@ -26,12 +29,13 @@ static void a_status_is_a_table(void **state)
     assert_shown("{\"version\":\"0.1.0\",\"issuer\":\"https://mint.example.com\",\"pid\":42,"
                  "\"started_at\":\"2026-11-24T10:00:00Z\",\"uptime_seconds\":3725,\"draining\":false,"
                  "\"policy\":{\"digest\":\"0123456789abcdef\",\"tenants\":1},\"ledger\":{\"healthy\":true},"
-                 "\"hsm_tokens\":[{\"name\":\"primary\",\"workers\":2,\"ready\":1,\"pin_latched\":false}]}",
+                 "\"hsm_tokens\":[{\"name\":\"primary\",\"workers\":2,\"ready\":1,\"pin_latched\":false,"
+                 "\"latency\":{\"signatures\":3,\"p50_us\":128,\"p99_us\":73728}}]}",
                  "Mintmark  0.1.0 at https://mint.example.com\n"
                  "state     serving, up 1 h 2 min since 2026-11-24T10:00:00Z, pid 42\n"
                  "policy    0123456789ab…, 1 tenant\n"
                  "ledger    healthy\n"
-                 "HSM       primary: 1 of 2 workers ready\n");
+                 "HSM       primary: 1 of 2 workers ready, a signature takes 0.128 ms (p99 73.7 ms)\n");
 }
 
 static void what_is_wrong_shows(void **state)
@@ -39,8 +43,9 @@ static void what_is_wrong_shows(void **state)
     (void)state;
     assert_shown("{\"version\":\"0.1.0\",\"issuer\":\"x\",\"pid\":1,\"started_at\":\"y\",\"uptime_seconds\":1,"
                  "\"draining\":true,\"policy\":{\"digest\":\"0123\",\"tenants\":2},\"ledger\":{\"healthy\":false},"
-                 "\"hsm_tokens\":[{\"name\":\"a\",\"workers\":2,\"ready\":0,\"pin_latched\":true},"
-                 "{\"name\":\"b\",\"workers\":1,\"ready\":1}]}",
+                 "\"hsm_tokens\":[{\"name\":\"a\",\"workers\":2,\"ready\":0,\"pin_latched\":true,"
+                 "\"latency\":{\"signatures\":3,\"p50_us\":128,\"p99_us\":256}},"
+                 "{\"name\":\"b\",\"workers\":1,\"ready\":1,\"latency\":null}]}",
                  "Mintmark  0.1.0 at x\n"
                  "state     draining, up 1 s since y, pid 1\n"
                  "policy    0123…, 2 tenants\n"
@@ -71,6 +76,63 @@ static void keys_and_what_comes_next_are_listed(void **state)
         "          2001-01-02T00:00:00Z  B leaves the JWKS\n");
 }
 
+static void assert_drawn(const char *keys_json, const char *expected)
+{
+    mm_cleanup(json_decref) json_t *keys = mm_json_parse(keys_json, strlen(keys_json), NULL);
+    mm_cleanup(free) char *shown = NULL;
+    size_t length = 0;
+    int64_t now = 0;
+    FILE *stream = open_memstream(&shown, &length);
+    assert_non_null(keys);
+    assert_non_null(stream);
+    assert_true(mm_timestamp_parse("2026-11-24T12:00:00Z", &now));
+    mm_print_time_line(stream, keys, now);
+    assert_int_equal(fclose(stream), 0);
+    assert_string_equal(shown, expected);
+}
+
+static void a_rotation_is_seen_at_a_glance(void **state)
+{
+    (void)state;
+    assert_drawn(
+        "[{\"kid\":\"AAAAAAAAAAAA\",\"state\":\"retiring\",\"published_at\":\"2026-01-01T00:00:00Z\","
+        "\"activated_at\":\"2026-01-02T00:00:00Z\",\"since\":\"2026-11-24T11:30:00Z\","
+        "\"next\":{\"change\":\"withdraw\",\"at\":\"2026-11-24T12:15:00Z\"}},"
+        "{\"kid\":\"BBBBBBBBBBBB\",\"state\":\"active\",\"published_at\":\"2026-11-24T11:15:00Z\","
+        "\"activated_at\":\"2026-11-24T11:30:00Z\",\"next\":null},"
+        "{\"kid\":\"CCCCCCCCCCCC\",\"state\":\"published\",\"published_at\":\"2026-11-24T11:45:00Z\","
+        "\"activated_at\":null,\"next\":{\"change\":\"activate\",\"at\":\"2026-11-24T13:00:00Z\"}},"
+        "{\"kid\":\"DDDDDDDDDDDD\",\"state\":\"published\",\"published_at\":\"2026-11-24T11:00:00Z\",\"next\":null},"
+        "{\"kid\":\"EEEEEEEEEEEE\",\"state\":\"retired\",\"published_at\":\"2026-11-24T11:00:00Z\"},"
+        "{\"kid\":\"FFFFFFFFFFFF\",\"state\":\"staged\",\"published_at\":null,\"next\":null}]",
+        "time      2026-11-24T11:00:00Z to 2026-11-24T13:00:00Z   . published  = signs  - retiring  | now\n"
+        "          AAAAAAAA  <=========----------|----                 leaves the JWKS in 15 min\n"
+        "          BBBBBBBB       .....==========|==================>  signs\n"
+        "          CCCCCCCC                 .....|..................>  signs in 1 h\n"
+        "          DDDDDDDD  ....................|..................>  on standby\n");
+}
+
+static void a_first_key_is_drawn_up_to_now(void **state)
+{
+    (void)state;
+    assert_drawn("[{\"kid\":\"A\",\"state\":\"active\",\"published_at\":\"2026-11-24T10:00:00Z\","
+                 "\"activated_at\":\"2026-11-24T10:00:00Z\",\"next\":null}]",
+                 "time      2026-11-24T10:00:00Z to 2026-11-24T12:00:00Z   . published  = signs  - retiring  | now\n"
+                 "          A  =======================================|  signs\n");
+}
+
+static void times_that_are_none_are_not_drawn(void **state)
+{
+    (void)state;
+    assert_drawn("[]", "");
+    assert_drawn("[3,{\"state\":\"active\"},{\"state\":\"active\",\"published_at\":\"x\"},"
+                 "{\"state\":\"active\",\"published_at\":\"999999999999999999\"}]",
+                 "");
+    /* Published now, or by a clock that is ahead: no span to draw. */
+    assert_drawn("[{\"kid\":\"A\",\"state\":\"active\",\"published_at\":\"2026-11-24T12:00:00Z\"}]", "");
+    assert_drawn("[{\"kid\":\"A\",\"state\":\"active\",\"published_at\":\"9999-11-24T12:00:00Z\"}]", "");
+}
+
 /* An older or newer service's, or one that means to deceive a terminal. */
 static void what_is_missing_or_odd_does_no_harm(void **state)
 {
@@ -89,6 +151,9 @@ int main(void)
         cmocka_unit_test(a_status_is_a_table),
         cmocka_unit_test(what_is_wrong_shows),
         cmocka_unit_test(keys_and_what_comes_next_are_listed),
+        cmocka_unit_test(a_rotation_is_seen_at_a_glance),
+        cmocka_unit_test(a_first_key_is_drawn_up_to_now),
+        cmocka_unit_test(times_that_are_none_are_not_drawn),
         cmocka_unit_test(what_is_missing_or_odd_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
