@@ -10,6 +10,7 @@ from service import BUILD, MODULE
 
 MODULE_FILE = BUILD / "tests" / "mintmark-shim.so"
 FUNCTIONS = re.findall(r"^ +X\((C_\w+),", (pathlib.Path(__file__).parent / "shim" / "functions.h").read_text(), re.M)
+GONE = ("C_Sign fail CKR_DEVICE_REMOVED", "C_Initialize fail CKR_DEVICE_ERROR")  # an HSM that dies, and isn't there for a new process
 SETTLE = 0.03  # seconds until every process has seen a new control file
 
 

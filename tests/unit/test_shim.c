@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <p11-kit/pkcs11.h>
@@ -508,6 +509,83 @@ static void with_tpm2_closing_one_session_logs_out_the_others(void **state)
     assert_int_equal(try_sign(session, key), CKR_USER_NOT_LOGGED_IN);
 }
 
+static void a_write_protected_token_signs_and_changes_nothing(void **state)
+{
+    (void)state;
+    CK_OBJECT_HANDLE public;
+    CK_OBJECT_HANDLE another;
+    CK_TOKEN_INFO info;
+    CK_SESSION_HANDLE session = open_and_log_in();
+    CK_OBJECT_HANDLE key = generate_key(session, &public);
+    control("quirk write-protected\n");
+    assert_int_equal(p11->C_GetTokenInfo(slot(), &info), CKR_OK);
+    assert_true(info.flags & CKF_WRITE_PROTECTED);
+    assert_int_equal(try_sign(session, key), CKR_OK);
+    assert_int_equal(generate(session, &public, &another), CKR_TOKEN_WRITE_PROTECTED);
+    assert_int_equal(p11->C_DestroyObject(session, key), CKR_TOKEN_WRITE_PROTECTED);
+    assert_int_equal(try_open(CKF_RW_SESSION, &session), CKR_TOKEN_WRITE_PROTECTED);
+    assert_int_equal(try_open(0, &session), CKR_OK);
+}
+
+static bool lists_ecdsa(void)
+{
+    CK_MECHANISM_TYPE types[256];
+    CK_ULONG n = MM_ARRAY_SIZE(types);
+    assert_int_equal(p11->C_GetMechanismList(slot(), types, &n), CKR_OK);
+    for (CK_ULONG i = 0; i < n; i++)
+        if (types[i] == CKM_ECDSA)
+            return true;
+    return false;
+}
+
+static void a_mechanism_that_it_lacks_is_neither_listed_nor_used(void **state)
+{
+    (void)state;
+    CK_OBJECT_HANDLE public;
+    CK_MECHANISM_INFO info;
+    CK_SESSION_HANDLE session = open_and_log_in();
+    CK_OBJECT_HANDLE key = generate_key(session, &public);
+    assert_true(lists_ecdsa());
+    control("lacks CKM_ECDSA\n");
+    assert_false(lists_ecdsa());
+    assert_int_equal(p11->C_GetMechanismInfo(slot(), CKM_ECDSA, &info), CKR_MECHANISM_INVALID);
+    assert_int_equal(p11->C_GetMechanismInfo(slot(), CKM_RSA_PKCS, &info), CKR_OK);
+    assert_int_equal(try_sign(session, key), CKR_MECHANISM_INVALID);
+    control("");
+    assert_int_equal(try_sign(session, key), CKR_OK);
+}
+
+/* Whether a process of its own gets a session; it ends without closing it. */
+static bool another_process_opens(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        CK_SESSION_HANDLE session;
+        _exit(try_open(0, &session) != CKR_OK);
+    }
+    int status;
+    assert_true(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+    return WEXITSTATUS(status) == 0;
+}
+
+static void a_devices_sessions_are_shared_by_all_processes(void **state)
+{
+    (void)state;
+    CK_SESSION_HANDLE first;
+    CK_SESSION_HANDLE second;
+    control("device-sessions 2\n");
+    assert_int_equal(try_open(0, &first), CKR_OK);
+    assert_true(another_process_opens());
+    assert_int_equal(try_open(0, &second), CKR_OK);
+    assert_false(another_process_opens());
+    assert_int_equal(p11->C_CloseSession(first), CKR_OK);
+    assert_true(another_process_opens());
+    assert_int_equal(p11->C_CloseAllSessions(slot()), CKR_OK);
+    assert_int_equal(try_open(0, &first), CKR_OK);
+    assert_int_equal(try_open(0, &second), CKR_OK);
+    assert_int_equal(try_open(0, &second), CKR_SESSION_COUNT);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -531,6 +609,9 @@ int main(void)
         TEST(cloudhsm_wants_writable_sessions_and_throttles),
         TEST(kmsp11_needs_no_login_and_makes_keys_of_two_attributes),
         TEST(with_tpm2_closing_one_session_logs_out_the_others),
+        TEST(a_write_protected_token_signs_and_changes_nothing),
+        TEST(a_mechanism_that_it_lacks_is_neither_listed_nor_used),
+        TEST(a_devices_sessions_are_shared_by_all_processes),
         /* The last one: the PIN stays locked. */
         TEST(a_pin_locks_after_the_last_try_and_the_flags_say_so),
     };

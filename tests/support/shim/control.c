@@ -80,11 +80,21 @@ static const struct {
     NAMED(CKR_SESSION_HANDLE_INVALID),
     NAMED(CKR_TOKEN_NOT_PRESENT),
     NAMED(CKR_TOKEN_NOT_RECOGNIZED),
+    NAMED(CKR_TOKEN_WRITE_PROTECTED),
     NAMED(CKR_USER_NOT_LOGGED_IN),
     NAMED(CKR_USER_ALREADY_LOGGED_IN),
     NAMED(CKR_BUFFER_TOO_SMALL),
     NAMED(CKR_CRYPTOKI_NOT_INITIALIZED),
 #undef NAMED
+};
+
+static const struct {
+    const char *name;
+    CK_MECHANISM_TYPE type;
+} MECHANISMS[] = {
+    {"CKM_ECDSA", CKM_ECDSA},
+    {"CKM_EC_KEY_PAIR_GEN", CKM_EC_KEY_PAIR_GEN},
+    {"CKM_RSA_PKCS", CKM_RSA_PKCS},
 };
 
 static const char *const FUNCTION_NAMES[] = {
@@ -162,6 +172,16 @@ static CK_RV next_rv(struct line *line)
     return next_number(line);
 }
 
+static CK_MECHANISM_TYPE next_mechanism(struct line *line)
+{
+    const char *word = next_word(line);
+    for (size_t i = 0; i < sizeof MECHANISMS / sizeof MECHANISMS[0]; i++)
+        if (strcmp(MECHANISMS[i].name, word) == 0)
+            return MECHANISMS[i].type;
+    line->at--;
+    return next_number(line);
+}
+
 static size_t find_name(const char *const *names, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
@@ -205,6 +225,10 @@ static void read_setting(struct line *line, struct shim_plan *plan)
         plan->quirks.flags |= shim_quirk(next_word(line));
     else if (strcmp(name, "sessions") == 0)
         plan->quirks.sessions = next_number(line);
+    else if (strcmp(name, "device-sessions") == 0)
+        plan->quirks.device_sessions = next_number(line);
+    else if (strcmp(name, "lacks") == 0)
+        plan->quirks.lacks = next_mechanism(line);
     else if (strcmp(name, "idle") == 0)
         plan->quirks.idle_ns = next_duration_ns(line);
     else if (strcmp(name, "throttle") == 0)
@@ -347,6 +371,37 @@ bool shim_rule_applies(const struct shim_plan *plan, size_t i)
         return true;
     uint64_t n = atomic_fetch_add(&CONTROL.state->counters[plan->counters].n[i], 1);
     return n >= rule->after && (rule->times == 0 || n < rule->after + rule->times);
+}
+
+/* Sessions are bytes of the state file that their process holds a lock on: whatever ends it, they are free again. */
+static struct flock session_lock(int session, short type)
+{
+    return (struct flock){.l_type = type,
+                          .l_whence = SEEK_SET,
+                          .l_start = (off_t)sizeof *CONTROL.state + session,
+                          .l_len = 1};
+}
+
+static atomic_bool held[SHIM_DEVICE_SESSIONS_MAX]; /* by this process, whose own locks don't exclude each other */
+
+int shim_session_take(CK_ULONG max)
+{
+    for (int i = 0; i < SHIM_DEVICE_SESSIONS_MAX && (CK_ULONG)i < max; i++) {
+        struct flock lock = session_lock(i, F_WRLCK);
+        if (atomic_exchange(&held[i], true))
+            continue;
+        if (fcntl(CONTROL.state_fd, F_SETLK, &lock) == 0)
+            return i;
+        atomic_store(&held[i], false);
+    }
+    return -1;
+}
+
+void shim_session_give_back(int session)
+{
+    struct flock lock = session_lock(session, F_UNLCK);
+    (void)fcntl(CONTROL.state_fd, F_SETLK, &lock);
+    atomic_store(&held[session], false);
 }
 
 void shim_count_call(enum shim_function function)

@@ -17,6 +17,8 @@
  *     profile NAME            the quirks of a product: yubihsm2, cloudhsm, kmsp11, tpm2 (quirks.c)
  *     quirk NAME              one quirk more
  *     sessions N              at most N at once in a process
+ *     device-sessions N       at most N at once in all processes
+ *     lacks CKM_ECDSA         or any number: no such mechanism
  *     idle 30s                a process that makes no call for so long loses its sessions
  *     throttle N              more C_Sign than N a second in a process fail with CKR_FUNCTION_FAILED
  *     pin-tries N             N wrong PINs in a row, over all processes, lock it
@@ -39,7 +41,7 @@
 
 #include "functions.h"
 
-enum { SHIM_RULES_MAX = 32 };
+enum { SHIM_RULES_MAX = 32, SHIM_DEVICE_SESSIONS_MAX = 16 };
 
 enum shim_action { SHIM_DELAY, SHIM_FAIL, SHIM_HANG, SHIM_CRASH, SHIM_CORRUPT, SHIM_CLOSE_ALL };
 
@@ -58,6 +60,8 @@ enum shim_token { SHIM_PRESENT, SHIM_ABSENT, SHIM_STALE };
 struct shim_quirks {
     uint32_t flags; /* of enum shim_quirk */
     CK_ULONG sessions;
+    CK_ULONG device_sessions;
+    CK_MECHANISM_TYPE lacks; /* 0: none */
     int64_t idle_ns;
     uint32_t throttle;
 };
@@ -82,6 +86,10 @@ const struct shim_plan *shim_plan(void);
 
 /* Whether this call is one of those that `plan`'s rule number `i` is for; counts it. */
 bool shim_rule_applies(const struct shim_plan *plan, size_t i);
+
+/* Take one of `max` sessions that all processes share, until it is given back or the process ends. Returns which, or -1: none is left. */
+int shim_session_take(CK_ULONG max);
+void shim_session_give_back(int session);
 
 void shim_count_call(enum shim_function function);
 

@@ -23,8 +23,8 @@
     X(C_GetSlotList, LIBRARY, quirk, (CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *n), (present, slots, n)) \
     X(C_GetSlotInfo, LIBRARY, real, (CK_SLOT_ID slot, CK_SLOT_INFO *info), (slot, info)) \
     X(C_GetTokenInfo, SLOT, quirk, (CK_SLOT_ID slot, CK_TOKEN_INFO *info), (slot, info)) \
-    X(C_GetMechanismList, SLOT, real, (CK_SLOT_ID slot, CK_MECHANISM_TYPE *types, CK_ULONG *n), (slot, types, n)) \
-    X(C_GetMechanismInfo, SLOT, real, (CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info), (slot, type, info)) \
+    X(C_GetMechanismList, SLOT, quirk, (CK_SLOT_ID slot, CK_MECHANISM_TYPE *types, CK_ULONG *n), (slot, types, n)) \
+    X(C_GetMechanismInfo, SLOT, quirk, (CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info), (slot, type, info)) \
     X(C_InitToken, SLOT, real, (CK_SLOT_ID slot, CK_BYTE *pin, CK_ULONG length, CK_BYTE *label), (slot, pin, length, label)) \
     X(C_InitPIN, SESSION, real, (CK_SESSION_HANDLE session, CK_BYTE *pin, CK_ULONG length), (real_handle(session), pin, length)) \
     X(C_SetPIN, SESSION, real, \

@@ -22,6 +22,7 @@ static const struct {
     {"close-logs-out", SHIM_CLOSE_LOGS_OUT},
     {"no-token-change", SHIM_NO_TOKEN_CHANGE},
     {"verify-is-decrypt", SHIM_VERIFY_IS_DECRYPT},
+    {"write-protected", SHIM_WRITE_PROTECTED},
 };
 
 /* How long an operation takes isn't part of a profile: a test adds `C_Sign delay 73ms` where that matters. */

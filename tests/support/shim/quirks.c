@@ -19,8 +19,9 @@ static struct {
     atomic_long n_sessions;
     atomic_bool is_logged_in;
     atomic_bool needs_finalize;
-    _Atomic int64_t used_ns; /* the last call */
-    _Atomic int64_t second;  /* the second that n_signed counts in */
+    _Atomic CK_SESSION_HANDLE on_device[SHIM_DEVICE_SESSIONS_MAX]; /* the real session of each that was taken */
+    _Atomic int64_t used_ns;                                       /* the last call */
+    _Atomic int64_t second;                                        /* the second that n_signed counts in */
     atomic_uint_fast32_t n_signed;
 } HELD;
 
@@ -106,6 +107,9 @@ CK_RV shim_quirks_enter(enum shim_function function, const struct shim_plan *pla
     if ((function == SHIM_C_InitToken || function == SHIM_C_InitPIN || function == SHIM_C_SetPIN) &&
         shim_has(SHIM_NO_TOKEN_CHANGE))
         return CKR_FUNCTION_NOT_SUPPORTED;
+    if ((function == SHIM_C_CreateObject || function == SHIM_C_GenerateKeyPair || function == SHIM_C_DestroyObject) &&
+        shim_has(SHIM_WRITE_PROTECTED))
+        return CKR_TOKEN_WRITE_PROTECTED;
     return CKR_OK;
 }
 
@@ -116,11 +120,24 @@ CK_RV shim_quirk_C_Initialize(void *arguments)
     return SHIM_REAL->C_Initialize(arguments);
 }
 
+/* CK_INVALID_HANDLE: all of them. */
+static void give_back(CK_SESSION_HANDLE real)
+{
+    for (int i = 0; i < SHIM_DEVICE_SESSIONS_MAX; i++) {
+        CK_SESSION_HANDLE held = HELD.on_device[i];
+        if (held == CK_INVALID_HANDLE || (real != CK_INVALID_HANDLE && held != real))
+            continue;
+        HELD.on_device[i] = CK_INVALID_HANDLE;
+        shim_session_give_back(i);
+    }
+}
+
 CK_RV shim_quirk_C_Finalize(void *reserved)
 {
     CK_RV rv = SHIM_REAL->C_Finalize(reserved);
     if (rv == CKR_OK) {
         shim_close_all();
+        give_back(CK_INVALID_HANDLE);
         atomic_store(&HELD.needs_finalize, false);
     }
     return rv;
@@ -158,7 +175,33 @@ CK_RV shim_quirk_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
     }
     if (shim_has(SHIM_LOGIN_OPTIONAL))
         info->flags &= ~(CK_FLAGS)CKF_LOGIN_REQUIRED;
+    if (shim_has(SHIM_WRITE_PROTECTED))
+        info->flags |= CKF_WRITE_PROTECTED;
     return CKR_OK;
+}
+
+CK_RV shim_quirk_C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *types, CK_ULONG *n)
+{
+    CK_MECHANISM_TYPE lacks = shim_plan()->quirks.lacks;
+    CK_RV rv = SHIM_REAL->C_GetMechanismList(slot, types, n);
+    CK_ULONG n_left = 0;
+    if (rv != CKR_OK || !types || lacks == 0)
+        return rv;
+    for (CK_ULONG i = 0; i < *n; i++)
+        if (types[i] != lacks)
+            types[n_left++] = types[i];
+    *n = n_left;
+    return CKR_OK;
+}
+
+static bool lacks(CK_MECHANISM_TYPE type)
+{
+    return type == shim_plan()->quirks.lacks && type != 0;
+}
+
+CK_RV shim_quirk_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info)
+{
+    return lacks(type) ? CKR_MECHANISM_INVALID : SHIM_REAL->C_GetMechanismInfo(slot, type, info);
 }
 
 /* --- sessions and the login --- */
@@ -176,6 +219,22 @@ static void log_in_silently(CK_SESSION_HANDLE real)
         shim_die("MM_SHIM_PIN isn't the real module's PIN");
 }
 
+/* On a device whose sessions all processes share; which of them is whose doesn't matter. */
+static CK_RV open_on_device(CK_SLOT_ID slot, CK_FLAGS flags, void *context, CK_NOTIFY notify,
+                            CK_SESSION_HANDLE *session)
+{
+    CK_ULONG max = shim_plan()->quirks.device_sessions;
+    int taken = max > 0 ? shim_session_take(max) : -1;
+    if (max > 0 && taken < 0)
+        return CKR_SESSION_COUNT;
+    CK_RV rv = SHIM_REAL->C_OpenSession(slot, flags, context, notify, session);
+    if (taken >= 0 && rv != CKR_OK)
+        shim_session_give_back(taken);
+    else if (taken >= 0)
+        HELD.on_device[taken] = *session;
+    return rv;
+}
+
 CK_RV shim_quirk_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *context, CK_NOTIFY notify,
                                CK_SESSION_HANDLE *session)
 {
@@ -184,11 +243,13 @@ CK_RV shim_quirk_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *context, C
         return CKR_SESSION_READ_WRITE_SO_EXISTS;
     if (shim_has(SHIM_NO_NOTIFY) && notify)
         return CKR_ARGUMENTS_BAD;
+    if (shim_has(SHIM_WRITE_PROTECTED) && (flags & CKF_RW_SESSION))
+        return CKR_TOKEN_WRITE_PROTECTED;
     if (atomic_fetch_add(&HELD.n_sessions, 1) >= (long)max && max > 0) {
         atomic_fetch_sub(&HELD.n_sessions, 1);
         return CKR_SESSION_COUNT;
     }
-    CK_RV rv = SHIM_REAL->C_OpenSession(slot, flags, context, notify, session);
+    CK_RV rv = open_on_device(slot, flags, context, notify, session);
     if (rv != CKR_OK)
         atomic_fetch_sub(&HELD.n_sessions, 1);
     else if (shim_has(SHIM_LOGIN_OPTIONAL))
@@ -199,6 +260,8 @@ CK_RV shim_quirk_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *context, C
 CK_RV shim_quirk_C_CloseSession(CK_SESSION_HANDLE session)
 {
     CK_RV rv = SHIM_REAL->C_CloseSession(real_handle(session));
+    if (rv == CKR_OK)
+        give_back(real_handle(session));
     if (rv == CKR_OK && (atomic_fetch_sub(&HELD.n_sessions, 1) == 1 || shim_has(SHIM_CLOSE_LOGS_OUT)))
         atomic_store(&HELD.is_logged_in, false);
     return rv;
@@ -209,6 +272,8 @@ CK_RV shim_quirk_C_CloseAllSessions(CK_SLOT_ID slot)
     CK_RV rv = SHIM_REAL->C_CloseAllSessions(slot);
     if (rv == CKR_OK)
         shim_close_all();
+    if (rv == CKR_OK)
+        give_back(CK_INVALID_HANDLE);
     return rv;
 }
 
@@ -297,7 +362,7 @@ CK_RV shim_quirk_C_SignInit(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, 
     CK_OBJECT_HANDLE real_key = real_handle(key);
     if (real != CK_INVALID_HANDLE && shim_has_lost_login())
         return CKR_USER_NOT_LOGGED_IN;
-    if (shim_has(SHIM_NO_RAW_RSA) && mechanism->mechanism == CKM_RSA_X_509)
+    if (lacks(mechanism->mechanism) || (shim_has(SHIM_NO_RAW_RSA) && mechanism->mechanism == CKM_RSA_X_509))
         return CKR_MECHANISM_INVALID;
     if (shim_plan()->token == SHIM_STALE)
         real_key = another_key(real, real_key);

@@ -26,6 +26,8 @@ enum shim_quirk {
     SHIM_CLOSE_LOGS_OUT = 1 << 12,    /* C_CloseSession ends the login of all */
     SHIM_NO_TOKEN_CHANGE = 1 << 13,   /* no C_InitToken, C_InitPIN, C_SetPIN */
     SHIM_VERIFY_IS_DECRYPT = 1 << 14, /* a pair that is generated must verify and decrypt, or neither */
+    SHIM_WRITE_PROTECTED =
+        1 << 15, /* CKF_WRITE_PROTECTED: no read-write session, no object that is made or destroyed */
 };
 
 /* CKA_KMS_ALGORITHM of Google's library, and its number of ECDSA on P-256 with SHA-256. */
