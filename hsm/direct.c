@@ -44,6 +44,22 @@ static CK_MECHANISM_TYPE mechanism_of(enum mm_algorithm algorithm)
     return CKM_EDDSA;
 }
 
+static bool offers(const struct mm_module *module, CK_MECHANISM_TYPE mechanism)
+{
+    CK_MECHANISM_INFO info;
+    return mm_module_functions(module)->C_GetMechanismInfo(mm_module_slot(module), mechanism, &info) !=
+           CKR_MECHANISM_INVALID;
+}
+
+bool mm_direct_check_offer(const struct mm_module *module, enum mm_algorithm algorithm, struct mm_error *err)
+{
+    CK_MECHANISM_TYPE mechanism = mechanism_of(algorithm);
+    /* The engine makes PSS of raw RSA where it must. */
+    return offers(module, mechanism) || (algorithm == MM_PS256 && offers(module, CKM_RSA_X_509)) ||
+           mm_fail(err, MM_HSM_MECHANISM, "HSM token \"%s\" doesn't offer the mechanism 0x%lx, which %s is signed with",
+                   mm_module_token_label(module), mechanism, mm_algorithm_name(algorithm));
+}
+
 static size_t signature_length_of(enum mm_key_type type, unsigned bits)
 {
     return type == MM_KEY_RSA ? (bits + 7) / 8 : type == MM_KEY_P384 ? 96 : 64;
@@ -88,6 +104,22 @@ struct mm_direct *mm_direct_borrow(const struct mm_module *module, const struct 
     return MM_TAKE(direct);
 }
 
+static CK_RV open_session(const struct mm_module *module, CK_SESSION_HANDLE *ret_session)
+{
+    return mm_module_functions(module)->C_OpenSession(mm_module_slot(module), mm_module_session_flags(module), NULL,
+                                                      NULL, ret_session);
+}
+
+bool mm_direct_try_session(const struct mm_module *module, bool *ret_has, struct mm_error *err)
+{
+    CK_SESSION_HANDLE session;
+    CK_RV rv = open_session(module, &session);
+    if (rv == CKR_OK)
+        (void)mm_module_functions(module)->C_CloseSession(session);
+    *ret_has = rv == CKR_OK;
+    return rv == CKR_OK || rv == CKR_SESSION_COUNT || mm_module_fail(module, err, rv, "C_OpenSession");
+}
+
 struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_hsm_key *key,
                                  enum mm_algorithm algorithm, struct mm_error *err)
 {
@@ -95,11 +127,13 @@ struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm
     if (!direct)
         return NULL;
     direct->whose = OWN_SESSION;
-    CK_RV rv = mm_module_functions(module)->C_OpenSession(mm_module_slot(module), mm_module_session_flags(module), NULL,
-                                                          NULL, &direct->session);
+    CK_RV rv = open_session(module, &direct->session);
     if (rv != CKR_OK) {
         direct->session = CK_INVALID_HANDLE;
-        (void)mm_module_fail(direct->module, err, rv, "C_OpenSession");
+        if (rv == CKR_SESSION_COUNT)
+            (void)mm_fail(err, MM_OVERLOADED, "C_OpenSession: CKR_SESSION_COUNT");
+        else
+            (void)mm_module_fail(direct->module, err, rv, "C_OpenSession");
         return NULL;
     }
     return MM_TAKE(direct);

@@ -10,13 +10,23 @@
 
 struct mm_direct; /* one session and the key; used by one thread at a time. Borrows module and key */
 
+/* MM_HSM_MECHANISM if the HSM token says that it has no mechanism for the algorithm; nothing is signed to find out. */
+MM_MUST_USE bool mm_direct_check_offer(const struct mm_module *module, enum mm_algorithm algorithm,
+                                       struct mm_error *err);
+
+/* Whether the HSM has one more session at present, as far as opening one and closing it tells; not for HSMs that log out when any is closed. */
+MM_MUST_USE bool mm_direct_try_session(const struct mm_module *module, bool *ret_has, struct mm_error *err);
+
 /*
  * Open a session to sign with. MM_OVERLOADED: the HSM has no more sessions. MM_HSM_MECHANISM: the algorithm doesn't fit the key.
  */
 MM_MUST_USE struct mm_direct *mm_direct_open(const struct mm_module *module, const struct mm_hsm_key *key,
                                              enum mm_algorithm algorithm, struct mm_error *err);
 
-/* The same over the session that stays open, for a custodian's process: some HSMs log out when any session is closed. */
+/*
+ * The same over the session that stays open: for a custodian's process, since some HSMs log out when any session is closed, and where
+ * there is no other session.
+ */
 MM_MUST_USE struct mm_direct *mm_direct_borrow(const struct mm_module *module, const struct mm_hsm_key *key,
                                                enum mm_algorithm algorithm, struct mm_error *err);
 void mm_direct_close(struct mm_direct *direct);

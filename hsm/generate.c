@@ -229,7 +229,9 @@ static bool generate_pair(const struct mm_module *module, struct plan *plan, str
         if (MM_CURVES[i].type == plan->type)
             rv = generate_with(module, plan, &MM_CURVES[i], ret_pair);
     }
-    return rv == CKR_OK || mm_ckr_fail(err, rv, "C_GenerateKeyPair");
+    const char *what =
+        rv == CKR_DEVICE_MEMORY ? "no room for a key on the HSM token: C_GenerateKeyPair" : "C_GenerateKeyPair";
+    return rv == CKR_OK || mm_ckr_fail(err, rv, what);
 }
 
 /* One signature by the new private key that the new public key verifies: they are a pair, and the key works. */

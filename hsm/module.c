@@ -183,6 +183,11 @@ static bool check_pin_flags(const struct mm_module *module, enum mm_module_purpo
     return !reason || mm_fail(err, MM_PIN_REFUSED, "HSM token \"%s\": no login, because %s", module->label, reason);
 }
 
+static bool is_write_protected(const struct mm_module *module)
+{
+    return (module->flags & CKF_WRITE_PROTECTED) != 0;
+}
+
 /* Send the PIN, once. */
 static enum mm_login_outcome send_pin(const struct mm_module *module, const struct mm_secret *pin, struct mm_error *err)
 {
@@ -220,6 +225,11 @@ static bool send_pin_guarded(const struct mm_module *module, const struct mm_sec
 static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum mm_module_purpose purpose,
                    const char *latch_path, struct mm_error *err)
 {
+    if (purpose == MM_MODULE_CUSTODY && is_write_protected(module))
+        return mm_fail(
+            err, MM_HSM_UNAVAILABLE,
+            "HSM token \"%s\" is write-protected (CKF_WRITE_PROTECTED): no key can be made or destroyed there",
+            module->label);
     if (pin && !check_pin_flags(module, purpose, err))
         return false;
     CK_FLAGS flags =
@@ -269,7 +279,7 @@ size_t mm_module_sessions(const struct mm_module *module, size_t wanted)
     bool says_so = module->session_max != CK_EFFECTIVELY_INFINITE && module->session_max != CK_UNAVAILABLE_INFORMATION;
     if (says_so && module->session_max < max)
         max = module->session_max;
-    size_t spare = max > 1 ? max - 1 : 1;
+    size_t spare = max > 1 ? max - 1 : 0;
     return wanted < spare ? wanted : spare;
 }
 
@@ -300,7 +310,8 @@ const struct mm_hsm_quirks *mm_module_quirks(const struct mm_module *module)
 
 CK_FLAGS mm_module_session_flags(const struct mm_module *module)
 {
-    return CKF_SERIAL_SESSION | (module->quirks.session == MM_SESSION_READ_WRITE ? CKF_RW_SESSION : 0);
+    bool is_writable = module->quirks.session == MM_SESSION_READ_WRITE && !is_write_protected(module);
+    return CKF_SERIAL_SESSION | (is_writable ? CKF_RW_SESSION : 0);
 }
 
 bool mm_module_fail(const struct mm_module *module, struct mm_error *err, CK_RV rv, const char *what)

@@ -24,7 +24,8 @@ enum mm_module_purpose {
 /*
  * Clear PKCS11_* from the environment, set what `token` says, load its module, find its HSM token and log in as the
  * user with `pin`; without a login if that is NULL. Call before other threads start, except ones that don't touch the environment. Failures:
- *     MM_HSM_UNAVAILABLE      the module can't be loaded or initialised, or says something unexpected
+ *     MM_HSM_UNAVAILABLE      the module can't be loaded or initialised, or says something unexpected; for custody, the token is
+ *                             write-protected (no PIN is sent then)
  *     MM_CONFIG_INVALID       an environment entry that isn't NAME=value
  *     MM_HSM_TOKEN_NOT_FOUND  no token has that label and serial, or several have; the message says which
  *     MM_PIN_REFUSED          the PIN was refused, or not sent since the token's flags say that tries run out
@@ -45,7 +46,7 @@ MM_MUST_USE struct mm_module *mm_module_open(const struct mm_hsm_token_config *t
 void mm_module_close(struct mm_module *module);
 MM_DEFINE_CLEANUP(struct mm_module, mm_module_close);
 
-/* How many sessions can be had beside the one that stays open: `wanted`, or fewer where token or profile say so; at least 1. */
+/* How many sessions can be had beside the one that stays open: `wanted`, or fewer where token or profile say so; 0 where that is all. */
 size_t mm_module_sessions(const struct mm_module *module, size_t wanted);
 
 /* What the HSM token says of itself, borrowed; trailing blanks removed. */

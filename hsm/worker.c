@@ -186,18 +186,26 @@ static bool open_direct(struct worker *worker, struct mm_error *err)
     while (n < worker->n_threads &&
            (worker->direct[n] = mm_direct_open(worker->module, worker->key, worker->algorithm, &why)))
         n++;
-    /* Out of sessions: go on with those there are. */
-    if (n < worker->n_threads && (n == 0 || why.code != MM_OVERLOADED))
-        return mm_fail(err, why.code == MM_OVERLOADED ? MM_HSM_UNAVAILABLE : why.code, "%s", why.message);
+    /* Out of sessions: go on with those there are, be it the one that stays open. */
+    bool may_go_on = n == worker->n_threads || why.code == MM_OVERLOADED;
+    if (n == 0 && may_go_on) {
+        worker->direct[0] = mm_direct_borrow(worker->module, worker->key, worker->algorithm, err);
+        worker->n_threads = 1;
+        return worker->direct[0] != NULL;
+    }
     worker->n_threads = n;
-    return true;
+    return may_go_on || mm_fail(err, why.code, "%s", why.message);
 }
 
 static bool open_signers(struct worker *worker, const struct mm_secret *pin, struct mm_error *err)
 {
     size_t threads = worker->token->threads > 0 ? (size_t)worker->token->threads : 1;
     worker->n_threads = mm_module_sessions(worker->module, threads < THREADS_MAX ? threads : THREADS_MAX);
-    bool use_engine = worker->token->signing == MM_SIGNING_ENGINE && worker->algorithm != MM_EDDSA;
+    bool use_engine =
+        worker->token->signing == MM_SIGNING_ENGINE && worker->algorithm != MM_EDDSA && worker->n_threads > 0;
+    /* For a session of its own the engine would wait for ever. */
+    if (use_engine && !mm_direct_try_session(worker->module, &use_engine, err))
+        return false;
     if (use_engine && !mm_engine_can_serve(worker->module, worker->key, &use_engine, err))
         return false;
     if (!use_engine)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cli/pin.h"
-#include "hsm/key.h"
+#include "hsm/direct.h"
 #include "hsm/latch.h"
 #include "util/clock.h"
 
@@ -193,7 +193,7 @@ bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm alg
 {
     mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
-    if (!mm_hsm_key_list(module, &infos, &n, err))
+    if (!mm_direct_check_offer(module, algorithm, err) || !mm_hsm_key_list(module, &infos, &n, err))
         return false;
     const struct mm_hsm_key_info *info =
         kid ? find_named(infos, n, algorithm, kid, err) : find_only(infos, n, algorithm, err);

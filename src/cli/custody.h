@@ -71,7 +71,7 @@ static inline void mm_custody_key_clear_cleanup(struct mm_custody_key *key)
 
 /*
  * The key called `kid`, or with NULL the only one whose type fits `algorithm` and whose custody is sound. MM_KEY_NOT_FOUND;
- * MM_KEY_AMBIGUOUS; MM_KEY_MISMATCH for another type; MM_KEY_CUSTODY.
+ * MM_KEY_AMBIGUOUS; MM_KEY_MISMATCH for another type; MM_KEY_CUSTODY; MM_HSM_MECHANISM if the HSM token can't sign so.
  */
 MM_MUST_USE bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm algorithm, const char *kid,
                                        struct mm_custody_key *ret_key, struct mm_error *err);

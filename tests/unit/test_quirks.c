@@ -203,6 +203,7 @@ static void a_profile_limits_sessions_beside_what_the_token_says(void **state)
         {16, 4, 3},
         {4, 16, 3},
         {2, 100, 1},
+        {1, 100, 0},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
         softhsm->config.quirks.sessions = cases[i].configured;
