@@ -172,7 +172,7 @@ static json_t *change_fields(struct mm_keeper *keeper, const struct mm_key_order
     /* No token of an earlier run, and none that this one has issued by now, by whatever its clock was then. */
     int64_t bound = mm_keyring_exp_bound(keeper->keyring);
     int64_t now = mm_clock_now(keeper->parts.clock);
-    int64_t latest = mm_ledger_latest_time(keeper->parts.ledger);
+    int64_t latest = mm_ledger_latest_issue(keeper->parts.ledger);
     int64_t ours = (latest > now ? latest : now) + 1 + keeper->parts.plan.max_ttl;
     return json_pack("{ss sI}", "kid", order->kid, "last_exp", (json_int_t)(ours > bound ? ours : bound));
 }

@@ -72,3 +72,9 @@ int64_t mm_chain_latest_time(int64_t latest, const struct mm_store_row *row)
     bool is_accepted = strcmp(row->type, mm_entry_type_name(MM_ENTRY_CLOCK_ACCEPTED)) == 0;
     return is_accepted || row->time > latest ? row->time : latest;
 }
+
+int64_t mm_chain_latest_issue(int64_t latest, const struct mm_store_row *row)
+{
+    bool is_issue = strcmp(row->type, mm_entry_type_name(MM_ENTRY_TOKEN_ISSUED)) == 0;
+    return is_issue && row->time > latest ? row->time : latest;
+}

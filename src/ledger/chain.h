@@ -24,4 +24,7 @@ MM_MUST_USE bool mm_chain_check_columns(const struct mm_store_row *row, struct m
 /* The latest time that entries up to this row have stated, `latest` being that of those before; after clock.accepted, its own. */
 int64_t mm_chain_latest_time(int64_t latest, const struct mm_store_row *row);
 
+/* The latest time at which a token was issued, up to this row; what was accepted since takes nothing back. */
+int64_t mm_chain_latest_issue(int64_t latest, const struct mm_store_row *row);
+
 #endif

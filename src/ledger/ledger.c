@@ -30,7 +30,8 @@ struct mm_ledger {
     pthread_t writer;
     bool has_writer;
 
-    _Atomic int64_t latest_time; /* that an entry stated; the writer's to move, but for what earlier runs said */
+    _Atomic int64_t latest_time;  /* that an entry stated; the writer's to move, but for what earlier runs said */
+    _Atomic int64_t latest_issue; /* the same of tokens; no acceptance moves it back */
 
     /* the writer thread's own */
     struct mm_store_head head;
@@ -188,9 +189,13 @@ static void answer_group(struct mm_ledger_entry *group, const struct mm_store_ro
 static void note_times(struct mm_ledger *ledger, const struct mm_store_row *rows, size_t n)
 {
     int64_t latest = atomic_load(&ledger->latest_time);
-    for (size_t i = 0; i < n; i++)
+    int64_t issue = atomic_load(&ledger->latest_issue);
+    for (size_t i = 0; i < n; i++) {
         latest = mm_chain_latest_time(latest, &rows[i]);
+        issue = mm_chain_latest_issue(issue, &rows[i]);
+    }
     atomic_store(&ledger->latest_time, latest);
+    atomic_store(&ledger->latest_issue, issue);
 }
 
 /* Commit what is queued. False if it failed. */
@@ -324,11 +329,6 @@ bool mm_ledger_is_writer_thread(const struct mm_ledger *ledger)
     return pthread_equal(pthread_self(), ledger->writer);
 }
 
-int64_t mm_ledger_latest_time(struct mm_ledger *ledger)
-{
-    return atomic_load(&ledger->latest_time);
-}
-
 bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err)
 {
     int64_t behind = atomic_load(&ledger->latest_time) - mm_clock_now(ledger->clock);
@@ -336,11 +336,24 @@ bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err)
            mm_fail(err, MM_CLOCK_UNSAFE, "the clock is %lld s behind the ledger", (long long)behind);
 }
 
-void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time)
+static void raise_to(_Atomic int64_t *time, int64_t least)
 {
-    int64_t latest = atomic_load(&ledger->latest_time);
-    while (latest < latest_time && !atomic_compare_exchange_weak(&ledger->latest_time, &latest, latest_time))
+    int64_t known = atomic_load(time);
+    while (known < least && !atomic_compare_exchange_weak(time, &known, least))
         ;
+}
+
+void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time, int64_t latest_issue)
+{
+    raise_to(&ledger->latest_time, latest_time);
+    raise_to(&ledger->latest_issue, latest_issue);
+}
+
+int64_t mm_ledger_latest_issue(struct mm_ledger *ledger)
+{
+    int64_t issue = atomic_load(&ledger->latest_issue);
+    int64_t latest = atomic_load(&ledger->latest_time);
+    return latest > issue ? latest : issue;
 }
 
 bool mm_ledger_is_healthy(struct mm_ledger *ledger)

@@ -124,10 +124,13 @@ enum { MM_LEDGER_CLOCK_LEEWAY = 60 }; /* seconds */
  * the entries from before mm_ledger_open() said is told by mm_ledger_expect_time(), since only a look at all of them shows it.
  */
 MM_MUST_USE bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err);
-void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time);
+void mm_ledger_expect_time(struct mm_ledger *ledger, int64_t latest_time, int64_t latest_issue);
 
-/* The latest time, Unix seconds, that an entry has stated as far as this run and mm_ledger_expect_time() know. */
-int64_t mm_ledger_latest_time(struct mm_ledger *ledger);
+/*
+ * No token that is recorded was issued later than this, Unix seconds, by whatever the clock was then: the latest entry's time; or, where a clock
+ * that was ahead has been set back and that was accepted, the latest token's.
+ */
+int64_t mm_ledger_latest_issue(struct mm_ledger *ledger);
 
 /* Whether this is the thread that calls mm_ledger_done: it must not wait for an entry. */
 bool mm_ledger_is_writer_thread(const struct mm_ledger *ledger);

@@ -67,6 +67,7 @@ bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm_ledger_filt
 struct verification {
     struct mm_store_head head;
     int64_t latest_time;
+    int64_t latest_issue;
 };
 
 static bool verify_row(void *context, const struct mm_store_row *row, struct mm_error *err)
@@ -75,6 +76,7 @@ static bool verify_row(void *context, const struct mm_store_row *row, struct mm_
     if (!mm_chain_follow(&verification->head, row, err) || !mm_chain_check_columns(row, err))
         return false;
     verification->latest_time = mm_chain_latest_time(verification->latest_time, row);
+    verification->latest_issue = mm_chain_latest_issue(verification->latest_issue, row);
     return true;
 }
 
@@ -87,6 +89,7 @@ bool mm_ledger_verify(struct mm_ledger_reader *reader, struct mm_ledger_report *
         return false;
     ret_report->entries = head->sequence;
     ret_report->latest_time = verification.latest_time;
+    ret_report->latest_issue = verification.latest_issue;
     memcpy(ret_report->head, head->hash, sizeof head->hash);
     return true;
 }

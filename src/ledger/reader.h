@@ -46,7 +46,8 @@ MM_MUST_USE bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm
 struct mm_ledger_report {
     int64_t entries;
     uint8_t head[MM_SHA256_LENGTH];
-    int64_t latest_time; /* for mm_ledger_expect_time() */
+    int64_t latest_time; /* for mm_ledger_expect_time(), as latest_issue */
+    int64_t latest_issue;
 };
 
 /*

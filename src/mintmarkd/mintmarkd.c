@@ -107,7 +107,7 @@ static bool begin_run(struct service *service, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *fields = json_pack("{sI}", "max_ttl", (json_int_t)service->config->max_ttl);
     int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
-    int64_t latest = mm_ledger_latest_time(service->ledger);
+    int64_t latest = mm_ledger_latest_issue(service->ledger);
     if (!fields)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     struct mm_keyring *keyring =
@@ -146,7 +146,7 @@ static bool load_keyring(struct service *service, struct mm_error *err)
         return false;
     if (!mm_ledger_verify(reader, &report, &why))
         return mm_fail(err, why.code, "%s: %s", service->config->store_file, why.message);
-    mm_ledger_expect_time(service->ledger, report.latest_time);
+    mm_ledger_expect_time(service->ledger, report.latest_time, report.latest_issue);
     service->keyring = mm_keyring_load(reader, err);
     if (!service->keyring)
         return false;

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import time
 
-from service import SHORT, Deployment
+from service import SHORT, Deployment, wait_until
 
 PUBLISH_AHEAD = 2
 MAX_TTL = 4
@@ -39,6 +39,15 @@ def stage(mint, label, hsm_token="primary"):
     """A new key that the service knows: its kid."""
     kid = generate(mint, label, hsm_token)
     mint.cli("key", "stage", "--hsm-token", hsm_token, "--service-pin", "--kid", kid)
+    return kid
+
+
+def activate_beside(mint, label, hsm_token):
+    """A new key on that HSM token, which signs beside those that do: its kid."""
+    kid = stage(mint, label, hsm_token)
+    assert wait_until(lambda: states(mint)[kid] == "published")
+    time.sleep(PUBLISH_AHEAD + 1)
+    mint.cli("key", "activate", "--kid", kid)
     return kid
 
 

@@ -691,12 +691,15 @@ static void clock_behind_the_latest_entry_is_unsafe_until_it_is_accepted(void **
     struct mm_ledger_report report;
     assert_true(mm_ledger_verify(reader, &report, NULL));
     ledger = reopen(place->file, 0);
-    mm_ledger_expect_time(ledger, report.latest_time);
+    mm_ledger_expect_time(ledger, report.latest_time, report.latest_issue);
     assert_false(mm_ledger_check_clock(ledger, NULL));
     accept_clock(ledger);
     assert_true(mm_ledger_check_clock(ledger, NULL));
     assert_true(mm_ledger_verify(reader, &report, NULL));
     assert_int_equal(report.latest_time, now_seconds);
+    /* What was issued while the clock was ahead says its own times all the same. */
+    assert_int_equal(report.latest_issue, now_seconds + MM_LEDGER_CLOCK_LEEWAY + 1);
+    assert_int_equal(mm_ledger_latest_issue(ledger), now_seconds + MM_LEDGER_CLOCK_LEEWAY + 1);
     now_seconds += MM_LEDGER_CLOCK_LEEWAY + 1;
     mm_ledger_close(ledger);
 }
