@@ -16,7 +16,7 @@ from custody import TTL, active, short_lived, stage, states
 from load import Load
 from relying import LoreCache, NpmJose, Verifying
 from service import AUDIENCE, wait_until
-from shim import Shim
+from shim import GONE, Shim
 
 SECONDS = int(os.environ.get("MM_SOAK_SECONDS", "60"))
 
@@ -32,7 +32,7 @@ def rotate(mint, numbers, hsm_token):
 def lose_hsm(mint, outages):
     """The only HSM token with an active key goes and comes back."""
     begun = time.monotonic()
-    mint.shim.write("C_Sign fail CKR_DEVICE_REMOVED", "C_Initialize fail CKR_DEVICE_ERROR")
+    mint.shim.write(*GONE)
     time.sleep(1.5)
     mint.shim.write()
     assert wait_until(lambda: mint.ask(audience=AUDIENCE, ttl_seconds=TTL).status == 201, interval=0.05)
