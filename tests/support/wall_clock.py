@@ -8,7 +8,8 @@ import struct
 from service import BUILD
 
 LIBRARY = BUILD / "tests" / "libclock_offset.so"
-WRAPPER = '#!/bin/sh\nLD_PRELOAD={library} MM_CLOCK_OFFSET={file} exec {worker} "$@"\n'
+WRAPPER = '#!/bin/sh\nASAN_OPTIONS={options} LD_PRELOAD={library} MM_CLOCK_OFFSET={file} exec {worker} "$@"\n'
+ASAN_OPTIONS = "verify_asan_link_order=0"  # the library comes before the sanitizer's
 
 
 class WallClock:
@@ -23,7 +24,8 @@ class WallClock:
         for name in ("mintmarkd", "mintmark"):
             shutil.copy2(mint.programs / name, programs / name)
         worker = programs / "mintmark-hsm"
-        worker.write_text(WRAPPER.format(library=LIBRARY, file=self.file, worker=mint.programs / "mintmark-hsm"))
+        real = mint.programs / "mintmark-hsm"
+        worker.write_text(WRAPPER.format(options=ASAN_OPTIONS, library=LIBRARY, file=self.file, worker=real))
         worker.chmod(0o755)
         mint.programs = programs
         options = os.environ.get("ASAN_OPTIONS", "")
@@ -31,7 +33,7 @@ class WallClock:
             os.environ,
             LD_PRELOAD=str(LIBRARY),
             MM_CLOCK_OFFSET=str(self.file),
-            ASAN_OPTIONS=f"{options}:verify_asan_link_order=0",
+            ASAN_OPTIONS=f"{options}:{ASAN_OPTIONS}",
         )
 
     def set(self, seconds):

@@ -397,6 +397,61 @@ static void a_session_that_cannot_be_opened_is_reported(void **state)
     assert_open_fails(*state, SOFTHSM_PIN, MM_HSM_UNAVAILABLE, "C_OpenSession: CKR_SESSION_COUNT");
 }
 
+static CK_RV no_ecdsa(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info)
+{
+    return type == CKM_ECDSA ? fault.rv : fault.original.C_GetMechanismInfo(slot, type, info);
+}
+
+static void a_write_protected_token_is_for_signing_only_and_gets_no_pin_for_custody(void **state)
+{
+    CK_FUNCTION_LIST *functions = function_list(*state);
+    struct mm_error err = {0};
+    functions->C_GetTokenInfo = other_token_info;
+    functions->C_Login = counted_login;
+    fault.token_flags = CKF_WRITE_PROTECTED;
+    assert_null(try_open(*state, SOFTHSM_PIN, MM_MODULE_CUSTODY, &err));
+    assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "CKF_WRITE_PROTECTED"));
+    assert_int_equal(fault.n_logins, 0);
+    mm_cleanup(mm_module_close) struct mm_module *module = open_for(*state, MM_MODULE_SIGN);
+    assert_int_equal(fault.n_logins, 1);
+}
+
+static void a_mechanism_that_is_not_offered_is_known_before_anything_is_signed(void **state)
+{
+    function_list(*state)->C_GetMechanismInfo = no_ecdsa;
+    mm_cleanup(mm_module_close) struct mm_module *module = open_for(*state, MM_MODULE_SIGN);
+    struct mm_error err = {0};
+    fault.rv = CKR_MECHANISM_INVALID;
+    assert_false(mm_direct_check_offer(module, MM_ES256, &err));
+    assert_int_equal(err.code, MM_HSM_MECHANISM);
+    assert_non_null(strstr(err.message, "0x1041, which ES256"));
+    assert_true(mm_direct_check_offer(module, MM_RS256, NULL));
+    assert_true(mm_direct_check_offer(module, MM_PS256, NULL));
+    /* Only a clear no counts: some modules don't answer. */
+    fault.rv = CKR_FUNCTION_NOT_SUPPORTED;
+    assert_true(mm_direct_check_offer(module, MM_ES256, NULL));
+}
+
+static void whether_a_session_is_left_is_told_from_a_device_that_fails(void **state)
+{
+    CK_FUNCTION_LIST *functions = function_list(*state);
+    mm_cleanup(mm_module_close) struct mm_module *module = open_for(*state, MM_MODULE_SIGN);
+    struct mm_error err = {0};
+    bool has = false;
+    assert_true(mm_direct_try_session(module, &has, NULL));
+    assert_true(has);
+    functions->C_OpenSession = failing_open_session;
+    fault.rv = CKR_SESSION_COUNT;
+    fault.n_faults = 1;
+    assert_true(mm_direct_try_session(module, &has, NULL));
+    assert_false(has);
+    fault.rv = CKR_DEVICE_ERROR;
+    fault.n_faults = 1;
+    assert_false(mm_direct_try_session(module, &has, &err));
+    assert_non_null(strstr(err.message, "C_OpenSession: CKR_DEVICE_ERROR"));
+}
+
 static void a_generated_key_in_unsound_custody_is_destroyed(void **state)
 {
     function_list(*state)->C_GenerateKeyPair = careless_generate;
@@ -946,6 +1001,9 @@ int main(void)
         HSM_TEST(an_answer_that_speaks_of_something_else_latches_nothing),
         HSM_TEST(one_session_is_left_for_the_login),
         HSM_TEST(a_session_that_cannot_be_opened_is_reported),
+        HSM_TEST(a_write_protected_token_is_for_signing_only_and_gets_no_pin_for_custody),
+        HSM_TEST(a_mechanism_that_is_not_offered_is_known_before_anything_is_signed),
+        HSM_TEST(whether_a_session_is_left_is_told_from_a_device_that_fails),
         HSM_TEST(a_generated_key_in_unsound_custody_is_destroyed),
         HSM_TEST(a_busy_hsm_is_told_from_a_broken_one),
         HSM_TEST(every_type_of_key_is_generated_in_sound_custody),
