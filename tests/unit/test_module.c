@@ -413,7 +413,7 @@ static void a_write_protected_token_is_for_signing_only_and_gets_no_pin_for_cust
     assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
     assert_non_null(strstr(err.message, "CKF_WRITE_PROTECTED"));
     assert_int_equal(fault.n_logins, 0);
-    mm_cleanup(mm_module_close) struct mm_module *module = open_for(*state, MM_MODULE_SIGN);
+    mm_module_close(open_for(*state, MM_MODULE_SIGN));
     assert_int_equal(fault.n_logins, 1);
 }
 
