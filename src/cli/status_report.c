@@ -43,13 +43,23 @@ static void print_policy(FILE *out, const json_t *policy)
     (void)fprintf(out, "…, %lld tenant%s\n", (long long)n, n == 1 ? "" : "s");
 }
 
+static void print_ms(FILE *out, int64_t us)
+{
+    (void)fprintf(out, us < 100000 ? "%.3g ms" : "%.0f ms", (double)us / 1000);
+}
+
 /* Of an older service, or where nothing was signed of late or could be now: nothing. */
 static void print_latency(FILE *out, const json_t *latency)
 {
     int64_t p50 = mm_json_integer(latency, "p50_us", 0);
     int64_t p99 = mm_json_integer(latency, "p99_us", 0);
-    if (p50 > 0 && p99 > 0)
-        (void)fprintf(out, ", a signature takes %.3g ms (p99 %.3g ms)", (double)p50 / 1000, (double)p99 / 1000);
+    if (p50 <= 0 || p99 <= 0)
+        return;
+    (void)fputs(", a signature takes ", out);
+    print_ms(out, p50);
+    (void)fputs(" (p99 ", out);
+    print_ms(out, p99);
+    (void)fputc(')', out);
 }
 
 static void print_hsm_tokens(FILE *out, const json_t *tokens)

@@ -45,13 +45,17 @@ static void what_is_wrong_shows(void **state)
                  "\"draining\":true,\"policy\":{\"digest\":\"0123\",\"tenants\":2},\"ledger\":{\"healthy\":false},"
                  "\"hsm_tokens\":[{\"name\":\"a\",\"workers\":2,\"ready\":0,\"pin_latched\":true,"
                  "\"latency\":{\"signatures\":3,\"p50_us\":128,\"p99_us\":256}},"
-                 "{\"name\":\"b\",\"workers\":1,\"ready\":1,\"latency\":null}]}",
+                 "{\"name\":\"b\",\"workers\":1,\"ready\":1,\"latency\":null},"
+                 "{\"name\":\"c\",\"workers\":1,\"ready\":1,\"latency\":{\"p50_us\":99840,\"p99_us\":1572864}},"
+                 "{\"name\":\"d\",\"workers\":1,\"ready\":1,\"latency\":{\"p50_us\":-1,\"p99_us\":\"x\"}}]}",
                  "Mintmark  0.1.0 at x\n"
                  "state     draining, up 1 s since y, pid 1\n"
                  "policy    0123…, 2 tenants\n"
                  "ledger    can't be written\n"
                  "HSM       a: 0 of 2 workers ready; the PIN was refused (mintmark token unlock)\n"
-                 "          b: 1 of 1 workers ready\n");
+                 "          b: 1 of 1 workers ready\n"
+                 "          c: 1 of 1 workers ready, a signature takes 99.8 ms (p99 1573 ms)\n"
+                 "          d: 1 of 1 workers ready\n");
 }
 
 static void keys_and_what_comes_next_are_listed(void **state)

@@ -563,7 +563,7 @@ static bool another_process_opens(void)
         CK_SESSION_HANDLE session;
         _exit(try_open(0, &session) != CKR_OK);
     }
-    int status;
+    int status = 0;
     assert_true(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
     return WEXITSTATUS(status) == 0;
 }
