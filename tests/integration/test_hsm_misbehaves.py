@@ -53,7 +53,7 @@ def mint(tmp_path):
     mint.create().start()
     (mint.first,) = active(mint)
     mint.second = activate_beside(mint, "second", "secondary")
-    assert wait_until(lambda: ready(mint) == (200, "ready") and shown(mint)["ready"] == 2)
+    assert wait_until(lambda: ready(mint) == (200, "ready") and shown(mint)["ready"] == shown(mint, "secondary")["ready"] == 2)
     mint.quiet = len(mint.events())
     yield mint
     mint.shim.write()
@@ -96,8 +96,9 @@ def shown(mint, name="primary"):
 
 
 def log_since(mint):
-    """What the log says of workers since the fixture was done."""
-    return " | ".join(event.get("detail", "") for event in mint.events()[mint.quiet :])
+    """What the log says of workers that went since the fixture was done."""
+    gone = ("worker_lost", "worker_killed", "pin_latched")
+    return " | ".join(event["detail"] for event in mint.events()[mint.quiet :] if event["event"] in gone)
 
 
 def kids_by_ledger(mint):
