@@ -16,7 +16,7 @@ LADDER = {
     "policy": {"crypto", "util"},
     "token": {"crypto", "util"},
     "store": {"crypto", "util"},
-    "config": {"policy", "crypto", "util"},
+    "config": {"policy", "token", "crypto", "util"},
     "hsm": {"confine", "config", "policy", "token", "crypto", "util"},
     "ledger": {"store", "crypto", "util"},
     "keyring": {"ledger", "config", "token", "crypto", "util"},

@@ -10,6 +10,7 @@
 #include "config/roles.h"
 #include "crypto/algorithm.h"
 #include "policy/policy.h"
+#include "token/readers.h"
 #include "util/secret.h"
 
 struct mm_listen {
@@ -109,13 +110,15 @@ struct mm_config {
     struct mm_admin_config admin;
     struct mm_hsm_token_config *hsm_tokens;
     size_t n_hsm_tokens;
-    enum mm_algorithm algorithm;
-    int64_t max_ttl;         /* seconds: no token lives longer; the HSM's worker enforces it too */
-    int64_t publish_ahead;   /* seconds that a key is published before it signs */
-    int64_t rotate_every;    /* seconds; 0: keys are rotated by hand only */
-    int64_t standby;         /* published keys that wait for a bad day */
-    char *store_file;        /* SQLite */
-    struct mm_strings files; /* all that it was read from, and what it names for the service itself to read */
+    enum mm_algorithm algorithm; /* of tokens for which nothing else is said, and of what custodians make */
+    mm_algorithm_set algorithms; /* all that tokens are signed with; `algorithm` is one of them */
+    mm_reader_set readers;       /* of the JWKS: each is sure to read keys for all of `algorithms` */
+    int64_t max_ttl;             /* seconds: no token lives longer; the HSM's worker enforces it too */
+    int64_t publish_ahead;       /* seconds that a key is published before it signs */
+    int64_t rotate_every;        /* seconds; 0: keys are rotated by hand only */
+    int64_t standby;             /* published keys that wait for a bad day */
+    char *store_file;            /* SQLite */
+    struct mm_strings files;     /* all that it was read from, and what it names for the service itself to read */
     struct mm_policy policy;
     char digest[MM_SHA256_HEX_LENGTH + 1]; /* of mintmark.yaml's bytes */
 };

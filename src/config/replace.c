@@ -146,7 +146,7 @@ bool mm_config_worker_digest(const struct mm_config *config, char ret_digest[MM_
 {
     mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(DESCRIPTION_MAX);
     if (!add_text(&text, config->issuer, err) || !add_number(&text, config->max_ttl, err) ||
-        !add_number(&text, config->algorithm, err) ||
+        !add_number(&text, config->algorithm, err) || !add_number(&text, config->algorithms, err) ||
         !add_text(&text, seen_from(config->file, config->store_file), err) || !describe_hsm_tokens(config, &text, err))
         return false;
     mm_sha256_hex(text.data, text.length, ret_digest);
@@ -169,6 +169,8 @@ bool mm_config_can_replace(const struct mm_config *before, const struct mm_confi
         {hsm_before.length == hsm_after.length && memcmp(hsm_before.data, hsm_after.data, hsm_after.length) == 0,
          "hsm"},
         {before->algorithm == after->algorithm, "keys.algorithm"},
+        {before->algorithms == after->algorithms, "keys.algorithms"},
+        {before->readers == after->readers, "keys.readers"},
         {before->max_ttl == after->max_ttl, "keys.max_ttl"},
         {before->publish_ahead == after->publish_ahead && before->rotate_every == after->rotate_every &&
              before->standby == after->standby,

@@ -136,7 +136,8 @@ static const struct mm_schema ADMIN_MEMBERS[] = {
 static const struct mm_schema ENVIRONMENT_VALUE = {.type = MM_SCHEMA_STRING, .check = mm_check_line};
 
 static const char *const SIGNING_PATHS[] = {"engine", "direct", NULL};
-static const char *const ALGORITHMS[] = {"ES256", "ES384", "RS256", "PS256", "EdDSA", NULL};
+static const struct mm_schema ALGORITHM = {.type = MM_SCHEMA_STRING, .one_of = MM_ALGORITHM_NAMES};
+static const struct mm_schema READER = {.type = MM_SCHEMA_STRING, .one_of = MM_READER_NAMES};
 
 static const struct mm_schema PATH = {.type = MM_SCHEMA_STRING, .min = 1};
 
@@ -254,7 +255,19 @@ static const struct mm_schema HSM_MEMBERS[] = {
 };
 
 static const struct mm_schema KEYS_MEMBERS[] = {
-    {.name = "algorithm", .type = MM_SCHEMA_STRING, .one_of = ALGORITHMS},
+    {.name = "algorithm", .type = MM_SCHEMA_STRING, .one_of = MM_ALGORITHM_NAMES},
+    {.name = "algorithms",
+     .type = MM_SCHEMA_ARRAY,
+     .min = 1,
+     .max = MM_N_ALGORITHMS,
+     .element = &ALGORITHM,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "readers",
+     .type = MM_SCHEMA_ARRAY,
+     .min = 1,
+     .max = MM_N_READERS,
+     .element = &READER,
+     .repeats = MM_REPEATS_REFUSED},
     {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .min = 1, .max = MM_MAX_TTL_MAX},
     {.name = "publish_ahead", .type = MM_SCHEMA_DURATION, .min = 1, .max = PUBLISH_AHEAD_MAX},
     {.name = "rotate_every", .type = MM_SCHEMA_DURATION, .min = 1, .max = ROTATE_EVERY_MAX},

@@ -55,6 +55,32 @@ static void check_shared_with(const struct loader *loader, const char *id, const
     }
 }
 
+static void check_algorithm(const struct loader *loader, const char *path, enum mm_algorithm algorithm)
+{
+    if (!mm_algorithms_have(loader->config->algorithms, algorithm))
+        mm_loader_report(loader, path, "%s isn't one of ‹keys.algorithms›: no key would sign for it",
+                         mm_algorithm_name(algorithm));
+}
+
+/* What isn't said is `keys.algorithm`, which is among them. */
+static void check_algorithms(const struct loader *loader, const char *id, const struct mm_envelope *envelope)
+{
+    mm_cleanup(free) char *one = envelope_path(id, "algorithm");
+    mm_cleanup(free) char *several = envelope_path(id, "algorithms");
+    if (one && envelope->algorithm != loader->config->algorithm)
+        check_algorithm(loader, one, envelope->algorithm);
+    for (size_t i = 0; i < envelope->n_exceptions; i++) {
+        const struct mm_audience_algorithm *exception = &envelope->exceptions[i];
+        mm_cleanup(free) char *path = several ? mm_pointer_child(several, exception->audience) : NULL;
+        if (!path)
+            mm_loader_no_memory(loader);
+        else if (!mm_strings_have(&envelope->audiences, exception->audience))
+            mm_loader_report(loader, path, "‹algorithms› names an audience that ‹audiences› doesn't have");
+        else
+            check_algorithm(loader, path, exception->algorithm);
+    }
+}
+
 void mm_loader_check_envelopes(const struct loader *loader)
 {
     json_t *tenants = tenants_of(loader);
@@ -66,12 +92,13 @@ void mm_loader_check_envelopes(const struct loader *loader)
     json_t *json;
     json_object_foreach(tenants, id, json)
     {
-        if (!envelopes || !ids || !mm_envelope_build(json, &envelopes[i], NULL)) {
+        if (!envelopes || !ids || !mm_envelope_build(json, loader->config->algorithm, &envelopes[i], NULL)) {
             mm_loader_no_memory(loader);
             break;
         }
         ids[i] = id;
         check_shared_with(loader, id, &envelopes[i]);
+        check_algorithms(loader, id, &envelopes[i]);
         for (size_t j = 0; j < i; j++)
             check_overlap(loader, id, &envelopes[i], ids[j], &envelopes[j]);
         i++;
@@ -155,7 +182,7 @@ void mm_loader_build_tenants(const struct loader *loader)
     json_object_foreach(tenants, id, json)
     {
         struct mm_tenant *tenant = policy->tenants ? &policy->tenants[policy->n_tenants] : NULL;
-        if (!tenant || !mm_envelope_build(json, &tenant->envelope, NULL)) {
+        if (!tenant || !mm_envelope_build(json, loader->config->algorithm, &tenant->envelope, NULL)) {
             mm_loader_no_memory(loader);
             return;
         }

@@ -24,7 +24,23 @@ const char *mm_algorithm_name(enum mm_algorithm algorithm);
 
 MM_MUST_USE bool mm_algorithm_parse(const char *name, enum mm_algorithm *ret_algorithm);
 
+/* All of their names, in the order of the enum; NULL ends them. */
+extern const char *const MM_ALGORITHM_NAMES[];
+
 /* The type of key that the algorithm signs with. */
 enum mm_key_type mm_algorithm_key_type(enum mm_algorithm algorithm);
+
+/* Several algorithms, a bit each; 0: none. */
+typedef unsigned mm_algorithm_set;
+
+static inline mm_algorithm_set mm_algorithm_bit(enum mm_algorithm algorithm)
+{
+    return 1U << algorithm;
+}
+
+static inline bool mm_algorithms_have(mm_algorithm_set set, enum mm_algorithm algorithm)
+{
+    return (set & mm_algorithm_bit(algorithm)) != 0;
+}
 
 #endif

@@ -27,6 +27,7 @@ struct job {
     struct mm_config *config; /* a reference: the principal borrows from it */
     const char *tenant;
     const char *account;
+    enum mm_algorithm algorithm;
     struct mm_draft draft;
     char request_id[MM_REQUEST_ID_LENGTH + 1];
     int64_t deadline_ns;
@@ -303,12 +304,6 @@ static void end_unsigned(struct job *job, const struct mm_error *why)
     job_leave(job);
 }
 
-/* The algorithm that a token is signed with. */
-static enum mm_algorithm wanted_algorithm(const struct mm_config *config)
-{
-    return config->algorithm;
-}
-
 /* Whether a failure is the key's own, or its HSM's: another may do better. */
 static bool is_of_one_key(enum mm_code code)
 {
@@ -335,7 +330,7 @@ static bool job_reroute(struct job *job, const struct mm_error *why)
     const struct mm_issuer_parts *parts = &job->issuer->parts;
     if (!is_of_one_key(why->code) || mm_monotonic_ns() >= job->deadline_ns)
         return false;
-    struct mm_signer *next = mm_signers_pick(parts->signers, wanted_algorithm(job->config), &job->tried, NULL);
+    struct mm_signer *next = mm_signers_pick(parts->signers, job->algorithm, &job->tried, NULL);
     if (!next)
         return false;
     struct mm_signer *from = job->signer;
@@ -451,7 +446,8 @@ static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *confi
     mm_cleanup(job_free) struct job *job = job_new(issuer, config, principal, request_id, err);
     if (!job)
         return NULL;
-    job->signer = mm_signers_pick(issuer->parts.signers, wanted_algorithm(config), &job->tried, err);
+    job->algorithm = decision.algorithm;
+    job->signer = mm_signers_pick(issuer->parts.signers, job->algorithm, &job->tried, err);
     if (!job->signer || !mm_draft_make(&issuer->parts, &config->policy, principal, request, &decision,
                                        mm_signer_kid(job->signer), request_id, &job->draft, err))
         return NULL;

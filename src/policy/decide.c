@@ -68,6 +68,24 @@ static bool refuse(const struct mm_tenant *tenant, const struct mm_account *acco
     return mm_fail(err, MM_NO_SINGLE_GRANT, "no single grant covers the scopes, the resource and the TTL together");
 }
 
+/* One signature must do for all audiences. */
+static bool choose_algorithm(const struct mm_tenant *tenant, const struct mm_token_request *request,
+                             enum mm_algorithm *ret_algorithm, struct mm_error *err)
+{
+    const struct mm_envelope *envelope = &tenant->envelope;
+    const char *first = request->audience ? request->audience : tenant->audience.items[0];
+    *ret_algorithm = mm_envelope_algorithm(envelope, first);
+    for (size_t i = 1; i < tenant->audience.n && !request->audience; i++) {
+        const char *other = tenant->audience.items[i];
+        enum mm_algorithm wanted = mm_envelope_algorithm(envelope, other);
+        if (wanted != *ret_algorithm)
+            return mm_fail(err, MM_INVALID_REQUEST,
+                           "audience %s wants %s and %s wants %s, so that no token is for both: ask for one audience",
+                           first, mm_algorithm_name(*ret_algorithm), other, mm_algorithm_name(wanted));
+    }
+    return true;
+}
+
 bool mm_policy_decide(const struct mm_tenant *tenant, const struct mm_account *account,
                       const struct mm_token_request *request, struct mm_decision *ret_decision, struct mm_error *err)
 {
@@ -82,7 +100,7 @@ bool mm_policy_decide(const struct mm_tenant *tenant, const struct mm_account *a
         *ret_decision = (struct mm_decision){.grant = grant,
                                              .grant_index = i,
                                              .ttl = request->ttl ? request->ttl : grant->ttl_default};
-        return true;
+        return choose_algorithm(tenant, request, &ret_decision->algorithm, err);
     }
     return refuse(tenant, account, request, err);
 }

@@ -22,12 +22,14 @@ struct mm_decision {
     const struct mm_grant *grant; /* borrowed from the policy */
     size_t grant_index;           /* of the account's grants, from 0: named in the ledger */
     int64_t ttl;                  /* seconds, before the credential's own end is applied */
+    enum mm_algorithm algorithm;  /* that all audiences of the token want */
 };
 
 /*
  * The first grant, in the file's order, that covers every scope, the resource and the TTL. When none does, the error says
  * which part no grant covers: MM_SCOPE_NOT_GRANTED, MM_RESOURCE_NOT_GRANTED, MM_AUDIENCE_NOT_GRANTED, MM_TTL_TOO_LONG, or
- * MM_NO_SINGLE_GRANT when each part is covered but by different grants. MM_INVALID_REQUEST without scopes.
+ * MM_NO_SINGLE_GRANT when each part is covered but by different grants. MM_INVALID_REQUEST without scopes, or for several audiences that
+ * want different algorithms: one token has one signature.
  */
 MM_MUST_USE bool mm_policy_decide(const struct mm_tenant *tenant, const struct mm_account *account,
                                   const struct mm_token_request *request, struct mm_decision *ret_decision,

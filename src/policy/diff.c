@@ -297,6 +297,19 @@ static void diff_envelope(struct diff *diff, enum direction direction, const str
     diff_strings(diff, direction, "in its envelope: overlap with tenant", &here->shared_with, &there->shared_with);
 }
 
+/* Of the audiences that stay. */
+static void diff_algorithms(struct diff *diff, const struct mm_envelope *before, const struct mm_envelope *after)
+{
+    for (size_t i = 0; i < after->audiences.n; i++) {
+        const char *audience = after->audiences.items[i];
+        enum mm_algorithm was = mm_envelope_algorithm(before, audience);
+        enum mm_algorithm is = mm_envelope_algorithm(after, audience);
+        if (was != is && mm_strings_have(&before->audiences, audience))
+            add(diff, "changes", "tokens for %s are signed with %s, was %s", audience, mm_algorithm_name(is),
+                mm_algorithm_name(was));
+    }
+}
+
 static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const struct mm_tenant *after)
 {
     static const struct mm_tenant NOBODY = {0};
@@ -304,6 +317,7 @@ static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const
         diff_value(diff, "env", before->env, after->env);
         if (strcmp(before->client_ca_digest, after->client_ca_digest) != 0)
             add(diff, "changes", "the CA whose client certificates are believed");
+        diff_algorithms(diff, &before->envelope, &after->envelope);
     }
     before = before ? before : &NOBODY;
     after = after ? after : &NOBODY;

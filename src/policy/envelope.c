@@ -4,6 +4,8 @@
  */
 #include "policy/policy.h"
 
+#include <string.h>
+
 #include "policy/syntax.h"
 
 enum { LIST_MAX = 100 };
@@ -12,6 +14,7 @@ static const struct mm_schema AUDIENCE = {.type = MM_SCHEMA_STRING, .min = 1, .m
 static const struct mm_schema PATTERN = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_resource_pattern};
 static const struct mm_schema ISSUER = {.type = MM_SCHEMA_STRING, .min = 1, .max = 512, .check = mm_check_https_url};
 static const struct mm_schema WORD = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_word};
+static const struct mm_schema ALGORITHM = {.type = MM_SCHEMA_STRING, .one_of = MM_ALGORITHM_NAMES};
 static const struct mm_schema TENANT_ID = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_id};
 
 #define LIST_OF(member, is_required, item) \
@@ -29,6 +32,13 @@ static const struct mm_schema MEMBERS[] = {
     LIST_OF("actions", MM_OPTIONAL, WORD),
     LIST_OF("kinds", MM_OPTIONAL, WORD),
     LIST_OF("shared_with", MM_OPTIONAL, TENANT_ID),
+    {.name = "algorithm", .type = MM_SCHEMA_STRING, .one_of = MM_ALGORITHM_NAMES},
+    {.name = "algorithms",
+     .type = MM_SCHEMA_MAP,
+     .min = 1,
+     .max = LIST_MAX,
+     .key_check = mm_check_visible,
+     .element = &ALGORITHM},
     {0},
 };
 
@@ -52,14 +62,40 @@ static bool build_lists(const json_t *json, const json_t *defaults, struct mm_en
     return true;
 }
 
-bool mm_envelope_build(const json_t *json, struct mm_envelope *ret_envelope, struct mm_error *err)
+static bool build_algorithms(const json_t *json, enum mm_algorithm otherwise, struct mm_envelope *envelope,
+                             struct mm_error *err)
+{
+    json_t *algorithms = json_object_get(json, "algorithms");
+    const char *algorithm = mm_json_string(json, "algorithm");
+    const char *audience;
+    json_t *name;
+    if (!algorithm || !mm_algorithm_parse(algorithm, &envelope->algorithm))
+        envelope->algorithm = otherwise;
+    envelope->exceptions = calloc(json_object_size(algorithms) + 1, sizeof *envelope->exceptions);
+    if (!envelope->exceptions)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    json_object_foreach(algorithms, audience, name)
+    {
+        struct mm_audience_algorithm *exception = &envelope->exceptions[envelope->n_exceptions];
+        if (!json_is_string(name) || !mm_algorithm_parse(json_string_value(name), &exception->algorithm))
+            continue;
+        exception->audience = strdup(audience);
+        if (!exception->audience)
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+        envelope->n_exceptions++;
+    }
+    return true;
+}
+
+bool mm_envelope_build(const json_t *json, enum mm_algorithm algorithm, struct mm_envelope *ret_envelope,
+                       struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *defaults =
         json_pack("{s:[s], s:[s, s]}", "actions", "read", "kinds", "repo", "blob");
     if (!defaults)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     struct mm_envelope envelope = {0};
-    if (!build_lists(json, defaults, &envelope, err)) {
+    if (!build_lists(json, defaults, &envelope, err) || !build_algorithms(json, algorithm, &envelope, err)) {
         mm_envelope_clear(&envelope);
         return false;
     }
@@ -75,4 +111,15 @@ void mm_envelope_clear(struct mm_envelope *envelope)
     mm_strings_clear(&envelope->actions);
     mm_strings_clear(&envelope->kinds);
     mm_strings_clear(&envelope->shared_with);
+    for (size_t i = 0; i < envelope->n_exceptions; i++)
+        free(envelope->exceptions[i].audience);
+    free(envelope->exceptions);
+}
+
+enum mm_algorithm mm_envelope_algorithm(const struct mm_envelope *envelope, const char *audience)
+{
+    for (size_t i = 0; i < envelope->n_exceptions; i++)
+        if (strcmp(envelope->exceptions[i].audience, audience) == 0)
+            return envelope->exceptions[i].algorithm;
+    return envelope->algorithm;
 }

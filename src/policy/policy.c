@@ -24,15 +24,28 @@ static json_t *strings_to_json(const struct mm_strings *strings)
     return MM_TAKE(array);
 }
 
+/* One for each of the envelope's audiences. */
+static json_t *algorithms_to_json(const struct mm_envelope *envelope)
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; i < envelope->audiences.n; i++) {
+        enum mm_algorithm algorithm = mm_envelope_algorithm(envelope, envelope->audiences.items[i]);
+        if (!mm_json_append(array, json_string(mm_algorithm_name(algorithm)), NULL))
+            return NULL;
+    }
+    return MM_TAKE(array);
+}
+
 /* json_pack() steals the lists even when it fails, and fails on a NULL one. */
 static json_t *tenant_to_json(const struct mm_tenant *tenant)
 {
     const struct mm_envelope *envelope = &tenant->envelope;
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id, "file", tenant->digest,
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id, "file", tenant->digest,
                      "client_ca", tenant->client_ca_digest, "audiences", strings_to_json(&envelope->audiences),
                      "resources", strings_to_json(&envelope->resources), "issuers", strings_to_json(&envelope->issuers),
                      "actions", strings_to_json(&envelope->actions), "kinds", strings_to_json(&envelope->kinds),
-                     "shared_with", strings_to_json(&envelope->shared_with));
+                     "shared_with", strings_to_json(&envelope->shared_with), "algorithms",
+                     algorithms_to_json(envelope));
 }
 
 bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err)

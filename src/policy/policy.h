@@ -6,6 +6,7 @@
 #ifndef MM_POLICY_POLICY_H
 #define MM_POLICY_POLICY_H
 
+#include "crypto/algorithm.h"
 #include "crypto/certificate.h"
 #include "util/problems.h"
 #include "util/schema.h"
@@ -15,7 +16,13 @@ struct mm_strings {
     size_t n;
 };
 
-/* What the operator lets a tenant's file grant at most (mintmark.yaml, tenants.<id>). */
+/* An audience whose verifiers want something else than the tenant's others. */
+struct mm_audience_algorithm {
+    char *audience;
+    enum mm_algorithm algorithm;
+};
+
+/* What the operator lets a tenant's file grant at most, and what signs it (mintmark.yaml, tenants.<id>). */
 struct mm_envelope {
     struct mm_strings audiences;
     struct mm_strings resources;   /* literals, or a prefix that ends in `*` */
@@ -23,6 +30,9 @@ struct mm_envelope {
     struct mm_strings actions;     /* default: read */
     struct mm_strings kinds;       /* default: repo, blob; a scope is action:kind */
     struct mm_strings shared_with; /* tenants whose envelopes may overlap this one */
+    enum mm_algorithm algorithm;   /* for every audience but the exceptions */
+    struct mm_audience_algorithm *exceptions;
+    size_t n_exceptions;
 };
 
 enum mm_mtls_name { MM_MTLS_SAN_URI, MM_MTLS_SAN_DNS, MM_MTLS_SUBJECT_DN, MM_MTLS_FINGERPRINT };
@@ -77,10 +87,11 @@ extern const struct mm_schema MM_TENANT_FILE_SCHEMA;
 extern const struct mm_schema MM_ENVELOPE_SCHEMA;
 
 /*
- * Build an envelope from its JSON, filling in the default actions and kinds; members that the schema refused count as empty.
+ * Build an envelope from its JSON, filling in the default actions, kinds and `algorithm`; members that the schema refused count as empty.
  * False: MM_NO_MEMORY.
  */
-MM_MUST_USE bool mm_envelope_build(const json_t *json, struct mm_envelope *ret_envelope, struct mm_error *err);
+MM_MUST_USE bool mm_envelope_build(const json_t *json, enum mm_algorithm algorithm, struct mm_envelope *ret_envelope,
+                                   struct mm_error *err);
 void mm_envelope_clear(struct mm_envelope *envelope);
 
 /*
@@ -105,6 +116,9 @@ void mm_tenant_check(const char *id, const struct mm_document *document, const s
  * `ret_audience` (borrowed) to the common one.
  */
 bool mm_envelopes_overlap(const struct mm_envelope *a, const struct mm_envelope *b, const char **ret_audience);
+
+/* What tokens for `audience` are signed with. */
+enum mm_algorithm mm_envelope_algorithm(const struct mm_envelope *envelope, const char *audience);
 
 /* Whether `resource` (a literal) is covered by one of `patterns`. */
 bool mm_resource_is_covered(const struct mm_strings *patterns, const char *resource);

@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct mm_tenant tenant = {0};
     if (!mm_yaml_parse("acme.yaml", data, size, &document, &problems) && !document.root)
         return 0;
-    bool is_built = mm_envelope_build(envelope, &tenant.envelope, NULL);
+    bool is_built = mm_envelope_build(envelope, MM_ES256, &tenant.envelope, NULL);
     assert(is_built);
     if (mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems) && problems.n_errors == 0) {
         is_built = mm_tenant_build("acme", &document, SERVICE_MAX_TTL, &tenant, &problems);

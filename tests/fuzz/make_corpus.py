@@ -180,7 +180,7 @@ hsm:
       signing: engine
       workers: 2
       sign_timeout: 2s
-keys: {algorithm: ES256, max_ttl: 1h}
+keys: {algorithm: ES256, algorithms: [RS256, ES256], readers: [lore, rfc7518], max_ttl: 1h}
 store: {sqlite: state/mintmark.db}
 tenants:
   acme: {file: tenants/acme.yaml, client_ca: tls/ca.pem, audiences: [lore.acme.example], resources: ["urc-*"]}
@@ -193,6 +193,8 @@ tenants:
     actions: [read]
     kinds: [repo]
     shared_with: [acme]
+    algorithm: RS256
+    algorithms: {lore.acme.example: ES256}
 """
     write(
         "tenant_file",

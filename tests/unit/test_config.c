@@ -436,6 +436,24 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"label: mintmark", "label: mintmark\n      priority: 101", 15, "at most 100"},
         {"ES384", "ES512", 16, "one of ES256, ES384, RS256, PS256, EdDSA"},
         {"ES384", "none", 16, "one of ES256"},
+        {"ES384,", "ES384, algorithms: [],", 16, "at least 1"},
+        {"ES384,", "ES384, algorithms: [ES384, ES512],", 16, "one of ES256, ES384, RS256, PS256, EdDSA"},
+        {"ES384,", "ES384, algorithms: [ES384, ES384],", 16, "repeats"},
+        {"ES384,", "ES384, algorithms: [ES256, RS256],", 16, "must have ‹algorithm› (ES384) among them"},
+        {"algorithm: ES384,", "algorithms: [ES384],", 16, "must have ‹algorithm› (ES256) among them"},
+        {"ES384,", "ES384, algorithms: [ES384, EdDSA],", 16, "refuse the whole JWKS for one key of EdDSA"},
+        {"ES384,", "ES384, algorithms: [ES384, EdDSA], readers: [lore, rfc7518],", 16, "keys.readers: rfc7518"},
+        {"ES384,", "ES384, readers: [rsa],", 16, "refuse the whole JWKS for one key of ES384"},
+        {"ES384,", "EdDSA, readers: [rfc7518],", 16, "refuse the whole JWKS for one key of EdDSA"},
+        {"ES384,", "ES384, readers: [anybody],", 16, "one of rsa, rfc7518, rfc8037, lore"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithm: RS256", 26, "RS256 isn't one of ‹keys.algorithms›"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithm: none", 26, "one of ES256"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithms:\n      lore.example: RS256", 27,
+         "isn't one of ‹keys.algorithms›"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithms:\n      lore.example: HS256", 27, "one of ES256"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithms:\n      none.example: ES384", 27,
+         "an audience that ‹audiences› doesn't have"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithms: {}", 26, "at least 1"},
         {"max_ttl: 30m", "max_ttl: 25h", 16, "at most 24h"},
         {"sqlite: state/mintmark.db", "postgresql: x, sqlite: y", 17, "unknown key ‹postgresql›"},
         {"connections: 50", "connections: 0", 19, "at least 1"},
@@ -464,6 +482,42 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
     for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSALS); i++) {
         write_changed(place, REFUSALS[i].old, REFUSALS[i].new);
         assert_one_problem(place, "mintmark.yaml", REFUSALS[i].line, REFUSALS[i].words);
+    }
+}
+
+static void a_tenant_or_an_audience_says_which_algorithm_it_wants(void **state)
+{
+    static const struct {
+        const char *keys;
+        const char *envelope;
+        enum mm_algorithm lore, other;
+    } CASES[] = {
+        {"algorithm: ES384", "", MM_ES384, MM_ES384},
+        {"algorithm: EdDSA", "", MM_EDDSA, MM_EDDSA},
+        {"algorithms: [ES256, RS256]", "", MM_ES256, MM_ES256},
+        {"algorithms: [ES256, RS256]", "algorithm: RS256", MM_RS256, MM_RS256},
+        {"algorithms: [ES256, RS256]", "algorithms: {other.example: RS256}", MM_ES256, MM_RS256},
+        {"algorithms: [ES256, RS256]", "algorithm: RS256\n    algorithms: {other.example: ES256}", MM_RS256, MM_ES256},
+        {"algorithms: [ES256, EdDSA], readers: [lore]", "algorithm: EdDSA", MM_EDDSA, MM_EDDSA},
+    };
+    const struct place *place = *state;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        mm_cleanup(free) char *text = NULL;
+        const char *keys = strstr(CONFIG, "algorithm: ES384");
+        const char *audiences = strstr(keys, "lore.example]\n");
+        const char *rest = audiences + strlen("lore.example]\n");
+        assert_true(asprintf(&text, "%.*s%s%.*slore.example, other.example]\n%s%s%s%s", (int)(keys - CONFIG), CONFIG,
+                             CASES[i].keys, (int)(audiences - keys - strlen("algorithm: ES384")),
+                             keys + strlen("algorithm: ES384"), CASES[i].envelope[0] ? "    " : "", CASES[i].envelope,
+                             CASES[i].envelope[0] ? "\n" : "", rest) > 0);
+        write_file(place, "mintmark.yaml", text, 0644);
+        mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+        const struct mm_tenant *globex = mm_policy_tenant(&config->policy, "globex");
+        assert_true(mm_algorithms_have(config->algorithms, config->algorithm));
+        assert_int_equal(mm_envelope_algorithm(&globex->envelope, "lore.example"), CASES[i].lore);
+        assert_int_equal(mm_envelope_algorithm(&globex->envelope, "other.example"), CASES[i].other);
+        const struct mm_tenant *acme = mm_policy_tenant(&config->policy, "acme");
+        assert_int_equal(mm_envelope_algorithm(&acme->envelope, "lore.example"), config->algorithm);
     }
 }
 
@@ -681,6 +735,11 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
         {"pin_file: secrets/pin", "pin_file: secrets/pin\n      signing: direct", "hsm"},
         {"libsofthsm2.so", "libsofthsm3.so", "hsm"},
         {"ES384", "ES256", "keys.algorithm"},
+        {"ES384", "ES384, algorithms: [ES384]", NULL},
+        {"ES384", "ES384, readers: [rfc7518]", NULL},
+        {"ES384", "ES384, algorithms: [RS256, ES384]", "keys.algorithms"},
+        {"ES384", "ES384, readers: [lore]", "keys.readers"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithm: ES384", NULL},
         {"max_ttl: 30m", "max_ttl: 31m", "keys.max_ttl"},
         {"state/mintmark.db", "state/other.db", "store"},
         {"connections: 50", "connections: 50\nadmin: {unix: a.sock}", "admin"},
@@ -929,6 +988,7 @@ static void the_workers_digest_tells_what_a_reload_cannot_change(void **state)
         {"https://mint", "https://mint2", false},
         {"max_ttl: 30m", "max_ttl: 31m", false},
         {"ES384", "ES256", false},
+        {"ES384", "ES384, algorithms: [ES384, RS256]", false},
         {"state/mintmark.db", "state/other.db", false},
         {"libsofthsm2.so", "libsofthsm3.so", false},
         {"pin_file: secrets/pin", "pin_file: tls/server.key", false},
@@ -1169,6 +1229,7 @@ int main(void)
         TEST(tenants_are_sorted_and_have_their_ca),
         TEST(a_digest_is_that_of_the_files_bytes),
         TEST(a_file_that_breaks_a_rule_is_refused_at_the_right_line),
+        TEST(a_tenant_or_an_audience_says_which_algorithm_it_wants),
         TEST(overlapping_envelopes_are_accepted_where_one_says_so),
         TEST(two_listeners_may_leave_their_ports_to_the_kernel),
         TEST(an_empty_file_is_refused),

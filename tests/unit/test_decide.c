@@ -188,6 +188,39 @@ static void a_refusal_never_repeats_what_is_malformed(void **state)
     assert_null(strstr(err.message, "forged"));
 }
 
+/* The tenant wants RS256, but ES256 for OTHER. */
+static void the_audience_decides_the_algorithm(void **state)
+{
+    (void)state;
+    struct mm_audience_algorithm exceptions[] = {{.audience = OTHER, .algorithm = MM_ES256}};
+    struct mm_tenant tenant = TENANT;
+    tenant.envelope.algorithm = MM_RS256;
+    tenant.envelope.exceptions = exceptions;
+    tenant.envelope.n_exceptions = 1;
+    static const char *const WANTED[] = {"read:repo"};
+    struct mm_token_request request = {.scopes = WANTED, .n_scopes = 1, .audience = LORE};
+    struct mm_decision decision;
+    assert_true(mm_policy_decide(&tenant, &ACCOUNT, &request, &decision, NULL));
+    assert_int_equal(decision.algorithm, MM_RS256);
+    request.audience = OTHER;
+    assert_true(mm_policy_decide(&tenant, &ACCOUNT, &request, &decision, NULL));
+    assert_int_equal(decision.algorithm, MM_ES256);
+    /* One token can't be for both. */
+    struct mm_error err = {0};
+    request.audience = NULL;
+    assert_false(mm_policy_decide(&tenant, &ACCOUNT, &request, &decision, &err));
+    assert_int_equal(err.code, MM_INVALID_REQUEST);
+    assert_string_equal(err.message,
+                        "audience lore.example wants RS256 and other.example wants ES256, so that no token "
+                        "is for both: ask for one audience");
+    exceptions[0].algorithm = MM_RS256;
+    assert_true(mm_policy_decide(&tenant, &ACCOUNT, &request, &decision, NULL));
+    assert_int_equal(decision.algorithm, MM_RS256);
+    /* What isn't granted is refused for that, whatever would sign it. */
+    request.audience = "evil.example";
+    assert_false(mm_policy_decide(&tenant, &ACCOUNT, &request, &decision, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +228,7 @@ int main(void)
         cmocka_unit_test(every_combination_is_decided_as_the_grants_say),
         cmocka_unit_test(an_account_without_grants_may_do_nothing),
         cmocka_unit_test(a_refusal_never_repeats_what_is_malformed),
+        cmocka_unit_test(the_audience_decides_the_algorithm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@ static void add_tenant_within(struct mm_policy *policy, const char *id, const ch
     policy->tenants = tenants;
     struct mm_tenant *tenant = &tenants[policy->n_tenants++];
     *tenant = (struct mm_tenant){0};
-    assert_true(mm_envelope_build(envelope, &tenant->envelope, NULL));
+    assert_true(mm_envelope_build(envelope, MM_ES256, &tenant->envelope, NULL));
     if (!mm_yaml_parse("t.yaml", text, strlen(text), &document, &problems) ||
         !mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems) ||
         !mm_tenant_build(id, &document, 3600, tenant, &problems))
@@ -195,6 +195,33 @@ static void what_a_tenants_file_may_grant_counts_though_it_doesnt(void **state)
     mm_policy_clear(&wide);
 }
 
+static void what_signs_an_audiences_tokens_is_told_when_it_changes(void **state)
+{
+    (void)state;
+    static const char BEFORE[] = "{\"audiences\": [\"lore\", \"other\"], \"resources\": [\"urc-*\"]}";
+    static const char AFTER[] = "{\"audiences\": [\"other\", \"lore\", \"new\"], \"resources\": [\"urc-*\"], "
+                                "\"algorithm\": \"RS256\", \"algorithms\": {\"other\": \"ES256\"}}";
+    mm_cleanup(free) char *text = file_of("acme", ACCOUNT(GRANT(REPO, "urc-1", "10m")));
+    struct mm_policy before = {0};
+    struct mm_policy after = {0};
+    add_tenant_within(&before, "acme", BEFORE, text);
+    add_tenant_within(&after, "acme", AFTER, text);
+    assert_diff(&before, &after,
+                "acme changes tokens for lore are signed with RS256, was ES256\n"
+                "acme gains in its envelope: audience new\n");
+    assert_true(mm_policy_seal(&before, NULL) && mm_policy_seal(&after, NULL));
+    assert_string_not_equal(before.digest, after.digest);
+    struct mm_policy only = {0};
+    add_tenant_within(&only, "acme",
+                      "{\"audiences\": [\"lore\", \"other\"], \"resources\": [\"urc-*\"], \"algorithm\": \"RS256\"}",
+                      text);
+    assert_true(mm_policy_seal(&only, NULL));
+    assert_string_not_equal(before.digest, only.digest);
+    mm_policy_clear(&only);
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
 static void tenants_and_accounts_come_and_go_in_order(void **state)
 {
     (void)state;
@@ -242,6 +269,7 @@ int main(void)
         cmocka_unit_test(credentials_and_claims_count),
         cmocka_unit_test(a_tenants_own_changes_come_first),
         cmocka_unit_test(what_a_tenants_file_may_grant_counts_though_it_doesnt),
+        cmocka_unit_test(what_signs_an_audiences_tokens_is_told_when_it_changes),
         cmocka_unit_test(tenants_and_accounts_come_and_go_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

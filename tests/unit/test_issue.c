@@ -451,10 +451,17 @@ static void without_a_key_of_the_algorithm_nothing_is_announced(void **state)
     struct caller caller = {0};
     struct mm_error err = {0};
     serve(world, "answer");
-    world->fixture->config.algorithm = MM_RS256;
+    world->tenant.envelope.algorithm = MM_RS256;
     assert_false(call(world, &caller, WANTED, PATIENCE_MS, &err));
     assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
     assert_string_equal(read_story(world, NULL).types, "");
+    /* Another audience, whose key there is, is served all the same. */
+    struct mm_audience_algorithm exception = {.audience = AUDIENCES[0], .algorithm = MM_ES256};
+    world->tenant.envelope.exceptions = &exception;
+    world->tenant.envelope.n_exceptions = 1;
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    await(&caller);
+    assert_int_equal(caller.code, MM_OK);
 }
 
 static void a_refusal_is_recorded_and_nothing_is_signed(void **state)

@@ -59,7 +59,7 @@ static void make_envelope(const char *text, struct mm_envelope *envelope)
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
     read_yaml(text, &document);
     assert_true(mm_schema_validate(&MM_ENVELOPE_SCHEMA, &document, &problems));
-    assert_true(mm_envelope_build(document.root, envelope, NULL));
+    assert_true(mm_envelope_build(document.root, MM_ES256, envelope, NULL));
 }
 
 /* As config/ does it: the schema, then the tenant, or its checks alone where the schema refused. */
