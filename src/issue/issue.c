@@ -216,7 +216,7 @@ static enum mm_turns_verdict job_enter(struct job *job, struct mm_error *err)
     (void)pthread_mutex_lock(&issuer->lock);
     bool is_draining = issuer->is_draining;
     if (!is_draining)
-        verdict = mm_turns_enter(issuer->turns, &job->turn, job->tenant);
+        verdict = mm_turns_enter(issuer->turns, &job->turn, job->tenant, job->algorithm);
     if (verdict != MM_TURN_REFUSED) {
         LIST_INSERT_HEAD(&issuer->jobs, job, link);
         if (issuer->n_jobs++ == 0)

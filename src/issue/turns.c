@@ -12,6 +12,7 @@ struct mm_turn_tenant {
     TAILQ_HEAD(, mm_turn) waiting;
     size_t n_begun;
     size_t n; /* begun and waiting: never 0 */
+    enum mm_algorithm algorithm;
     char name[];
 };
 
@@ -40,22 +41,23 @@ void mm_turns_free(struct mm_turns *turns)
     free(turns);
 }
 
-static struct mm_turn_tenant *find(const struct mm_turns *turns, const char *name)
+static struct mm_turn_tenant *find(const struct mm_turns *turns, const char *name, enum mm_algorithm algorithm)
 {
     struct mm_turn_tenant *tenant;
     LIST_FOREACH(tenant, &turns->buckets[mm_hash_name(name) % N_BUCKETS], bucket)
-        if (strcmp(tenant->name, name) == 0)
+        if (tenant->algorithm == algorithm && strcmp(tenant->name, name) == 0)
             return tenant;
     return NULL;
 }
 
-static struct mm_turn_tenant *add(struct mm_turns *turns, const char *name)
+static struct mm_turn_tenant *add(struct mm_turns *turns, const char *name, enum mm_algorithm algorithm)
 {
     size_t size = strlen(name) + 1;
     struct mm_turn_tenant *tenant = calloc(1, sizeof *tenant + size);
     if (!tenant)
         return NULL;
     memcpy(tenant->name, name, size);
+    tenant->algorithm = algorithm;
     TAILQ_INIT(&tenant->waiting);
     LIST_INSERT_HEAD(&turns->buckets[mm_hash_name(name) % N_BUCKETS], tenant, bucket);
     turns->n_tenants++;
@@ -70,13 +72,14 @@ static size_t share(const struct mm_turns *turns, const struct mm_turn_tenant *t
     return part > 0 ? part : 1;
 }
 
-enum mm_turns_verdict mm_turns_enter(struct mm_turns *turns, struct mm_turn *turn, const char *name)
+enum mm_turns_verdict mm_turns_enter(struct mm_turns *turns, struct mm_turn *turn, const char *name,
+                                     enum mm_algorithm algorithm)
 {
-    struct mm_turn_tenant *tenant = find(turns, name);
+    struct mm_turn_tenant *tenant = find(turns, name, algorithm);
     if (turns->n >= turns->n_most || (tenant && tenant->n >= share(turns, tenant)))
         return MM_TURN_REFUSED;
     if (!tenant)
-        tenant = add(turns, name);
+        tenant = add(turns, name, algorithm);
     if (!tenant)
         return MM_TURN_REFUSED;
     turn->tenant = tenant;

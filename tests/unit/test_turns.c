@@ -10,7 +10,7 @@
 static enum mm_turns_verdict enter(struct mm_turns *turns, struct mm_turn *turn, const char *tenant)
 {
     *turn = (struct mm_turn){0};
-    return mm_turns_enter(turns, turn, tenant);
+    return mm_turns_enter(turns, turn, tenant, MM_ES256);
 }
 
 static void what_a_tenant_asks_for_beyond_its_turns_waits_in_order(void **state)
@@ -44,6 +44,20 @@ static void another_tenant_waits_for_none_of_them(void **state)
     assert_ptr_equal(mm_turns_leave(turns, &acme[0]), &acme[1]);
     assert_null(mm_turns_leave(turns, &acme[1]));
     assert_null(mm_turns_leave(turns, &globex[1]));
+}
+
+static void what_waits_for_keys_of_one_algorithm_holds_up_nothing_of_another(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_turns_free) struct mm_turns *turns = mm_turns_new(100, 1, NULL);
+    struct mm_turn turn[2];
+    struct mm_turn other = {0};
+    assert_int_equal(enter(turns, &turn[0], "acme"), MM_TURN_BEGINS);
+    assert_int_equal(enter(turns, &turn[1], "acme"), MM_TURN_WAITS);
+    assert_int_equal(mm_turns_enter(turns, &other, "acme", MM_RS256), MM_TURN_BEGINS);
+    assert_null(mm_turns_leave(turns, &other));
+    assert_ptr_equal(mm_turns_leave(turns, &turn[0]), &turn[1]);
+    assert_null(mm_turns_leave(turns, &turn[1]));
 }
 
 static void one_that_gives_up_waiting_takes_nobodys_turn_and_gives_none(void **state)
@@ -140,6 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_a_tenant_asks_for_beyond_its_turns_waits_in_order),
         cmocka_unit_test(another_tenant_waits_for_none_of_them),
+        cmocka_unit_test(what_waits_for_keys_of_one_algorithm_holds_up_nothing_of_another),
         cmocka_unit_test(one_that_gives_up_waiting_takes_nobodys_turn_and_gives_none),
         cmocka_unit_test(one_tenant_takes_half_of_the_room_and_gets_it_back),
         cmocka_unit_test(more_than_there_is_room_for_are_refused),
