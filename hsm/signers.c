@@ -328,6 +328,19 @@ enum mm_signers_health mm_signers_health(struct mm_signers *signers)
     return n_serving < n_active ? MM_SIGNERS_DEGRADED : MM_SIGNERS_READY;
 }
 
+mm_algorithm_set mm_signers_algorithms(struct mm_signers *signers)
+{
+    mm_algorithm_set set = 0;
+    (void)pthread_mutex_lock(&signers->lock);
+    for (size_t i = 0; i < signers->n_listed; i++) {
+        const struct mm_signer *signer = signers->listed[i];
+        if (signer->phase == ACTIVE && mm_pool_is_serving(signer->pool))
+            set |= mm_algorithm_bit(signer->key.algorithm);
+    }
+    (void)pthread_mutex_unlock(&signers->lock);
+    return set;
+}
+
 /* References to the keys that have joined, for calls that take a pool's lock. */
 struct crowd {
     size_t n;

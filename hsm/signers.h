@@ -87,6 +87,9 @@ enum mm_signers_health {
 
 enum mm_signers_health mm_signers_health(struct mm_signers *signers);
 
+/* The algorithms that some active key with a ready worker signs. */
+mm_algorithm_set mm_signers_algorithms(struct mm_signers *signers);
+
 struct mm_signer_state {
     char kid[MM_THUMBPRINT_LENGTH + 1];
     enum mm_algorithm algorithm;

@@ -19,6 +19,7 @@ static const struct mm_schema REASON_MEMBERS[] = {
 static const struct mm_schema REASON = {.type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = REASON_MEMBERS};
 
 static const struct mm_schema ROTATION_MEMBERS[] = {
+    {.name = "algorithm", .type = MM_SCHEMA_STRING, .one_of = MM_ALGORITHM_NAMES},
     {.name = "hsm_token", .type = MM_SCHEMA_STRING, .min = 1, .max = NAME_MAX_LENGTH},
     {.name = "reason", .type = MM_SCHEMA_STRING, .max = REASON_MAX},
     {0},
@@ -92,6 +93,18 @@ static json_t *describe(struct mm_keeper *keeper, const struct mm_keyring *keyri
                      next_of(keeper, keyring, key));
 }
 
+/* Of the rotations that are under way: one of an algorithm. */
+static json_t *describe_successors(const struct mm_keyring *keyring)
+{
+    mm_cleanup(json_decref) json_t *kids = json_array();
+    for (int i = 0; i < MM_N_ALGORITHMS; i++) {
+        const struct mm_key *successor = mm_keyring_successor(keyring, (enum mm_algorithm)i);
+        if (successor && !mm_json_append(kids, json_string(successor->kid), NULL))
+            return NULL;
+    }
+    return MM_TAKE(kids);
+}
+
 json_t *mm_admin_describe_keys(struct mm_keeper *keeper)
 {
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
@@ -99,8 +112,7 @@ json_t *mm_admin_describe_keys(struct mm_keeper *keeper)
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++)
         if (!mm_json_append(keys, describe(keeper, keyring, mm_keyring_key(keyring, i)), NULL))
             return NULL;
-    const struct mm_key *successor = mm_keyring_successor(keyring);
-    return json_pack("{sO so}", "keys", keys, "successor", successor ? json_string(successor->kid) : json_null());
+    return json_pack("{sO so}", "keys", keys, "successors", describe_successors(keyring));
 }
 
 struct mm_reply mm_admin_serve_keys(struct mm_admin_request *request)
@@ -200,7 +212,10 @@ struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)
     if (!read_body(request, &ROTATION, &body, &refusal))
         return refusal;
     struct mm_key_author author = author_of(request, body);
-    if (!mm_keeper_rotate(keeper, mm_json_string(body, "hsm_token"), &author, kid, &err))
+    const char *algorithm = mm_json_string(body, "algorithm");
+    struct mm_rotation_order rotation = {request->admin->config->algorithm, mm_json_string(body, "hsm_token")};
+    if ((algorithm && !mm_algorithm_parse(algorithm, &rotation.algorithm)) ||
+        !mm_keeper_rotate(keeper, &rotation, &author, kid, &err))
         return mm_admin_refuse(request, &err, NULL);
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
     const struct mm_key *key = mm_keyring_find(keyring, kid);

@@ -57,7 +57,7 @@ struct mm_reply mm_admin_serve_destroy(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request);
 
-/* {"keys":[…],"successor":kid|null}: every key with its state and what happens to it by itself. NULL: no memory. */
+/* {"keys":[…],"successors":[kid…]}: every key with its state and what happens to it by itself. NULL: no memory. */
 struct mm_keeper;
 json_t *mm_admin_describe_keys(struct mm_keeper *keeper);
 

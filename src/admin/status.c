@@ -40,6 +40,36 @@ static json_t *hsm_status(const struct mm_admin *admin)
     return MM_TAKE(list);
 }
 
+/* How it stands with one algorithm: a key must be active, and one of its workers ready. */
+static json_t *describe_algorithm(const struct mm_signers_state *state, enum mm_algorithm algorithm)
+{
+    json_int_t n_active = 0;
+    json_int_t n_ready = 0;
+    for (size_t i = 0; i < state->n_keys; i++) {
+        const struct mm_signer_state *key = &state->keys[i];
+        if (key->algorithm != algorithm || key->role != MM_SIGNER_ACTIVE)
+            continue;
+        n_active++;
+        n_ready += key->pool.n_ready > 0;
+    }
+    return json_pack("{ss sI sI}", "name", mm_algorithm_name(algorithm), "active_keys", n_active, "ready_keys",
+                     n_ready);
+}
+
+static json_t *algorithms_status(const struct mm_admin *admin)
+{
+    mm_cleanup(free) struct mm_signers_state *state = calloc(1, sizeof *state);
+    mm_cleanup(json_decref) json_t *list = json_array();
+    if (!state)
+        return NULL;
+    mm_signers_state(admin->parts.signers, state);
+    for (int i = 0; i < MM_N_ALGORITHMS; i++)
+        if (mm_algorithms_have(admin->config->algorithms, (enum mm_algorithm)i) &&
+            !mm_json_append(list, describe_algorithm(state, (enum mm_algorithm)i), NULL))
+            return NULL;
+    return MM_TAKE(list);
+}
+
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
 {
     struct mm_admin *admin = request->admin;
@@ -48,11 +78,11 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
     char started[MM_TIMESTAMP_MAX];
     mm_timestamp(admin->started, started);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss ss si ss sI sb so s{sb sb} so so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
+        json_pack("{ss ss si ss sI sb so s{sb sb} so so so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
                   (int)getpid(), "started_at", started, "uptime_seconds", uptime, "draining",
                   (int)atomic_load(&admin->is_draining), "policy", policy_status(config), "ledger", "healthy",
                   (int)mm_ledger_is_healthy(admin->parts.ledger), "clock_safe",
-                  (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(admin), "keyring",
-                  mm_admin_describe_keys(admin->parts.keeper));
+                  (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(admin), "algorithms",
+                  algorithms_status(admin), "keyring", mm_admin_describe_keys(admin->parts.keeper));
     return mm_reply_json(MHD_HTTP_OK, body);
 }

@@ -85,6 +85,16 @@ static const char *plural(size_t n)
     return n == 1 ? "" : "s";
 }
 
+/* The default one first. */
+static void print_algorithms(const struct mm_config *config)
+{
+    (void)printf("  keys     %s", mm_algorithm_name(config->algorithm));
+    for (int i = 0; i < MM_N_ALGORITHMS; i++)
+        if (i != (int)config->algorithm && mm_algorithms_have(config->algorithms, (enum mm_algorithm)i))
+            (void)printf(", %s", mm_algorithm_name((enum mm_algorithm)i));
+    (void)printf(", tokens live %lld s at most\n", (long long)config->max_ttl);
+}
+
 static void print_summary(const struct mm_config *config)
 {
     (void)printf("ok: %s\n  issuer   %s\n", config->file, config->issuer);
@@ -96,8 +106,8 @@ static void print_summary(const struct mm_config *config)
                      token->label ? "label" : "serial", token->label ? token->label : token->serial, token->module,
                      (long long)token->workers, plural((size_t)token->workers));
     }
-    (void)printf("  keys     %s, tokens live %lld s at most\n  store    %s\n", mm_algorithm_name(config->algorithm),
-                 (long long)config->max_ttl, config->store_file);
+    print_algorithms(config);
+    (void)printf("  store    %s\n", config->store_file);
     for (size_t i = 0; i < config->policy.n_tenants; i++) {
         const struct mm_tenant *tenant = &config->policy.tenants[i];
         size_t n_grants = count_grants(tenant);

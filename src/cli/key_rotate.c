@@ -8,28 +8,31 @@
 #include "cli/admin.h"
 
 const char MM_KEY_ROTATE_HELP[] =
-    "Usage: mintmark key rotate [--to HSM-TOKEN] [--wait] [options]\n"
+    "Usage: mintmark key rotate [--algorithm ALG] [--to HSM-TOKEN] [--wait] [options]\n"
     "\n"
-    "Let another key sign in place of those that do: the standby, or else one that is staged. It is published for as "
+    "Let another key sign in place of those of its algorithm that do: the standby, or else one that is staged. It is "
+    "published for as "
     "long as\n"
     "verifiers may cache the JWKS, then activated; the others retire, and are withdrawn once their last token has "
     "expired.\n"
     "The service does all that by itself, over restarts. No verifier meets a token that it can't check.\n"
     "\n"
+    "  --algorithm ALG of keys that sign ALG, one of keys.algorithms (default: keys.algorithm)\n"
     "  --to HSM-TOKEN  to a key on that HSM token, by its name in the configuration: how to move to another slot or "
     "HSM\n"
     "  --wait          return when the new key signs alone\n"
     "  --reason TEXT   why, for the ledger\n" MM_ADMIN_HELP "\n"
-    "Exit status: 0 begun (with --wait: the new key signs alone), 8 refused (no key for it, or a rotation is under "
-    "way),\n"
+    "Exit status: 0 begun (with --wait: the new key signs alone), 8 refused (no key for it, or one of the algorithm "
+    "is under way),\n"
     "7 the service can't be reached, 3 configuration, 2 the command line.\n";
 
-enum { TO = MM_OPTION_FIRST, WAIT };
+enum { TO = MM_OPTION_FIRST, WAIT, ALGORITHM };
 
 static const struct option OPTIONS[] = {
     MM_COMMON_OPTIONS,
     MM_ADMIN_OPTIONS,
     MM_REASON_OPTION,
+    {"algorithm", required_argument, NULL, ALGORITHM},
     {"to", required_argument, NULL, TO},
     {"wait", no_argument, NULL, WAIT},
     {0},
@@ -38,6 +41,7 @@ static const struct option OPTIONS[] = {
 enum wait { DONT_WAIT, DO_WAIT };
 
 struct rotate_options {
+    const char *algorithm;
     const char *to;
     enum wait wait;
 };
@@ -49,21 +53,23 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct rotat
     while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0) {
         if (option == TO)
             options->to = optarg;
+        else if (option == ALGORITHM)
+            options->algorithm = optarg;
         else
             options->wait = DO_WAIT;
     }
     return option == MM_OPTION_END;
 }
 
-/* Until no rotation is under way, however long that takes: a restart of the service in between is only waited out. */
-static bool wait_for_end(struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
+/* Until the rotation to `kid` is over, however long that takes: a restart of the service in between is only waited out. */
+static bool wait_for_end(struct mm_cli *cli, struct mm_admin_service *service, const char *kid, struct mm_error *err)
 {
     const struct timespec pause = {.tv_sec = 1};
     for (;;) {
         mm_cleanup(json_decref) json_t *answer = NULL;
         struct mm_error why = {0};
         if (mm_admin_call(cli, service, "GET", "/v1/keys", NULL, &answer, &why)) {
-            if (json_is_null(json_object_get(answer, "successor")))
+            if (!kid || !mm_json_array_has(json_object_get(answer, "successors"), kid))
                 return true;
         } else if (why.code != MM_UNREACHABLE && why.code != MM_SHUTTING_DOWN) {
             return mm_fail(err, why.code, "%s", why.message);
@@ -93,9 +99,10 @@ bool mm_verb_key_rotate(struct mm_cli *cli, int argc, char **argv, struct mm_err
     if (!read_options(cli, argc, argv, &options, err))
         return false;
     mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
-    mm_cleanup(json_decref) json_t *body = json_pack("{s:s*, s:s*}", "hsm_token", options.to, "reason", cli->reason);
+    mm_cleanup(json_decref) json_t *body =
+        json_pack("{s:s*, s:s*, s:s*}", "algorithm", options.algorithm, "hsm_token", options.to, "reason", cli->reason);
     mm_cleanup(json_decref) json_t *answer = NULL;
     return service && mm_admin_call(cli, service, "POST", "/v1/rotation", body, &answer, err) &&
-           (options.wait == DONT_WAIT || wait_for_end(cli, service, err)) &&
+           (options.wait == DONT_WAIT || wait_for_end(cli, service, mm_json_string(answer, "kid"), err)) &&
            print_answer(cli, answer, options.wait, err);
 }

@@ -90,6 +90,25 @@ static void print_key(FILE *out, const json_t *key)
     (void)fputs(json_is_true(json_object_get(key, "revoked")) ? ", revoked\n" : "\n", out);
 }
 
+/* Of one that signs with several, or can't sign with its only one for want of a key. */
+static void print_algorithms(FILE *out, const json_t *algorithms)
+{
+    size_t n = json_array_size(algorithms);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *algorithm = json_array_get(algorithms, i);
+        int64_t n_active = mm_json_integer(algorithm, "active_keys", 0);
+        int64_t n_ready = mm_json_integer(algorithm, "ready_keys", 0);
+        if (n == 1 && n_active > 0)
+            return;
+        begin_row(out, i == 0 ? "signs" : "");
+        print_member(out, algorithm, "name");
+        if (n_active == 0)
+            (void)fputs(": no active key (mintmark key stage)\n", out);
+        else
+            (void)fprintf(out, ": %lld of %lld keys ready\n", (long long)n_ready, (long long)n_active);
+    }
+}
+
 /* Those that are destroyed are history: the ledger has it. */
 static void print_keys(FILE *out, const json_t *keys)
 {
@@ -165,6 +184,7 @@ void mm_print_status(FILE *out, const json_t *status)
             (void)fputs("clock     behind the ledger: nothing is issued (mintmark clock accept)\n", out);
     }
     print_hsm_tokens(out, json_object_get(status, "hsm_tokens"));
+    print_algorithms(out, json_object_get(status, "algorithms"));
     const json_t *keys = json_object_get(json_object_get(status, "keyring"), "keys");
     print_keys(out, keys);
     const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);

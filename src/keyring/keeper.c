@@ -190,6 +190,12 @@ static bool another_serves(const struct mm_keeper *keeper, const struct mm_keyri
     return false;
 }
 
+/* Whether there must be a key of that algorithm that signs. */
+static bool is_wanted(const struct mm_keeper *keeper, const struct mm_key *key)
+{
+    return mm_algorithms_have(keeper->parts.plan.algorithms, key->algorithm);
+}
+
 /* What the rules don't know: the clock and the HSMs. */
 static bool check_world(const struct mm_keeper *keeper, const struct mm_keyring *keyring,
                         const struct mm_key_order *order, struct mm_error *err)
@@ -198,7 +204,8 @@ static bool check_world(const struct mm_keeper *keeper, const struct mm_keyring 
         return true;
     if (!mm_ledger_check_clock(keeper->parts.ledger, err))
         return false;
-    return order->change != MM_KEY_RETIRE || another_serves(keeper, keyring, mm_keyring_find(keyring, order->kid)) ||
+    const struct mm_key *key = mm_keyring_find(keyring, order->kid);
+    return order->change != MM_KEY_RETIRE || !is_wanted(keeper, key) || another_serves(keeper, keyring, key) ||
            mm_fail(err, MM_HSM_UNAVAILABLE, "no other key of its algorithm has a worker that signs");
 }
 
@@ -241,7 +248,7 @@ static bool carry_out(struct mm_keeper *keeper, const struct mm_key_order *order
 static void activate_standby(struct mm_keeper *keeper, const struct mm_key *revoked, const struct mm_key_author *author)
 {
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_ref(keeper->keyring);
-    if (another_serves(keeper, keyring, revoked))
+    if (!is_wanted(keeper, revoked) || another_serves(keeper, keyring, revoked))
         return;
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
@@ -335,19 +342,35 @@ bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct
     return is_done;
 }
 
-static bool rotate(struct mm_keeper *keeper, const char *hsm_token, const struct mm_key_author *author, char *ret_kid,
-                   struct mm_error *err)
+/* The key to go to; NULL if there is none, or a rotation is under way. */
+static const struct mm_key *choose_successor(const struct mm_keeper *keeper, const struct mm_keyring *keyring,
+                                             const struct mm_rotation_order *rotation, struct mm_error *err)
+{
+    const char *algorithm = mm_algorithm_name(rotation->algorithm);
+    const struct mm_key *under_way = mm_keyring_successor(keyring, rotation->algorithm);
+    const struct mm_key *key = mm_plan_candidate(&keeper->parts.plan, keyring, rotation);
+    if (!mm_algorithms_have(keeper->parts.plan.algorithms, rotation->algorithm))
+        (void)mm_fail(err, MM_KEY_STATE, "%s isn't one of keys.algorithms", algorithm);
+    else if (under_way)
+        (void)mm_fail(err, MM_KEY_STATE, "a rotation to key %s is under way", under_way->kid);
+    else if (!key)
+        (void)mm_fail(err, MM_KEY_STATE, "no %s key for it is published or staged%s%s: generate and stage one",
+                      algorithm, rotation->hsm_token ? " on HSM token " : "",
+                      rotation->hsm_token ? rotation->hsm_token : "");
+    else
+        return key;
+    return NULL;
+}
+
+static bool rotate(struct mm_keeper *keeper, const struct mm_rotation_order *rotation,
+                   const struct mm_key_author *author, char *ret_kid, struct mm_error *err)
 {
     const struct mm_key_plan *plan = &keeper->parts.plan;
     struct mm_key_moment moment = mm_keeper_moment(keeper);
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_ref(keeper->keyring);
-    const struct mm_key *under_way = mm_keyring_successor(keyring);
-    const struct mm_key *key = mm_plan_candidate(plan, keyring, hsm_token);
-    if (under_way)
-        return mm_fail(err, MM_KEY_STATE, "a rotation to key %s is under way", under_way->kid);
+    const struct mm_key *key = choose_successor(keeper, keyring, rotation, err);
     if (!key)
-        return mm_fail(err, MM_KEY_STATE, "no key for it is published or staged%s%s: generate and stage one",
-                       hsm_token ? " on HSM token " : "", hsm_token ? hsm_token : "");
+        return false;
     const struct mm_key_order publish = {MM_KEY_PUBLISH, key->kid};
     if (key->life.state == MM_KEY_STAGED &&
         (!mm_plan_check(plan, keyring, &publish, &moment, err) || !carry_out(keeper, &publish, author, err)))
@@ -361,19 +384,19 @@ static bool rotate(struct mm_keeper *keeper, const char *hsm_token, const struct
 }
 
 /* The staged key that a rotation would go to is vetted first. */
-static bool vet_candidate(struct mm_keeper *keeper, const char *hsm_token, struct mm_error *err)
+static bool vet_candidate(struct mm_keeper *keeper, const struct mm_rotation_order *rotation, struct mm_error *err)
 {
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
-    const struct mm_key *key = mm_plan_candidate(&keeper->parts.plan, keyring, hsm_token);
+    const struct mm_key *key = choose_successor(keeper, keyring, rotation, NULL);
     return !key || vet(keeper, key->kid, err);
 }
 
-bool mm_keeper_rotate(struct mm_keeper *keeper, const char *hsm_token, const struct mm_key_author *author,
-                      char *ret_kid, struct mm_error *err)
+bool mm_keeper_rotate(struct mm_keeper *keeper, const struct mm_rotation_order *rotation,
+                      const struct mm_key_author *author, char *ret_kid, struct mm_error *err)
 {
-    if (!check_author(author, err) || !vet_candidate(keeper, hsm_token, err) || !begin_change(keeper, err))
+    if (!check_author(author, err) || !vet_candidate(keeper, rotation, err) || !begin_change(keeper, err))
         return false;
-    bool is_begun = rotate(keeper, hsm_token, author, ret_kid, err);
+    bool is_begun = rotate(keeper, rotation, author, ret_kid, err);
     end_change(keeper);
     return is_begun;
 }
@@ -381,9 +404,7 @@ bool mm_keeper_rotate(struct mm_keeper *keeper, const char *hsm_token, const str
 /* Once is enough: another try could be the login that locks the HSM token. Whoever stages or publishes it by hand is heard all the same. */
 static void note_unfit(struct mm_keeper *keeper, const char *kid)
 {
-    struct mm_kid_set *unfit = &keeper->parts.plan.unfit;
-    if (unfit->n < MM_KIDS_MAX)
-        memcpy(unfit->kids[unfit->n++], kid, MM_THUMBPRINT_LENGTH + 1);
+    mm_kid_set_add(&keeper->parts.plan.unfit, kid);
 }
 
 static const struct mm_key_author TIME = {"mintmarkd", "due"};
@@ -407,44 +428,65 @@ static void publish_standby(struct mm_keeper *keeper, const char *kid)
     end_change(keeper);
 }
 
-enum due { NOTHING_DUE, STANDBY_DUE, DUE_FAILED };
+/* What a look at everything that is due came to. */
+struct due {
+    bool has_failed;                        /* some of it is to be tried again */
+    char standby[MM_THUMBPRINT_LENGTH + 1]; /* a staged key whose turn as the standby has come; empty: none */
+};
 
 /* A revocation that couldn't be recorded. */
-static enum due mend_withheld(struct mm_keeper *keeper)
+static bool mend_withheld(struct mm_keeper *keeper)
 {
     struct mm_error why = {0};
     char kid[MM_THUMBPRINT_LENGTH + 1];
     memcpy(kid, keeper->withheld, sizeof kid);
     if (!kid[0] || revoke_key(keeper, &(struct mm_key_order){MM_KEY_REVOKE, kid}, &TIME, &why))
-        return NOTHING_DUE;
+        return true;
     tell(keeper, mm_key_change_name(MM_KEY_REVOKE), kid, &TIME, &why);
-    return DUE_FAILED;
+    return false;
 }
 
-/* Everything that is due, one after another, but for a standby: its kid goes to `ret_kid`. */
-static enum due do_due(struct mm_keeper *keeper, char ret_kid[MM_THUMBPRINT_LENGTH + 1])
+/* All rotations that the schedule wants. */
+static bool begin_rotations(struct mm_keeper *keeper)
+{
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    struct mm_rotation_order rotation;
+    struct mm_key_moment moment = mm_keeper_moment(keeper);
+    while (mm_plan_rotation_due(&keeper->parts.plan, keeper->keyring, &moment, &rotation)) {
+        struct mm_error why = {0};
+        if (!rotate(keeper, &rotation, &SCHEDULE, kid, &why)) {
+            tell(keeper, "rotate", NULL, &SCHEDULE, &why);
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Everything that is due, one after another, but for a standby. A key that can't be changed, as its HSM is away, keeps no other from its
+ * turn.
+ */
+static void do_due(struct mm_keeper *keeper, struct due *ret_due)
 {
     const struct mm_key_plan *plan = &keeper->parts.plan;
-    char kid[MM_THUMBPRINT_LENGTH + 1];
-    if (keeper->view == NOT_SHOWN)
-        show(keeper);
-    for (;;) {
+    struct mm_kid_set failed = {0};
+    *ret_due = (struct due){.has_failed = !begin_rotations(keeper)};
+    while (failed.n < MM_KIDS_MAX) {
         struct mm_error why = {0};
         struct mm_key_order order;
         struct mm_key_moment moment = mm_keeper_moment(keeper);
         mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keyring_ref(keeper->keyring);
-        bool wants_rotation = mm_plan_is_rotation_due(plan, keyring, &moment);
-        if (!wants_rotation && !mm_plan_due(plan, keyring, &moment, &order))
-            return NOTHING_DUE;
-        if (!wants_rotation && order.change == MM_KEY_PUBLISH) {
-            memcpy(ret_kid, order.kid, MM_THUMBPRINT_LENGTH + 1);
-            return STANDBY_DUE;
+        if (!mm_plan_due(plan, keyring, &moment, &failed, &order))
+            return;
+        if (order.change == MM_KEY_PUBLISH) {
+            memcpy(ret_due->standby, order.kid, sizeof ret_due->standby);
+            return;
         }
-        if (wants_rotation ? rotate(keeper, NULL, &SCHEDULE, kid, &why) : carry_out(keeper, &order, &TIME, &why))
+        if (carry_out(keeper, &order, &TIME, &why))
             continue;
-        tell(keeper, wants_rotation ? "rotate" : mm_key_change_name(order.change), wants_rotation ? NULL : order.kid,
-             wants_rotation ? &SCHEDULE : &TIME, &why);
-        return DUE_FAILED;
+        tell(keeper, mm_key_change_name(order.change), order.kid, &TIME, &why);
+        ret_due->has_failed = true;
+        mm_kid_set_add(&failed, order.kid);
     }
 }
 
@@ -460,14 +502,15 @@ static void *mind(void *context)
             continue;
         keeper->is_changing = true;
         (void)pthread_mutex_unlock(&keeper->lock);
-        char kid[MM_THUMBPRINT_LENGTH + 1];
-        enum due due = mend_withheld(keeper);
-        if (due == NOTHING_DUE)
-            due = do_due(keeper, kid);
+        struct due due = {.has_failed = true};
+        if (keeper->view == NOT_SHOWN)
+            show(keeper);
+        if (mend_withheld(keeper))
+            do_due(keeper, &due);
         end_change(keeper);
-        if (due == STANDBY_DUE)
-            publish_standby(keeper, kid);
-        not_before = due == DUE_FAILED ? mm_deadline_after_ms(RETRY_MS) : 0;
+        if (due.standby[0])
+            publish_standby(keeper, due.standby);
+        not_before = due.has_failed ? mm_deadline_after_ms(RETRY_MS) : 0;
         (void)pthread_mutex_lock(&keeper->lock);
     }
     (void)pthread_mutex_unlock(&keeper->lock);

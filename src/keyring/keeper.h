@@ -83,10 +83,10 @@ MM_MUST_USE bool mm_keeper_change(struct mm_keeper *keeper, const struct mm_key_
                                   const struct mm_key_author *author, struct mm_error *err);
 
 /*
- * Begin a rotation to a key of that HSM token (NULL: any); it goes on by itself, over restarts. MM_KEY_STATE: none is published or staged there,
- * or another rotation is under way. `ret_kid` gets the key's, MM_THUMBPRINT_LENGTH + 1 bytes.
+ * Begin a rotation; it goes on by itself, over restarts, and beside those of other algorithms. MM_KEY_STATE: no key for it is published or
+ * staged, or another rotation of the algorithm is under way. `ret_kid` gets the key's, MM_THUMBPRINT_LENGTH + 1 bytes.
  */
-MM_MUST_USE bool mm_keeper_rotate(struct mm_keeper *keeper, const char *hsm_token, const struct mm_key_author *author,
-                                  char *ret_kid, struct mm_error *err);
+MM_MUST_USE bool mm_keeper_rotate(struct mm_keeper *keeper, const struct mm_rotation_order *rotation,
+                                  const struct mm_key_author *author, char *ret_kid, struct mm_error *err);
 
 #endif

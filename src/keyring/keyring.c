@@ -13,12 +13,11 @@ struct mm_keyring {
     size_t n_keys;
     struct mm_key *keys;
     struct mm_key_record **records; /* of the key at the same place */
-    size_t successor;               /* n_keys or more: no rotation is under way */
+    size_t successors
+        [MM_N_ALGORITHMS]; /* of the rotation of each algorithm, its place and one more; 0: none is under way */
     int64_t exp_bound;
     int64_t run_max_ttl; /* of the run that began last */
 };
-
-static const size_t NO_SUCCESSOR = KEYS_MAX;
 
 struct mm_keyring *mm_keyring_ref(struct mm_keyring *keyring)
 {
@@ -51,12 +50,11 @@ static struct mm_keyring *copy(const struct mm_keyring *keyring, struct mm_error
         (void)out_of_memory(err);
         return NULL;
     }
-    if (keyring)
-        *made = (struct mm_keyring){.successor = keyring->successor,
-                                    .exp_bound = keyring->exp_bound,
-                                    .run_max_ttl = keyring->run_max_ttl};
-    else
-        made->successor = NO_SUCCESSOR;
+    if (keyring) {
+        memcpy(made->successors, keyring->successors, sizeof made->successors);
+        made->exp_bound = keyring->exp_bound;
+        made->run_max_ttl = keyring->run_max_ttl;
+    }
     atomic_init(&made->references, 1);
     made->keys = calloc(n + 1, sizeof *made->keys);
     made->records = calloc(n + 1, sizeof *made->records);
@@ -114,14 +112,13 @@ static bool stage_first(struct mm_keyring *keyring, const json_t *entry, int64_t
 }
 
 /* Once the successor is the only active one of its algorithm, or can't become it any more, the rotation is over. */
-static void settle_rotation(struct mm_keyring *keyring)
+static void settle_rotation(struct mm_keyring *keyring, enum mm_algorithm algorithm)
 {
-    if (keyring->successor >= keyring->n_keys)
-        return;
-    const struct mm_key *successor = &keyring->keys[keyring->successor];
-    bool is_alone = mm_keyring_count(keyring, successor->algorithm, MM_KEY_ACTIVE) == 1;
-    if (successor->life.state != MM_KEY_PUBLISHED && !(successor->life.state == MM_KEY_ACTIVE && !is_alone))
-        keyring->successor = NO_SUCCESSOR;
+    const struct mm_key *successor = mm_keyring_successor(keyring, algorithm);
+    bool is_alone = mm_keyring_count(keyring, algorithm, MM_KEY_ACTIVE) == 1;
+    if (successor && successor->life.state != MM_KEY_PUBLISHED &&
+        !(successor->life.state == MM_KEY_ACTIVE && !is_alone))
+        keyring->successors[algorithm] = 0;
 }
 
 static bool change(struct mm_keyring *keyring, struct mm_key *key, enum mm_key_change what, const json_t *entry,
@@ -145,7 +142,7 @@ static bool change(struct mm_keyring *keyring, struct mm_key *key, enum mm_key_c
             return mm_fail(err, MM_LEDGER_CORRUPT, "key %s retires without the last exp that it signed", key->kid);
         life->last_exp = last_exp > time ? last_exp : time; /* the clock may have moved before the entry was stamped */
     }
-    settle_rotation(keyring);
+    settle_rotation(keyring, key->algorithm);
     return true;
 }
 
@@ -154,7 +151,7 @@ static bool rotate(struct mm_keyring *keyring, const struct mm_key *key, struct 
     if (key->life.state != MM_KEY_PUBLISHED)
         return mm_fail(err, MM_LEDGER_CORRUPT, "a rotation to key %s, which is %s", key->kid,
                        mm_key_state_name(key->life.state));
-    keyring->successor = (size_t)(key - keyring->keys);
+    keyring->successors[key->algorithm] = (size_t)(key - keyring->keys) + 1;
     return true;
 }
 
@@ -286,9 +283,10 @@ size_t mm_keyring_count(const struct mm_keyring *keyring, enum mm_algorithm algo
     return n;
 }
 
-const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring)
+const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring, enum mm_algorithm algorithm)
 {
-    return mm_keyring_key(keyring, keyring->successor);
+    size_t place = keyring->successors[algorithm];
+    return place > 0 ? &keyring->keys[place - 1] : NULL;
 }
 
 int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring)

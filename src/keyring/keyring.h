@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The keys of the service as the ledger's key entries tell them: their states, their pinned public keys, and the rotation that is under
- * way. One keyring is one moment: immutable and reference-counted; a further entry makes another keyring. There is nothing else that could say
+ * The keys of the service as the ledger's key entries tell them: their states, their pinned public keys, and the rotations that are
+ * under way. One keyring is one moment: immutable and reference-counted; a further entry makes another keyring. There is nothing else that could say
  * otherwise: states are kept nowhere but in the chain.
  */
 #ifndef MM_KEYRING_KEYRING_H
@@ -54,10 +54,10 @@ const struct mm_key *mm_keyring_active(const struct mm_keyring *keyring, enum mm
 size_t mm_keyring_count(const struct mm_keyring *keyring, enum mm_algorithm algorithm, enum mm_key_state state);
 
 /*
- * The key that a rotation is on its way to: it is published, or active beside others of its algorithm that are still to be retired. NULL: no
- * rotation is under way.
+ * The key that the algorithm's rotation is on its way to: it is published, or active beside others of the algorithm that are still to be
+ * retired. NULL: no rotation is under way.
  */
-const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring);
+const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring, enum mm_algorithm algorithm);
 
 /* No token that was issued by earlier runs of the service expires later (Unix seconds). */
 int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring);

@@ -8,7 +8,8 @@
 struct mm_key_plan mm_plan_make(const struct mm_config *config)
 {
     return (struct mm_key_plan){
-        .algorithm = config->algorithm,
+        .algorithms = config->algorithms,
+        .readers = config->readers,
         .publish_ahead = config->publish_ahead,
         .max_ttl = config->max_ttl,
         .rotate_every = config->rotate_every,
@@ -34,9 +35,25 @@ int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_key *key, e
     return from;
 }
 
+/* Where nothing is signed meanwhile, only the caches are waited for. */
+static int64_t from_when(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
+                         enum mm_key_change change, const struct mm_key_moment *moment)
+{
+    struct mm_key_plan hasty = *plan;
+    if (mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) == 0)
+        hasty.publish_ahead = 0;
+    return mm_plan_from(&hasty, key, change, moment);
+}
+
 static bool refuse_state(const struct mm_key *key, const char *why, struct mm_error *err)
 {
     return mm_fail(err, MM_KEY_STATE, "key %s %s", key->kid, why);
+}
+
+/* Whether tokens are signed with its algorithm at all. */
+static bool is_wanted(const struct mm_key_plan *plan, const struct mm_key *key)
+{
+    return mm_algorithms_have(plan->algorithms, key->algorithm);
 }
 
 static size_t n_listed(const struct mm_keyring *keyring)
@@ -45,6 +62,32 @@ static size_t n_listed(const struct mm_keyring *keyring)
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++)
         n += mm_key_is_listed(&mm_keyring_key(keyring, i)->life);
     return n;
+}
+
+static bool check_publish(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
+                          struct mm_error *err)
+{
+    struct mm_error why = {0};
+    if (!is_wanted(plan, key))
+        return refuse_state(key, "isn't of keys.algorithms", err);
+    if (!mm_readers_check(plan->readers, key->algorithm, &why))
+        return mm_fail(err, MM_KEY_STATE, "key %s can't be published: %s", key->kid, why.message);
+    return n_listed(keyring) < MM_KEYRING_LISTED_MAX || refuse_state(key, "has no room in the JWKS", err);
+}
+
+/* What only some changes ask for. */
+static bool check_change(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
+                         enum mm_key_change change, struct mm_error *err)
+{
+    if (change == MM_KEY_PUBLISH)
+        return check_publish(plan, keyring, key, err);
+    if (change == MM_KEY_ACTIVATE && !is_wanted(plan, key))
+        return refuse_state(key, "isn't of keys.algorithms", err);
+    if (change == MM_KEY_RETIRE && is_wanted(plan, key) && mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) < 2)
+        return refuse_state(key, "is the last active one of its algorithm: rotate instead", err);
+    if (change == MM_KEY_WITHDRAW && is_wanted(plan, key) && key == mm_keyring_successor(keyring, key->algorithm))
+        return refuse_state(key, "is what a rotation is on its way to", err);
+    return true;
 }
 
 bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key_order *order,
@@ -57,18 +100,9 @@ bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_keyring *keyr
     if (!mm_key_state_after(key->life.state, order->change, &after))
         return mm_fail(err, MM_KEY_STATE, "key %s is %s: it can't %s", key->kid, mm_key_state_name(key->life.state),
                        mm_key_change_name(order->change));
-    if (order->change == MM_KEY_RETIRE && mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) < 2)
-        return refuse_state(key, "is the last active one of its algorithm: rotate instead", err);
-    if (order->change == MM_KEY_PUBLISH && key->algorithm != plan->algorithm)
-        return refuse_state(key, "isn't of keys.algorithm", err);
-    if (order->change == MM_KEY_PUBLISH && n_listed(keyring) >= MM_KEYRING_LISTED_MAX)
-        return refuse_state(key, "has no room in the JWKS", err);
-    if (order->change == MM_KEY_WITHDRAW && key == mm_keyring_successor(keyring))
-        return refuse_state(key, "is what a rotation is on its way to", err);
-    struct mm_key_plan hasty = *plan;
-    if (mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) == 0)
-        hasty.publish_ahead = 0; /* nothing is signed meanwhile: only the caches are waited for */
-    int64_t from = mm_plan_from(&hasty, key, order->change, moment);
+    if (!check_change(plan, keyring, key, order->change, err))
+        return false;
+    int64_t from = from_when(plan, keyring, key, order->change, moment);
     if (moment->now >= from)
         return true;
     char text[MM_TIMESTAMP_MAX];
@@ -77,40 +111,16 @@ bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_keyring *keyr
                    text);
 }
 
-static bool is_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
-                   enum mm_key_change change, const struct mm_key_moment *moment, struct mm_key_order *ret_order)
+bool mm_plan_check_readers(const struct mm_key_plan *plan, const struct mm_keyring *keyring, struct mm_error *err)
 {
-    const struct mm_key_order order = {change, key->kid};
-    if (!mm_plan_check(plan, keyring, &order, moment, NULL))
-        return false;
-    *ret_order = order;
-    return true;
-}
-
-/* The successor first, then the others of its algorithm make way. */
-static bool rotation_is_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
-                            const struct mm_key_moment *moment, struct mm_key_order *ret_order)
-{
-    const struct mm_key *successor = mm_keyring_successor(keyring);
-    if (!successor)
-        return false;
-    if (successor->life.state == MM_KEY_PUBLISHED)
-        return is_due(plan, keyring, successor, MM_KEY_ACTIVATE, moment, ret_order);
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
-        if (key != successor && key->algorithm == successor->algorithm && key->life.state == MM_KEY_ACTIVE)
-            return is_due(plan, keyring, key, MM_KEY_RETIRE, moment, ret_order);
+        struct mm_error why = {0};
+        if (mm_key_is_listed(&key->life) && !mm_readers_check(plan->readers, key->algorithm, &why))
+            return mm_fail(err, why.code, "key %s is in the JWKS, %s, from an earlier configuration: %s", key->kid,
+                           mm_key_state_name(key->life.state), why.message);
     }
-    return false;
-}
-
-/* Published, and nobody's successor. */
-static size_t n_standby(const struct mm_key_plan *plan, const struct mm_keyring *keyring)
-{
-    const struct mm_key *successor = mm_keyring_successor(keyring);
-    size_t n = mm_keyring_count(keyring, plan->algorithm, MM_KEY_PUBLISHED);
-    bool is_taken = successor && successor->algorithm == plan->algorithm && successor->life.state == MM_KEY_PUBLISHED;
-    return n - (is_taken ? 1 : 0);
+    return true;
 }
 
 static bool is_among(const char *kid, const struct mm_kid_set *set)
@@ -121,72 +131,170 @@ static bool is_among(const char *kid, const struct mm_kid_set *set)
     return false;
 }
 
+void mm_kid_set_add(struct mm_kid_set *set, const char *kid)
+{
+    if (set->n < MM_KIDS_MAX && !is_among(kid, set))
+        memcpy(set->kids[set->n++], kid, MM_THUMBPRINT_LENGTH + 1);
+}
+
+/* What the looks for something due have in common. */
+struct look {
+    const struct mm_key_plan *plan;
+    const struct mm_keyring *keyring;
+    const struct mm_key_moment *moment;
+    const struct mm_kid_set *but;
+};
+
+static bool is_due(const struct look *look, const struct mm_key *key, enum mm_key_change change,
+                   struct mm_key_order *ret_order)
+{
+    const struct mm_key_order order = {change, key->kid};
+    if (is_among(key->kid, look->but) || !mm_plan_check(look->plan, look->keyring, &order, look->moment, NULL))
+        return false;
+    *ret_order = order;
+    return true;
+}
+
+/* The successor first, then the others of its algorithm make way. */
+static bool rotation_is_due(const struct look *look, enum mm_algorithm algorithm, struct mm_key_order *ret_order)
+{
+    const struct mm_key *successor = mm_keyring_successor(look->keyring, algorithm);
+    if (!successor)
+        return false;
+    if (successor->life.state == MM_KEY_PUBLISHED)
+        return is_due(look, successor, MM_KEY_ACTIVATE, ret_order);
+    for (size_t i = 0; i < mm_keyring_n_keys(look->keyring); i++) {
+        const struct mm_key *key = mm_keyring_key(look->keyring, i);
+        if (key != successor && key->algorithm == algorithm && key->life.state == MM_KEY_ACTIVE)
+            return is_due(look, key, MM_KEY_RETIRE, ret_order);
+    }
+    return false;
+}
+
+/* Published, and nobody's successor. */
+static size_t n_standby(const struct mm_keyring *keyring, enum mm_algorithm algorithm)
+{
+    const struct mm_key *successor = mm_keyring_successor(keyring, algorithm);
+    bool is_taken = successor && successor->life.state == MM_KEY_PUBLISHED;
+    return mm_keyring_count(keyring, algorithm, MM_KEY_PUBLISHED) - (is_taken ? 1 : 0);
+}
+
 static const struct mm_key *first_in(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
-                                     enum mm_key_state state, const char *hsm_token)
+                                     enum mm_key_state state, const struct mm_rotation_order *order)
 {
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
         bool is_unfit = state == MM_KEY_STAGED && is_among(key->kid, &plan->unfit);
-        if (key->life.state == state && !is_unfit && key->algorithm == plan->algorithm &&
-            (!hsm_token || strcmp(key->hsm_token, hsm_token) == 0))
+        if (key->life.state == state && !is_unfit && key->algorithm == order->algorithm &&
+            (!order->hsm_token || strcmp(key->hsm_token, order->hsm_token) == 0))
             return key;
     }
     return NULL;
 }
 
-bool mm_plan_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key_moment *moment,
-                 struct mm_key_order *ret_order)
+/* Any of the published ones may do where the first can't. */
+static bool activation_is_due(const struct look *look, enum mm_algorithm algorithm, struct mm_key_order *ret_order)
 {
-    if (mm_keyring_count(keyring, plan->algorithm, MM_KEY_ACTIVE) == 0) {
-        const struct mm_key *standby = first_in(plan, keyring, MM_KEY_PUBLISHED, NULL);
-        if (standby && is_due(plan, keyring, standby, MM_KEY_ACTIVATE, moment, ret_order))
+    if (mm_keyring_count(look->keyring, algorithm, MM_KEY_ACTIVE) > 0)
+        return false;
+    for (size_t i = 0; i < mm_keyring_n_keys(look->keyring); i++) {
+        const struct mm_key *key = mm_keyring_key(look->keyring, i);
+        if (key->algorithm == algorithm && key->life.state == MM_KEY_PUBLISHED &&
+            is_due(look, key, MM_KEY_ACTIVATE, ret_order))
             return true;
     }
-    for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
-        const struct mm_key *key = mm_keyring_key(keyring, i);
-        if (key->life.state == MM_KEY_RETIRING && is_due(plan, keyring, key, MM_KEY_WITHDRAW, moment, ret_order))
+    return false;
+}
+
+static bool withdrawal_is_due(const struct look *look, struct mm_key_order *ret_order)
+{
+    for (size_t i = 0; i < mm_keyring_n_keys(look->keyring); i++) {
+        const struct mm_key *key = mm_keyring_key(look->keyring, i);
+        if (key->life.state == MM_KEY_RETIRING && is_due(look, key, MM_KEY_WITHDRAW, ret_order))
             return true;
     }
-    if (rotation_is_due(plan, keyring, moment, ret_order))
-        return true;
-    const struct mm_key *staged = first_in(plan, keyring, MM_KEY_STAGED, NULL);
-    return staged && n_standby(plan, keyring) < plan->standby &&
-           is_due(plan, keyring, staged, MM_KEY_PUBLISH, moment, ret_order);
+    return false;
+}
+
+static bool standby_is_due(const struct look *look, enum mm_algorithm algorithm, struct mm_key_order *ret_order)
+{
+    const struct mm_rotation_order any = {algorithm, NULL};
+    const struct mm_key *staged = first_in(look->plan, look->keyring, MM_KEY_STAGED, &any);
+    return staged && n_standby(look->keyring, algorithm) < look->plan->standby &&
+           is_due(look, staged, MM_KEY_PUBLISH, ret_order);
+}
+
+static bool any_is_due(const struct look *look,
+                       bool (*is_due_of)(const struct look *, enum mm_algorithm, struct mm_key_order *),
+                       struct mm_key_order *ret_order)
+{
+    for (int i = 0; i < MM_N_ALGORITHMS; i++)
+        if (mm_algorithms_have(look->plan->algorithms, (enum mm_algorithm)i) &&
+            is_due_of(look, (enum mm_algorithm)i, ret_order))
+            return true;
+    return false;
+}
+
+/* What makes a key sign where none does comes first, of whatever algorithm. */
+bool mm_plan_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key_moment *moment,
+                 const struct mm_kid_set *but, struct mm_key_order *ret_order)
+{
+    const struct look look = {plan, keyring, moment, but};
+    return any_is_due(&look, activation_is_due, ret_order) || withdrawal_is_due(&look, ret_order) ||
+           any_is_due(&look, rotation_is_due, ret_order) || any_is_due(&look, standby_is_due, ret_order);
 }
 
 const struct mm_key *mm_plan_candidate(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
-                                       const char *hsm_token)
+                                       const struct mm_rotation_order *order)
 {
-    const struct mm_key *published = first_in(plan, keyring, MM_KEY_PUBLISHED, hsm_token);
-    return published ? published : first_in(plan, keyring, MM_KEY_STAGED, hsm_token);
+    const struct mm_key *published = first_in(plan, keyring, MM_KEY_PUBLISHED, order);
+    return published ? published : first_in(plan, keyring, MM_KEY_STAGED, order);
 }
 
-bool mm_plan_is_rotation_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
-                             const struct mm_key_moment *moment)
+bool mm_plan_rotation_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                          const struct mm_key_moment *moment, struct mm_rotation_order *ret_order)
 {
-    const struct mm_key *active = mm_keyring_active(keyring, plan->algorithm);
-    return plan->rotate_every > 0 && active && !mm_keyring_successor(keyring) &&
-           moment->now >= active->activated_at + plan->rotate_every &&
-           first_in(plan, keyring, MM_KEY_PUBLISHED, NULL) != NULL;
+    for (int i = 0; i < MM_N_ALGORITHMS && plan->rotate_every > 0; i++) {
+        const struct mm_rotation_order order = {(enum mm_algorithm)i, NULL};
+        const struct mm_key *active = mm_keyring_active(keyring, order.algorithm);
+        if (!mm_algorithms_have(plan->algorithms, order.algorithm) || !active ||
+            mm_keyring_successor(keyring, order.algorithm) || moment->now < active->activated_at + plan->rotate_every ||
+            !first_in(plan, keyring, MM_KEY_PUBLISHED, &order))
+            continue;
+        *ret_order = order;
+        return true;
+    }
+    return false;
+}
+
+/* Whether it signs as soon as it may, by a rotation or because no key does. */
+static bool comes_next(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key)
+{
+    const struct mm_rotation_order any = {key->algorithm, NULL};
+    if (key->life.state != MM_KEY_PUBLISHED)
+        return false;
+    return key == mm_keyring_successor(keyring, key->algorithm) ||
+           (mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) == 0 &&
+            key == first_in(plan, keyring, MM_KEY_PUBLISHED, &any));
 }
 
 bool mm_plan_next(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
                   const struct mm_key_moment *moment, enum mm_key_change *ret_change, int64_t *ret_time)
 {
-    const struct mm_key *successor = mm_keyring_successor(keyring);
-    bool makes_way =
-        key->life.state == MM_KEY_ACTIVE && successor && successor != key && successor->algorithm == key->algorithm;
-    bool is_last = key->life.state == MM_KEY_ACTIVE && plan->rotate_every > 0 && key->algorithm == plan->algorithm;
+    const struct mm_key *successor = mm_keyring_successor(keyring, key->algorithm);
+    bool signs = key->life.state == MM_KEY_ACTIVE;
     if (key->life.state == MM_KEY_RETIRING) {
         *ret_change = MM_KEY_WITHDRAW;
         *ret_time = mm_plan_from(plan, key, MM_KEY_WITHDRAW, moment);
-    } else if (key == successor && key->life.state == MM_KEY_PUBLISHED) {
+    } else if (!is_wanted(plan, key)) {
+        return false; /* nobody carries it on */
+    } else if (comes_next(plan, keyring, key)) {
         *ret_change = MM_KEY_ACTIVATE;
-        *ret_time = mm_plan_from(plan, key, MM_KEY_ACTIVATE, moment);
-    } else if (makes_way) {
+        *ret_time = from_when(plan, keyring, key, MM_KEY_ACTIVATE, moment);
+    } else if (signs && successor && successor != key) {
         *ret_change = MM_KEY_RETIRE;
         *ret_time = mm_plan_from(plan, successor, MM_KEY_ACTIVATE, moment);
-    } else if (is_last) {
+    } else if (signs && plan->rotate_every > 0) {
         *ret_change = MM_KEY_RETIRE;
         *ret_time = key->activated_at + plan->rotate_every;
     } else {

@@ -18,12 +18,13 @@ struct mm_kid_set {
 
 /* Seconds, from the configuration's `keys`. */
 struct mm_key_plan {
-    enum mm_algorithm algorithm;
-    int64_t publish_ahead;   /* published at least so long before it signs; never less than the floor */
-    int64_t max_ttl;         /* of any token */
-    int64_t rotate_every;    /* 0: by hand only */
-    size_t standby;          /* published keys that wait for a bad day */
-    struct mm_kid_set unfit; /* staged keys that failed their vetting: by itself nothing is done with them */
+    mm_algorithm_set algorithms; /* that there must always be an active key of */
+    mm_reader_set readers;       /* of the JWKS: a key that one of them can't read isn't published */
+    int64_t publish_ahead;       /* published at least so long before it signs; never less than the floor */
+    int64_t max_ttl;             /* of any token */
+    int64_t rotate_every;        /* 0: by hand only */
+    size_t standby;              /* published keys that wait for a bad day */
+    struct mm_kid_set unfit;     /* staged keys that failed their vetting: by itself nothing is done with them */
 };
 
 struct mm_key_plan mm_plan_make(const struct mm_config *config);
@@ -47,27 +48,44 @@ int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_key *key, e
                      const struct mm_key_moment *moment);
 
 /*
- * Whether the order may be carried out. MM_KEY_UNKNOWN: no such key. MM_KEY_STATE: it isn't in the state for it, or no key that signs would
- * be left, or the JWKS is full. MM_KEY_TOO_EARLY says from when on.
+ * Whether the order may be carried out. MM_KEY_UNKNOWN: no such key. MM_KEY_STATE: it isn't in the state for it, or of none of the plan's
+ * algorithms, or no key that signs its algorithm would be left, or the JWKS is full or would break a reader. MM_KEY_TOO_EARLY says from when on.
+ * A key of none of the plan's algorithms, left from another configuration, may only go.
  */
 MM_MUST_USE bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                                const struct mm_key_order *order, const struct mm_key_moment *moment,
                                struct mm_error *err);
 
 /*
- * The next order that is due by itself, which passes mm_plan_check(): to activate the standby where no key is active, to withdraw a
- * retiring key, to carry a rotation on, to publish a standby from what is staged. False: none.
+ * MM_CONFIG_INVALID if the JWKS holds a key already that could make a reader refuse all of it: one that is left from another configuration.
+ */
+MM_MUST_USE bool mm_plan_check_readers(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                                       struct mm_error *err);
+
+/*
+ * The next order that is due by itself, which passes mm_plan_check() and is of none of the keys `but`: for each algorithm to activate the
+ * standby where no key is active, to withdraw a retiring key, to carry a rotation on, to publish a standby from what is staged. False: none.
  */
 MM_MUST_USE bool mm_plan_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
-                             const struct mm_key_moment *moment, struct mm_key_order *ret_order);
+                             const struct mm_key_moment *moment, const struct mm_kid_set *but,
+                             struct mm_key_order *ret_order);
 
-/* The key that a rotation would go to: published, else staged, the first that there is; on that HSM token, unless NULL. NULL: none. */
+/* What a rotation is to be of. */
+struct mm_rotation_order {
+    enum mm_algorithm algorithm;
+    const char *hsm_token; /* where the key lies that it goes to; NULL: anywhere */
+};
+
+/* The key that a rotation would go to: published, else staged, the first that there is. NULL: none. */
 const struct mm_key *mm_plan_candidate(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
-                                       const char *hsm_token);
+                                       const struct mm_rotation_order *order);
 
-/* Whether the schedule wants a rotation to be begun, and there is a published key for it. */
-bool mm_plan_is_rotation_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
-                             const struct mm_key_moment *moment);
+/* Whether the schedule wants a rotation to be begun, of `ret_order`, and there is a published key for it. */
+MM_MUST_USE bool mm_plan_rotation_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                                      const struct mm_key_moment *moment, struct mm_rotation_order *ret_order);
+
+/* Add a kid, if there is room. */
+void mm_kid_set_add(struct mm_kid_set *set, const char *kid);
 
 /* What will happen to a key by itself, and when (Unix seconds); false if nothing will. For people. */
 MM_MUST_USE bool mm_plan_next(const struct mm_key_plan *plan, const struct mm_keyring *keyring,

@@ -119,18 +119,39 @@ static bool begin_run(struct service *service, struct mm_error *err)
     return true;
 }
 
-/* A service without a key that signs goes on being asked for its JWKS, and can be given one; with keys of another kind it is a mistake. */
+/* Whether any key for one of `algorithms` is in that state. */
+static bool has_key(const struct service *service, enum mm_key_state state, mm_algorithm_set algorithms)
+{
+    for (size_t i = 0; i < mm_keyring_n_keys(service->keyring); i++) {
+        const struct mm_key *key = mm_keyring_key(service->keyring, i);
+        if (key->life.state == state && mm_algorithms_have(algorithms, key->algorithm))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * A service without a key that signs goes on being asked for its JWKS, and can be given one; with keys of other kinds alone it is a mistake.
+ * So is a key in the JWKS that a reader may break on.
+ */
 static bool check_keys(const struct service *service, struct mm_error *err)
 {
-    enum mm_algorithm algorithm = service->config->algorithm;
-    if (mm_keyring_active(service->keyring, algorithm))
-        return true;
-    for (size_t i = 0; i < mm_keyring_n_keys(service->keyring); i++)
-        if (mm_keyring_key(service->keyring, i)->life.state == MM_KEY_ACTIVE)
-            return mm_fail(err, MM_CONFIG_INVALID,
-                           "%s: keys.algorithm is %s, but the ledger has no active key that signs it",
-                           service->config->file, mm_algorithm_name(algorithm));
-    mm_log(MM_LOG_ERROR, "no_active_key", "detail", "nothing is issued until a custodian stages a key", NULL);
+    const struct mm_config *config = service->config;
+    const struct mm_key_plan plan = mm_plan_make(config);
+    struct mm_error why = {0};
+    if (!mm_plan_check_readers(&plan, service->keyring, &why))
+        return mm_fail(err, why.code, "%s: %s", config->file, why.message);
+    if (!has_key(service, MM_KEY_ACTIVE, config->algorithms) && has_key(service, MM_KEY_ACTIVE, ~0U))
+        return mm_fail(err, MM_CONFIG_INVALID,
+                       "%s: keys.algorithm is %s, but the ledger has no active key that signs it%s", config->file,
+                       mm_algorithm_name(config->algorithm),
+                       config->algorithms == mm_algorithm_bit(config->algorithm) ? ""
+                                                                                 : ", nor another of keys.algorithms");
+    for (int i = 0; i < MM_N_ALGORITHMS; i++)
+        if (mm_algorithms_have(config->algorithms, (enum mm_algorithm)i) &&
+            !mm_keyring_active(service->keyring, (enum mm_algorithm)i))
+            mm_log(MM_LOG_ERROR, "no_active_key", "algorithm", mm_algorithm_name((enum mm_algorithm)i), "detail",
+                   "nothing is issued with it until a custodian stages a key", NULL);
     return true;
 }
 
@@ -176,7 +197,7 @@ static bool start_signers(struct service *service, struct mm_error *err)
     service->signers = mm_service_signers(service->config, service->launcher, service->ledger, err);
     if (!service->signers)
         return false;
-    bool has_standby = mm_keyring_count(service->keyring, service->config->algorithm, MM_KEY_PUBLISHED) > 0;
+    bool has_standby = has_key(service, MM_KEY_PUBLISHED, service->config->algorithms);
     return has_standby ? mm_service_try_keys(service->signers, keys, n, err)
                        : mm_service_use_keys(service->signers, keys, n, err);
 }

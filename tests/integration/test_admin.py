@@ -104,7 +104,7 @@ def test_status_says_what_the_service_is_and_how_it_is(mint):
     assert latency["signatures"] >= 1 and 0 < latency["p50_us"] <= latency["p99_us"] < 5000000
     (key,) = status["keyring"]["keys"]
     assert (key["kid"], key["state"], key["next"]) == (mint.jwks()["keys"][0]["kid"], "active", None)
-    assert status["keyring"]["successor"] is None
+    assert status["keyring"]["successors"] == []
     assert status["policy"]["digest"] == mint.ledger("--type", "policy.loaded")[-1]["policy"]
     assert status["policy"]["tenants"] == 2
     assert 0 <= status["uptime_seconds"] < 3600

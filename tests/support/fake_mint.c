@@ -135,6 +135,19 @@ enum mm_signers_health mm_signers_health(struct mm_signers *signers)
     return signers_health;
 }
 
+static _Atomic mm_algorithm_set signers_algorithms;
+
+void fake_hsm_set_algorithms(mm_algorithm_set algorithms)
+{
+    signers_algorithms = algorithms;
+}
+
+mm_algorithm_set mm_signers_algorithms(struct mm_signers *signers)
+{
+    (void)signers;
+    return signers_algorithms;
+}
+
 bool mm_ledger_check_clock(struct mm_ledger *ledger, struct mm_error *err)
 {
     (void)ledger, (void)err;
@@ -334,6 +347,7 @@ void fake_mint_open(struct fake_mint *mint)
     make_key();
     fake_answer_set(FAKE_AT_ONCE);
     fake_hsm_set_health(MM_SIGNERS_READY);
+    fake_hsm_set_algorithms(1U << MM_ES256);
     fake_limits = (struct mm_limits){
         .connections = 1000,
         .connections_per_address = 1000,

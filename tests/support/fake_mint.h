@@ -57,6 +57,9 @@ bool fake_wait_held(size_t n);
 void fake_release(void);
 void fake_hsm_set_health(enum mm_signers_health health);
 
+/* What mm_signers_algorithms() says from now on; ES256 until told. */
+void fake_hsm_set_algorithms(mm_algorithm_set algorithms);
+
 /* The body of a good request. */
 extern const char FAKE_REQUEST[];
 

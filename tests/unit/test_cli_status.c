@@ -137,6 +137,30 @@ static void times_that_are_none_are_not_drawn(void **state)
     assert_drawn("[{\"kid\":\"A\",\"state\":\"active\",\"published_at\":\"9999-11-24T12:00:00Z\"}]", "");
 }
 
+static void algorithms_show_where_there_are_several_or_one_has_no_key(void **state)
+{
+    (void)state;
+    static const char HEAD[] = "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\n";
+    static const struct {
+        const char *algorithms;
+        const char *rows;
+    } CASES[] = {
+        {"[{\"name\":\"ES256\",\"active_keys\":1,\"ready_keys\":0}]", ""},
+        {"[{\"name\":\"ES256\",\"active_keys\":0,\"ready_keys\":0}]",
+         "signs     ES256: no active key (mintmark key stage)\n"},
+        {"[{\"name\":\"ES256\",\"active_keys\":2,\"ready_keys\":1},{\"name\":\"RS256\"}]",
+         "signs     ES256: 1 of 2 keys ready\n"
+         "          RS256: no active key (mintmark key stage)\n"},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        char status[256];
+        char expected[256];
+        (void)snprintf(status, sizeof status, "{\"algorithms\":%s}", CASES[i].algorithms);
+        (void)snprintf(expected, sizeof expected, "%s%s", HEAD, CASES[i].rows);
+        assert_shown(status, expected);
+    }
+}
+
 /* An older or newer service's, or one that means to deceive a terminal. */
 static void what_is_missing_or_odd_does_no_harm(void **state)
 {
@@ -158,6 +182,7 @@ int main(void)
         cmocka_unit_test(a_rotation_is_seen_at_a_glance),
         cmocka_unit_test(a_first_key_is_drawn_up_to_now),
         cmocka_unit_test(times_that_are_none_are_not_drawn),
+        cmocka_unit_test(algorithms_show_where_there_are_several_or_one_has_no_key),
         cmocka_unit_test(what_is_missing_or_odd_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,27 @@ static void readiness_follows_the_hsm_and_liveness_does_not(void **state)
     assert_string_equal(mm_json_string(alive, "status"), "alive");
 }
 
+static void readiness_of_several_algorithms_says_which_is_not_there(void **state)
+{
+    (void)state;
+    mm_cleanup(json_decref) json_t *one = get("/readyz", 200);
+    assert_null(json_object_get(one, "algorithms"));
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_server_config(mint.server);
+    config->algorithms = 1U << MM_ES256 | 1U << MM_RS256;
+    mm_cleanup(json_decref) json_t *degraded = get("/readyz", 200);
+    assert_string_equal(mm_json_string(degraded, "status"), "degraded");
+    assert_string_equal(mm_json_string(json_object_get(degraded, "algorithms"), "ES256"), "ok");
+    assert_string_equal(mm_json_string(json_object_get(degraded, "algorithms"), "RS256"), "unavailable");
+    assert_int_equal(json_object_size(json_object_get(degraded, "algorithms")), 2);
+    fake_hsm_set_algorithms(config->algorithms);
+    mm_cleanup(json_decref) json_t *ready = get("/readyz", 200);
+    assert_string_equal(mm_json_string(ready, "status"), "ready");
+    fake_hsm_set_algorithms(0);
+    fake_hsm_set_health(MM_SIGNERS_DOWN);
+    mm_cleanup(json_decref) json_t *down = get("/readyz", 503);
+    assert_string_equal(mm_json_string(json_object_get(down, "algorithms"), "ES256"), "unavailable");
+}
+
 static void health_is_never_cached(void **state)
 {
     (void)state;
@@ -146,6 +167,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_jwks_is_the_keyring, open_mint, close_mint),
         cmocka_unit_test_setup_teardown(discovery_names_only_what_exists, open_mint, close_mint),
         cmocka_unit_test_setup_teardown(readiness_follows_the_hsm_and_liveness_does_not, open_mint, close_mint),
+        cmocka_unit_test_setup_teardown(readiness_of_several_algorithms_says_which_is_not_there, open_mint, close_mint),
         cmocka_unit_test_setup_teardown(health_is_never_cached, open_mint, close_mint),
     };
     (void)signal(SIGPIPE, SIG_IGN);

@@ -11,13 +11,14 @@
 #include "tests/support/sign.h"
 #include "tests/unit/ledger_support.h"
 
-enum { N_KEYS = 3, PATIENCE_MS = 20000, CALLS_MAX = 4096 };
+enum { N_KEYS = 5, N_ES256 = 3, PATIENCE_MS = 20000, CALLS_MAX = 4096 };
 enum { WORKERS_START, NO_WORKERS };
 
 /* publish_ahead, and the second by which the keeper's clock, in whole ones, may be behind the machine's. */
 enum { SIGNABLE_S = 3 };
 
 static const struct mm_key_author CUSTODIAN = {"test", "because"};
+static const struct mm_rotation_order ES256_ANYWHERE = {MM_ES256, NULL};
 
 struct world {
     struct place *place;
@@ -26,12 +27,20 @@ struct world {
     struct mm_keeper *keeper;
     _Atomic int64_t clock_ahead; /* seconds */
     atomic_int hsm;              /* WORKERS_START, NO_WORKERS */
-    atomic_int dead;             /* the number of a key whose workers don't sign; -1: none */
+    atomic_int stuck;            /* the number of a key whose workers don't start; -1: none */
+    mm_algorithm_set algorithms;
+    atomic_int dead; /* the number of a key whose workers don't sign; -1: none */
 
     pthread_mutex_t lock;
     /* guarded by lock */
     char calls[CALLS_MAX]; /* `take_in 0; show 0=active 1=published; …`, keys by their number */
 };
+
+/* The keys from N_ES256 on are for the issuer's other algorithm. */
+static enum mm_algorithm algorithm_of(size_t i)
+{
+    return i < N_ES256 ? MM_ES256 : MM_ES384;
+}
 
 static size_t number_of(const struct world *world, const char *kid)
 {
@@ -60,7 +69,8 @@ static bool take_in(void *context, const struct mm_key *key, struct mm_error *er
 {
     struct world *world = context;
     note(world, "in", key->kid);
-    return world->hsm == WORKERS_START || mm_fail(err, MM_HSM_UNAVAILABLE, "no worker");
+    return (world->hsm == WORKERS_START && number_of(world, key->kid) != (size_t)world->stuck) ||
+           mm_fail(err, MM_HSM_UNAVAILABLE, "no worker");
 }
 
 static void let_sign(void *context, const struct mm_key *key)
@@ -108,7 +118,7 @@ static json_t *staging(const struct world *world, size_t i)
 {
     const struct mm_key key = {.kid = mm_pubkey_thumbprint(world->pubkeys[i]),
                                .pubkey = world->pubkeys[i],
-                               .algorithm = MM_ES256,
+                               .algorithm = algorithm_of(i),
                                .hsm_token = i == 2 ? "b" : "a",
                                .hsm_id = "01",
                                .hsm_label = "x"};
@@ -130,7 +140,7 @@ static void open_keeper(struct world *world)
     const struct mm_keeper_parts parts = {
         .ledger = world->ledger,
         .clock = &clock,
-        .plan = {.algorithm = MM_ES256, .publish_ahead = 2, .max_ttl = 1, .standby = 1},
+        .plan = {.algorithms = world->algorithms, .publish_ahead = 2, .max_ttl = 1, .standby = 1},
         .effects = {world, vet, take_in, let_sign, take_out, serves, show, told},
     };
     world->keeper = mm_keeper_start(&parts, keyring, &err);
@@ -148,11 +158,13 @@ static int open_world(void **state)
     struct world *world = calloc(1, sizeof *world);
     assert_non_null(world);
     world->dead = -1;
+    world->stuck = -1;
+    world->algorithms = 1U << MM_ES256;
     (void)pthread_mutex_init(&world->lock, NULL);
     (void)place_make((void **)&world->place);
     for (size_t i = 0; i < N_KEYS; i++) {
-        mm_cleanup(EVP_PKEY_free) EVP_PKEY *key = make_private_key(MM_ES256);
-        world->pubkeys[i] = make_pubkey(MM_ES256, key);
+        mm_cleanup(EVP_PKEY_free) EVP_PKEY *key = make_private_key(algorithm_of(i));
+        world->pubkeys[i] = make_pubkey(algorithm_of(i), key);
     }
     mm_cleanup(json_decref) json_t *first = staging(world, 0);
     const struct mm_entry entries[] = {{MM_ENTRY_KEY_ACTIVATED, first}};
@@ -231,7 +243,7 @@ static void a_rotation_goes_its_way_by_itself(void **state)
     char kid[MM_THUMBPRINT_LENGTH + 1];
     stage(world, 1);
     await(world, 1, MM_KEY_PUBLISHED);
-    assert_true(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    assert_true(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, NULL));
     assert_int_equal(number_of(world, kid), 1);
     await(world, 1, MM_KEY_ACTIVE);
     await(world, 0, MM_KEY_RETIRING);
@@ -245,7 +257,7 @@ static void a_rotation_goes_on_after_a_restart(void **state)
     struct world *world = *state;
     char kid[MM_THUMBPRINT_LENGTH + 1];
     stage(world, 1);
-    assert_true(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    assert_true(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, NULL));
     close_keeper(world);
     open_keeper(world);
     await(world, 1, MM_KEY_ACTIVE);
@@ -257,17 +269,87 @@ static void a_rotation_goes_to_the_hsm_token_that_was_named(void **state)
     struct world *world = *state;
     char kid[MM_THUMBPRINT_LENGTH + 1];
     struct mm_error err = {0};
-    assert_false(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, &err));
+    assert_false(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, &err));
     assert_int_equal(err.code, MM_KEY_STATE);
     stage(world, 1);
     stage(world, 2);
-    assert_false(mm_keeper_rotate(world->keeper, "c", &CUSTODIAN, kid, NULL));
-    assert_true(mm_keeper_rotate(world->keeper, "b", &CUSTODIAN, kid, NULL));
+    assert_false(mm_keeper_rotate(world->keeper, &(struct mm_rotation_order){MM_ES256, "c"}, &CUSTODIAN, kid, NULL));
+    assert_true(mm_keeper_rotate(world->keeper, &(struct mm_rotation_order){MM_ES256, "b"}, &CUSTODIAN, kid, NULL));
     assert_int_equal(number_of(world, kid), 2);
-    assert_false(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    assert_false(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, NULL));
     await(world, 2, MM_KEY_ACTIVE);
     await(world, 0, MM_KEY_RETIRED);
     assert_int_equal(state_of(world, 1), MM_KEY_PUBLISHED);
+}
+
+static void open_both(struct world *world)
+{
+    close_keeper(world);
+    world->algorithms = 1U << MM_ES256 | 1U << MM_ES384;
+    open_keeper(world);
+}
+
+static void each_algorithm_gets_its_key_and_rotates_apart(void **state)
+{
+    struct world *world = *state;
+    const struct mm_rotation_order other = {MM_ES384, NULL};
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    struct mm_error err = {0};
+    assert_false(mm_keeper_rotate(world->keeper, &other, &CUSTODIAN, kid, &err));
+    assert_int_equal(err.code, MM_KEY_STATE);
+    assert_string_equal(err.message, "ES384 isn't one of keys.algorithms");
+    open_both(world);
+    stage(world, N_ES256);
+    await(world, N_ES256, MM_KEY_ACTIVE); /* by itself: nothing signed ES384 */
+    stage(world, N_ES256 + 1);
+    await(world, N_ES256 + 1, MM_KEY_PUBLISHED);
+    assert_true(mm_keeper_rotate(world->keeper, &other, &CUSTODIAN, kid, NULL));
+    assert_int_equal(number_of(world, kid), N_ES256 + 1);
+    stage(world, 1);
+    assert_true(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, NULL)); /* beside it */
+    await(world, N_ES256, MM_KEY_RETIRED);
+    await(world, 0, MM_KEY_RETIRED);
+    assert_int_equal(state_of(world, N_ES256 + 1), MM_KEY_ACTIVE);
+    assert_int_equal(state_of(world, 1), MM_KEY_ACTIVE);
+}
+
+static void a_key_that_does_not_start_holds_up_no_other_algorithm(void **state)
+{
+    struct world *world = *state;
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    open_both(world);
+    world->stuck = N_ES256;
+    stage(world, N_ES256); /* to be activated as soon as may be, again and again */
+    await(world, N_ES256, MM_KEY_PUBLISHED);
+    stage(world, 1);
+    assert_true(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, NULL));
+    await(world, 1, MM_KEY_ACTIVE);
+    await(world, 0, MM_KEY_RETIRED);
+    assert_called(world, "NOT activate 3; ");
+    assert_int_equal(state_of(world, N_ES256), MM_KEY_PUBLISHED);
+    world->stuck = -1;
+    await(world, N_ES256, MM_KEY_ACTIVE);
+}
+
+static void the_keys_of_an_algorithm_that_is_given_up_may_go(void **state)
+{
+    struct world *world = *state;
+    open_both(world);
+    stage(world, N_ES256);
+    await(world, N_ES256, MM_KEY_ACTIVE);
+    stage(world, N_ES256 + 1);
+    await(world, N_ES256 + 1, MM_KEY_PUBLISHED);
+    assert_false(order(world, MM_KEY_RETIRE, N_ES256, NULL));
+    close_keeper(world);
+    world->algorithms = 1U << MM_ES256;
+    open_keeper(world);
+    (void)sleep(SIGNABLE_S);
+    /* A revocation activates no standby that nobody asks for. */
+    assert_true(order(world, MM_KEY_REVOKE, N_ES256, NULL));
+    (void)usleep(700000);
+    assert_int_equal(state_of(world, N_ES256 + 1), MM_KEY_PUBLISHED);
+    assert_false(order(world, MM_KEY_ACTIVATE, N_ES256 + 1, NULL));
+    assert_true(order(world, MM_KEY_WITHDRAW, N_ES256 + 1, NULL));
 }
 
 static void a_key_whose_workers_do_not_start_is_not_activated(void **state)
@@ -338,13 +420,15 @@ static void the_last_key_that_really_signs_does_not_retire(void **state)
     stage(world, 1);
     await(world, 1, MM_KEY_PUBLISHED);
     world->dead = 1; /* starts, is activated, and then its HSM goes */
-    assert_true(mm_keeper_rotate(world->keeper, NULL, &CUSTODIAN, kid, NULL));
+    assert_true(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, NULL));
     await(world, 1, MM_KEY_ACTIVE);
     assert_false(order(world, MM_KEY_RETIRE, 0, &err));
     assert_int_equal(err.code, MM_HSM_UNAVAILABLE);
     (void)sleep(1);
     assert_int_equal(state_of(world, 0), MM_KEY_ACTIVE);
     world->dead = -1;
+    world->stuck = -1;
+    world->algorithms = 1U << MM_ES256;
     await(world, 0, MM_KEY_RETIRED);
 }
 
@@ -433,6 +517,9 @@ int main(void)
         in_world(a_rotation_goes_its_way_by_itself),
         in_world(a_rotation_goes_on_after_a_restart),
         in_world(a_rotation_goes_to_the_hsm_token_that_was_named),
+        in_world(each_algorithm_gets_its_key_and_rotates_apart),
+        in_world(a_key_that_does_not_start_holds_up_no_other_algorithm),
+        in_world(the_keys_of_an_algorithm_that_is_given_up_may_go),
         in_world(a_key_whose_workers_do_not_start_is_not_activated),
         in_world(a_key_that_fails_its_vetting_is_not_published),
         in_world(a_revoked_key_is_out_at_once_and_the_standby_in),

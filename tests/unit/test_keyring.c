@@ -178,10 +178,10 @@ static void rotation_lasts_until_its_successor_signs_alone(void **state)
     record(file, MM_ENTRY_KEY_PUBLISHED, of(ED_KID));
     record(file, MM_ENTRY_KEY_ROTATION, of(ED_KID));
     mm_cleanup(mm_keyring_unref) struct mm_keyring *begun = load_or_fail(file);
-    assert_string_equal(mm_keyring_successor(begun)->kid, ED_KID);
+    assert_string_equal(mm_keyring_successor(begun, MM_EDDSA)->kid, ED_KID);
     activate(file, of(ED_KID));
     mm_cleanup(mm_keyring_unref) struct mm_keyring *ended = load_or_fail(file);
-    assert_null(mm_keyring_successor(ended));
+    assert_null(mm_keyring_successor(ended, MM_EDDSA));
 }
 
 static void runs_bound_the_last_exp_that_they_signed(void **state)
