@@ -17,14 +17,15 @@ SETTLE = 0.03  # seconds until every process has seen a new control file
 class Shim:
     """Made before the deployment is; from then on `write()` changes what the HSM does to whoever uses it."""
 
-    def __init__(self, deployment, *lines):
+    def __init__(self, deployment, *lines, hsm_token=None):
+        hsm_token = hsm_token or deployment.hsm_token
         folder = deployment.folder / "shim"
         folder.mkdir(mode=0o700)
         self.file = folder / "control"
         self.state_file = folder / "control.state"
-        deployment.hsm_token["module"] = str(MODULE_FILE)
-        deployment.hsm_token["environment"].update(MM_SHIM_MODULE=MODULE, MM_SHIM_CONTROL=str(self.file))
-        deployment.hsm_token["paths"]["write"].append(str(folder))
+        hsm_token["module"] = str(MODULE_FILE)
+        hsm_token["environment"].update(MM_SHIM_MODULE=MODULE, MM_SHIM_CONTROL=str(self.file))
+        hsm_token["paths"]["write"].append(str(folder))
         self.write(*lines)
 
     def write(self, *lines):
