@@ -51,43 +51,16 @@ bool mm_engine_can_serve(const struct mm_module *module, const struct mm_hsm_key
     return true;
 }
 
-/* Append `;name=value` with every byte of `value` percent-encoded but the unreserved ones (RFC 7512, RFC 3986 section 2.3). */
-static bool append_attribute(struct mm_buffer *uri, const char *name, const char *value, struct mm_error *err)
-{
-    if (!mm_buffer_append_string(uri, name, err))
-        return false;
-    for (const char *c = value; *c; c++) {
-        char encoded[4] = {*c};
-        if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", *c))
-            (void)snprintf(encoded, sizeof encoded, "%%%02X", (unsigned char)*c);
-        if (!mm_buffer_append_string(uri, encoded, err))
-            return false;
-    }
-    return true;
-}
-
-static bool append_id(struct mm_buffer *uri, const char *hex, struct mm_error *err)
-{
-    if (!mm_buffer_append_string(uri, ";id=", err))
-        return false;
-    for (; hex[0] && hex[1]; hex += 2) {
-        const char encoded[] = {'%', hex[0], hex[1], '\0'};
-        if (!mm_buffer_append_string(uri, encoded, err))
-            return false;
-    }
-    return true;
-}
-
-/* Every attribute there is: if several keys matched, libp11 would take the last. */
-static bool compose_uri(const struct mm_module *module, const struct mm_hsm_key *key, struct mm_buffer *uri,
+/*
+ * Every attribute that tells keys and tokens apart: if several keys matched, libp11 would take the last. Who made the token doesn't.
+ */
+static bool compose_uri(const struct mm_module *module, const struct mm_hsm_key *key, struct mm_buffer *out,
                         struct mm_error *err)
 {
-    const char *serial = mm_module_token_serial(module);
-    return append_attribute(uri, "pkcs11:token=", mm_module_token_label(module), err) &&
-           (!serial[0] || append_attribute(uri, ";serial=", serial, err)) &&
-           append_id(uri, mm_hsm_key_info(key)->id, err) &&
-           append_attribute(uri, ";object=", mm_hsm_key_info(key)->label, err) &&
-           mm_buffer_append_string(uri, ";type=private", err);
+    struct mm_pkcs11_uri uri = mm_hsm_key_uri(module, mm_hsm_key_info(key));
+    uri.manufacturer[0] = '\0';
+    uri.model[0] = '\0';
+    return mm_pkcs11_uri_format(&uri, out, err);
 }
 
 static bool load_engine(struct mm_engine *engine, const char *library, const struct mm_secret *pin,

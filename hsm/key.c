@@ -450,6 +450,14 @@ const char *mm_hsm_key_info_describe(const struct mm_hsm_key_info *info, char *o
     return out;
 }
 
+struct mm_pkcs11_uri mm_hsm_key_uri(const struct mm_module *module, const struct mm_hsm_key_info *info)
+{
+    struct mm_pkcs11_uri uri = *mm_module_token(module);
+    memcpy(uri.object, info->label, sizeof info->label);
+    memcpy(uri.id, info->id, sizeof info->id);
+    return uri;
+}
+
 const struct mm_hsm_key_info *mm_hsm_key_info(const struct mm_hsm_key *key)
 {
     return &key->info;

@@ -10,9 +10,9 @@
 #include "hsm/module.h"
 
 enum {
-    MM_KEY_ID_MAX = 255,    /* bytes of CKA_ID: some cloud HSMs put a resource name there */
-    MM_KEY_LABEL_MAX = 255, /* bytes of CKA_LABEL */
-    MM_KEYS_MAX = 1024,     /* private keys on one token */
+    MM_KEY_ID_MAX = MM_PKCS11_OBJECT_MAX,    /* bytes of CKA_ID: some cloud HSMs put a resource name there */
+    MM_KEY_LABEL_MAX = MM_PKCS11_OBJECT_MAX, /* bytes of CKA_LABEL */
+    MM_KEYS_MAX = 1024,                      /* private keys on one token */
     MM_CUSTODY_REASON_MAX = 96,
 };
 
@@ -47,6 +47,9 @@ const char *mm_hsm_key_info_describe(const struct mm_hsm_key_info *info, char *o
 
 /* `CKA_PRIVATE, CKA_DERIVE` into `out` of `size` bytes: what `info->untold` names; empty if it is. Returns out. */
 const char *mm_hsm_key_info_untold(const struct mm_hsm_key_info *info, char *out, size_t size);
+
+/* The URI that names the key, its HSM token included. */
+struct mm_pkcs11_uri mm_hsm_key_uri(const struct mm_module *module, const struct mm_hsm_key_info *info);
 
 /*
  * Every private key of the token, usable or not, in the token's order. `ret_infos` is freed with free(). More than

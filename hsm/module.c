@@ -14,8 +14,6 @@
 enum {
     SLOTS_MAX = 256,
     LOGIN_WAIT_MS = 20000, /* for another process's login to end */
-    LABEL_LENGTH = 32,     /* PKCS#11's fixed-width fields, padded with blanks */
-    SERIAL_LENGTH = 16,
 };
 
 struct mm_module {
@@ -26,8 +24,7 @@ struct mm_module {
     CK_FLAGS flags;       /* the token's */
     struct mm_hsm_quirks quirks;
     bool is_initialized;
-    char label[LABEL_LENGTH + 1];
-    char serial[SERIAL_LENGTH + 1];
+    struct mm_pkcs11_uri token; /* what the token says of itself */
 };
 
 static bool starts_with(const char *text, const char *prefix)
@@ -88,7 +85,7 @@ static bool load(struct mm_module *module, const char *path, struct mm_error *er
     return true;
 }
 
-/* Copy a blank-padded field of `length` bytes as a string; `out` has room for one more. */
+/* Copy one of PKCS#11's fixed-width fields, of `length` bytes padded with blanks, as a string; `out` has room for one more. */
 static void copy_field(char *out, const unsigned char *field, size_t length)
 {
     while (length && (field[length - 1] == ' ' || field[length - 1] == '\0'))
@@ -102,22 +99,41 @@ static void remember_token(struct mm_module *module, CK_SLOT_ID slot, const CK_T
     module->slot = slot;
     module->flags = info->flags;
     module->session_max = info->ulMaxSessionCount;
-    copy_field(module->label, info->label, LABEL_LENGTH);
-    copy_field(module->serial, info->serialNumber, SERIAL_LENGTH);
+    copy_field(module->token.token, info->label, sizeof info->label);
+    copy_field(module->token.serial, info->serialNumber, sizeof info->serialNumber);
+    copy_field(module->token.manufacturer, info->manufacturerID, sizeof info->manufacturerID);
+    copy_field(module->token.model, info->model, sizeof info->model);
+}
+
+static bool is_so(const char *wanted, const char *field)
+{
+    return !wanted || strcmp(wanted, field) == 0;
 }
 
 static bool token_matches(const struct mm_module *module, const struct mm_hsm_token_config *token)
 {
-    return (module->flags & CKF_TOKEN_INITIALIZED) && (!token->label || strcmp(module->label, token->label) == 0) &&
-           (!token->serial || strcmp(module->serial, token->serial) == 0);
+    const struct mm_pkcs11_uri *found = &module->token;
+    return (module->flags & CKF_TOKEN_INITIALIZED) && is_so(token->label, found->token) &&
+           is_so(token->serial, found->serial) && is_so(token->manufacturer, found->manufacturer) &&
+           is_so(token->model, found->model);
 }
 
-/* `label "x"`, `serial "y"` or both, for messages. */
+/* `label "x", serial "y"`, for messages. */
 static const char *wanted(const struct mm_hsm_token_config *token, char *out, size_t size)
 {
-    (void)snprintf(out, size, "%s%s%s%s%s%s%s", token->label ? "label \"" : "", token->label ? token->label : "",
-                   token->label ? "\"" : "", token->label && token->serial ? ", " : "",
-                   token->serial ? "serial \"" : "", token->serial ? token->serial : "", token->serial ? "\"" : "");
+    const struct {
+        const char *name;
+        const char *value;
+    } parts[] = {{"label", token->label},
+                 {"serial", token->serial},
+                 {"manufacturer", token->manufacturer},
+                 {"model", token->model}};
+    size_t length = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < MM_ARRAY_SIZE(parts) && length < size; i++)
+        if (parts[i].value)
+            length += (size_t)snprintf(out + length, size - length, "%s%s \"%s\"", length ? ", " : "", parts[i].name,
+                                       parts[i].value);
     return out;
 }
 
@@ -133,7 +149,7 @@ static bool list_slots(const struct mm_module *module, CK_SLOT_ID *slots, CK_ULO
 
 static bool find_token(struct mm_module *module, const struct mm_hsm_token_config *token, struct mm_error *err)
 {
-    char name[128];
+    char name[256];
     CK_SLOT_ID slots[SLOTS_MAX];
     CK_ULONG n_slots = SLOTS_MAX;
     if (!list_slots(module, slots, &n_slots, err))
@@ -180,7 +196,8 @@ static bool check_pin_flags(const struct mm_module *module, enum mm_module_purpo
         reason =
             "a wrong PIN was entered since the last login (CKF_USER_PIN_COUNT_LOW; `mintmark token unlock` logs in "
             "once all the same)";
-    return !reason || mm_fail(err, MM_PIN_REFUSED, "HSM token \"%s\": no login, because %s", module->label, reason);
+    return !reason ||
+           mm_fail(err, MM_PIN_REFUSED, "HSM token \"%s\": no login, because %s", module->token.token, reason);
 }
 
 static bool is_write_protected(const struct mm_module *module)
@@ -203,7 +220,7 @@ static enum mm_login_outcome send_pin(const struct mm_module *module, const stru
     (void)mm_ckr_fail(&why, rv, "login refused");
     bool is_refused = why.code == MM_PIN_REFUSED;
     bool is_unclear = !is_refused && mm_ckr_may_judge_pin(rv) && !mm_ckr_is_in(rv, module->quirks.busy);
-    (void)mm_fail(err, why.code, "HSM token \"%s\": %s%s", module->label, why.message,
+    (void)mm_fail(err, why.code, "HSM token \"%s\": %s%s", module->token.token, why.message,
                   is_unclear ? ", which may mean that the PIN is wrong: after two of these no PIN is sent" : "");
     return is_refused ? MM_LOGIN_REFUSED : is_unclear ? MM_LOGIN_UNCLEAR : MM_LOGIN_UNJUDGED;
 }
@@ -211,9 +228,9 @@ static enum mm_login_outcome send_pin(const struct mm_module *module, const stru
 static bool send_pin_guarded(const struct mm_module *module, const struct mm_secret *pin,
                              enum mm_module_purpose purpose, const char *latch_path, struct mm_error *err)
 {
-    struct mm_login *login =
-        mm_login_begin(latch_path, module->label, purpose == MM_MODULE_UNLOCK ? MM_LOGIN_VOUCHED : MM_LOGIN_GUARDED,
-                       mm_deadline_after_ms(LOGIN_WAIT_MS), err);
+    struct mm_login *login = mm_login_begin(latch_path, module->token.token,
+                                            purpose == MM_MODULE_UNLOCK ? MM_LOGIN_VOUCHED : MM_LOGIN_GUARDED,
+                                            mm_deadline_after_ms(LOGIN_WAIT_MS), err);
     if (!login)
         return false;
     struct mm_error why = {0};
@@ -229,7 +246,7 @@ static bool log_in(struct mm_module *module, const struct mm_secret *pin, enum m
         return mm_fail(
             err, MM_HSM_UNAVAILABLE,
             "HSM token \"%s\" is write-protected (CKF_WRITE_PROTECTED): no key can be made or destroyed there",
-            module->label);
+            module->token.token);
     if (pin && !check_pin_flags(module, purpose, err))
         return false;
     CK_FLAGS flags =
@@ -285,12 +302,17 @@ size_t mm_module_sessions(const struct mm_module *module, size_t wanted)
 
 const char *mm_module_token_label(const struct mm_module *module)
 {
-    return module->label;
+    return module->token.token;
 }
 
 const char *mm_module_token_serial(const struct mm_module *module)
 {
-    return module->serial;
+    return module->token.serial;
+}
+
+const struct mm_pkcs11_uri *mm_module_token(const struct mm_module *module)
+{
+    return &module->token;
 }
 
 CK_FUNCTION_LIST *mm_module_functions(const struct mm_module *module)

@@ -10,6 +10,7 @@
 #define MM_HSM_MODULE_H
 
 #include "config/config.h"
+#include "config/pkcs11_uri.h"
 #include "util/base.h"
 #include "util/secret.h"
 
@@ -52,5 +53,6 @@ size_t mm_module_sessions(const struct mm_module *module, size_t wanted);
 /* What the HSM token says of itself, borrowed; trailing blanks removed. */
 const char *mm_module_token_label(const struct mm_module *module);
 const char *mm_module_token_serial(const struct mm_module *module);
+const struct mm_pkcs11_uri *mm_module_token(const struct mm_module *module); /* names no object */
 
 #endif

@@ -95,6 +95,23 @@ static void print_algorithms(const struct mm_config *config)
     (void)printf(", tokens live %lld s at most\n", (long long)config->max_ttl);
 }
 
+/* By the first of its names: which of them it is goes to `ret_how`. */
+static const char *call_token(const struct mm_hsm_token_config *token, const char **ret_how)
+{
+    const struct {
+        const char *how;
+        const char *name;
+    } names[] = {{"label", token->label},
+                 {"serial", token->serial},
+                 {"model", token->model},
+                 {"manufacturer", token->manufacturer}};
+    size_t i = 0;
+    while (i + 1 < MM_ARRAY_SIZE(names) && !names[i].name)
+        i++;
+    *ret_how = names[i].how;
+    return names[i].name;
+}
+
 static void print_summary(const struct mm_config *config)
 {
     (void)printf("ok: %s\n  issuer   %s\n", config->file, config->issuer);
@@ -102,9 +119,10 @@ static void print_summary(const struct mm_config *config)
         (void)printf("  listens  %s port %u\n", config->listen[i].address, (unsigned)config->listen[i].port);
     for (size_t i = 0; i < config->n_hsm_tokens; i++) {
         const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
-        (void)printf("  hsm      %s: profile %s, %s %s, %s, %lld worker%s\n", token->name, token->profile,
-                     token->label ? "label" : "serial", token->label ? token->label : token->serial, token->module,
-                     (long long)token->workers, plural((size_t)token->workers));
+        const char *how;
+        const char *called = call_token(token, &how);
+        (void)printf("  hsm      %s: profile %s, %s %s, %s, %lld worker%s\n", token->name, token->profile, how, called,
+                     token->module, (long long)token->workers, plural((size_t)token->workers));
     }
     print_algorithms(config);
     (void)printf("  store    %s\n", config->store_file);

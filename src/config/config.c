@@ -169,6 +169,8 @@ static void clear_hsm_token(struct mm_hsm_token_config *token)
     mm_strings_clear(&token->write_paths);
     free(token->label);
     free(token->serial);
+    free(token->manufacturer);
+    free(token->model);
     free(token->pin_path);
     free(token->module);
     mm_strings_clear(&token->environment);

@@ -54,9 +54,12 @@ enum mm_signing_path { MM_SIGNING_ENGINE, MM_SIGNING_DIRECT };
 
 struct mm_hsm_token_config {
     char *name;
-    char *profile;                 /* as mintmark.yaml names it */
-    char *label;                   /* the PKCS#11 token's label; NULL if `serial` is given alone */
-    char *serial;                  /* NULL unless given */
+    char *profile; /* as mintmark.yaml names it */
+    /* Which PKCS#11 token: all that is given must be so of it. NULL where the configuration says nothing; not all are. */
+    char *label;
+    char *serial;
+    char *manufacturer; /* only a `uri` says these */
+    char *model;
     int64_t priority;              /* the keys of the HSM token with the highest are signed with while it works */
     enum mm_pin_source pin_source; /* MM_PIN_NONE: no login; only where `login` is optional */
     char *pin_path; /* MM_PIN_FILE: the file; MM_PIN_CREDENTIAL: $CREDENTIALS_DIRECTORY/name, NULL if that isn't set */

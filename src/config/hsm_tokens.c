@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/pkcs11_uri.h"
 #include "config/profile.h"
 #include "config/schema.h"
 
@@ -214,14 +215,51 @@ static void check_name_is_new(const struct loader *loader, const struct mm_hsm_t
             mm_loader_report(loader, path, "‹name› repeats that of line %d", other->line);
 }
 
+/* NULL where the URI says nothing. */
+static char *said(const struct loader *loader, const char *value)
+{
+    return value[0] ? mm_loader_copy(loader, value) : NULL;
+}
+
+static void build_from_uri(const struct loader *loader, const char *text, const char *path,
+                           struct mm_hsm_token_config *token)
+{
+    struct mm_error err = {0};
+    struct mm_pkcs11_uri uri;
+    if (!mm_pkcs11_uri_parse(text, MM_PKCS11_URI_OF_TOKEN, &uri, &err)) {
+        mm_cleanup(free) char *member = mm_pointer_child(path, "uri");
+        mm_loader_report(loader, member ? member : path, "‹uri›: %s", err.message);
+        return;
+    }
+    token->label = said(loader, uri.token);
+    token->serial = said(loader, uri.serial);
+    token->manufacturer = said(loader, uri.manufacturer);
+    token->model = said(loader, uri.model);
+}
+
+/* Which PKCS#11 token it is, in one of two ways. */
+static void build_identity(const struct loader *loader, const json_t *item, const char *path,
+                           struct mm_hsm_token_config *token)
+{
+    bool has_names = json_object_get(item, "label") || json_object_get(item, "serial");
+    const json_t *uri = json_object_get(item, "uri");
+    if (has_names == (uri != NULL))
+        mm_loader_report(loader, path, "an HSM token needs a label, a serial or both, or else a uri");
+    if (json_is_string(uri) && !has_names) {
+        build_from_uri(loader, json_string_value(uri), path, token);
+        return;
+    }
+    token->label = mm_loader_copy(loader, mm_json_string(item, "label"));
+    token->serial = mm_loader_copy(loader, mm_json_string(item, "serial"));
+}
+
 static void build_hsm_token(const struct loader *loader, json_t *item, const char *path,
                             struct mm_hsm_token_config *token)
 {
     token->line = mm_document_line(&loader->document, path);
     token->name = mm_loader_copy(loader, mm_json_string(item, "name"));
     token->profile = mm_loader_copy(loader, mm_json_string(item, "profile"));
-    token->label = mm_loader_copy(loader, mm_json_string(item, "label"));
-    token->serial = mm_loader_copy(loader, mm_json_string(item, "serial"));
+    build_identity(loader, item, path, token);
     token->priority = mm_json_integer(item, "priority", 0);
     check_name_is_new(loader, token, path);
     size_t n_errors = loader->problems->n_errors;
@@ -237,8 +275,6 @@ static void build_hsm_token(const struct loader *loader, json_t *item, const cha
         check_environment(loader, settings, path);
     if (is_whole || token->login == MM_LOGIN_OPTIONAL || names_pin(item))
         build_pin(loader, item, path, token);
-    if (!json_object_get(item, "label") && !json_object_get(item, "serial"))
-        mm_loader_report(loader, path, "an HSM token needs a label or a serial");
 }
 
 void mm_loader_build_hsm_tokens(const struct loader *loader)

@@ -133,7 +133,8 @@ static bool describe_hsm_tokens(const struct mm_config *config, struct mm_buffer
         const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
         if (!add_text(out, token->name, err) || !add_text(out, seen_from(config->file, token->module), err) ||
             !add_environment(out, config, &token->environment, err) || !add_text(out, token->label, err) ||
-            !add_text(out, token->serial, err) || !add_text(out, seen_from(config->file, token->pin_path), err) ||
+            !add_text(out, token->serial, err) || !add_text(out, token->manufacturer, err) ||
+            !add_text(out, token->model, err) || !add_text(out, seen_from(config->file, token->pin_path), err) ||
             !add_paths(out, config, &token->read_paths, err) || !add_paths(out, config, &token->write_paths, err) ||
             !add_numbers(out, token, err))
             return false;

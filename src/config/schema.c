@@ -6,6 +6,7 @@
 
 #include "config/address.h"
 #include "config/config.h"
+#include "config/pkcs11_uri.h"
 #include "config/roles.h"
 #include "policy/policy.h"
 #include "policy/syntax.h"
@@ -13,8 +14,6 @@
 enum {
     LISTEN_MAX = 16,
     HOLDERS_MAX = 64,
-    HSM_LABEL_MAX = 32,  /* PKCS#11: CK_TOKEN_INFO.label */
-    HSM_SERIAL_MAX = 16, /* PKCS#11: CK_TOKEN_INFO.serialNumber */
     PRIORITY_MAX = 100,
     ENVIRONMENT_MAX = 64,
     PATHS_MAX = 64,
@@ -233,8 +232,9 @@ const struct mm_schema MM_PROFILE_SCHEMA = {.type = MM_SCHEMA_OBJECT, .members =
 static const struct mm_schema HSM_TOKEN_MEMBERS[] = {
     {.name = "name", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_id},
     {.name = "profile", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
-    {.name = "label", .type = MM_SCHEMA_STRING, .min = 1, .max = HSM_LABEL_MAX, .check = mm_check_line},
-    {.name = "serial", .type = MM_SCHEMA_STRING, .min = 1, .max = HSM_SERIAL_MAX, .check = mm_check_visible},
+    {.name = "label", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_PKCS11_LABEL_MAX, .check = mm_check_line},
+    {.name = "serial", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_PKCS11_SERIAL_MAX, .check = mm_check_visible},
+    {.name = "uri", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_PKCS11_URI_MAX, .check = mm_check_visible},
     {.name = "priority", .type = MM_SCHEMA_INTEGER, .min = 0, .max = PRIORITY_MAX},
     {.name = "pin_file", .type = MM_SCHEMA_STRING, .min = 1},
     {.name = "pin_fd", .type = MM_SCHEMA_INTEGER, .min = PIN_FD_MIN, .max = PIN_FD_MAX},

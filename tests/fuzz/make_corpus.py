@@ -349,11 +349,24 @@ def replies():
     )
 
 
+def uris():
+    write(
+        "pkcs11_uri",
+        token="pkcs11:token=mintmark;manufacturer=SoftHSM%20project;model=SoftHSM%20v2;serial=56978c3590258369",
+        key="pkcs11:token=t;object=mint-2027-1;id=%01%02%ff;type=private",
+        escaped="pkcs11:object=%C3%A9%20a&b:[]@!$'()*+,=;id=ab",
+        query="pkcs11:token=a?pin-value=1234&module-path=/x",
+        twice="pkcs11:token=a;token=b",
+        nul="pkcs11:object=a%00b;id=%00",
+        slot="pkcs11:slot-id=0;x-vendor=a",
+    )
+
+
 def entries():
     issued = {"type": "token.issued", "time": NOW, "account": "acme/ci-build", "jti": "seed", "kid": KID_ONE, "exp": NOW + 600}
     created = {"type": "ledger.created", "time": NOW}
     write("ledger_entry", issued=compact(issued), created=compact(created), odd='{"type":null,"time":1,"jti":[]}', array="[1]")
 
 
-for make in (json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries):
+for make in (json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, uris, entries):
     make()

@@ -287,6 +287,26 @@ static void every_file_of_a_configuration_is_listed(void **state)
         assert_path(place, config->files.items[i], FILES[i]);
 }
 
+static void an_hsm_token_is_named_by_a_uri_instead(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "      label: mintmark\n",
+                  "      uri: \"pkcs11:token=a%20b;serial=01;manufacturer=SoftHSM%20project;model=m\"\n");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, NULL, NULL);
+    assert_string_equal(token->label, "a b");
+    assert_string_equal(token->serial, "01");
+    assert_string_equal(token->manufacturer, "SoftHSM project");
+    assert_string_equal(token->model, "m");
+    write_changed(place, "      label: mintmark\n", "      uri: pkcs11:model=m\n");
+    mm_cleanup(mm_config_unref) struct mm_config *alone = load(place);
+    token = mm_config_hsm_token(alone, NULL, NULL);
+    assert_null(token->label);
+    assert_null(token->serial);
+    assert_null(token->manufacturer);
+    assert_string_equal(token->model, "m");
+}
+
 static void what_the_file_says_of_an_hsm_token_wins(void **state)
 {
     const struct place *place = *state;
@@ -417,8 +437,17 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"X: y", "\"A=B\": y", 13, "variable's name"},
         {"X: y", "X: \"a\\nb\"", 13, "control characters"},
         {"X: y", "X: 1", 13, "put it in quotes"},
-        {"      label: mintmark\n", "", 10, "needs a label or a serial"},
+        {"      label: mintmark\n", "", 10, "needs a label, a serial or both, or else a uri"},
         {"label: mintmark", "label: 123456789012345678901234567890123", 14, "at most 32"},
+        {"label: mintmark", "label: mintmark\n      uri: pkcs11:token=a", 10,
+         "a label, a serial or both, or else a uri"},
+        {"label: mintmark", "serial: x\n      uri: pkcs11:token=a", 10, "a label, a serial or both, or else a uri"},
+        {"label: mintmark", "uri: pkcs11:token=a;object=b", 14, "‹uri›: the URI names an object (object)"},
+        {"label: mintmark", "uri: pkcs11:token=a;slot-id=0", 14, "slot-id isn't taken"},
+        {"label: mintmark", "uri: pkcs11:token=a?pin-value=1", 14, "pin_file, pin_fd or pin_credential"},
+        {"label: mintmark", "uri: pkcs11:token=a?module-path=/x", 14, "the configuration's ‹module›"},
+        {"label: mintmark", "uri: mintmark", 14, "begins with pkcs11:"},
+        {"label: mintmark", "uri: 1", 14, "put it in quotes"},
         {"pin_file: secrets/pin", "pin_fd: 3", 15, "at least 4"},
         {"      pin_file: secrets/pin\n", "", 10, "exactly one of pin_file, pin_fd and pin_credential"},
         {"pin_file: secrets/pin", "pin_file: secrets/pin\n      pin_fd: 5", 10, "exactly one of"},
@@ -721,6 +750,9 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
         {"127.0.0.1:8443", "127.0.0.2:8443", "listen addresses"},
         {"label: mintmark", "label: other", "hsm"},
         {"label: mintmark", "label: mintmark\n      serial: x", "hsm"},
+        {"label: mintmark", "uri: pkcs11:token=mintmark", NULL},
+        {"label: mintmark", "uri: pkcs11:token=mintmark;manufacturer=x", "hsm"},
+        {"label: mintmark", "uri: pkcs11:token=mintmark;model=x", "hsm"},
         {"label: mintmark", "label: mintmark\n      priority: 1", "hsm"},
         {"X: y", "X: z", "hsm"},
         {"X: y}", "X: y}\n      paths: {read: [/opt]}", "hsm"},
@@ -997,6 +1029,10 @@ static void the_workers_digest_tells_what_a_reload_cannot_change(void **state)
         {"X: y}", "X: y}\n      paths: {read: [/opt]}", false},
         {"X: y}", "X: y}\n      paths: {write: [/opt]}", false},
         {"label: mintmark", "serial: mintmark", false},
+        {"label: mintmark", "uri: pkcs11:token=mintmark", true},
+        {"label: mintmark", "uri: pkcs11:manufacturer=mintmark", false},
+        {"label: mintmark", "uri: pkcs11:token=mintmark;manufacturer=x", false},
+        {"label: mintmark", "uri: pkcs11:token=mintmark;model=x", false},
         {"label: mintmark", "label: mintmark\n      signing: direct", false},
         {"label: mintmark", "label: mintmark\n      session: read_write\n      signing: direct", false},
     };
@@ -1227,6 +1263,7 @@ int main(void)
         TEST(an_hsm_token_may_be_preferred_to_another),
         TEST(limits_have_defaults),
         TEST(tenants_are_sorted_and_have_their_ca),
+        TEST(an_hsm_token_is_named_by_a_uri_instead),
         TEST(a_digest_is_that_of_the_files_bytes),
         TEST(a_file_that_breaks_a_rule_is_refused_at_the_right_line),
         TEST(a_tenant_or_an_audience_says_which_algorithm_it_wants),
