@@ -2,6 +2,7 @@
 #include "cli/custody.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/pin.h"
@@ -24,6 +25,8 @@ bool mm_custody_take_option(struct mm_custody_options *options, int option, stru
             return false;
         options->pin_fd = (int)number;
         return true;
+    case MM_OPTION_URI:
+        return mm_pkcs11_uri_parse(optarg, MM_PKCS11_URI_OF_KEY, &options->uri, err);
     default:
         options->whose = MM_PIN_OF_SERVICE;
         return true;
@@ -38,6 +41,38 @@ bool mm_custody_read_options(struct mm_cli *cli, int argc, char **argv, const st
         if (!mm_custody_take_option(options, option, err))
             return false;
     return option == MM_OPTION_END;
+}
+
+/* The configuration doesn't say everything of an HSM token, and the URI may say something else of it. */
+static bool may_be(const struct mm_hsm_token_config *token, const struct mm_pkcs11_uri *uri)
+{
+    const struct {
+        const char *configured;
+        const char *wanted;
+    } parts[] = {{token->label, uri->token},
+                 {token->serial, uri->serial},
+                 {token->manufacturer, uri->manufacturer},
+                 {token->model, uri->model}};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++)
+        if (parts[i].configured && parts[i].wanted[0] && strcmp(parts[i].configured, parts[i].wanted) != 0)
+            return false;
+    return true;
+}
+
+const struct mm_hsm_token_config *mm_custody_hsm_token(const struct mm_config *config,
+                                                       const struct mm_custody_options *options, struct mm_error *err)
+{
+    const struct mm_hsm_token_config *found = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < config->n_hsm_tokens; i++) {
+        if (!may_be(&config->hsm_tokens[i], &options->uri))
+            continue;
+        found = &config->hsm_tokens[i];
+        n++;
+    }
+    if (!options->hsm_token && n == 0)
+        (void)mm_fail(err, MM_HSM_TOKEN_NOT_FOUND, "no HSM token of the configuration is the one that the URI names");
+    return !options->hsm_token && n < 2 ? found : mm_config_hsm_token(config, options->hsm_token, err);
 }
 
 bool mm_custody_algorithm(const char *text, const struct mm_config *config, enum mm_algorithm *ret_algorithm,
@@ -127,21 +162,101 @@ static bool is_fit(const struct mm_hsm_key_info *info, enum mm_algorithm algorit
     return info->is_supported && info->type == mm_algorithm_key_type(algorithm) && info->kid[0] && info->id[0];
 }
 
-static const struct mm_hsm_key_info *find_named(const struct mm_hsm_key_info *infos, size_t n,
-                                                enum mm_algorithm algorithm, const char *kid, struct mm_error *err)
+/*
+ * `: KID "label", …` for a message: which keys there are to choose from. Whole ones, as many as the message has
+ * room for.
+ */
+struct listing {
+    char text[256];
+    size_t n_left_out;
+};
+
+static void list_key(const struct mm_hsm_key_info *info, struct listing *listing)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(infos[i].kid, kid) != 0)
-            continue;
-        if (is_fit(&infos[i], algorithm))
-            return &infos[i];
-        char type[64];
-        (void)mm_fail(err, MM_KEY_MISMATCH, "key %s is %s%s and can't sign %s as keys.algorithm asks", kid,
-                      mm_hsm_key_info_describe(&infos[i], type, sizeof type), infos[i].id[0] ? "" : " without a CKA_ID",
-                      mm_algorithm_name(algorithm));
+    char item[128];
+    size_t length = strlen(listing->text);
+    int needed = strlen(info->label) <= 40
+                     ? snprintf(item, sizeof item, "%s%s \"%s\"", length ? ", " : ": ", info->kid, info->label)
+                     : snprintf(item, sizeof item, "%s%s", length ? ", " : ": ", info->kid);
+    if (listing->n_left_out || needed < 0 || length + (size_t)needed >= sizeof listing->text)
+        listing->n_left_out++;
+    else
+        memcpy(listing->text + length, item, (size_t)needed + 1);
+}
+
+static bool fail_ambiguous(struct mm_error *err, const char *what, const struct listing *listing)
+{
+    return mm_fail(err, MM_KEY_AMBIGUOUS, "%s: choose one with --kid or --uri%s%s", what, listing->text,
+                   listing->n_left_out ? ", and more (see mintmark key list)" : "");
+}
+
+char *mm_custody_key_uri(const struct mm_module *module, const struct mm_hsm_key_info *info, struct mm_error *err)
+{
+    const struct mm_pkcs11_uri uri = mm_hsm_key_uri(module, info);
+    struct mm_buffer text = mm_buffer_make(MM_PKCS11_URI_MAX);
+    if (mm_pkcs11_uri_format(&uri, &text, err))
+        return (char *)text.data;
+    mm_buffer_clear(&text);
+    return NULL;
+}
+
+bool mm_custody_names_key(const char *kid, const struct mm_custody_options *options, bool *ret_names,
+                          struct mm_error *err)
+{
+    bool has_uri = options->uri.object[0] || options->uri.id[0];
+    *ret_names = kid || has_uri;
+    return !(kid && has_uri) || mm_fail(err, MM_USAGE, "--kid and --uri exclude each other: both name the key");
+}
+
+static bool is_meant(const struct mm_hsm_key_info *info, const char *kid, const struct mm_pkcs11_uri *uri)
+{
+    if (kid)
+        return strcmp(info->kid, kid) == 0;
+    return (!uri->object[0] || strcmp(info->label, uri->object) == 0) &&
+           (!uri->id[0] || strcmp(info->id, uri->id) == 0);
+}
+
+const struct mm_hsm_key_info *mm_custody_find_key(const struct mm_module *module, const struct mm_hsm_key_info *infos,
+                                                  size_t n, const char *kid, const struct mm_custody_options *options,
+                                                  struct mm_error *err)
+{
+    const struct mm_hsm_key_info *found = NULL;
+    struct listing listing = {0};
+    size_t n_found = 0;
+    if (!kid && !mm_pkcs11_uri_fits_token(&options->uri, mm_module_token(module))) {
+        (void)mm_fail(err, MM_HSM_TOKEN_NOT_FOUND, "HSM token \"%s\" isn't the one that the URI names",
+                      mm_module_token_label(module));
         return NULL;
     }
-    (void)mm_fail(err, MM_KEY_NOT_FOUND, "no key %.64s on the HSM token (see mintmark key list)", kid);
+    for (size_t i = 0; i < n; i++) {
+        if (!is_meant(&infos[i], kid, &options->uri))
+            continue;
+        found = &infos[i];
+        n_found++;
+        list_key(found, &listing);
+    }
+    if (n_found == 1)
+        return found;
+    if (n_found > 1)
+        (void)fail_ambiguous(err, kid ? "several keys have this kid" : "several keys are what the URI names", &listing);
+    else if (kid)
+        (void)mm_fail(err, MM_KEY_NOT_FOUND, "no key %.64s on the HSM token (see mintmark key list)", kid);
+    else
+        (void)mm_fail(err, MM_KEY_NOT_FOUND, "no key on the HSM token is what the URI names (see mintmark key list)");
+    return NULL;
+}
+
+static const struct mm_hsm_key_info *find_named(const struct mm_module *module, const struct mm_hsm_key_info *infos,
+                                                size_t n, enum mm_algorithm algorithm, const char *kid,
+                                                const struct mm_custody_options *options, struct mm_error *err)
+{
+    const struct mm_hsm_key_info *info = mm_custody_find_key(module, infos, n, kid, options, err);
+    if (!info || is_fit(info, algorithm))
+        return info;
+    char type[64];
+    (void)mm_fail(err, MM_KEY_MISMATCH, "key %s is %s%s and can't sign %s as keys.algorithm asks", info->kid,
+                  mm_hsm_key_info_describe(info, type, sizeof type), info->id[0] ? "" : " without a CKA_ID",
+                  mm_algorithm_name(algorithm));
     return NULL;
 }
 
@@ -149,6 +264,8 @@ static const struct mm_hsm_key_info *find_only(const struct mm_hsm_key_info *inf
                                                enum mm_algorithm algorithm, struct mm_error *err)
 {
     const struct mm_hsm_key_info *found = NULL, *unsound = NULL;
+    struct listing listing = {0};
+    char what[64];
     size_t n_sound = 0;
     for (size_t i = 0; i < n; i++) {
         if (!is_fit(&infos[i], algorithm))
@@ -156,14 +273,15 @@ static const struct mm_hsm_key_info *find_only(const struct mm_hsm_key_info *inf
         if (infos[i].is_custody_sound) {
             found = &infos[i];
             n_sound++;
+            list_key(found, &listing);
         } else {
             unsound = &infos[i];
         }
     }
     const char *name = mm_algorithm_name(algorithm);
+    (void)snprintf(what, sizeof what, "%zu keys could sign %s", n_sound, name);
     if (n_sound > 1)
-        (void)mm_fail(err, MM_KEY_AMBIGUOUS, "%zu keys could sign %s: choose one with --kid (see mintmark key list)",
-                      n_sound, name);
+        (void)fail_ambiguous(err, what, &listing);
     else if (n_sound == 0 && unsound)
         (void)mm_fail(err, MM_KEY_CUSTODY, "the HSM token's key for %s isn't in sound custody: %s", name,
                       unsound->custody_reason);
@@ -189,14 +307,18 @@ static bool export_key(const struct mm_hsm_key *key, enum mm_algorithm algorithm
 }
 
 bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm algorithm, const char *kid,
-                           struct mm_custody_key *ret_key, struct mm_error *err)
+                           const struct mm_custody_options *options, struct mm_custody_key *ret_key,
+                           struct mm_error *err)
 {
+    bool is_named = false;
+    if (!mm_custody_names_key(kid, options, &is_named, err))
+        return false;
     mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
     if (!mm_direct_check_offer(module, algorithm, err) || !mm_hsm_key_list(module, &infos, &n, err))
         return false;
     const struct mm_hsm_key_info *info =
-        kid ? find_named(infos, n, algorithm, kid, err) : find_only(infos, n, algorithm, err);
+        is_named ? find_named(module, infos, n, algorithm, kid, options, err) : find_only(infos, n, algorithm, err);
     if (!info)
         return false;
     /* Found again the way the service will find it, by id and label, which must be unique. */

@@ -16,7 +16,7 @@
 #include "ledger/ledger.h"
 
 const char MM_INIT_HELP[] =
-    "Usage: mintmark init [--config FILE] [--hsm-token NAME] [--kid KID] [--json]\n"
+    "Usage: mintmark init [--config FILE] [--hsm-token NAME] [--kid KID | --uri URI] [--json]\n"
     "\n"
     "Make the ledger and activate the first key. Run it once, before the service's first start, as the service's "
     "user:\n"
@@ -27,13 +27,14 @@ const char MM_INIT_HELP[] =
     "  --config FILE      the configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
     "  --hsm-token NAME   the HSM token's name in the configuration (default: the only one)\n"
     "  --kid KID          the key to activate (default: the only one that fits keys.algorithm)\n"
+    "  --uri URI          the same by its PKCS#11 URI, as mintmark key list prints it\n"
     "  --json             the result, and errors, as JSON\n"
     "\n"
     "Exit status: 0 done, 4 HSM token, module or key, 5 PIN refused or latched, 6 the store exists or can't be made,\n"
     "3 configuration, 2 the command line.\n";
 
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_KID_OPTION, {0},
+    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_KID_OPTION, MM_URI_OPTION, {0},
 };
 
 /* Before the PIN is sent, not only when the store is made. */
@@ -117,12 +118,12 @@ bool mm_verb_init(struct mm_cli *cli, int argc, char **argv, struct mm_error *er
         return false;
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
-    const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, custody.hsm_token, err) : NULL;
+    const struct mm_hsm_token_config *token = config ? mm_custody_hsm_token(config, &custody, err) : NULL;
     if (!token || !check_store_is_new(config->store_file, err))
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &custody, MM_MODULE_SIGN, err);
     mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
-    return module && mm_custody_choose_key(module, config->algorithm, cli->kid, &key, err) &&
+    return module && mm_custody_choose_key(module, config->algorithm, cli->kid, &custody, &key, err) &&
            make_ledger(config, token, &key, err) && print_result(cli, config, token, &key, err);
 }

@@ -34,9 +34,9 @@ const char MM_KEY_LIST_HELP[] =
     "Usage: mintmark key list [--config FILE] [options]\n"
     "\n"
     "List the HSM token's private keys: kid, type, label, CKA_ID, whether their custody is sound (never extractable,\n"
-    "always sensitive, for signing only) and the state that the ledger knows them in. What the module can't tell of a "
-    "key's\n"
-    "custody, and the HSM token's profile excepts, is named.\n"
+    "always sensitive, for signing only) and the state that the ledger knows them in, and on a line of its own the "
+    "PKCS#11\n"
+    "URI (RFC 7512). What the module can't tell of a key's custody, and the HSM token's profile excepts, is named.\n"
     "\n"
     "  --config FILE          the configuration that names the HSM token\n" MM_CUSTODY_HELP
     "  --json                 the list, and errors, as JSON\n"
@@ -106,22 +106,25 @@ static bool make_request(const struct generate_options *options, const struct mm
     return true;
 }
 
-static json_t *key_to_json(const struct mm_hsm_key_info *info)
+static json_t *key_to_json(const struct mm_module *module, const struct mm_hsm_key_info *info)
 {
     char type[64];
     char untold[UNTOLD_MAX];
-    return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s*, s:s*}", "kid", info->kid, "type",
-                     mm_hsm_key_info_describe(info, type, sizeof type), "label", info->label, "id", info->id,
-                     "custody_sound", info->is_custody_sound, "custody_reason",
+    mm_cleanup(free) char *uri = mm_custody_key_uri(module, info, NULL);
+    if (!uri)
+        return NULL;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s*, s:s*}", "kid", info->kid, "type",
+                     mm_hsm_key_info_describe(info, type, sizeof type), "label", info->label, "id", info->id, "uri",
+                     uri, "custody_sound", info->is_custody_sound, "custody_reason",
                      info->is_custody_sound ? NULL : info->custody_reason, "custody_untold",
                      info->untold ? mm_hsm_key_info_untold(info, untold, sizeof untold) : NULL);
 }
 
-static bool print_generated(const struct mm_cli *cli, const struct mm_hsm_key_info *info, enum mm_algorithm algorithm,
-                            struct mm_error *err)
+static bool print_generated(const struct mm_cli *cli, const struct mm_module *module,
+                            const struct mm_hsm_key_info *info, enum mm_algorithm algorithm, struct mm_error *err)
 {
     if (cli->form == MM_FORM_JSON) {
-        mm_cleanup(json_decref) json_t *json = key_to_json(info);
+        mm_cleanup(json_decref) json_t *json = key_to_json(module, info);
         if (!json || json_object_set_new(json, "alg", json_string(mm_algorithm_name(algorithm))) != 0)
             return mm_fail(err, MM_NO_MEMORY, "out of memory");
         return mm_print_json(stdout, json, err);
@@ -150,7 +153,7 @@ bool mm_verb_key_generate(struct mm_cli *cli, int argc, char **argv, struct mm_e
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &options.custody, MM_MODULE_CUSTODY, err);
     mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = module ? mm_hsm_key_generate(module, &request, err) : NULL;
-    return key && print_generated(cli, mm_hsm_key_info(key), algorithm, err);
+    return key && print_generated(cli, module, mm_hsm_key_info(key), algorithm, err);
 }
 
 /* The state that the ledger knows the key in; NULL: it was never staged. */
@@ -160,8 +163,12 @@ static const char *state_of(const struct mm_keyring *keyring, const struct mm_hs
     return key ? mm_key_state_name(key->life.state) : NULL;
 }
 
-static void print_key(const struct mm_hsm_key_info *info, const char *state)
+static bool print_key(const struct mm_module *module, const struct mm_hsm_key_info *info, const char *state,
+                      struct mm_error *err)
 {
+    mm_cleanup(free) char *uri = mm_custody_key_uri(module, info, err);
+    if (!uri)
+        return false;
     char type[64];
     char untold[UNTOLD_MAX];
     (void)printf("%-43s  %-9s  %-9s  ", info->kid[0] ? info->kid : "(unsupported)",
@@ -171,15 +178,16 @@ static void print_key(const struct mm_hsm_key_info *info, const char *state)
                  info->is_custody_sound ? "sound" : "UNSOUND: ", info->is_custody_sound ? "" : info->custody_reason);
     if (info->untold)
         (void)printf(" (the module can't tell %s)", mm_hsm_key_info_untold(info, untold, sizeof untold));
-    (void)fputs("\n", stdout);
+    (void)printf("\n  %s\n", uri);
+    return true;
 }
 
-static bool print_keys_json(const struct mm_hsm_key_info *infos, size_t n, const struct mm_keyring *keyring,
-                            struct mm_error *err)
+static bool print_keys_json(const struct mm_module *module, const struct mm_hsm_key_info *infos, size_t n,
+                            const struct mm_keyring *keyring, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        mm_cleanup(json_decref) json_t *key = key_to_json(&infos[i]);
+        mm_cleanup(json_decref) json_t *key = key_to_json(module, &infos[i]);
         const char *state = state_of(keyring, &infos[i]);
         if (json_object_set_new(key, "state", state ? json_string(state) : json_null()) != 0)
             return mm_fail(err, MM_NO_MEMORY, "out of memory");
@@ -208,10 +216,11 @@ bool mm_verb_key_list(struct mm_cli *cli, int argc, char **argv, struct mm_error
     if (!module || !mm_hsm_key_list(module, &infos, &n, err))
         return false;
     if (cli->form == MM_FORM_JSON)
-        return print_keys_json(infos, n, keyring, err);
+        return print_keys_json(module, infos, n, keyring, err);
     if (n == 0)
         (void)printf("no private keys on HSM token %s\n", token->name);
     for (size_t i = 0; i < n; i++)
-        print_key(&infos[i], state_of(keyring, &infos[i]));
+        if (!print_key(module, &infos[i], state_of(keyring, &infos[i]), err))
+            return false;
     return true;
 }

@@ -5,21 +5,18 @@
  */
 #include "cli/verbs.h"
 
-#include <string.h>
-
 #include "cli/custody.h"
 #include "cli/problems.h"
-#include "hsm/key.h"
 #include "util/clock.h"
 
 const char MM_KEY_EVIDENCE_HELP[] =
-    "Usage: mintmark key evidence --kid KID [--config FILE] [options]\n"
+    "Usage: mintmark key evidence --kid KID | --uri URI [--config FILE] [options]\n"
     "\n"
     "Print, as JSON, what the HSM token's module says of a key's custody: each attribute that the service relies on, "
     "which ones\n"
     "the module can't tell, and the verdict. Your PIN is asked for on the terminal unless an option says where it is.\n"
     "\n"
-    "  --kid KID              the key\n"
+    "  --kid KID              the key\n" MM_URI_HELP
     "  --config FILE          the configuration that names the HSM token\n" MM_CUSTODY_HELP "\n"
     "Exit status: 0 printed, also when custody is unsound, 4 HSM token, module or key, 5 PIN refused (don't just try "
     "again),\n"
@@ -28,7 +25,7 @@ const char MM_KEY_EVIDENCE_HELP[] =
 enum { UNTOLD_MAX = 160 };
 
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, MM_KID_OPTION, {0},
+    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, MM_KID_OPTION, MM_URI_OPTION, {0},
 };
 
 static json_t *attributes(const struct mm_hsm_key_info *info)
@@ -44,44 +41,49 @@ static json_t *attributes(const struct mm_hsm_key_info *info)
 static json_t *evidence(const struct mm_hsm_token_config *token, const struct mm_module *module,
                         const struct mm_hsm_key_info *info)
 {
+    mm_cleanup(free) char *uri = mm_custody_key_uri(module, info, NULL);
+    if (!uri)
+        return NULL;
     char type[64];
     char untold[UNTOLD_MAX];
     char now[MM_TIMESTAMP_MAX];
     mm_timestamp(mm_clock_now(&MM_SYSTEM_CLOCK), now);
-    return json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s}, s:o, s:s, s:s, s:b, s:s*, s:s}", "kid",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s}, s:o, s:s, s:s, s:b, s:s*, s:s}", "kid",
                      info->kid, "type", mm_hsm_key_info_describe(info, type, sizeof type), "id", info->id, "label",
-                     info->label, "hsm_token", "name", token->name, "profile", token->profile, "module", token->module,
-                     "label", mm_module_token_label(module), "serial", mm_module_token_serial(module), "attributes",
-                     attributes(info), "untold", mm_hsm_key_info_untold(info, untold, sizeof untold), "source",
-                     "the PKCS#11 module's own word", "custody_sound", info->is_custody_sound, "custody_reason",
-                     info->is_custody_sound ? NULL : info->custody_reason, "time", now);
+                     info->label, "uri", uri, "hsm_token", "name", token->name, "profile", token->profile, "module",
+                     token->module, "label", mm_module_token_label(module), "serial", mm_module_token_serial(module),
+                     "attributes", attributes(info), "untold", mm_hsm_key_info_untold(info, untold, sizeof untold),
+                     "source", "the PKCS#11 module's own word", "custody_sound", info->is_custody_sound,
+                     "custody_reason", info->is_custody_sound ? NULL : info->custody_reason, "time", now);
 }
 
 static bool print_evidence(const struct mm_hsm_token_config *token, const struct mm_module *module, const char *kid,
-                           struct mm_error *err)
+                           const struct mm_custody_options *options, struct mm_error *err)
 {
     mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
     size_t n = 0;
     if (!mm_hsm_key_list(module, &infos, &n, err))
         return false;
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(infos[i].kid, kid) != 0)
-            continue;
-        mm_cleanup(json_decref) json_t *json = evidence(token, module, &infos[i]);
-        return json ? mm_print_json(stdout, json, err) : mm_fail(err, MM_NO_MEMORY, "out of memory");
-    }
-    return mm_fail(err, MM_KEY_NOT_FOUND, "no such key on the HSM token (see mintmark key list)");
+    const struct mm_hsm_key_info *info = mm_custody_find_key(module, infos, n, kid, options, err);
+    if (!info)
+        return false;
+    mm_cleanup(json_decref) json_t *json = evidence(token, module, info);
+    return json ? mm_print_json(stdout, json, err) : mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
 bool mm_verb_key_evidence(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)
 {
     struct mm_custody_options custody = {.pin_fd = -1};
-    if (!mm_custody_read_options(cli, argc, argv, OPTIONS, &custody, err) || !mm_option_require("--kid", cli->kid, err))
+    bool is_named = false;
+    if (!mm_custody_read_options(cli, argc, argv, OPTIONS, &custody, err) ||
+        !mm_custody_names_key(cli->kid, &custody, &is_named, err))
         return false;
+    if (!is_named)
+        return mm_fail(err, MM_USAGE, "--kid or --uri is needed (see --help)");
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
-    const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, custody.hsm_token, err) : NULL;
+    const struct mm_hsm_token_config *token = config ? mm_custody_hsm_token(config, &custody, err) : NULL;
     mm_cleanup(mm_module_close) struct mm_module *module =
         token ? mm_custody_open(config, token, &custody, MM_MODULE_SIGN, err) : NULL;
-    return module && print_evidence(token, module, cli->kid, err);
+    return module && print_evidence(token, module, cli->kid, &custody, err);
 }

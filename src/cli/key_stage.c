@@ -12,14 +12,14 @@
 #include "cli/problems.h"
 
 const char MM_KEY_STAGE_HELP[] =
-    "Usage: mintmark key stage [--kid KID] [--config FILE] [options]\n"
+    "Usage: mintmark key stage [--kid KID | --uri URI] [--config FILE] [options]\n"
     "\n"
     "Make a key on an HSM token known to the running service: its public key, and where it lies, go to the ledger. It "
     "signs\n"
     "nothing yet. If no other key is on standby the service publishes it by itself; mintmark key rotate lets it sign.\n"
     "Your PIN is asked for on the terminal unless an option says where it is.\n"
     "\n"
-    "  --kid KID              the key (default: the only one on the HSM token that fits)\n"
+    "  --kid KID              the key (default: the only one on the HSM token that fits)\n" MM_URI_HELP
     "  --algorithm ALG        what it signs: ES256, ES384, RS256, PS256 or EdDSA (default: keys.algorithm)\n"
     "  --reason TEXT          why, for the ledger\n"
     "  --config FILE          the configuration that names HSM token and admin socket\n" MM_CUSTODY_HELP
@@ -38,6 +38,7 @@ static const struct option OPTIONS[] = {
     MM_HSM_TOKEN_OPTION,
     MM_PIN_OPTIONS,
     MM_KID_OPTION,
+    MM_URI_OPTION,
     MM_REASON_OPTION,
     {"algorithm", required_argument, NULL, ALGORITHM},
     {0},
@@ -78,8 +79,7 @@ bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_erro
         return false;
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
-    const struct mm_hsm_token_config *token =
-        config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
+    const struct mm_hsm_token_config *token = config ? mm_custody_hsm_token(config, &options.custody, err) : NULL;
     if (!token || !mm_custody_algorithm(options.algorithm, config, &algorithm, err))
         return false;
     mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
@@ -88,7 +88,7 @@ bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_erro
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &options.custody, MM_MODULE_SIGN, err);
     mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
-    if (!module || !mm_custody_choose_key(module, algorithm, cli->kid, &key, err))
+    if (!module || !mm_custody_choose_key(module, algorithm, cli->kid, &options.custody, &key, err))
         return false;
     mm_cleanup(json_decref) json_t *body =
         json_pack("{s:s*, s:s, s:s, s:O, s:s, s:s, s:s*}", "kid", mm_json_string(key.jwk, "kid"), "alg",

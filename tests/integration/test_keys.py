@@ -12,7 +12,7 @@ import pytest
 from custody import MAX_TTL, PUBLISH_AHEAD, TTL, active, append_from_the_future, generate, keys, short_lived, stage, states
 from service import BUILD, assert_problem, wait_until
 
-REFUSED, USAGE, UNREACHABLE = 8, 2, 7
+CONFIG, HSM, REFUSED, USAGE, UNREACHABLE = 3, 4, 8, 2, 7
 NOBODY = "A" * 43
 
 
@@ -69,6 +69,109 @@ def test_a_key_does_not_sign_before_every_cache_has_it(mint):
     time.sleep(PUBLISH_AHEAD + 1)
     mint.cli("key", "activate", "--kid", second)
     assert len(active(mint)) == 2
+
+
+def listed(mint):
+    """label -> what `key list` says of the key."""
+    return {key["label"]: key for key in json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]}
+
+
+def fails(mint, status, *arguments):
+    done = mint.run_cli(*arguments)
+    assert done.returncode == status, done
+    return done.stderr
+
+
+def test_a_key_is_staged_by_the_uri_that_key_list_prints(mint):
+    kid = generate(mint, "next year/1")
+    uri = listed(mint)["next year/1"]["uri"]
+    assert uri.startswith("pkcs11:token=mintmark;manufacturer=SoftHSM%20project;model=SoftHSM%20v2;serial=")
+    assert ";object=next%20year%2F1;id=%" in uri and uri.endswith(";type=private")
+    assert f"\n  {uri}\n" in mint.cli("key", "list", "--service-pin")
+    evidence = json.loads(mint.cli("key", "evidence", "--service-pin", "--uri", uri))
+    assert (evidence["kid"], evidence["uri"]) == (kid, uri)
+    mint.cli("key", "stage", "--service-pin", "--uri", uri)
+    assert states(mint)[kid] in ("staged", "published")
+
+
+def test_a_part_of_a_uri_is_enough_if_one_key_fits_it(mint):
+    first, second = generate(mint, "first"), generate(mint, "second")
+    key_id = "".join(f"%{byte:02x}" for byte in bytes.fromhex(listed(mint)["second"]["id"]))
+    evidence = lambda uri: json.loads(mint.cli("key", "evidence", "--service-pin", "--uri", uri))["kid"]
+    assert evidence("pkcs11:object=first") == first
+    assert evidence(f"pkcs11:id={key_id}") == second
+    assert evidence(f"pkcs11:token=mintmark;object=second;id={key_id}") == second
+    assert "no key" in fails(mint, HSM, "key", "evidence", "--service-pin", "--uri", f"pkcs11:object=first;id={key_id}")
+    assert "no key" in fails(mint, HSM, "key", "stage", "--service-pin", "--uri", "pkcs11:object=third")
+
+
+def test_a_uri_of_another_token_names_no_key_here(mint):
+    kid = generate(mint, "next")
+    for other in ("token=other", "model=other", "serial=0", "manufacturer=other"):
+        told = fails(mint, HSM, "key", "stage", "--service-pin", "--uri", f"pkcs11:{other};object=next")
+        assert "that the URI names" in told
+    assert kid not in states(mint)
+
+
+def test_a_uri_that_may_mean_several_keys_says_which(mint):
+    generate(mint, "one")
+    command = ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login", "--pin", mint.pin]
+    command += ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "one", "--id", "77", "--sensitive"]
+    environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"))
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    told = fails(mint, HSM, "key", "stage", "--service-pin", "--uri", "pkcs11:object=one")
+    of_that_label = [
+        key["kid"] for key in json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"] if key["label"] == "one"
+    ]
+    assert len(of_that_label) == 2 and all(kid in told for kid in of_that_label), told
+
+
+def test_a_uri_holds_no_pin_and_no_module(mint):
+    for attribute in ("pin-value=hunter2", "pin-source=hunter2", "module-path=hunter2", "x=hunter2"):
+        told = fails(mint, USAGE, "key", "stage", "--service-pin", "--uri", f"pkcs11:object=mint?{attribute}")
+        assert "hunter2" not in told
+    assert "exclude each other" in fails(mint, USAGE, "key", "stage", "--service-pin", "--kid", NOBODY, "--uri", "pkcs11:object=a")
+
+
+def test_staging_one_of_several_keys_without_a_name_says_which_there_are(mint):
+    kids = [generate(mint, label) for label in ("one", "two")]
+    told = fails(mint, HSM, "key", "stage", "--service-pin")
+    assert "3 keys could sign ES256: choose one with --kid or --uri" in told
+    assert all(f'{kid} "{label}"' in told for kid, label in zip(kids, ("one", "two"), strict=True))
+    for n in range(5):
+        generate(mint, f"more-{n}")
+    assert "and more (see mintmark key list)" in fails(mint, HSM, "key", "stage", "--service-pin")
+
+
+def test_an_hsm_token_is_named_by_a_uri(tmp_path):
+    mint = short_lived(tmp_path / "mint").create()
+    token = mint.hsm_token
+    uri = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"][0]["uri"].split(";object=")[0]
+    del token["label"]
+    token["uri"] = uri
+    mint.write()
+    mint.start()
+    mint.issue(ttl_seconds=TTL)
+    mint.stop()
+    token["uri"] = uri.replace("SoftHSM%20v2", "SoftHSM%20v3")
+    mint.write()
+    assert 'model "SoftHSM v3"' in fails(mint, HSM, "key", "list", "--service-pin")
+
+
+def test_the_uri_says_which_of_several_hsm_tokens_is_meant(tmp_path):
+    mint = short_lived(tmp_path / "mint")
+    mint.add_hsm_token("second")
+    mint.create()
+    kid = generate(mint, "there", "second")
+    for token in mint.config["hsm"]["tokens"]:
+        told = mint.cli("key", "list", "--hsm-token", token["name"], "--service-pin", "--json")
+        token["serial"] = re.search("serial=([0-9a-f]+)", told).group(1)
+    mint.write()
+    assert "name one of its 2" in fails(mint, CONFIG, "key", "evidence", "--service-pin", "--uri", "pkcs11:object=there")
+    evidence = mint.cli("key", "evidence", "--service-pin", "--uri", f"pkcs11:serial={token['serial']};object=there")
+    assert json.loads(evidence)["kid"] == kid
+    told = fails(mint, HSM, "key", "evidence", "--service-pin", "--uri", "pkcs11:serial=1;object=there")
+    assert "no HSM token of the configuration is the one that the URI names" in told
 
 
 def test_an_unsound_key_is_not_staged(mint):
