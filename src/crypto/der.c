@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "crypto/algorithm.h"
-
 enum {
     CONSTRUCTED = 0x20, /* a bit of each tag */
     BOOLEAN = 0x01,
@@ -30,15 +28,15 @@ static const struct mm_bytes RSA = OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01");
 static const struct mm_bytes RSA_PSS = OID("\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a");
 static const struct mm_bytes ED25519 = OID("\x2b\x65\x70");
 
-enum { ED25519_LENGTH = 32 };
+enum { ED25519_LENGTH = 32, P256_POINT_LENGTH = 65, P384_POINT_LENGTH = 97, P521_POINT_LENGTH = 133 };
 
 static const struct {
     struct mm_bytes oid;
     size_t point_length; /* 04 || x || y */
 } CURVES[] = {
-    {OID("\x2a\x86\x48\xce\x3d\x03\x01\x07"), 65}, /* P-256 */
-    {OID("\x2b\x81\x04\x00\x22"), 97},             /* P-384 */
-    {OID("\x2b\x81\x04\x00\x23"), 133},            /* P-521 */
+    {OID("\x2a\x86\x48\xce\x3d\x03\x01\x07"), P256_POINT_LENGTH},
+    {OID("\x2b\x81\x04\x00\x22"), P384_POINT_LENGTH},
+    {OID("\x2b\x81\x04\x00\x23"), P521_POINT_LENGTH},
 };
 
 static bool equals(struct mm_bytes a, struct mm_bytes b)
@@ -91,20 +89,20 @@ static bool skip(struct mm_bytes *from, uint8_t tag)
 }
 
 /* An INTEGER that is positive and no longer than `bytes_max`, its leading zero apart. */
-static bool skip_number(struct mm_bytes *from, size_t bytes_max)
+static bool take_number(struct mm_bytes *from, size_t bytes_max, struct mm_bytes *ret_number)
 {
-    struct mm_bytes number;
-    if (!take(from, INTEGER, &number) || number.length < 1)
+    if (!take(from, INTEGER, ret_number) || ret_number->length < 1)
         return false;
-    uint8_t first = *(const uint8_t *)number.data;
-    return first < 0x80 && number.length <= bytes_max + (first == 0);
+    uint8_t first = *(const uint8_t *)ret_number->data;
+    return first < 0x80 && ret_number->length <= bytes_max + (first == 0);
 }
 
-static bool rsa_is_cheap(struct mm_bytes key)
+static bool read_rsa(struct mm_bytes key, struct mm_bytes *ret_modulus, struct mm_bytes *ret_exponent)
 {
     struct mm_bytes numbers;
-    return take(&key, SEQUENCE, &numbers) && key.length == 0 && skip_number(&numbers, MM_RSA_BITS_MAX / 8) &&
-           skip_number(&numbers, RSA_EXPONENT_BYTES_MAX) && numbers.length == 0;
+    return take(&key, SEQUENCE, &numbers) && key.length == 0 &&
+           take_number(&numbers, MM_RSA_BITS_MAX / 8, ret_modulus) &&
+           take_number(&numbers, RSA_EXPONENT_BYTES_MAX, ret_exponent) && numbers.length == 0;
 }
 
 static bool point_is_cheap(struct mm_bytes parameters, struct mm_bytes point)
@@ -118,24 +116,65 @@ static bool point_is_cheap(struct mm_bytes parameters, struct mm_bytes point)
     return false;
 }
 
-/* `info` is what a SubjectPublicKeyInfo (RFC 5280 section 4.1) holds; RFC 3279, 4055, 5480 and 8410 say what is in it. */
+/*
+ * The parts of what a SubjectPublicKeyInfo (RFC 5280 section 4.1) holds; RFC 3279, 4055, 5480 and 8410 say what is in it. The
+ * algorithm's parameters are left in `ret_parameters`.
+ */
+static bool read_info(struct mm_bytes info, struct mm_bytes *ret_oid, struct mm_bytes *ret_parameters,
+                      struct mm_bytes *ret_key)
+{
+    if (!take(&info, SEQUENCE, ret_parameters) || !take(ret_parameters, OBJECT_IDENTIFIER, ret_oid) ||
+        !take(&info, BIT_STRING, ret_key) || info.length > 0)
+        return false;
+    const uint8_t *n_unused_bits = ret_key->data;
+    if (ret_key->length < 1 || *n_unused_bits != 0)
+        return false;
+    *ret_key = (struct mm_bytes){n_unused_bits + 1, ret_key->length - 1};
+    return true;
+}
+
 static bool info_is_cheap(struct mm_bytes info)
 {
-    struct mm_bytes algorithm;
+    struct mm_bytes parameters;
     struct mm_bytes oid;
     struct mm_bytes key;
-    if (!take(&info, SEQUENCE, &algorithm) || !take(&algorithm, OBJECT_IDENTIFIER, &oid) ||
-        !take(&info, BIT_STRING, &key) || info.length > 0)
+    struct mm_bytes modulus;
+    struct mm_bytes exponent;
+    if (!read_info(info, &oid, &parameters, &key))
         return false;
-    const uint8_t *n_unused_bits = key.data;
-    if (key.length < 1 || *n_unused_bits != 0)
-        return false;
-    key = (struct mm_bytes){n_unused_bits + 1, key.length - 1};
     if (equals(oid, EC_KEY))
-        return point_is_cheap(algorithm, key);
+        return point_is_cheap(parameters, key);
     if (equals(oid, RSA) || equals(oid, RSA_PSS))
-        return rsa_is_cheap(key);
-    return equals(oid, ED25519) && algorithm.length == 0 && key.length == ED25519_LENGTH;
+        return read_rsa(key, &modulus, &exponent);
+    return equals(oid, ED25519) && parameters.length == 0 && key.length == ED25519_LENGTH;
+}
+
+static bool read_key(struct mm_bytes info, struct mm_der_key *ret_key)
+{
+    struct mm_bytes parameters;
+    struct mm_bytes oid;
+    struct mm_der_key key = {.second = {"", 0}};
+    if (!info_is_cheap(info) || !read_info(info, &oid, &parameters, &key.first))
+        return false;
+    if (equals(oid, RSA)) {
+        key.type = MM_KEY_RSA;
+        if (!read_rsa(key.first, &key.first, &key.second))
+            return false;
+    } else if (equals(oid, ED25519)) {
+        key.type = MM_KEY_ED25519;
+    } else if (equals(oid, EC_KEY) && key.first.length != P521_POINT_LENGTH) {
+        key.type = key.first.length == P256_POINT_LENGTH ? MM_KEY_P256 : MM_KEY_P384;
+    } else {
+        return false;
+    }
+    *ret_key = key;
+    return true;
+}
+
+bool mm_der_public_key(struct mm_bytes info, struct mm_der_key *ret_key)
+{
+    struct mm_bytes content;
+    return take(&info, SEQUENCE, &content) && info.length == 0 && read_key(content, ret_key);
 }
 
 /* Certificate and TBSCertificate of RFC 5280 section 4.1: the key, and what follows it in the signed part. */
@@ -158,6 +197,13 @@ bool mm_der_key_is_cheap(struct mm_bytes certificate)
     struct mm_bytes info;
     struct mm_bytes rest;
     return find_key(certificate, &info, &rest) && info_is_cheap(info);
+}
+
+bool mm_der_certificate_key(struct mm_bytes certificate, struct mm_der_key *ret_key)
+{
+    struct mm_bytes info;
+    struct mm_bytes rest;
+    return find_key(certificate, &info, &rest) && read_key(info, ret_key);
 }
 
 /* At all depths, but not inside strings: past an element that holds others come these, then what follows it. */

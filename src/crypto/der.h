@@ -6,6 +6,7 @@
 #ifndef MM_CRYPTO_DER_H
 #define MM_CRYPTO_DER_H
 
+#include "crypto/algorithm.h"
 #include "crypto/digest.h"
 
 /*
@@ -14,6 +15,17 @@
  * exponent of at most 32, Ed25519. Says nothing else about it.
  */
 bool mm_der_key_is_cheap(struct mm_bytes certificate);
+
+/* A public key of one of our types: RSA's modulus and exponent, else a point (Ed25519: the key). Parts of the bytes that it was read from. */
+struct mm_der_key {
+    enum mm_key_type type;
+    struct mm_bytes first;
+    struct mm_bytes second;
+};
+
+/* The key of a certificate, or of a SubjectPublicKeyInfo, in DER; false if it has none of those types. */
+MM_MUST_USE bool mm_der_certificate_key(struct mm_bytes certificate, struct mm_der_key *ret_key);
+MM_MUST_USE bool mm_der_public_key(struct mm_bytes info, struct mm_der_key *ret_key);
 
 /*
  * How many elements a certificate consists of, those inside its extensions included: each becomes some hundred bytes once libcrypto

@@ -49,7 +49,7 @@ static bool refused(struct mm_error *err, enum mm_code code, const char *whose, 
 
 static bool bad_trust(struct mm_error *err, const char *why)
 {
-    return refused(err, MM_CONFIG_INVALID, "client CAs", why);
+    return refused(err, MM_CONFIG_INVALID, "CA certificates", why);
 }
 
 static bool denied(struct mm_error *err, const char *why)
@@ -205,6 +205,23 @@ static X509_STORE_CTX *start_verification(const struct mm_trust *trust, const st
     X509_VERIFY_PARAM_set_auth_level(settings, SECURITY_LEVEL);
     X509_VERIFY_PARAM_set_depth(settings, MM_CHAIN_MAX);
     return MM_TAKE(context);
+}
+
+X509_STORE_CTX *mm_trust_find_path(const struct mm_trust *trust, const struct mm_certificate *certificate, int64_t now,
+                                   struct mm_error *err)
+{
+    mm_cleanup(X509_STORE_CTX_free) X509_STORE_CTX *context =
+        start_verification(trust, certificate, now, VALIDITY_CHECKED);
+    if (!context) {
+        (void)out_of_memory(err);
+        return NULL;
+    }
+    errno = 0;
+    if (X509_verify_cert(context) == 1)
+        return MM_TAKE(context);
+    (void)refused(err, MM_ACCESS_DENIED, "certificate",
+                  X509_verify_cert_error_string(X509_STORE_CTX_get_error(context)));
+    return NULL;
 }
 
 /* Whether the certificate names its uses and `nid` is one of them. */

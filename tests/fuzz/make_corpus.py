@@ -22,6 +22,7 @@ SUPPORT = pathlib.Path(__file__).parent.parent / "support"
 NOW = 1800000000
 ISSUER = "https://mint.acme.example"
 ONE = ec.derive_private_key(1, ec.SECP256R1())  # no secret: its public half is the curve's generator
+TWO = ec.derive_private_key(2, ec.SECP256R1())
 
 
 def write(target, /, **seeds):
@@ -349,6 +350,62 @@ def replies():
     )
 
 
+def attestation(kind, *parts):
+    return bytes([kind]) + b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+
+
+def yubihsm2_attestation(origin=b"\x01", capabilities=0x80):
+    """Made for ONE by the device of TWO, whom its own certificate vouches for."""
+    name = lambda text: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+    claim = lambda number, value: x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.3.6.1.4.1.41482.4.{number}"), value)
+    serial = claim(2, b"\x02\x04\x02\x0b\xd9\xfd")
+    start, end = (datetime.datetime(year, 1, 1) for year in (2017, 2071))
+
+    def make(subject, key, *extensions):
+        builder = x509.CertificateBuilder(name("device"), name(subject), key.public_key(), 1, start, end)
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(TWO, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    device = make("device", TWO, x509.BasicConstraints(True, None), serial)
+    claims = [claim(1, b"\x04\x03\x02\x04\x01"), serial, claim(3, b"\x03\x02\x00" + origin), claim(4, b"\x03\x03\x00\x00\x01")]
+    claims += [claim(5, b"\x03\x09\x00" + capabilities.to_bytes(8, "big")), claim(6, b"\x02\x02\x2f\x5d"), claim(9, b"\x0c\x01m")]
+    return attestation(0, make("leaf", ONE, *claims), b"", b"", device)
+
+
+def tpm2_area(key, attributes):
+    sized = lambda data: len(data).to_bytes(2, "big") + data
+    numbers = key.public_key().public_numbers()
+    point = sized(numbers.x.to_bytes(32, "big")) + sized(numbers.y.to_bytes(32, "big"))
+    return struct.pack(">HHIHHHHHH", 0x23, 0x0B, attributes, 0, 0x10, 0x18, 0x0B, 3, 0x10) + point
+
+
+def tpm2_attestation(attributes=0x00040072, nonce=b"nonce"):
+    sized = lambda data: len(data).to_bytes(2, "big") + data
+    area = tpm2_area(ONE, attributes)
+    object_name = b"\x00\x0b" + hashlib.sha256(area).digest()
+    certify = b"\xffTCG\x80\x17" + sized(object_name) + sized(nonce) + bytes(25) + sized(object_name) * 2
+    r, s = decode_dss_signature(TWO.sign(certify, ec.ECDSA(hashes.SHA256())))
+    signature = struct.pack(">HH", 0x18, 0x0B) + sized(r.to_bytes(32, "big")) + sized(s.to_bytes(32, "big"))
+    return certify, signature, area, tpm2_area(TWO, 0x00050072), nonce
+
+
+def attestations():
+    certify, signature, area, signer, nonce = tpm2_attestation()
+    write(
+        "attestation",
+        yubihsm2=yubihsm2_attestation(),
+        yubihsm2_imported=yubihsm2_attestation(origin=b"\x11"),
+        yubihsm2_exportable=yubihsm2_attestation(capabilities=0x10080),
+        tpm2=attestation(1, certify, signature, area, signer, nonce),
+        tpm2_decrypt=attestation(1, *tpm2_attestation(attributes=0x00060072)),
+        tpm2_other_nonce=attestation(1, certify, signature, area, signer, b"other"),
+        certify=certify,
+        area=area,
+        signature=signature,
+    )
+
+
 def uris():
     write(
         "pkcs11_uri",
@@ -368,5 +425,8 @@ def entries():
     write("ledger_entry", issued=compact(issued), created=compact(created), odd='{"type":null,"time":1,"jti":[]}', array="[1]")
 
 
-for make in (json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, uris, entries):
+MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries]
+MAKERS += [uris, attestations]
+
+for make in MAKERS:
     make()

@@ -45,6 +45,18 @@ static void add_raw_name(X509 *x509, const struct raw_name *raw)
     GENERAL_NAMES_free(names);
 }
 
+static void add_raw_extension(X509 *x509, const struct raw_extension *raw)
+{
+    ASN1_OBJECT *oid = OBJ_txt2obj(raw->oid, 1);
+    ASN1_OCTET_STRING *value = ASN1_OCTET_STRING_new();
+    assert_true(ASN1_OCTET_STRING_set(value, raw->data, (int)raw->length));
+    X509_EXTENSION *extension = X509_EXTENSION_create_by_OBJ(NULL, oid, 0, value);
+    assert_true(extension && X509_add_ext(x509, extension, -1));
+    X509_EXTENSION_free(extension);
+    ASN1_OCTET_STRING_free(value);
+    ASN1_OBJECT_free(oid);
+}
+
 static EVP_PKEY *make_key(const struct certificate_spec *spec)
 {
     if (spec->key) {
@@ -67,6 +79,8 @@ static void add_extensions(X509 *x509, X509 *issuer, const struct certificate_sp
     add_extension(x509, issuer, NID_subject_key_identifier, spec->subject_key_id);
     add_extension(x509, issuer, NID_authority_key_identifier, spec->authority_key_id);
     add_raw_name(x509, &spec->raw_name);
+    for (size_t i = 0; i < spec->n_raw_extensions; i++)
+        add_raw_extension(x509, &spec->raw_extensions[i]);
 }
 
 struct test_certificate *make_certificate(const struct certificate_spec *spec)

@@ -26,6 +26,13 @@ struct raw_name {
     size_t length;
 };
 
+/* An extension that libcrypto doesn't know, its value byte for byte. */
+struct raw_extension {
+    const char *oid;
+    const void *data;
+    size_t length;
+};
+
 /* What to make; a member left zero takes the default that is named here. */
 struct certificate_spec {
     const char *common_name;               /* no CN */
@@ -46,6 +53,8 @@ struct certificate_spec {
     const char *subject_key_id;
     const char *authority_key_id;
     struct raw_name raw_name; /* a SAN of just this name, byte for byte */
+    const struct raw_extension *raw_extensions;
+    size_t n_raw_extensions;
 };
 
 /* Never NULL: a failure ends the test. Free it with test_certificate_free(). */
