@@ -45,6 +45,21 @@ static const struct mm_schema STAGING_MEMBERS[] = {
 
 static const struct mm_schema STAGING = {.type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = STAGING_MEMBERS};
 
+/* Files of bounded size in base64url. */
+#define ATTESTATION_PART(symbol, part_name) \
+    {.name = (part_name), .type = MM_SCHEMA_STRING, .min = 1, .max = MM_ATTESTATION_PART_TEXT_MAX},
+
+static const struct mm_schema ATTESTATION_MEMBERS[] = {
+    {.name = "kind", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 16},
+    MM_ATTESTATION_PARTS(ATTESTATION_PART){.name = "reason", .type = MM_SCHEMA_STRING, .max = REASON_MAX},
+    {0},
+};
+#undef ATTESTATION_PART
+
+static const struct mm_schema ATTESTATION = {.type = MM_SCHEMA_OBJECT,
+                                             .presence = MM_REQUIRED,
+                                             .members = ATTESTATION_MEMBERS};
+
 static bool read_body(struct mm_admin_request *request, const struct mm_schema *schema, json_t **ret_body,
                       struct mm_reply *ret_refusal)
 {
@@ -200,6 +215,24 @@ struct mm_reply mm_admin_serve_revoke(struct mm_admin_request *request)
     mm_cleanup(json_decref) json_t *body =
         mm_admin_describe_stranded(admin->config, mm_clock_now(admin->parts.clock), request->match.kid);
     return mm_reply_json(MHD_HTTP_OK, body);
+}
+
+/* The answer is what was recorded, but for the evidence, which the caller has. */
+struct mm_reply mm_admin_serve_attestation(struct mm_admin_request *request)
+{
+    struct mm_error err = {0};
+    struct mm_reply refusal;
+    mm_cleanup(json_decref) json_t *body = NULL;
+    mm_cleanup(json_decref) json_t *entry = NULL;
+    mm_cleanup(mm_attestation_clear) struct mm_attestation attestation = {0};
+    if (!read_body(request, &ATTESTATION, &body, &refusal))
+        return refusal;
+    struct mm_key_author author = author_of(request, body);
+    if (!mm_attestation_from_json(body, &attestation, &err) ||
+        !mm_keeper_attest(request->admin->parts.keeper, request->match.kid, &attestation, &author, &entry, &err))
+        return mm_admin_refuse(request, &err, NULL);
+    (void)json_object_del(entry, "evidence");
+    return mm_reply_json(MHD_HTTP_CREATED, entry);
 }
 
 struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)

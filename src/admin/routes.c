@@ -17,6 +17,7 @@ static const struct mm_admin_route ROUTES[] = {
     {"POST", "/v1/keys/{kid}/withdraw", MM_ROLE_CUSTODIAN, mm_admin_serve_withdraw},
     {"POST", "/v1/keys/{kid}/revoke", MM_ROLE_CUSTODIAN, mm_admin_serve_revoke},
     {"POST", "/v1/keys/{kid}/destroy", MM_ROLE_CUSTODIAN, mm_admin_serve_destroy},
+    {"POST", "/v1/keys/{kid}/attestations", MM_ROLE_CUSTODIAN, mm_admin_serve_attestation},
     {"POST", "/v1/rotation", MM_ROLE_CUSTODIAN, mm_admin_serve_rotation},
     {"POST", "/v1/clock", MM_ROLE_CUSTODIAN, mm_admin_serve_clock},
 };

@@ -54,6 +54,7 @@ struct mm_reply mm_admin_serve_retire(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_withdraw(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_revoke(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_destroy(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_attestation(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request);
 

@@ -148,7 +148,8 @@ static bool print_record(void *context, const struct mm_ledger_record *record, s
     json_t *value;
     json_object_foreach(entry, name, value)
     {
-        if (strcmp(name, "time") == 0 || strcmp(name, "type") == 0 || strcmp(name, "jwk") == 0)
+        if (strcmp(name, "time") == 0 || strcmp(name, "type") == 0 || strcmp(name, "jwk") == 0 ||
+            strcmp(name, "evidence") == 0)
             continue;
         (void)fputs("  ", stdout);
         mm_print_text(stdout, name);

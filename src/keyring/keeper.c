@@ -342,6 +342,28 @@ bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct
     return is_done;
 }
 
+bool mm_keeper_attest(struct mm_keeper *keeper, const char *kid, const struct mm_attestation *attestation,
+                      const struct mm_key_author *author, json_t **ret_entry, struct mm_error *err)
+{
+    if (!check_author(author, err))
+        return false;
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, kid);
+    if (!key)
+        return mm_fail(err, MM_KEY_UNKNOWN, "no key %s: only one that was staged is attested", kid);
+    mm_cleanup(json_decref) json_t *fields =
+        mm_attested_entry(key, attestation, mm_clock_now(keeper->parts.clock), err);
+    if (!fields || !begin_change(keeper, err))
+        return false;
+    bool is_done = record(keeper, MM_ENTRY_KEY_ATTESTED, fields, author, err);
+    if (is_done)
+        tell(keeper, "attest", kid, author, NULL);
+    end_change(keeper);
+    if (is_done)
+        *ret_entry = MM_TAKE(fields);
+    return is_done;
+}
+
 /* The key to go to; NULL if there is none, or a rotation is under way. */
 static const struct mm_key *choose_successor(const struct mm_keeper *keeper, const struct mm_keyring *keyring,
                                              const struct mm_rotation_order *rotation, struct mm_error *err)

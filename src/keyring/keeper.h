@@ -6,6 +6,7 @@
 #ifndef MM_KEYRING_KEEPER_H
 #define MM_KEYRING_KEEPER_H
 
+#include "keyring/attested.h"
 #include "keyring/plan.h"
 #include "ledger/ledger.h"
 #include "util/clock.h"
@@ -71,6 +72,13 @@ struct mm_key_moment mm_keeper_moment(struct mm_keeper *keeper);
 /* Record a key as staged: the fields of mm_key_entry(). MM_KEY_STATE if it was before. */
 MM_MUST_USE bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct mm_key_author *author,
                                  struct mm_error *err);
+
+/*
+ * Record that a device attests a key that was staged: the entry of mm_attested_entry(), which `ret_entry` gets, for the caller to release. The
+ * attestation is verified here, whoever verified it before. MM_KEY_UNKNOWN, MM_ATTESTATION_INVALID.
+ */
+MM_MUST_USE bool mm_keeper_attest(struct mm_keeper *keeper, const char *kid, const struct mm_attestation *attestation,
+                                  const struct mm_key_author *author, json_t **ret_entry, struct mm_error *err);
 
 /*
  * Carry out one order. Fails as mm_plan_check() does, with what take_in() or the ledger said, or MM_OVERLOADED if another change takes too

@@ -183,6 +183,8 @@ static bool apply_to_key(struct mm_keyring *keyring, enum mm_entry_type type, co
         return mm_fail(err, MM_LEDGER_CORRUPT, "of a key that was never staged");
     if (type == MM_ENTRY_KEY_ROTATION)
         return rotate(keyring, key, err);
+    if (type == MM_ENTRY_KEY_ATTESTED) /* says something of the key, and changes nothing about it */
+        return true;
     for (int what = 0; what < MM_N_KEY_CHANGES; what++)
         if (mm_key_change_entry((enum mm_key_change)what) == type)
             return change(keyring, key, (enum mm_key_change)what, entry, time, err);

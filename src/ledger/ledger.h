@@ -31,7 +31,8 @@
     X(MM_ENTRY_SERVICE_STOPPED, "service.stopped") \
     X(MM_ENTRY_HSM_EVENT, "hsm.event") \
     X(MM_ENTRY_CLOCK_ACCEPTED, "clock.accepted") \
-    X(MM_ENTRY_TOKEN_REROUTED, "token.rerouted")
+    X(MM_ENTRY_TOKEN_REROUTED, "token.rerouted") \
+    X(MM_ENTRY_KEY_ATTESTED, "key.attested")
 
 enum mm_entry_type {
 #define MM_ENTRY_SYMBOL(symbol, name) symbol,

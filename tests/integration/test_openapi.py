@@ -105,7 +105,8 @@ def test_an_error_that_is_not_among_them_stays_inside(description):
         "store_missing",
         "store_exists",
         "cannot_listen",
-        "key_unknown",  # these three are the admin listener's
+        "attestation_invalid",  # these four are the admin listener's
+        "key_unknown",
         "key_state",
         "key_too_early",
         "unreachable",

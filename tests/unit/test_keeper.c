@@ -478,6 +478,40 @@ static void a_key_from_outside_is_recorded_as_what_was_understood_of_it(void **s
     assert_int_equal(err.code, MM_INVALID_REQUEST);
 }
 
+static size_t count_attested(const struct world *world)
+{
+    sqlite3 *db = raw_open(world->place->file);
+    sqlite3_stmt *statement = NULL;
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM entries WHERE type = 'key.attested'", -1, &statement,
+                                        NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    size_t n = (size_t)sqlite3_column_int(statement, 0);
+    (void)sqlite3_finalize(statement);
+    (void)sqlite3_close(db);
+    return n;
+}
+
+static void what_does_not_verify_is_not_recorded_as_attested(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    json_t *entry = NULL;
+    stage(world, 1);
+    mm_cleanup(mm_attestation_clear) struct mm_attestation attestation = mm_attestation_make(MM_ATTESTATION_TPM2);
+    for (size_t i = 0; i < MM_ATTESTATION_NONCE; i++)
+        assert_true(mm_buffer_append_string(&attestation.parts[i], "no TPM made this", NULL));
+    assert_false(mm_keeper_attest(world->keeper, mm_pubkey_thumbprint(world->pubkeys[1]), &attestation, &CUSTODIAN,
+                                  &entry, &err));
+    assert_int_equal(err.code, MM_ATTESTATION_INVALID);
+    err.code = MM_OK;
+    assert_false(mm_keeper_attest(world->keeper, mm_pubkey_thumbprint(world->pubkeys[2]), &attestation, &CUSTODIAN,
+                                  &entry, &err));
+    assert_int_equal(err.code, MM_KEY_UNKNOWN);
+    assert_null(entry);
+    assert_int_equal(count_attested(world), 0);
+}
+
 static void a_clock_that_jumps_ahead_makes_nothing_due(void **state)
 {
     struct world *world = *state;
@@ -514,6 +548,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_world(a_staged_key_becomes_the_standby),
+        in_world(what_does_not_verify_is_not_recorded_as_attested),
         in_world(a_rotation_goes_its_way_by_itself),
         in_world(a_rotation_goes_on_after_a_restart),
         in_world(a_rotation_goes_to_the_hsm_token_that_was_named),

@@ -226,6 +226,7 @@ static void entry_that_can_not_follow_is_refused(void **state)
     expect_out_of_place(file, MM_ENTRY_KEY_DESTROYED, of(EC_KID));
     expect_out_of_place(file, MM_ENTRY_KEY_ROTATION, of(EC_KID));
     expect_out_of_place(file, MM_ENTRY_KEY_PUBLISHED, of(ED_KID)); /* never staged */
+    expect_out_of_place(file, MM_ENTRY_KEY_ATTESTED, of(ED_KID));
     expect_out_of_place(file, MM_ENTRY_KEY_REVOKED, json_pack("{ss}", "by", "test"));
 }
 
