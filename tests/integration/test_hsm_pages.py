@@ -189,6 +189,8 @@ def test_the_page_of_the_tpm_leads_to_a_token(tmp_path):
                 "/var/lib/mintmark": str(mint_folder / "state"),
                 "/var/backups": str(tmp_path),
                 "/run/mintmark-setup": str(mint_folder / "setup"),
+                "/run/mintmark-attest": str(mint_folder / "attest"),
+                "TPM2TOOLS_TCTI=tabrmd": f"TPM2TOOLS_TCTI={address['TPM2_PKCS11_TCTI']}",
                 "/etc/mintmark": str(mint_folder),
             },
             address,
@@ -202,6 +204,8 @@ def test_the_page_of_the_tpm_leads_to_a_token(tmp_path):
             status, log = reader.follow(mint_folder / "secrets" / "pin")
             assert "VERIFIED" in reader.output
             assert re.search(r"P-256 .* mintmark-1 .* sound\n", reader.output)
+            assert '"attestation":{"verified":true,"kind":"tpm2"' in reader.output
+            assert mint.ledger("--type", "key.attested")[0]["says"]["attestation_key_restricted"]
             assert status == HSM and 'no HSM token with label \\"mintmark\\"' in log
             assert_told("tpm2-pkcs11", 'no HSM token with label "mintmark"')
             see_an_rsa_key_refused(mint)

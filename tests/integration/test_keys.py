@@ -184,7 +184,7 @@ def test_an_unsound_key_is_not_staged(mint):
     (loose,) = [key["kid"] for key in listed if key["label"] == "loose"]
     done = mint.run_cli("key", "stage", "--service-pin", "--kid", loose)
     assert done.returncode == 4 and "extractable" in done.stderr.lower(), done
-    evidence = json.loads(mint.cli("key", "evidence", "--service-pin", "--kid", loose))
+    evidence = json.loads(mint.cli("key", "evidence", "--service-pin", "--kid", loose))["module_says"]
     assert not evidence["custody_sound"] and evidence["source"] == "the PKCS#11 module's own word"
 
 
@@ -328,6 +328,7 @@ def test_a_ceremony_prints_the_record_that_is_signed_on_paper(mint):
     (kid,) = [key["kid"] for key in listed if key["label"] == "ceremony"]
     assert f"Key (kid)        {kid}" in record
     assert '"CKA_NEVER_EXTRACTABLE":' in record and "its own word" in record
+    assert "Attestation      none: the device was not asked" in record
     assert re.search(r"Ledger +.*[0-9a-f]{64}", record, re.S), record
     mint.check_secrets(record.encode(), "the record")
 

@@ -9,9 +9,9 @@ from custody import TTL, active, short_lived, states
 from faults import assert_tokens_sound
 from load import Load
 from service import Deployment, wait_until
-from tpm import MODULES, Tpm, missing
+from tpm import MODULES, NONCE, Tpm, missing
 
-HSM = 4
+HSM, UNVERIFIED = 4, 9
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}")
 
@@ -83,7 +83,8 @@ def test_a_key_on_a_tpm_lives_its_whole_life(tmp_path, tpm):
             listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
             (second,) = [key["kid"] for key in listed if key["label"] == "second"]
             evidence = json.loads(mint.cli("key", "evidence", "--service-pin", "--kid", second))
-            assert evidence["custody_sound"] and evidence["attributes"]["CKA_NEVER_EXTRACTABLE"]
+            says = evidence["module_says"]
+            assert says["custody_sound"] and says["attributes"]["CKA_NEVER_EXTRACTABLE"]
             mint.cli("key", "stage", "--service-pin", "--kid", second)
             mint.cli("key", "rotate", "--wait")
             assert active(mint) == {second}
@@ -111,3 +112,77 @@ def test_a_key_that_cannot_sign_does_not_stay_unsaid(tmp_path, tpm):
     assert done.returncode == HSM and "CKR_GENERAL_ERROR" in done.stderr, done
     left = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
     assert left == before or "can't be destroyed" in done.stderr, (left, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory, tpm):
+    """A mint whose key `mint` the TPM certified: its files, and the attestation key's."""
+    mint = deploy(tmp_path_factory.mktemp("certified") / "mint", tpm, "tpm2-pkcs11", module=MODULES[0])
+    mint.cli("key", "generate", "--service-pin", "--label", "certified")
+    signer = tpm.make_attestation_key()
+    statement, signature, area = tpm.certify("certified", mint.pin)
+    return mint, {"attestation": statement, "attestation-signature": signature, "attestation-public": area, "attestation-key": signer}
+
+
+def evidence(mint, files, *more):
+    options = [word for name, file in files.items() for word in (f"--{name}", str(file))]
+    return mint.run_cli("key", "evidence", "--service-pin", "--uri", "pkcs11:object=certified", *options, *more)
+
+
+def test_what_a_tpm_certifies_of_a_key_is_verified_and_kept(certified):
+    mint, files = certified
+    mint.cli("init", "--uri", "pkcs11:object=certified")
+    mint.start()
+    try:
+        done = evidence(mint, files, "--attestation-nonce", NONCE, "--reason", "the auditor was there")
+        assert done.returncode == 0, done
+        told = json.loads(done.stdout)
+        said = told["attestation"]["says"]
+        assert said["attributes"] == ["fixedTPM", "fixedParent", "sensitiveDataOrigin", "userWithAuth", "sign"]
+        assert said["nonce"] == NONCE and said["attestation_key_restricted"] is True
+        again = json.loads(mint.cli("key", "evidence", "--service-pin", "--kid", told["kid"]))["attestation"]
+        assert again["verified"] and again["says"] == said and again["reason"] == "the auditor was there"
+        mint.issue()
+        mint.stop()
+        mint.start()  # which reads the entry
+        mint.issue()
+        mint.stop()
+    finally:
+        mint.ensure_stopped()
+
+
+def test_what_the_tpm_did_not_certify_is_refused(tmp_path, tpm, certified):
+    mint, files = certified
+
+    def refuse(why, **changes):
+        done = evidence(mint, {**files, **{name.replace("_", "-"): file for name, file in changes.items()}}, "--verify-only")
+        assert done.returncode == UNVERIFIED and why in done.stderr, done
+        assert done.stdout == ""
+
+    other = tpm.make_attestation_key("other")
+    refuse("the attestation key didn't sign it", attestation_key=other)
+    mint.cli("key", "generate", "--service-pin", "--label", "another")
+    statement, signature, area = tpm.certify("another", mint.pin)
+    refuse("of another key", attestation=statement, attestation_signature=signature, attestation_public=area)
+    refuse("another object", attestation=statement, attestation_signature=signature)
+    refuse("wasn't made for this nonce", attestation_nonce="00ff55ab")
+    for name, file in files.items():
+        broken = tmp_path / "broken"
+        broken.write_bytes(file.read_bytes()[:-1])
+        refuse("", **{name: broken})
+        broken.write_bytes(b"")
+        refuse("an empty file", **{name: broken})
+
+
+def test_a_key_that_signs_anything_vouches_for_nothing(tmp_path, tpm, certified):
+    """The TPM never signs what begins as its own statements with a restricted key; with another one it does whatever it is told."""
+    mint, files = certified
+    tpm.run("tpm2_createprimary", "-C", "o", "-G", "ecc", "-c", "primary.ctx")
+    tpm.run("tpm2_create", "-C", "primary.ctx", "-G", "ecc:ecdsa", "-u", "loose.pub", "-r", "loose.priv", "-c", "loose.ctx")
+    forged = tmp_path / "forged"
+    forged.write_bytes(files["attestation"].read_bytes())
+    # This one isn't even a lie, but the same command would sign one.
+    tpm.run("tpm2_sign", "-c", "loose.ctx", "-g", "sha256", "-o", "forged.sig", str(forged))
+    signed = {**files, "attestation": forged, "attestation-signature": tpm.folder / "forged.sig"}
+    done = evidence(mint, {**signed, "attestation-key": tpm.folder / "loose.pub"}, "--verify-only")
+    assert done.returncode == UNVERIFIED and "the attestation key isn't restricted" in done.stderr, done

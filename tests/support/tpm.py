@@ -8,8 +8,11 @@ import socket
 import subprocess
 import time
 
+# What tpm2_certify has certified with its key, always.
+NONCE = "00ff55aa"
+
 # What apt-get install would have to bring: scripts/setup, group `test`.
-PROGRAMS = ["swtpm", "tpm2-abrmd", "dbus-daemon", "pkcs11-tool"]
+PROGRAMS = ["swtpm", "tpm2-abrmd", "dbus-daemon", "pkcs11-tool", "tpm2_certify", "tpm2_ptool"]
 MODULES = glob.glob("/usr/lib/*/libtpm2_pkcs11.so.1")
 
 
@@ -96,6 +99,7 @@ class Tpm:
             "TPM2_PKCS11_LOG_LEVEL": "0",
             **address,
         }
+        self.tools_environment = dict(os.environ, TPM2TOOLS_TCTI=self.environment["TPM2_PKCS11_TCTI"], **address)
         self._wait(lambda: self.tool("--list-token-slots").returncode == 0)
 
     def _listens(self, port):
@@ -121,3 +125,32 @@ class Tpm:
         ):
             done = self.tool(*arguments)
             assert done.returncode == 0, done
+
+    def run(self, *command):
+        """A program of tpm2-tools, with its files in the TPM's folder: what it printed."""
+        done = subprocess.run(command, env=self.tools_environment, cwd=self.folder, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def make_attestation_key(self, name="ak"):
+        """An attestation key below the TPM's endorsement key; NAME.pub is its TPM2B_PUBLIC."""
+        self.run("tpm2_createek", "-G", "ecc", "-c", f"{name}-ek.ctx", "-u", f"{name}-ek.pub")
+        self.run(
+            "tpm2_createak", "-C", f"{name}-ek.ctx", "-c", f"{name}.ctx", "-G", "ecc", "-g", "sha256", "-s", "ecdsa",
+            "-u", f"{name}.pub", "-n", f"{name}.name",
+        )  # fmt: skip
+        return self.folder / f"{name}.pub"
+
+    def certify(self, label, pin, signer="ak"):
+        """TPM2_Certify of a token's key: files of the TPMS_ATTEST, the signature and the key's TPM2B_PUBLIC."""
+        told = self.run(
+            "tpm2_ptool", "export", "--label", "mintmark", "--key-label", label, "--userpin", pin, "--format", "tpm2",
+            "--path", str(self.store), "--output-prefix", label,
+        )  # fmt: skip
+        auth = told.split("object-auth: ")[1].split()[0]
+        self.run("tpm2_load", "-C", f"{label}.tr", "-u", f"{label}.pub", "-r", f"{label}.priv", "-c", f"{label}.ctx")
+        self.run(
+            "tpm2_certify", "-c", f"{label}.ctx", "-P", auth, "-C", f"{signer}.ctx", "-g", "sha256",
+            "-o", f"{label}.attest", "-s", f"{label}.sig",
+        )  # fmt: skip
+        return tuple(self.folder / f"{label}.{suffix}" for suffix in ("attest", "sig", "pub"))
