@@ -59,13 +59,16 @@ MM_MUST_USE bool mm_attestation_take_option(struct mm_attestation_options *optio
 MM_MUST_USE bool mm_attestation_is_given(const struct mm_attestation_options *options, bool *ret_is_given,
                                          struct mm_error *err);
 
-/* Read the files. MM_FILE, also for one that is too large; MM_ATTESTATION_INVALID for an empty one; MM_USAGE for a nonce that isn't hex. */
+/*
+ * Read the files. MM_FILE, also for one that is too large; MM_ATTESTATION_INVALID for an empty one; MM_USAGE for a
+ * nonce that isn't hex.
+ */
 MM_MUST_USE bool mm_attestation_read(const struct mm_attestation_options *options,
                                      struct mm_attestation *ret_attestation, struct mm_error *err);
 
 /*
- * What `key evidence` says of it: the fields of mm_attested_entry() or of such an entry in the ledger. NULL: MM_NO_MEMORY. `why` says why an entry doesn't
- * verify any more; all zero: it does.
+ * What `key evidence` says of it: the fields of mm_attested_entry() or of such an entry in the ledger. NULL:
+ * MM_NO_MEMORY. `why` says why an entry doesn't verify any more; all zero: it does.
  */
 MM_MUST_USE json_t *mm_attestation_describe(const json_t *fields, const struct mm_error *why, struct mm_error *err);
 

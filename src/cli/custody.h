@@ -52,8 +52,8 @@ MM_MUST_USE bool mm_custody_read_options(struct mm_cli *cli, int argc, char **ar
                                          struct mm_custody_options *options, struct mm_error *err);
 
 /*
- * The HSM token that --hsm-token names; without it the only one that may be what --uri says, as far as the configuration tells. Borrowed from
- * `config`; NULL with MM_USAGE, or MM_HSM_TOKEN_NOT_FOUND if none may be.
+ * The HSM token that --hsm-token names; without it the only one that may be what --uri says, as far as the
+ * configuration tells. Borrowed from `config`; NULL: MM_CONFIG_INVALID, or MM_HSM_TOKEN_NOT_FOUND if none may be.
  */
 MM_MUST_USE const struct mm_hsm_token_config *
 mm_custody_hsm_token(const struct mm_config *config, const struct mm_custody_options *options, struct mm_error *err);
@@ -93,8 +93,8 @@ MM_MUST_USE bool mm_custody_names_key(const char *kid, const struct mm_custody_o
                                       struct mm_error *err);
 
 /*
- * Which of the HSM token's `n` keys --kid or --uri means; one of them was given. NULL with MM_HSM_TOKEN_NOT_FOUND if the URI is of another HSM
- * token, MM_KEY_NOT_FOUND, or MM_KEY_AMBIGUOUS, which says which there are.
+ * Which of the HSM token's `n` keys --kid or --uri means; one of them was given. NULL with MM_HSM_TOKEN_NOT_FOUND if
+ * the URI is of another HSM token, MM_KEY_NOT_FOUND, or MM_KEY_AMBIGUOUS, which says which there are.
  */
 MM_MUST_USE const struct mm_hsm_key_info *mm_custody_find_key(const struct mm_module *module,
                                                               const struct mm_hsm_key_info *infos, size_t n,

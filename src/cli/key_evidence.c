@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `mintmark key evidence`: what stands behind a private key's custody, as JSON. What the module says of it, attribute by attribute, is the module's own
- * word, and no more is claimed for it. An attestation of the device's is verified, and kept by the service in its ledger.
+ * `mintmark key evidence`: what stands behind a private key's custody, as JSON. What the module says of it, attribute
+ * by attribute, is the module's own word, and no more is claimed for it. An attestation of the device's is verified,
+ * and kept by the service in its ledger.
  */
 #include "cli/verbs.h"
 

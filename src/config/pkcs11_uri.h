@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PKCS#11 URIs (RFC 7512): how an HSM token, or a private key on one, is named in a line that other tools print and take, too. Stricter than
- * the RFC where a reader could otherwise take another key than the writer meant: what isn't understood is refused, never passed over.
+ * PKCS#11 URIs (RFC 7512): how an HSM token, or a private key on one, is named in a line that other tools print and
+ * take, too. Stricter than the RFC where a reader could otherwise take another key than the writer meant: what isn't
+ * understood is refused, never passed over.
  */
 #ifndef MM_CONFIG_PKCS11_URI_H
 #define MM_CONFIG_PKCS11_URI_H
@@ -32,9 +33,10 @@ enum mm_pkcs11_uri_subject {
 };
 
 /*
- * Take a URI apart. MM_USAGE, naming the attribute but never a value (somebody will put a PIN there), for one that isn't well-formed, repeats an
- * attribute, has an empty one or one longer than PKCS#11's field, names something else than `subject`, or has an attribute that Mintmark
- * gets from elsewhere (PIN, module) or that may mean another token tomorrow (slots).
+ * Take a URI apart. MM_USAGE, naming the attribute but never a value (somebody will put a PIN there), for one that
+ * isn't well-formed, repeats an attribute, has an empty one or one longer than PKCS#11's field, names something else
+ * than `subject`, or has an attribute that Mintmark gets from elsewhere (PIN, module) or that may mean another token
+ * tomorrow (slots).
  */
 MM_MUST_USE bool mm_pkcs11_uri_parse(const char *text, enum mm_pkcs11_uri_subject subject,
                                      struct mm_pkcs11_uri *ret_uri, struct mm_error *err);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A device's own attestation of a key: what the device's maker, not the PKCS#11 module, stands behind. It says that the private key was made in the
- * device, can't leave it and does nothing but sign; whoever verifies it names whom they believe that (the anchor).
+ * A device's own attestation of a key: what the device's maker, not the PKCS#11 module, stands behind. It says that
+ * the private key was made in the device, can't leave it and does nothing but sign; whoever verifies it names whom
+ * they believe that (the anchor).
  *
- *     yubihsm2   a certificate for the key by the device's attestation key, with those that lead from there to Yubico's root
+ *     yubihsm2   a certificate for the key by the device's attestation key, with those that lead to Yubico's root
  *     tpm2       TPM2_Certify: what the TPM signed about the key, the key's public area, the signature
  */
 #ifndef MM_CRYPTO_ATTESTATION_H
@@ -20,7 +21,7 @@ enum mm_attestation_kind { MM_ATTESTATION_YUBIHSM2, MM_ATTESTATION_TPM2, MM_N_AT
  *     statement  yubihsm2: PEM, the key's certificate first; tpm2: TPMS_ATTEST or TPM2B_ATTEST
  *     signature  tpm2: TPMT_SIGNATURE
  *     public     tpm2: the key's TPMT_PUBLIC or TPM2B_PUBLIC
- *     anchor     yubihsm2: PEM, the CAs that are believed; tpm2: the attestation key, in PEM or as TPMT_PUBLIC or TPM2B_PUBLIC
+ *     anchor     yubihsm2: PEM, the CAs that are believed; tpm2: the attestation key, PEM or TPMT_PUBLIC or TPM2B_PUBLIC
  *     nonce      tpm2: what it must have been made for; empty: whatever it says
  */
 #define MM_ATTESTATION_PARTS(X) \
@@ -60,7 +61,10 @@ const char *mm_attestation_kind_name(enum mm_attestation_kind kind);
 /* {"kind", and each part that isn't empty in base64url}. NULL: MM_NO_MEMORY. */
 MM_MUST_USE json_t *mm_attestation_to_json(const struct mm_attestation *attestation, struct mm_error *err);
 
-/* The same from such an object, whose other members are passed over. MM_ATTESTATION_INVALID for what mm_attestation_to_json() doesn't write. */
+/*
+ * The same from such an object, whose other members are passed over. MM_ATTESTATION_INVALID for what
+ * mm_attestation_to_json() doesn't write.
+ */
 MM_MUST_USE bool mm_attestation_from_json(const json_t *object, struct mm_attestation *ret_attestation,
                                           struct mm_error *err);
 
@@ -69,9 +73,9 @@ void mm_attestation_digest(const struct mm_attestation *attestation, enum mm_att
                            char out[MM_SHA256_HEX_LENGTH + 1]);
 
 /*
- * Whether the anchor vouches, at `now` (Unix seconds), that `key` was generated in the device, can't leave it, and only signs. MM_ATTESTATION_INVALID,
- * saying why not. `ret_says` gets what else the device says, as an object for people. Pure, and bounded in time: it can be asked again whenever
- * somebody doubts.
+ * Whether the anchor vouches, at `now` (Unix seconds), that `key` was generated in the device, can't leave it, and
+ * only signs. MM_ATTESTATION_INVALID, saying why not. `ret_says` gets what else the device says, as an object for
+ * people. Pure, and bounded in time: it can be asked again whenever somebody doubts.
  */
 MM_MUST_USE bool mm_attestation_verify(const struct mm_attestation *attestation, const struct mm_pubkey *key,
                                        int64_t now, json_t **ret_says, struct mm_error *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How each kind of attestation is verified: what mm_attestation_verify() goes on with once it knows that the parts are there.
+ * How each kind of attestation is verified: what mm_attestation_verify() goes on with once it knows that the parts
+ * are there.
  */
 #ifndef MM_CRYPTO_ATTESTATION_KINDS_H
 #define MM_CRYPTO_ATTESTATION_KINDS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TPM2_Certify (TPM 2.0 Library, part 3, section 18.2): a TPM says of an object that it holds it, by the object's name, which is the digest of its public
- * area. What the public area says of the key is what the TPM enforces.
+ * TPM2_Certify (TPM 2.0 Library, part 3, section 18.2): a TPM says of an object that it holds it, by the object's
+ * name, which is the digest of its public area. What the public area says of the key is what the TPM enforces.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * YubiHSM 2's attestation certificates (`sign-attestation-certificate`): for a key in the device, signed by the device's attestation key, with the
- * device's word on that key in extensions of Yubico's. The device's certificate leads through a sub-CA of Yubico's to its root.
+ * YubiHSM 2's attestation certificates (`sign-attestation-certificate`): for a key in the device, signed by the
+ * device's attestation key, with the device's word on that key in extensions of Yubico's. The device's certificate
+ * leads through a sub-CA of Yubico's to its root.
  */
 #include "crypto/attestation_kinds.h"
 
@@ -35,7 +36,9 @@ enum {
     TEXT_MAX = 16
 };
 
-/* Of ORIGIN: the key was generated here. Others of its bits say that it was imported, also under wrap, from wherever. */
+/*
+ * Of ORIGIN: the key was generated here. Others of its bits say that it was imported, also under wrap, from wherever.
+ */
 enum { GENERATED = 0x01 };
 
 /* The capabilities of a key that only signs. */
@@ -56,7 +59,10 @@ struct claims {
     char label[LABEL_MAX + 1];
 };
 
-/* The extension's value, if the certificate has exactly one of it and that is one element of this type; `ret_is_there` if it has any. */
+/*
+ * The extension's value, if the certificate has exactly one of it and that is one element of this type;
+ * `ret_is_there` if it has any.
+ */
 static bool find_claim(const X509 *x509, enum claim claim, uint8_t tag, struct mm_bytes *ret_content,
                        bool *ret_is_there)
 {
@@ -170,8 +176,9 @@ static bool check_capabilities(uint64_t capabilities, struct mm_error *err)
 }
 
 /*
- * A key that merely lies in some device and is allowed to attest could have been imported: nothing that it signs counts. The device's own attestation
- * key is object 0, which no other can be; and what it attests is in the same device.
+ * A key that merely lies in some device and is allowed to attest could have been imported: nothing that it signs
+ * counts. The device's own attestation key is object 0, which no other can be; and what it attests is in the same
+ * device.
  */
 static bool check_issuers(STACK_OF(X509) * path, uint32_t serial, struct mm_error *err)
 {
@@ -213,7 +220,10 @@ static json_t *describe(const struct claims *claims)
 
 enum block { BLOCK_CERTIFICATE, BLOCK_OTHER, BLOCK_NONE };
 
-/* The next certificate of the file, in DER, for OPENSSL_free(). What isn't one is kept nowhere: it could be a private key. */
+/*
+ * The next certificate of the file, in DER, for OPENSSL_free(). What isn't one is kept nowhere: it could be a private
+ * key.
+ */
 static enum block next_block(BIO *pem, uint8_t **ret_der, size_t *ret_length)
 {
     char *name = NULL;

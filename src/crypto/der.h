@@ -16,7 +16,10 @@
  */
 bool mm_der_key_is_cheap(struct mm_bytes certificate);
 
-/* A public key of one of our types: RSA's modulus and exponent, else a point (Ed25519: the key). Parts of the bytes that it was read from. */
+/*
+ * A public key of one of our types: RSA's modulus and exponent, else a point (Ed25519: the key). Parts of the bytes that
+ * it was read from.
+ */
 struct mm_der_key {
     enum mm_key_type type;
     struct mm_bytes first;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Public keys as X.509 writes them (SubjectPublicKeyInfo, RFC 5280 section 4.1.2.7): taken from their bytes alone, so that a key of another kind
- * than ours costs nothing.
+ * Public keys as X.509 writes them (SubjectPublicKeyInfo, RFC 5280 section 4.1.2.7): taken from their bytes alone, so
+ * that a key of another kind than ours costs nothing.
  */
 #ifndef MM_CRYPTO_SPKI_H
 #define MM_CRYPTO_SPKI_H

@@ -11,7 +11,6 @@ enum {
     TPM_ALG_NULL = 0x0010,
     TPM_ALG_RSASSA = 0x0014,
     TPM_ALG_RSAES = 0x0015,
-    TPM_ALG_RSAPSS = 0x0016,
     TPM_ALG_ECDSA = 0x0018,
     TPM_ALG_ECDAA = 0x001a,
     TPM_ALG_ECC = 0x0023,
@@ -205,7 +204,10 @@ bool mm_tpm2_parse_certify(struct mm_bytes bytes, struct mm_tpm2_certify *ret_ce
     return true;
 }
 
-/* The schemes and hashes that are a JWS algorithm's. */
+/*
+ * The schemes and hashes that are a JWS algorithm's. RSAPSS isn't: the salt of a TPM's is as long as fits, or as the
+ * digest, by its version.
+ */
 static const struct {
     uint16_t scheme;
     uint16_t hash;
@@ -215,7 +217,6 @@ static const struct {
     {TPM_ALG_ECDSA, TPM_ALG_SHA256, MM_ES256, 32},
     {TPM_ALG_ECDSA, TPM_ALG_SHA384, MM_ES384, 48},
     {TPM_ALG_RSASSA, TPM_ALG_SHA256, MM_RS256, 0},
-    {TPM_ALG_RSAPSS, TPM_ALG_SHA256, MM_PS256, 0},
 };
 
 static void take_signature(struct reader *reader, size_t half, struct mm_tpm2_signature *signature)
@@ -248,5 +249,6 @@ bool mm_tpm2_parse_signature(struct mm_bytes bytes, struct mm_tpm2_signature *re
         *ret_signature = signature;
         return true;
     }
-    return refuse(err, WHAT, "malformed, or of another scheme than ECDSA, RSASSA and RSAPSS with SHA-256 or SHA-384");
+    return refuse(err, WHAT,
+                  "malformed, or of another scheme than ECDSA with SHA-256 or SHA-384 and RSASSA with SHA-256");
 }

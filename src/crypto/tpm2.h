@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a TPM 2.0 says of its keys, in its own marshalling (TPM 2.0 Library, part 2: Structures): big-endian numbers, and byte strings behind their
- * lengths. Bytes from outside: everything is bounded, what is left over or unknown is refused. Nothing is judged here but the form.
+ * What a TPM 2.0 says of its keys, in its own marshalling (TPM 2.0 Library, part 2: Structures): big-endian numbers,
+ * and byte strings behind their lengths. Bytes from outside: everything is bounded, what is left over or unknown is
+ * refused. Nothing is judged here but the form.
  */
 #ifndef MM_CRYPTO_TPM2_H
 #define MM_CRYPTO_TPM2_H
@@ -46,7 +47,10 @@ static inline void mm_tpm2_public_clear_cleanup(struct mm_tpm2_public *area)
     mm_tpm2_public_clear(area);
 }
 
-/* What TPM2_Certify signs (TPMS_ATTEST with TPMS_CERTIFY_INFO, section 10.12); byte strings are parts of what was parsed. */
+/*
+ * What TPM2_Certify signs (TPMS_ATTEST with TPMS_CERTIFY_INFO, section 10.12); byte strings are parts of what was
+ * parsed.
+ */
 struct mm_tpm2_certify {
     struct mm_bytes signed_bytes; /* the TPMS_ATTEST itself */
     struct mm_bytes nonce;        /* extraData */
@@ -57,7 +61,10 @@ struct mm_tpm2_certify {
     uint64_t firmware_version;
 };
 
-/* From a TPMS_ATTEST, or a TPM2B_ATTEST around one. MM_ATTESTATION_INVALID, also for one that isn't of TPM2_Certify or of no TPM. */
+/*
+ * From a TPMS_ATTEST, or a TPM2B_ATTEST around one. MM_ATTESTATION_INVALID, also for one that isn't of TPM2_Certify
+ * or of no TPM.
+ */
 MM_MUST_USE bool mm_tpm2_parse_certify(struct mm_bytes bytes, struct mm_tpm2_certify *ret_certify,
                                        struct mm_error *err);
 
@@ -68,7 +75,10 @@ struct mm_tpm2_signature {
     size_t length;
 };
 
-/* From a TPMT_SIGNATURE (section 11.3.4). MM_ATTESTATION_INVALID for one of another scheme or hash than our algorithms'. */
+/*
+ * From a TPMT_SIGNATURE (section 11.3.4). MM_ATTESTATION_INVALID for one of another scheme or hash than our
+ * algorithms'.
+ */
 MM_MUST_USE bool mm_tpm2_parse_signature(struct mm_bytes bytes, struct mm_tpm2_signature *ret_signature,
                                          struct mm_error *err);
 

@@ -25,8 +25,9 @@ struct mm_path mm_certificate_path(struct mm_certificate *certificate);
 void mm_certificate_set_path(struct mm_certificate *certificate, const struct mm_path *path);
 
 /*
- * The path from the certificate to one of the trust's CAs, each certificate on it valid at `now` (Unix seconds) and signed as mm_trust_verify() asks,
- * each but the first a CA; what the leaf is for isn't asked. NULL: MM_ACCESS_DENIED, saying why, or MM_NO_MEMORY. X509_STORE_CTX_get0_chain() has it; borrows both.
+ * The path from the certificate to one of the trust's CAs: each certificate on it is valid at `now` (Unix seconds) and
+ * signed as mm_trust_verify() asks, each but the first is a CA; what the leaf is for isn't asked. Borrows both. NULL:
+ * MM_ACCESS_DENIED, saying why, or MM_NO_MEMORY. X509_STORE_CTX_get0_chain() has the certificates.
  */
 MM_MUST_USE X509_STORE_CTX *mm_trust_find_path(const struct mm_trust *trust, const struct mm_certificate *certificate,
                                                int64_t now, struct mm_error *err);

@@ -74,8 +74,9 @@ MM_MUST_USE bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, 
                                  struct mm_error *err);
 
 /*
- * Record that a device attests a key that was staged: the entry of mm_attested_entry(), which `ret_entry` gets, for the caller to release. The
- * attestation is verified here, whoever verified it before. MM_KEY_UNKNOWN, MM_ATTESTATION_INVALID.
+ * Record that a device attests a key that was staged: the entry of mm_attested_entry(), which `ret_entry` gets, for
+ * the caller to release. The attestation is verified here, whoever verified it before. MM_KEY_UNKNOWN,
+ * MM_ATTESTATION_INVALID.
  */
 MM_MUST_USE bool mm_keeper_attest(struct mm_keeper *keeper, const char *kid, const struct mm_attestation *attestation,
                                   const struct mm_key_author *author, json_t **ret_entry, struct mm_error *err);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An attestation: a byte that says of which kind, then each part behind its length (two bytes, big-endian). Whatever it says, it is of one key only,
- * and what is taken is taken again from its JSON. The TPM's structures are fed on their own, too, since they are reached behind a signature.
+ * An attestation: a byte that says of which kind, then each part behind its length (two bytes, big-endian). Whatever
+ * it says, it is of one key only, and what is taken is taken again from its JSON. The TPM's structures are fed on
+ * their own, too, since they are reached behind a signature.
  */
 #include "fuzz.h"
 

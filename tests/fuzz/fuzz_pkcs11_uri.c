@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A PKCS#11 URI. What is taken is written again as the same, and p11-kit, which other tools read theirs with, takes it, too, and reads the same in
- * it: a URI that named another key there would be a trap.
+ * A PKCS#11 URI. What is taken is written again as the same, and p11-kit, which other tools read theirs with, takes
+ * it, too, and reads the same in it: a URI that named another key there would be a trap.
  */
 #include "fuzz.h"
 

@@ -174,6 +174,19 @@ def test_what_the_tpm_did_not_certify_is_refused(tmp_path, tpm, certified):
         refuse("an empty file", **{name: broken})
 
 
+def test_an_rsa_attestation_key_vouches_as_well(tpm, certified):
+    mint, files = certified
+    signer = tpm.make_attestation_key("rsa", "rsa", "rsassa")
+    statement, signature, area = tpm.certify("certified", mint.pin, signer="rsa")
+    by_rsa = {"attestation": statement, "attestation-signature": signature, "attestation-public": area}
+    try:
+        assert evidence(mint, {**by_rsa, "attestation-key": signer}, "--verify-only").returncode == 0
+        done = evidence(mint, {**by_rsa, "attestation-key": files["attestation-key"]}, "--verify-only")
+        assert done.returncode == UNVERIFIED and "didn't sign it" in done.stderr
+    finally:
+        tpm.certify("certified", mint.pin)  # the files are the other tests', too
+
+
 def test_a_key_that_signs_anything_vouches_for_nothing(tmp_path, tpm, certified):
     """The TPM never signs what begins as its own statements with a restricted key; with another one it does whatever it is told."""
     mint, files = certified

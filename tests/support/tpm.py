@@ -132,11 +132,11 @@ class Tpm:
         assert done.returncode == 0, done
         return done.stdout
 
-    def make_attestation_key(self, name="ak"):
+    def make_attestation_key(self, name="ak", kind="ecc", scheme="ecdsa"):
         """An attestation key below the TPM's endorsement key; NAME.pub is its TPM2B_PUBLIC."""
         self.run("tpm2_createek", "-G", "ecc", "-c", f"{name}-ek.ctx", "-u", f"{name}-ek.pub")
         self.run(
-            "tpm2_createak", "-C", f"{name}-ek.ctx", "-c", f"{name}.ctx", "-G", "ecc", "-g", "sha256", "-s", "ecdsa",
+            "tpm2_createak", "-C", f"{name}-ek.ctx", "-c", f"{name}.ctx", "-G", kind, "-g", "sha256", "-s", scheme,
             "-u", f"{name}.pub", "-n", f"{name}.name",
         )  # fmt: skip
         return self.folder / f"{name}.pub"

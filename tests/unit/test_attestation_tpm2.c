@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What TPM2_Certify makes, put together byte by byte and signed by keys of the test's own; each test changes one thing about it. */
+/*
+ * What TPM2_Certify makes, put together byte by byte and signed by keys of the test's own; each test changes one
+ * thing about it.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -183,6 +186,7 @@ static void assert_verified(const struct scene *scene)
 {
     mm_cleanup(mm_attestation_clear) struct mm_attestation attestation = make(scene);
     mm_cleanup(json_decref) json_t *says = says_of(&attestation, scene->key);
+    assert_non_null(says);
 }
 
 static void what_the_tpm_says_is_told(void **state)
@@ -340,6 +344,7 @@ static void it_is_for_the_nonce_that_was_given(void **state)
     struct mm_buffer *nonce = &attestation.parts[MM_ATTESTATION_NONCE];
     assert_true(mm_buffer_append_string(nonce, "nonce", NULL));
     mm_cleanup(json_decref) json_t *says = says_of(&attestation, scene->key);
+    assert_non_null(says);
     for (size_t i = 0; i < MM_ARRAY_SIZE(OTHERS); i++) {
         mm_buffer_clear(nonce);
         assert_true(mm_buffer_append_string(nonce, OTHERS[i], NULL));
@@ -350,8 +355,6 @@ static void it_is_for_the_nonce_that_was_given(void **state)
 static void an_rsa_key_is_certified_by_an_rsa_key(void **state)
 {
     struct scene *scene = *state;
-    static const enum mm_algorithm ALGORITHMS[] = {MM_RS256, MM_PS256};
-    static const uint32_t SCHEMES[] = {0x0014000b, 0x0016000b};
     mm_cleanup(EVP_PKEY_free) EVP_PKEY *private_key = make_private_key(MM_RS256);
     mm_cleanup(EVP_PKEY_free) EVP_PKEY *private_signer = make_private_key(MM_RS256);
     mm_cleanup(mm_pubkey_free) struct mm_pubkey *key = make_pubkey(MM_RS256, private_key);
@@ -375,15 +378,14 @@ static void an_rsa_key_is_certified_by_an_rsa_key(void **state)
     scene->area = areas[0];
     scene->signer = areas[1];
     scene->certify = certify(&scene->area, 0xff544347, 0x8017, "");
-    for (size_t i = 0; i < MM_ARRAY_SIZE(ALGORITHMS); i++) {
-        struct test_signature made =
-            sign_jws(ALGORITHMS[i], private_signer, (struct mm_bytes){scene->certify.bytes, scene->certify.length});
-        scene->signature = (struct blob){0};
-        put_number(&scene->signature, SCHEMES[i], 4);
-        put_sized(&scene->signature, made.bytes, made.length);
-        mm_cleanup(mm_attestation_clear) struct mm_attestation attestation = make(scene);
-        mm_cleanup(json_decref) json_t *says = says_of(&attestation, key);
-    }
+    struct test_signature made =
+        sign_jws(MM_RS256, private_signer, (struct mm_bytes){scene->certify.bytes, scene->certify.length});
+    scene->signature = (struct blob){0};
+    put_number(&scene->signature, 0x0014000b, 4);
+    put_sized(&scene->signature, made.bytes, made.length);
+    mm_cleanup(mm_attestation_clear) struct mm_attestation attestation = make(scene);
+    mm_cleanup(json_decref) json_t *says = says_of(&attestation, key);
+    assert_non_null(says);
 }
 
 /* Whatever is cut off, added or changed in length. */
@@ -419,7 +421,8 @@ static void what_is_not_whole_is_refused(void **state)
 static void schemes_and_hashes_that_are_not_ours_are_refused(void **state)
 {
     struct scene *scene = *state;
-    static const uint32_t OTHERS[] = {0x00180004, 0x0018000d, 0x0014000c, 0x001a000b, 0x0005000b, 0x0010000b};
+    static const uint32_t OTHERS[] = {0x00180004, 0x0018000d, 0x0014000c, 0x0016000b,
+                                      0x001a000b, 0x0005000b, 0x0010000b};
     for (size_t i = 0; i < MM_ARRAY_SIZE(OTHERS); i++) {
         struct blob changed = {0};
         put_number(&changed, OTHERS[i], 4);

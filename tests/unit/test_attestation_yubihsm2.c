@@ -182,6 +182,7 @@ static void it_survives_being_kept_as_json(void **state)
     mm_cleanup(mm_attestation_clear) struct mm_attestation again = {0};
     assert_true(mm_attestation_from_json(kept, &again, NULL));
     mm_cleanup(json_decref) json_t *says = verified(&again, scene->key);
+    assert_non_null(says);
     for (size_t i = 0; i < MM_N_ATTESTATION_PARTS; i++) {
         assert_int_equal(again.parts[i].length, attestation.parts[i].length);
         if (again.parts[i].length)
@@ -272,7 +273,10 @@ static void an_issuer_that_is_no_ca_is_refused(void **state)
     assert_refused(&attestation, key, "doesn't lead to the CA");
 }
 
-/* Somebody imports a key that may attest, has the device attest it, and signs whatever they like with their copy of it. */
+/*
+ * Somebody imports a key that may attest, has the device attest it, and signs whatever they like with their copy of
+ * it.
+ */
 static void what_an_attested_key_attests_is_refused(void **state)
 {
     struct scene *scene = *state;
@@ -303,6 +307,7 @@ static void a_certificate_of_another_device_is_refused(void **state)
         mm_pubkey_from_certificate(test_certificate_der(leaf_of_own), NULL);
     mm_cleanup(mm_attestation_clear) struct mm_attestation good = make(scene->root, leaf_of_own, own, scene->sub);
     mm_cleanup(json_decref) json_t *says = verified(&good, key_of_own);
+    assert_non_null(says);
 }
 
 static void an_imported_key_is_refused(void **state)
