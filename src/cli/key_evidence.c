@@ -114,24 +114,6 @@ static bool keep(const struct evidence *evidence, json_t **ret_fields, struct mm
     return mm_admin_call(evidence->cli, service, "POST", path, body, ret_fields, err);
 }
 
-/* What was given verifies for the key as it lies on the HSM token, before anything else is done with it. */
-static json_t *take_given(const struct evidence *evidence, const struct mm_key *key, struct mm_error *err)
-{
-    static const struct mm_error GOOD = {0};
-    mm_cleanup(json_decref) json_t *kept = NULL;
-    mm_cleanup(json_decref) json_t *fields =
-        mm_attested_entry(key, &evidence->given, mm_clock_now(&MM_SYSTEM_CLOCK), err);
-    if (!fields)
-        return NULL;
-    if (evidence->options.fate == MM_ATTESTATION_VERIFY_ONLY)
-        return mm_attestation_describe(fields, &GOOD, err);
-    if (!keep(evidence, &kept, err) || json_object_set(kept, "evidence", json_object_get(fields, "evidence")) != 0) {
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-        return NULL;
-    }
-    return mm_attestation_describe(kept, &GOOD, err);
-}
-
 /* The entry that is in the ledger; what keeps it from being read is no reason to keep the module's word back. */
 static bool find_kept(const struct evidence *evidence, json_t **ret_entry, struct mm_error *err)
 {
@@ -159,6 +141,31 @@ static bool take_kept(const struct evidence *evidence, const struct mm_key *key,
         return mm_fail(err, why.code, "%s", why.message);
     *ret_attestation = mm_attestation_describe(entry, &why, err);
     return *ret_attestation != NULL;
+}
+
+/* What was given verifies for the key as it lies on the HSM token, before anything else is done with it. */
+static json_t *take_given(const struct evidence *evidence, const struct mm_key *key, struct mm_error *err)
+{
+    static const struct mm_error GOOD = {0};
+    mm_cleanup(json_decref) json_t *kept = NULL;
+    mm_cleanup(json_decref) json_t *fields =
+        mm_attested_entry(key, &evidence->given, mm_clock_now(&MM_SYSTEM_CLOCK), err);
+    if (!fields)
+        return NULL;
+    if (evidence->options.fate == MM_ATTESTATION_VERIFY_ONLY)
+        return mm_attestation_describe(fields, &GOOD, err);
+    json_t *entry = NULL;
+    if (!keep(evidence, &kept, err) || !take_kept(evidence, key, &entry, err))
+        return NULL;
+    if (entry)
+        return entry;
+    /* Kept, but by a service whose ledger this user can't read. */
+    if (json_object_set(kept, "evidence", json_object_get(fields, "evidence")) != 0 ||
+        json_object_set_new(kept, "time", json_integer(mm_clock_now(&MM_SYSTEM_CLOCK))) != 0) {
+        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    return mm_attestation_describe(kept, &GOOD, err);
 }
 
 /* Printed whole, even if the attestation in the ledger isn't what it was: then the exit status says so. */
