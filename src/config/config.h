@@ -61,6 +61,7 @@ struct mm_hsm_token_config {
     char *manufacturer; /* only a `uri` says these */
     char *model;
     int64_t priority;              /* the keys of the HSM token with the highest are signed with while it works */
+    int64_t service_keys;          /* so many of the service's own making may lie there at once; 0: it makes none */
     enum mm_pin_source pin_source; /* MM_PIN_NONE: no login; only where `login` is optional */
     char *pin_path; /* MM_PIN_FILE: the file; MM_PIN_CREDENTIAL: $CREDENTIALS_DIRECTORY/name, NULL if that isn't set */
     int pin_fd;     /* MM_PIN_FD: a seekable descriptor; -1 otherwise */

@@ -261,6 +261,7 @@ static void build_hsm_token(const struct loader *loader, json_t *item, const cha
     token->profile = mm_loader_copy(loader, mm_json_string(item, "profile"));
     build_identity(loader, item, path, token);
     token->priority = mm_json_integer(item, "priority", 0);
+    token->service_keys = mm_json_integer(item, "service_keys", 0);
     check_name_is_new(loader, token, path);
     size_t n_errors = loader->problems->n_errors;
     mm_cleanup(json_decref) json_t *settings = mm_loader_settings(loader, item, path);

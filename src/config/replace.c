@@ -97,7 +97,22 @@ static bool add_environment(struct mm_buffer *out, const struct mm_config *confi
     return ok;
 }
 
-/* But for the quirks of generating keys, which is no business of a running service. */
+/* What a worker generates a key by. */
+static bool add_generation(struct mm_buffer *out, const struct mm_hsm_token_config *token, struct mm_error *err)
+{
+    const struct mm_hsm_quirks *quirks = &token->quirks;
+    bool ok = add_number(out, token->service_keys, err) && add_number(out, quirks->id_bytes, err) &&
+              add_number(out, quirks->omit_public, err) && add_number(out, quirks->omit_private, err) &&
+              add_number(out, (int64_t)quirks->vendor_attribute, err) &&
+              add_number(out, (int64_t)quirks->n_vendor_values, err);
+    for (size_t i = 0; ok && i < quirks->n_vendor_values; i++) {
+        const struct mm_vendor_value *value = &quirks->vendor_values[i];
+        ok = add_number(out, value->algorithm, err) && add_number(out, value->bits, err) &&
+             add_number(out, (int64_t)value->value, err);
+    }
+    return ok;
+}
+
 static bool add_numbers(struct mm_buffer *out, const struct mm_hsm_token_config *token, struct mm_error *err)
 {
     const struct mm_pin_form *form = &token->pin_form;
@@ -136,7 +151,7 @@ static bool describe_hsm_tokens(const struct mm_config *config, struct mm_buffer
             !add_text(out, token->serial, err) || !add_text(out, token->manufacturer, err) ||
             !add_text(out, token->model, err) || !add_text(out, seen_from(config->file, token->pin_path), err) ||
             !add_paths(out, config, &token->read_paths, err) || !add_paths(out, config, &token->write_paths, err) ||
-            !add_numbers(out, token, err))
+            !add_numbers(out, token, err) || !add_generation(out, token, err))
             return false;
     }
     return true;

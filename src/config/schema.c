@@ -15,6 +15,7 @@ enum {
     LISTEN_MAX = 16,
     HOLDERS_MAX = 64,
     PRIORITY_MAX = 100,
+    SERVICE_KEYS_MAX = 64,
     ENVIRONMENT_MAX = 64,
     PATHS_MAX = 64,
     PIN_FD_MIN = 4, /* below lie the standard streams and the worker's own socket */
@@ -236,6 +237,7 @@ static const struct mm_schema HSM_TOKEN_MEMBERS[] = {
     {.name = "serial", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_PKCS11_SERIAL_MAX, .check = mm_check_visible},
     {.name = "uri", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_PKCS11_URI_MAX, .check = mm_check_visible},
     {.name = "priority", .type = MM_SCHEMA_INTEGER, .min = 0, .max = PRIORITY_MAX},
+    {.name = "service_keys", .type = MM_SCHEMA_INTEGER, .min = 0, .max = SERVICE_KEYS_MAX},
     {.name = "pin_file", .type = MM_SCHEMA_STRING, .min = 1},
     {.name = "pin_fd", .type = MM_SCHEMA_INTEGER, .min = PIN_FD_MIN, .max = PIN_FD_MAX},
     {.name = "pin_credential", .type = MM_SCHEMA_STRING, .min = 1, .max = 255, .check = check_credential_name},

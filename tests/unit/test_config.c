@@ -334,6 +334,7 @@ static void an_hsm_token_may_be_preferred_to_another(void **state)
     struct mm_error err = {0};
     assert_int_equal(config->n_hsm_tokens, 2);
     assert_int_equal(mm_config_hsm_token(config, "primary", NULL)->priority, 0);
+    assert_int_equal(mm_config_hsm_token(config, "primary", NULL)->service_keys, 0);
     assert_int_equal(mm_config_hsm_token(config, "spare", NULL)->priority, 100);
     assert_null(mm_config_hsm_token(config, NULL, &err));
     assert_non_null(strstr(err.message, "name one of its 2 HSM tokens"));
@@ -463,6 +464,8 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
          16, "‹name› repeats that of line 10"},
         {"label: mintmark", "label: mintmark\n      priority: -1", 15, "at least 0"},
         {"label: mintmark", "label: mintmark\n      priority: 101", 15, "at most 100"},
+        {"label: mintmark", "label: mintmark\n      service_keys: -1", 15, "at least 0"},
+        {"label: mintmark", "label: mintmark\n      service_keys: 65", 15, "at most 64"},
         {"ES384", "ES512", 16, "one of ES256, ES384, RS256, PS256, EdDSA"},
         {"ES384", "none", 16, "one of ES256"},
         {"ES384,", "ES384, algorithms: [],", 16, "at least 1"},
@@ -754,6 +757,7 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
         {"label: mintmark", "uri: pkcs11:token=mintmark;manufacturer=x", "hsm"},
         {"label: mintmark", "uri: pkcs11:token=mintmark;model=x", "hsm"},
         {"label: mintmark", "label: mintmark\n      priority: 1", "hsm"},
+        {"label: mintmark", "label: mintmark\n      service_keys: 1", "hsm"},
         {"X: y", "X: z", "hsm"},
         {"X: y}", "X: y}\n      paths: {read: [/opt]}", "hsm"},
         {"X: y}", "X: y}\n      paths: {write: [tokens]}", "hsm"},
@@ -1019,6 +1023,7 @@ static void the_workers_digest_tells_what_a_reload_cannot_change(void **state)
         {"certificate: tls/server.pem", "certificate: tls/ca.pem", true},
         {"https://mint", "https://mint2", false},
         {"max_ttl: 30m", "max_ttl: 31m", false},
+        {"label: mintmark", "label: mintmark\n      service_keys: 4", false},
         {"ES384", "ES256", false},
         {"ES384", "ES384, algorithms: [ES384, RS256]", false},
         {"state/mintmark.db", "state/other.db", false},

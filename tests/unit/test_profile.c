@@ -385,12 +385,13 @@ static void every_mistake_in_an_operators_own_profile_is_listed_with_its_file_an
                "threads: 17\n"
                "label: x\n"
                "busy: [CKR_NONSENSE]\n"
-               "sign_timeuot: 5s\n",
+               "sign_timeuot: 5s\n"
+               "service_keys: 3\n", /* no profile gives the service a right that the operator didn't */
                0600);
     write_config(place, "own/profile.yaml", COMPLETE);
-    assert_problems(place, "own/profile.yaml", (const int[]){2, 3, 4, 5},
+    assert_problems(place, "own/profile.yaml", (const int[]){2, 3, 4, 5, 6},
                     (const char *const[]){"at most 16", "unknown key ‹label›", "one of CKR_FUNCTION_FAILED",
-                                          "did you mean ‹sign_timeout›?", NULL});
+                                          "did you mean ‹sign_timeout›?", "unknown key ‹service_keys›", NULL});
     write_file(place, "own/profile.yaml", "threads: [\n", 0600);
     assert_problems(place, "own/profile.yaml", (const int[]){1}, (const char *const[]){"not YAML", NULL});
 }
@@ -465,6 +466,9 @@ static void a_changed_profile_needs_a_restart(void **state)
         "pin_form: {separator: \":\"}\n",
         "restart_delay_ms: 99\n",
         "busy_timeout: 5s\n",
+        "generate: {id_bytes: 9}\n",
+        "generate: {omit_private: [CKA_DERIVE]}\n",
+        "generate: {vendor_attribute: \"0x80000001\", vendor_values: {ES256: 1}}\n",
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(CHANGES); i++) {
         char text[512];
