@@ -79,8 +79,11 @@ void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_
  * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","config"}: the key to use, and mm_config_worker_digest() of
  * what mintmarkd read in mintmark.yaml when it started, for the worker to compare with what it reads there itself.
  *
+ * Or {"purpose": "generate", "alg", "config"}: to generate a key for that algorithm, say READY and end.
+ *
  * READY's JSON: {"kid", "signing": "engine"|"direct", "threads": ‹how many it signs at once, by the sessions it got›,
- * "headers": {"access_token": ‹protected header, base64url›}}; on failure the data is a reason as text.
+ * "headers": {"access_token": ‹protected header, base64url›}}; of a key that was generated {"kid", "id", "label", "jwk"}. On failure the data is a
+ * reason as text.
  */
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * mintmark-hsm: the process that holds the vendor's module, the PIN and the keys of one HSM token, and signs sentences for
  * mintmarkd over a socketpair. It reads its limits from mintmark.yaml itself and trusts nothing that mintmarkd says but which key
- * to use. Crash-only: whatever goes wrong with the HSM, it says so if it can and ends; mintmarkd starts another.
+ * to use. Crash-only: whatever goes wrong with the HSM, it says so if it can and ends; mintmarkd starts another. Where the
+ * configuration allows that, one is started to generate a key instead, and ends.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -27,6 +28,8 @@
 #include "hsm/protocol.h"
 #include "hsm/reach.h"
 #include "hsm/sentence.h"
+#include "hsm/service_key.h"
+#include "hsm/start.h"
 #include "util/clock.h"
 
 enum {
@@ -54,8 +57,8 @@ struct worker {
     struct mm_config *config;
     const struct mm_hsm_token_config *token;
     struct mm_sentence_limits limits;
-    enum mm_algorithm algorithm;
-    struct mm_pubkey *pinned;
+    json_t *start_json;
+    struct mm_start start; /* points into it */
     enum mm_landlock reach;
     struct mm_module *module;
     struct mm_hsm_key *key;
@@ -152,9 +155,9 @@ static bool read_config(struct worker *worker, struct mm_error *err)
 }
 
 /* The file may have changed since mintmarkd read it; two halves of a service that disagree must not sign. */
-static bool check_agreement(const struct worker *worker, const json_t *start, struct mm_error *err)
+static bool check_agreement(const struct worker *worker, struct mm_error *err)
 {
-    const char *theirs = mm_json_string(start, "config");
+    const char *theirs = worker->start.config;
     char ours[MM_SHA256_HEX_LENGTH + 1];
     if (!mm_config_worker_digest(worker->config, ours, err))
         return false;
@@ -163,33 +166,17 @@ static bool check_agreement(const struct worker *worker, const json_t *start, st
                    "%s: issuer, keys, store or hsm changed since the service started: restart it", worker->config_file);
 }
 
-static bool read_start(struct worker *worker, const json_t *start, struct mm_error *err)
-{
-    const char *algorithm = mm_json_string(start, "alg");
-    const char *kid = mm_json_string(start, "kid");
-    if (!algorithm || !kid || !mm_json_string(start, "id") || !mm_json_string(start, "label") ||
-        !mm_algorithm_parse(algorithm, &worker->algorithm))
-        return mm_fail(err, MM_INTERNAL, "START lacks kid, alg, id or label");
-    worker->pinned = mm_pubkey_from_jwk(json_object_get(start, "jwk"), err);
-    if (!worker->pinned)
-        return false;
-    if (strcmp(mm_pubkey_thumbprint(worker->pinned), kid) != 0)
-        return mm_fail(err, MM_KEY_MISMATCH, "kid %s isn't the thumbprint of the pinned key", kid);
-    worker->header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, kid, worker->algorithm, err);
-    return worker->header != NULL;
-}
-
 static bool open_direct(struct worker *worker, struct mm_error *err)
 {
     size_t n = 0;
     struct mm_error why = {0};
     while (n < worker->n_threads &&
-           (worker->direct[n] = mm_direct_open(worker->module, worker->key, worker->algorithm, &why)))
+           (worker->direct[n] = mm_direct_open(worker->module, worker->key, worker->start.algorithm, &why)))
         n++;
     /* Out of sessions: go on with those there are, be it the one that stays open. */
     bool may_go_on = n == worker->n_threads || why.code == MM_OVERLOADED;
     if (n == 0 && may_go_on) {
-        worker->direct[0] = mm_direct_borrow(worker->module, worker->key, worker->algorithm, err);
+        worker->direct[0] = mm_direct_borrow(worker->module, worker->key, worker->start.algorithm, err);
         worker->n_threads = 1;
         return worker->direct[0] != NULL;
     }
@@ -202,7 +189,7 @@ static bool open_signers(struct worker *worker, const struct mm_secret *pin, str
     size_t threads = worker->token->threads > 0 ? (size_t)worker->token->threads : 1;
     worker->n_threads = mm_module_sessions(worker->module, threads < THREADS_MAX ? threads : THREADS_MAX);
     bool use_engine =
-        worker->token->signing == MM_SIGNING_ENGINE && worker->algorithm != MM_EDDSA && worker->n_threads > 0;
+        worker->token->signing == MM_SIGNING_ENGINE && worker->start.algorithm != MM_EDDSA && worker->n_threads > 0;
     /* For a session of its own the engine would wait for ever. */
     if (use_engine && !mm_direct_try_session(worker->module, &use_engine, err))
         return false;
@@ -210,7 +197,8 @@ static bool open_signers(struct worker *worker, const struct mm_secret *pin, str
         return false;
     if (!use_engine)
         return open_direct(worker, err);
-    worker->engine = mm_engine_open(worker->token->module, worker->module, worker->key, worker->algorithm, pin, err);
+    worker->engine =
+        mm_engine_open(worker->token->module, worker->module, worker->key, worker->start.algorithm, pin, err);
     return worker->engine != NULL;
 }
 
@@ -221,16 +209,35 @@ static bool start_watch(struct worker *worker, struct mm_error *err)
     return pthread_create(&watcher, NULL, watch, worker) == 0 || mm_fail(err, MM_INTERNAL, "no thread");
 }
 
+static bool generates(const struct worker *worker)
+{
+    return worker->start.purpose == MM_PURPOSE_GENERATE;
+}
+
 /* A module that may not open its files says anything but that. */
 static const char *reach_hint(const struct worker *worker, enum mm_code code)
 {
-    bool may_be_reach = worker->reach == MM_LANDLOCK_IN_FORCE && access(worker->token->module, R_OK) == 0 &&
+    bool may_be_reach = worker->reach == MM_LANDLOCK_IN_FORCE && !(generates(worker) && worker->module) &&
+                        access(worker->token->module, R_OK) == 0 &&
                         (code == MM_HSM_UNAVAILABLE || code == MM_HSM_TOKEN_NOT_FOUND);
     return may_be_reach ? " (does the module need files that hsm.tokens[].paths doesn't give it?)" : "";
 }
 
-/* Log in, find the key, check it, get ready to sign. The PIN is gone when this returns, but for the engine's copy. */
-static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error *err)
+/* Takes `description`, which may be NULL. */
+static bool send_ready(json_t *description, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *ready = description;
+    mm_cleanup(free) char *text = ready ? mm_json_compact(ready, err) : NULL;
+    if (!text)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    struct mm_message message = {.kind = MM_MESSAGE_READY, .data = (const uint8_t *)text, .length = strlen(text)};
+    send_message(&message);
+    return true;
+}
+
+/* Log in. The PIN is gone when this returns, but for what `ret_pin` got: the engine's copy is made of that. */
+static bool log_in(struct worker *worker, enum mm_module_purpose purpose, struct mm_secret **ret_pin,
+                   struct mm_error *err)
 {
     bool needs_pin = worker->token->pin_source != MM_PIN_NONE;
     mm_cleanup(mm_secret_free) struct mm_secret *pin = needs_pin ? mm_config_read_pin(worker->token, err) : NULL;
@@ -239,19 +246,45 @@ static bool open_hsm(struct worker *worker, const json_t *start, struct mm_error
     mm_cleanup(free) char *latch_path = mm_latch_path(worker->config, worker->token->name, err);
     if (!latch_path)
         return false;
-    worker->module = mm_module_open(worker->token, pin, MM_MODULE_SIGN, latch_path, err);
+    worker->module = mm_module_open(worker->token, pin, purpose, latch_path, err);
     if (!worker->module)
         return false;
-    worker->key = mm_hsm_key_find(worker->module, mm_json_string(start, "id"), mm_json_string(start, "label"), err);
-    return worker->key && mm_hsm_key_check_custody(worker->key, err) &&
-           mm_hsm_key_check_pinned(worker->key, worker->pinned, err) && open_signers(worker, pin, err);
+    *ret_pin = MM_TAKE(pin);
+    return true;
 }
 
-static bool open_hsm_undisturbed(struct worker *worker, const json_t *start, struct mm_error *err)
+/* Log in, find the key, check it, get ready to sign. */
+static bool open_hsm(struct worker *worker, struct mm_error *err)
+{
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = NULL;
+    if (!log_in(worker, MM_MODULE_SIGN, &pin, err))
+        return false;
+    worker->key = mm_hsm_key_find(worker->module, worker->start.id, worker->start.label, err);
+    return worker->key && mm_hsm_key_check_custody(worker->key, err) &&
+           mm_hsm_key_check_pinned(worker->key, worker->start.pinned, err) && open_signers(worker, pin, err);
+}
+
+/* Generate a key and say so. Closing the module lets go of the session at the HSM. */
+static bool generate(struct worker *worker, struct mm_error *err)
+{
+    mm_cleanup(mm_secret_free) struct mm_secret *pin = NULL;
+    if (!log_in(worker, MM_MODULE_CUSTODY, &pin, err))
+        return false;
+    mm_secret_free(MM_TAKE(pin));
+    worker->key = mm_service_key_generate(worker->module, worker->token, worker->start.algorithm, err);
+    if (!worker->key || !send_ready(mm_service_key_describe(worker->key, worker->start.algorithm, err), err))
+        return false;
+    mm_hsm_key_free(MM_TAKE(worker->key));
+    mm_module_close(MM_TAKE(worker->module));
+    return true;
+}
+
+/* Neither a login nor the making of a key is cut off when mintmarkd goes. */
+static bool undisturbed(struct worker *worker, bool (*work)(struct worker *, struct mm_error *), struct mm_error *err)
 {
     struct mm_error why = {0};
     (void)pthread_mutex_lock(&worker->login);
-    bool ok = open_hsm(worker, start, &why);
+    bool ok = work(worker, &why);
     (void)pthread_mutex_unlock(&worker->login);
     return ok || mm_fail(err, why.code, "%s%s", why.message, reach_hint(worker, why.code));
 }
@@ -278,27 +311,22 @@ static bool self_test(const struct worker *worker, struct mm_error *err)
     struct mm_error why = {0};
     if (!sign(&signer, message, signature, &length, &why))
         return mm_fail(err, why.code == MM_OVERLOADED ? MM_HSM_UNAVAILABLE : why.code, "self-test: %s", why.message);
-    if (!mm_pubkey_verify(worker->pinned, worker->algorithm, message, (struct mm_bytes){signature, length}, &why))
+    if (!mm_pubkey_verify(worker->start.pinned, worker->start.algorithm, message, (struct mm_bytes){signature, length},
+                          &why))
         return mm_fail(err, why.code, "self-test: the HSM's signature doesn't verify");
     return true;
 }
 
-static bool send_ready(const struct worker *worker, struct mm_error *err)
+static bool say_ready_to_sign(const struct worker *worker, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *ready =
-        json_pack("{s:s, s:s, s:i, s:{s:s}}", "kid", mm_pubkey_thumbprint(worker->pinned), "signing",
-                  worker->engine ? "engine" : "direct", "threads", (int)worker->n_threads, "headers", "access_token",
-                  worker->header);
-    mm_cleanup(free) char *text = ready ? mm_json_compact(ready, err) : NULL;
-    if (!text)
-        return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    struct mm_message message = {.kind = MM_MESSAGE_READY, .data = (const uint8_t *)text, .length = strlen(text)};
-    send_message(&message);
-    return true;
+    json_t *ready = json_pack("{s:s, s:s, s:i, s:{s:s}}", "kid", mm_pubkey_thumbprint(worker->start.pinned), "signing",
+                              worker->engine ? "engine" : "direct", "threads", (int)worker->n_threads, "headers",
+                              "access_token", worker->header);
+    return send_ready(ready, err);
 }
 
-/* Everything from START to READY. */
-static bool start(struct worker *worker, struct mm_error *err)
+/* The packet lives on in `worker->start_json`. */
+static bool receive_start(struct worker *worker, struct mm_error *err)
 {
     struct pollfd readable = {.fd = MM_WORKER_FD, .events = POLLIN};
     if (poll(&readable, 1, START_TIMEOUT_MS) != 1)
@@ -309,12 +337,34 @@ static bool start(struct worker *worker, struct mm_error *err)
     const struct mm_message *message = &messages.items[0];
     if (message->kind != MM_MESSAGE_START)
         _exit(MM_EXIT_FAILURE);
-    mm_cleanup(json_decref) json_t *json = mm_json_parse(message->data, message->length, NULL);
-    if (!json)
+    worker->start_json = mm_json_parse(message->data, message->length, NULL);
+    if (!worker->start_json)
         return mm_fail(err, MM_INTERNAL, "START isn't JSON");
-    return read_config(worker, err) && check_agreement(worker, json, err) && read_start(worker, json, err) &&
-           mm_reach_restrict(worker->config, worker->token, &worker->reach, err) && start_watch(worker, err) &&
-           open_hsm_undisturbed(worker, json, err) && self_test(worker, err) && send_ready(worker, err);
+    return mm_start_parse(worker->start_json, &worker->start, err);
+}
+
+static bool start_signing(struct worker *worker, struct mm_error *err)
+{
+    worker->header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, mm_pubkey_thumbprint(worker->start.pinned),
+                                        worker->start.algorithm, err);
+    return worker->header && undisturbed(worker, open_hsm, err) && self_test(worker, err) &&
+           say_ready_to_sign(worker, err);
+}
+
+/* By what is configured, whatever START says; before the PIN is read. */
+static bool may_generate(const struct worker *worker, struct mm_error *err)
+{
+    return !generates(worker) || mm_service_key_is_allowed(worker->config, worker->token, worker->start.algorithm, err);
+}
+
+/* Everything from START to READY. */
+static bool start(struct worker *worker, struct mm_error *err)
+{
+    if (!receive_start(worker, err) || !read_config(worker, err) || !check_agreement(worker, err) ||
+        !may_generate(worker, err) || !mm_reach_restrict(worker->config, worker->token, &worker->reach, err) ||
+        !start_watch(worker, err))
+        return false;
+    return generates(worker) ? undisturbed(worker, generate, err) : start_signing(worker, err);
 }
 
 static bool sign_sentence(const struct signer *signer, const struct mm_message *request, uint8_t *signature,
@@ -466,6 +516,8 @@ int main(int argc, char **argv)
         send_message(&refusal);
         _exit(mm_code_exit_status(err.code));
     }
+    if (generates(&worker))
+        _exit(MM_EXIT_OK);
     serve_all(&worker);
     return MM_EXIT_OK;
 }

@@ -81,6 +81,7 @@ enum mm_exit {
     X(MM_KEY_STATE, 110, "key_state", 409, MM_EXIT_REFUSED) \
     X(MM_KEY_TOO_EARLY, 111, "key_too_early", 409, MM_EXIT_REFUSED) \
     X(MM_ATTESTATION_INVALID, 112, "attestation_invalid", 422, MM_EXIT_UNVERIFIED) \
+    X(MM_KEY_LIMIT, 113, "key_limit", 409, MM_EXIT_REFUSED) \
     /* store, ledger, network, verification */ \
     X(MM_STORE_MISSING, 120, "store_missing", 503, MM_EXIT_STORE) \
     X(MM_STORE_EXISTS, 121, "store_exists", 503, MM_EXIT_STORE) \

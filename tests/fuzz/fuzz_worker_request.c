@@ -10,6 +10,7 @@
 #include "crypto/pubkey.h"
 #include "hsm/protocol.h"
 #include "hsm/sentence.h"
+#include "hsm/start.h"
 #include "util/base64url.h"
 
 enum { NOW = 1800000000, MAX_TTL = 900 };
@@ -70,16 +71,26 @@ static void check_sign(const struct mm_message *message)
     check_signing_input(message);
 }
 
+/* A key to sign with is the one that its kid names; to generate one, nothing is said of how. */
 static void check_start(const struct mm_message *message)
 {
-    mm_cleanup(json_decref) json_t *start = mm_json_parse(message->data, message->length, NULL);
-    mm_cleanup(mm_pubkey_free) struct mm_pubkey *key = mm_pubkey_from_jwk(json_object_get(start, "jwk"), NULL);
-    const char *kid = mm_json_string(start, "kid");
-    if (!key || !kid)
+    mm_cleanup(json_decref) json_t *json = mm_json_parse(message->data, message->length, NULL);
+    struct mm_start start = {0};
+    struct mm_error err = {0};
+    if (!mm_start_parse(json, &start, &err)) {
+        assert(err.code != MM_OK);
+        mm_start_clear(&start);
         return;
-    mm_cleanup(free) char *header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, kid, MM_ES256, NULL);
+    }
+    if (start.purpose == MM_PURPOSE_GENERATE) {
+        assert(json_object_size(json) == 3 && start.config && !start.id && !start.label && !start.pinned);
+        return;
+    }
+    const char *kid = mm_json_string(json, "kid");
+    assert(kid && start.id && start.label && strcmp(kid, mm_pubkey_thumbprint(start.pinned)) == 0);
+    mm_cleanup(free) char *header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, kid, start.algorithm, NULL);
     assert(!header || strlen(header) <= MM_HEADER_MAX);
-    assert(header || strcmp(kid, mm_pubkey_thumbprint(key)) != 0);
+    mm_start_clear(&start);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

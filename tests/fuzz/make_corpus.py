@@ -322,6 +322,7 @@ def worker_requests():
     write(
         "worker_request",
         start=message(START, compact(start)),
+        generate=message(START, compact({"purpose": "generate", "alg": "ES256", "config": "0" * 64})),
         sign=ask(),
         long=ask(exp=NOW + 901),
         foreign=ask(iss="https://mint.acme.example/"),

@@ -109,6 +109,7 @@ def test_an_error_that_is_not_among_them_stays_inside(description):
         "key_unknown",
         "key_state",
         "key_too_early",
+        "key_limit",
         "unreachable",
         "token_invalid",
     }

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "hsm/generate.h"
+#include "hsm/service_key.h"
 #include "tests/support/softhsm.h"
 #include "util/base64url.h"
 #include "util/buffer.h"
@@ -32,8 +33,10 @@ enum { WAIT_MS = 20000, MAX_TTL = 900, THREADS = 4 };
 /* A configuration, a token, and a key on it that is to be pinned. */
 struct deployment {
     struct softhsm softhsm;
+    int service_keys; /* of the configuration */
     enum mm_algorithm algorithm;
     char id[2 * MM_KEY_ID_MAX + 1];
+    char label[MM_KEY_LABEL_MAX + 1];
     char kid[MM_THUMBPRINT_LENGTH + 1];
     json_t *jwk;
     struct mm_pubkey *pubkey;
@@ -63,10 +66,11 @@ static void write_config(const struct deployment *deployment, const char *signin
                    "      pin_file: pin\n"
                    "      signing: %s\n"
                    "      threads: %d\n"
+                   "      service_keys: %d\n"
                    "keys: {algorithm: ES256, max_ttl: 15m}\n"
                    "store: {sqlite: mintmark.db}\n"
                    "tenants: {}\n",
-                   signing, THREADS);
+                   signing, THREADS, deployment->service_keys);
     softhsm_write(&deployment->softhsm, "mintmark.yaml", text);
     softhsm_write(&deployment->softhsm, "server.pem", "-");
     softhsm_write(&deployment->softhsm, "server.key", "-");
@@ -98,6 +102,7 @@ static void pin_key(struct deployment *deployment, enum mm_algorithm algorithm, 
         fail_msg("%s", err.message);
     deployment->algorithm = algorithm;
     (void)snprintf(deployment->id, sizeof deployment->id, "%s", mm_hsm_key_info(key)->id);
+    (void)snprintf(deployment->label, sizeof deployment->label, "%s", request.label);
     (void)snprintf(deployment->kid, sizeof deployment->kid, "%s", mm_hsm_key_info(key)->kid);
     deployment->jwk = mm_pubkey_to_jwk(mm_hsm_key_pubkey(key), algorithm, &err);
     deployment->pubkey = mm_pubkey_from_jwk(deployment->jwk, &err);
@@ -222,7 +227,7 @@ static json_t *start_json(const struct deployment *deployment)
     if (config)
         assert_true(mm_config_worker_digest(config, digest, NULL));
     return json_pack("{ss ss ss ss sO ss}", "kid", deployment->kid, "alg", mm_algorithm_name(deployment->algorithm),
-                     "id", deployment->id, "label", "k", "jwk", deployment->jwk, "config", digest);
+                     "id", deployment->id, "label", deployment->label, "jwk", deployment->jwk, "config", digest);
 }
 
 static void start(struct deployment *deployment)
@@ -590,6 +595,195 @@ static void it_does_not_serve_a_mintmarkd_that_read_another_configuration(void *
     undeploy(deployment);
 }
 
+/* --- generating a key --- */
+
+static struct deployment *deploy_generating(int service_keys)
+{
+    struct deployment *deployment = deploy(MM_ES256, "engine");
+    deployment->service_keys = service_keys;
+    write_config(deployment, "engine");
+    return deployment;
+}
+
+static json_t *generate_json(const struct deployment *deployment, const char *algorithm)
+{
+    mm_cleanup(json_decref) json_t *start = start_json(deployment);
+    return json_pack("{ss ss ss}", "purpose", "generate", "alg", algorithm, "config", mm_json_string(start, "config"));
+}
+
+static void ask_for_a_key(struct deployment *deployment)
+{
+    spawn(deployment);
+    send_start_json(deployment, generate_json(deployment, "ES256"));
+}
+
+static void assert_generates_nothing(struct deployment *deployment, json_t *start, enum mm_code code, const char *words)
+{
+    spawn(deployment);
+    send_start_json(deployment, start);
+    assert_not_ready(deployment, code, words);
+    hang_up(deployment);
+}
+
+/* How many keys of the service's making the HSM token holds; all of them sound. */
+static size_t count_generated(struct deployment *deployment)
+{
+    size_t n = 0;
+    size_t n_generated = 0;
+    mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
+    mm_cleanup(mm_module_close) struct mm_module *module = open_module(deployment);
+    assert_true(mm_hsm_key_list(module, &infos, &n, NULL));
+    for (size_t i = 0; i < n; i++) {
+        assert_true(infos[i].is_custody_sound);
+        n_generated += strncmp(infos[i].label, MM_SERVICE_KEY_PREFIX, strlen(MM_SERVICE_KEY_PREFIX)) == 0;
+    }
+    assert_int_equal(n, n_generated + 1);
+    return n_generated;
+}
+
+/* Take what READY says of the new key as the deployment's own. */
+static void take_generated(struct deployment *deployment)
+{
+    struct mm_message ready = receive(deployment);
+    assert_int_equal(ready.kind, MM_MESSAGE_READY);
+    if (ready.code != MM_OK)
+        fail_msg("%.*s", (int)ready.length, (const char *)ready.data);
+    mm_cleanup(json_decref) json_t *json = mm_json_parse(ready.data, ready.length, NULL);
+    json_decref(deployment->jwk);
+    mm_pubkey_free(deployment->pubkey);
+    deployment->jwk = json_incref(json_object_get(json, "jwk"));
+    deployment->pubkey = mm_pubkey_from_jwk(deployment->jwk, NULL);
+    assert_non_null(deployment->pubkey);
+    assert_string_equal(mm_json_string(json, "kid"), mm_pubkey_thumbprint(deployment->pubkey));
+    (void)snprintf(deployment->kid, sizeof deployment->kid, "%s", mm_json_string(json, "kid"));
+    (void)snprintf(deployment->id, sizeof deployment->id, "%s", mm_json_string(json, "id"));
+    (void)snprintf(deployment->label, sizeof deployment->label, "%s", mm_json_string(json, "label"));
+}
+
+static void a_key_is_generated_where_the_configuration_allows_it(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy_generating(2);
+    ask_for_a_key(deployment);
+    take_generated(deployment);
+    assert_int_equal(wait_exit(deployment), MM_EXIT_OK);
+    hang_up(deployment);
+    assert_int_equal(count_generated(deployment), 1);
+    assert_memory_equal(deployment->label, MM_SERVICE_KEY_PREFIX, strlen(MM_SERVICE_KEY_PREFIX));
+    assert_true(strlen(deployment->label) <= 40);
+    /* It signs like any other. */
+    start(deployment);
+    assert_signs(deployment);
+    undeploy(deployment);
+}
+
+/* Whatever a mintmarkd that somebody has taken over says. */
+static void a_forged_start_generates_nothing(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy_generating(0);
+    assert_generates_nothing(deployment, generate_json(deployment, "ES256"), MM_CONFIG_INVALID, "service_keys");
+    deployment->service_keys = 2;
+    json_t *old = generate_json(deployment, "ES256");
+    write_config(deployment, "engine");
+    assert_generates_nothing(deployment, old, MM_CONFIG_INVALID, "restart");
+    assert_generates_nothing(deployment, generate_json(deployment, "RS256"), MM_CONFIG_INVALID, "no key for RS256");
+    assert_generates_nothing(deployment, generate_json(deployment, "HS256"), MM_INTERNAL, "START");
+    static const char *const MORE[][2] = {{"label", "mine"}, {"id", "01"}, {"bits", "1024"}, {"service_keys", "99"}};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(MORE); i++) {
+        json_t *json = generate_json(deployment, "ES256");
+        assert_int_equal(json_object_set_new(json, MORE[i][0], json_string(MORE[i][1])), 0);
+        assert_generates_nothing(deployment, json, MM_INTERNAL, "START");
+    }
+    json_t *json = generate_json(deployment, "ES256");
+    assert_int_equal(json_object_set_new(json, "purpose", json_string("destroy")), 0);
+    assert_generates_nothing(deployment, json, MM_INTERNAL, "START");
+    json = start_json(deployment);
+    assert_int_equal(json_object_set_new(json, "purpose", json_string("generate")), 0);
+    assert_generates_nothing(deployment, json, MM_INTERNAL, "START");
+    assert_int_equal(count_generated(deployment), 0);
+    undeploy(deployment);
+}
+
+static void no_more_keys_are_generated_than_are_allowed(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy_generating(1);
+    ask_for_a_key(deployment);
+    take_generated(deployment);
+    assert_int_equal(wait_exit(deployment), MM_EXIT_OK);
+    hang_up(deployment);
+    assert_generates_nothing(deployment, generate_json(deployment, "ES256"), MM_KEY_LIMIT, "service_keys is 1");
+    assert_int_equal(count_generated(deployment), 1);
+    undeploy(deployment);
+}
+
+static void not_even_by_several_workers_at_once(void **state)
+{
+    enum { N = 4 };
+    (void)state;
+    struct deployment *deployment = deploy_generating(1);
+    struct deployment workers[N];
+    for (size_t i = 0; i < N; i++) {
+        workers[i] = *deployment;
+        ask_for_a_key(&workers[i]);
+    }
+    for (size_t i = 0; i < N; i++) {
+        /* Some may find the token's file as another's login rewrites it: nobody starts several at once but who means harm. */
+        struct mm_message ready = receive(&workers[i]);
+        assert_int_equal(wait_exit(&workers[i]), mm_code_exit_status(ready.code));
+        hang_up(&workers[i]);
+    }
+    assert_true(count_generated(deployment) <= 1);
+    undeploy(deployment);
+}
+
+static void a_worker_that_generates_signs_nothing(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy_generating(1);
+    struct mm_error err = {0};
+    char payload[256];
+    size_t length = 0;
+    char end;
+    payload_with(payload, sizeof payload, ISSUER, MAX_TTL);
+    ask_for_a_key(deployment);
+    take_generated(deployment);
+    const struct mm_message sign = {.kind = MM_MESSAGE_SIGN,
+                                    .id = 1,
+                                    .sentence = MM_SENTENCE_ACCESS_TOKEN,
+                                    .deadline_ns = mm_deadline_after_ms(5000),
+                                    .data = (const uint8_t *)payload,
+                                    .length = strlen(payload)};
+    assert_true(mm_message_encode(&sign, deployment->packet, &length, &err));
+    (void)send(deployment->socket, deployment->packet, length, MSG_NOSIGNAL); /* it may be gone already */
+    assert_true(recv(deployment->socket, &end, sizeof end, 0) <= 0);
+    assert_int_equal(wait_exit(deployment), MM_EXIT_OK);
+    undeploy(deployment);
+}
+
+static void a_wrong_pin_is_sent_once_for_a_key(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy_generating(1);
+    softhsm_write(&deployment->softhsm, "pin", "wrong-pin\n");
+    assert_generates_nothing(deployment, generate_json(deployment, "ES256"), MM_PIN_REFUSED, "CKR_PIN_INCORRECT");
+    softhsm_write(&deployment->softhsm, "pin", "wrong-too\n");
+    assert_generates_nothing(deployment, generate_json(deployment, "ES256"), MM_PIN_REFUSED, "CKF_USER_PIN_COUNT_LOW");
+    undeploy(deployment);
+}
+
+static void a_key_under_way_is_made_whole_when_mintmarkd_goes(void **state)
+{
+    (void)state;
+    struct deployment *deployment = deploy_generating(1);
+    ask_for_a_key(deployment);
+    hang_up(deployment);
+    (void)wait_exit(deployment);
+    assert_in_range(count_generated(deployment), 0, 1);
+    undeploy(deployment);
+}
+
 /* --- when a worker ends --- */
 
 static void it_ends_when_mintmarkd_is_gone(void **state)
@@ -791,6 +985,13 @@ int main(void)
         cmocka_unit_test(a_broken_configuration_is_reported_with_its_line),
         cmocka_unit_test(a_start_that_lacks_something_is_refused),
         cmocka_unit_test(it_does_not_serve_a_mintmarkd_that_read_another_configuration),
+        cmocka_unit_test(a_key_is_generated_where_the_configuration_allows_it),
+        cmocka_unit_test(a_forged_start_generates_nothing),
+        cmocka_unit_test(no_more_keys_are_generated_than_are_allowed),
+        cmocka_unit_test(not_even_by_several_workers_at_once),
+        cmocka_unit_test(a_worker_that_generates_signs_nothing),
+        cmocka_unit_test(a_wrong_pin_is_sent_once_for_a_key),
+        cmocka_unit_test(a_key_under_way_is_made_whole_when_mintmarkd_goes),
         cmocka_unit_test(it_ends_when_mintmarkd_is_gone),
         cmocka_unit_test(mintmarkd_dying_during_a_login_leaves_the_token_whole),
         cmocka_unit_test(signals_meant_for_the_whole_service_leave_it_signing),
