@@ -42,7 +42,7 @@ enum mm_pool_start_mode {
  * another looks for. All zero at first.
  */
 struct mm_pool_gate {
-    _Atomic(const struct mm_pool *) holder;
+    _Atomic(const void *) holder; /* a pool, or whoever else has a worker started there */
 };
 
 /* Everything is borrowed for the pool's life. */

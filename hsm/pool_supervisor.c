@@ -38,7 +38,7 @@ static bool holds_gate(const struct mm_pool *pool)
 
 static bool take_gate(struct mm_pool *pool, int64_t now)
 {
-    const struct mm_pool *nobody = NULL;
+    const void *nobody = NULL;
     return !pool->gate || holds_gate(pool) ||
            (now >= pool->gate_from_ns && atomic_compare_exchange_strong(&pool->gate->holder, &nobody, pool));
 }

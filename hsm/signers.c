@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "hsm/generation.h"
 #include "util/clock.h"
 
 enum { POLL_NS = 5000000 };
@@ -36,6 +37,8 @@ struct mm_signers {
     /* immutable */
     struct mm_signers_options options;
     struct mm_pool_gate gates[MM_HSM_TOKENS_MAX]; /* by HSM token; immutable but for the pools' own use */
+
+    atomic_bool is_cancelled; /* generations */
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* the last user of a key that leaves has let go of it */
@@ -290,6 +293,29 @@ void mm_signer_unref(struct mm_signer *signer)
 const char *mm_signer_kid(const struct mm_signer *signer)
 {
     return mm_pubkey_thumbprint(signer->pubkey);
+}
+
+bool mm_signers_generate(struct mm_signers *signers, const char *hsm_token, enum mm_algorithm algorithm,
+                         json_t **ret_key, struct mm_error *err)
+{
+    const struct mm_config *config = signers->options.config;
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, hsm_token, err);
+    if (!token)
+        return false;
+    const struct mm_generation generation = {
+        .config = config,
+        .launcher = signers->options.launcher,
+        .spec = (size_t)(token - config->hsm_tokens),
+        .gate = &signers->gates[token - config->hsm_tokens],
+        .algorithm = algorithm,
+        .is_cancelled = &signers->is_cancelled,
+    };
+    return mm_generation_run(&generation, ret_key, err);
+}
+
+void mm_signers_refuse_generation(struct mm_signers *signers)
+{
+    atomic_store(&signers->is_cancelled, true);
 }
 
 static bool has_other_locked(const struct mm_signers *signers, enum mm_algorithm algorithm, mm_signer_set tried)

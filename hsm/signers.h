@@ -79,6 +79,14 @@ const char *mm_signer_kid(const struct mm_signer *signer);
 MM_MUST_USE bool mm_signer_sign(struct mm_signer *signer, const struct mm_pool_order *order, mm_signer_set tried,
                                 mm_pool_done done, void *context, struct mm_error *err);
 
+/*
+ * mm_generation_run() on an HSM token of the configuration, beside the workers that are there. MM_CONFIG_INVALID: there is no such HSM token. From
+ * mm_signers_refuse_generation() on none is begun, and one under way ends soon.
+ */
+MM_MUST_USE bool mm_signers_generate(struct mm_signers *signers, const char *hsm_token, enum mm_algorithm algorithm,
+                                     json_t **ret_key, struct mm_error *err);
+void mm_signers_refuse_generation(struct mm_signers *signers);
+
 enum mm_signers_health {
     MM_SIGNERS_READY,    /* every active key has a ready worker */
     MM_SIGNERS_DEGRADED, /* some have */

@@ -3,7 +3,7 @@
  * A stand-in for mintmark-hsm that speaks its protocol and signs with a software key, well or badly. Its environment is cleaned
  * by the pool, so the file given as --config says how to behave: one line a start (the last for all later ones), words
  * as in `apply()`. Beside it lie FILE.key (the private key, PEM; FILE.ID.key for a CKA_ID of its own), FILE.count (a byte for each start), FILE.lock (held while
- * starting) and FILE.log (what happened, read by the tests).
+ * starting) and FILE.log (what happened, read by the tests). Asked for a new key it says what is in FILE.generated.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -217,6 +217,37 @@ static void sign(EVP_PKEY *key, const void *input, size_t input_length, uint8_t 
     ECDSA_SIG_free(signature);
 }
 
+static void say_ready(const struct behaviour *behaviour, const char *ready)
+{
+    struct mm_message message = {.kind = MM_MESSAGE_READY, .data = (const uint8_t *)ready, .length = strlen(ready)};
+    if (behaviour->ready_code) {
+        message.code = (enum mm_code)behaviour->ready_code;
+        message.data = (const uint8_t *)"the fake's\nreason";
+        message.length = strlen("the fake's\nreason");
+    }
+    send_message(&message);
+    if (behaviour->ready_code)
+        _exit(mm_code_exit_status(message.code));
+}
+
+/* Asked for a new key: say which, and end. */
+static void generate_if_asked(const struct behaviour *behaviour, const struct mm_message *start)
+{
+    char path[512];
+    char ready[2048] = "";
+    mm_cleanup(json_decref) json_t *asked = mm_json_parse(start->data, start->length, NULL);
+    if (!mm_json_string(asked, "purpose"))
+        return;
+    say("generate %s\n", mm_json_string(asked, "alg"));
+    (void)snprintf(path, sizeof path, "%s.generated", file);
+    FILE *stream = fopen(path, "re");
+    if (!stream || fread(ready, 1, sizeof ready - 1, stream) == 0)
+        _exit(95);
+    (void)fclose(stream);
+    say_ready(behaviour, ready);
+    _exit(MM_EXIT_OK);
+}
+
 static void be_ready(const struct behaviour *behaviour, const struct mm_message *start, char *header, size_t size)
 {
     mm_cleanup(json_decref) json_t *key = mm_json_parse(start->data, start->length, NULL);
@@ -234,15 +265,7 @@ static void be_ready(const struct behaviour *behaviour, const struct mm_message 
     (void)snprintf(ready, sizeof ready,
                    "{\"kid\":\"%s\",\"signing\":\"direct\",\"threads\":%ld,\"headers\":{\"access_token\":\"%s\"}}",
                    behaviour->has_bad_kid ? "another" : kid, behaviour->threads, header);
-    struct mm_message message = {.kind = MM_MESSAGE_READY, .data = (const uint8_t *)ready, .length = strlen(ready)};
-    if (behaviour->ready_code) {
-        message.code = (enum mm_code)behaviour->ready_code;
-        message.data = (const uint8_t *)"the fake's\nreason";
-        message.length = strlen("the fake's\nreason");
-    }
-    send_message(&message);
-    if (behaviour->ready_code)
-        _exit(mm_code_exit_status(message.code));
+    say_ready(behaviour, ready);
 }
 
 static void start(const struct behaviour *behaviour)
@@ -323,6 +346,7 @@ int main(int argc, char **argv)
     if (!receive(packet, &message))
         return MM_EXIT_FAILURE;
     start(&behaviour);
+    generate_if_asked(&behaviour, &message);
     be_ready(&behaviour, &message, header, sizeof header);
     EVP_PKEY *key = read_key(&message);
     for (long n = 0; receive(packet, &message); n++) {
