@@ -14,7 +14,7 @@ enum {
 };
 
 struct mm_keeper {
-    /* immutable after mm_keeper_start() */
+    /* immutable after mm_keeper_start(); what parts.plan finds unfit is guarded by lock */
     struct mm_keeper_parts parts;
     pthread_t thread;
 
@@ -63,6 +63,14 @@ struct mm_key_moment mm_keeper_moment(struct mm_keeper *keeper)
 const struct mm_key_plan *mm_keeper_plan(const struct mm_keeper *keeper)
 {
     return &keeper->parts.plan;
+}
+
+struct mm_key_plan mm_keeper_plan_now(struct mm_keeper *keeper)
+{
+    (void)pthread_mutex_lock(&keeper->lock);
+    struct mm_key_plan plan = keeper->parts.plan;
+    (void)pthread_mutex_unlock(&keeper->lock);
+    return plan;
 }
 
 struct mm_keyring *mm_keeper_keyring(struct mm_keeper *keeper)
@@ -364,13 +372,25 @@ bool mm_keeper_attest(struct mm_keeper *keeper, const char *kid, const struct mm
     return is_done;
 }
 
+bool mm_keeper_note_generation(struct mm_keeper *keeper, enum mm_entry_type type, json_t *fields,
+                               const struct mm_key_author *author, struct mm_error *err)
+{
+    if (!check_author(author, err) || !begin_change(keeper, err))
+        return false;
+    bool is_done = (type != MM_ENTRY_KEY_GENERATING || mm_ledger_check_clock(keeper->parts.ledger, err)) &&
+                   record(keeper, type, fields, author, err);
+    end_change(keeper);
+    return is_done;
+}
+
 /* The key to go to; NULL if there is none, or a rotation is under way. */
-static const struct mm_key *choose_successor(const struct mm_keeper *keeper, const struct mm_keyring *keyring,
+static const struct mm_key *choose_successor(struct mm_keeper *keeper, const struct mm_keyring *keyring,
                                              const struct mm_rotation_order *rotation, struct mm_error *err)
 {
     const char *algorithm = mm_algorithm_name(rotation->algorithm);
     const struct mm_key *under_way = mm_keyring_successor(keyring, rotation->algorithm);
-    const struct mm_key *key = mm_plan_candidate(&keeper->parts.plan, keyring, rotation);
+    const struct mm_key_plan plan = mm_keeper_plan_now(keeper);
+    const struct mm_key *key = mm_plan_candidate(&plan, keyring, rotation);
     if (!mm_algorithms_have(keeper->parts.plan.algorithms, rotation->algorithm))
         (void)mm_fail(err, MM_KEY_STATE, "%s isn't one of keys.algorithms", algorithm);
     else if (under_way)
@@ -426,7 +446,9 @@ bool mm_keeper_rotate(struct mm_keeper *keeper, const struct mm_rotation_order *
 /* Once is enough: another try could be the login that locks the HSM token. Whoever stages or publishes it by hand is heard all the same. */
 static void note_unfit(struct mm_keeper *keeper, const char *kid)
 {
+    (void)pthread_mutex_lock(&keeper->lock);
     mm_kid_set_add(&keeper->parts.plan.unfit, kid);
+    (void)pthread_mutex_unlock(&keeper->lock);
 }
 
 static const struct mm_key_author TIME = {"mintmarkd", "due"};

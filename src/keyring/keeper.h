@@ -73,6 +73,16 @@ struct mm_key_moment mm_keeper_moment(struct mm_keeper *keeper);
 MM_MUST_USE bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct mm_key_author *author,
                                  struct mm_error *err);
 
+/* The plan as it is now, with the staged keys that were found unfit. */
+struct mm_key_plan mm_keeper_plan_now(struct mm_keeper *keeper);
+
+/*
+ * Record that a key is about to be generated (MM_ENTRY_KEY_GENERATING), or wasn't (MM_ENTRY_KEY_NOT_GENERATED): keyring.h says with which
+ * `fields`, which are the caller's. MM_CLOCK_UNSAFE for the first: its time would count for nothing.
+ */
+MM_MUST_USE bool mm_keeper_note_generation(struct mm_keeper *keeper, enum mm_entry_type type, json_t *fields,
+                                           const struct mm_key_author *author, struct mm_error *err);
+
 /*
  * Record that a device attests a key that was staged: the entry of mm_attested_entry(), which `ret_entry` gets, for
  * the caller to release. The attestation is verified here, whoever verified it before. MM_KEY_UNKNOWN,

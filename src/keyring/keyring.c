@@ -17,6 +17,11 @@ struct mm_keyring {
         [MM_N_ALGORITHMS]; /* of the rotation of each algorithm, its place and one more; 0: none is under way */
     int64_t exp_bound;
     int64_t run_max_ttl; /* of the run that began last */
+    struct generations {
+        int64_t times[MM_GENERATIONS_PER_DAY]; /* a ring: when each of the latest was begun; 0: there weren't so many */
+        size_t next;
+        struct mm_key_want wants[MM_N_ALGORITHMS]; /* its hsm_token is empty: none */
+    } generations;
 };
 
 struct mm_keyring *mm_keyring_ref(struct mm_keyring *keyring)
@@ -54,6 +59,7 @@ static struct mm_keyring *copy(const struct mm_keyring *keyring, struct mm_error
         memcpy(made->successors, keyring->successors, sizeof made->successors);
         made->exp_bound = keyring->exp_bound;
         made->run_max_ttl = keyring->run_max_ttl;
+        made->generations = keyring->generations;
     }
     atomic_init(&made->references, 1);
     made->keys = calloc(n + 1, sizeof *made->keys);
@@ -152,6 +158,39 @@ static bool rotate(struct mm_keyring *keyring, const struct mm_key *key, struct 
         return mm_fail(err, MM_LEDGER_CORRUPT, "a rotation to key %s, which is %s", key->kid,
                        mm_key_state_name(key->life.state));
     keyring->successors[key->algorithm] = (size_t)(key - keyring->keys) + 1;
+    keyring->generations.wants[key->algorithm] = (struct mm_key_want){0};
+    return true;
+}
+
+/* What both entries of a generation say. */
+static bool read_generation(const json_t *entry, struct mm_key_want *ret_want, bool *ret_rotates, struct mm_error *err)
+{
+    const char *alg = mm_json_string(entry, "alg");
+    const char *hsm_token = mm_json_string(entry, "hsm_token");
+    const char *purpose = mm_json_string(entry, "for");
+    *ret_rotates = purpose && strcmp(purpose, MM_GENERATED_FOR_ROTATION) == 0;
+    if (!alg || !mm_algorithm_parse(alg, &ret_want->algorithm) || !hsm_token || !hsm_token[0] ||
+        strlen(hsm_token) >= sizeof ret_want->hsm_token ||
+        (!*ret_rotates && !(purpose && strcmp(purpose, MM_GENERATED_FOR_STANDBY) == 0)))
+        return mm_fail(err, MM_LEDGER_CORRUPT, "of a generation without alg, hsm_token or what it is for");
+    memcpy(ret_want->hsm_token, hsm_token, strlen(hsm_token) + 1);
+    return true;
+}
+
+static bool note_generation(struct mm_keyring *keyring, enum mm_entry_type type, const json_t *entry, int64_t time,
+                            struct mm_error *err)
+{
+    struct generations *generations = &keyring->generations;
+    struct mm_key_want want = {0};
+    bool rotates;
+    if (!read_generation(entry, &want, &rotates, err))
+        return false;
+    if (type == MM_ENTRY_KEY_GENERATING) {
+        generations->times[generations->next] = time;
+        generations->next = (generations->next + 1) % MM_GENERATIONS_PER_DAY;
+    }
+    if (rotates)
+        generations->wants[want.algorithm] = type == MM_ENTRY_KEY_GENERATING ? want : (struct mm_key_want){0};
     return true;
 }
 
@@ -202,6 +241,8 @@ static bool apply(struct mm_keyring *keyring, enum mm_entry_type type, const jso
     }
     if (type == MM_ENTRY_KEY_STAGED)
         return stage(keyring, entry, time, err);
+    if (type == MM_ENTRY_KEY_GENERATING || type == MM_ENTRY_KEY_NOT_GENERATED)
+        return note_generation(keyring, type, entry, time, err);
     if (type == MM_ENTRY_KEY_ACTIVATED && json_object_get(entry, "jwk") && !(kid && find(keyring, kid)) &&
         !stage_first(keyring, entry, time, err))
         return false;
@@ -289,6 +330,23 @@ const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring, enum
 {
     size_t place = keyring->successors[algorithm];
     return place > 0 ? &keyring->keys[place - 1] : NULL;
+}
+
+const struct mm_key_want *mm_keyring_wanted(const struct mm_keyring *keyring)
+{
+    for (size_t i = 0; i < MM_N_ALGORITHMS; i++)
+        if (keyring->generations.wants[i].hsm_token[0])
+            return &keyring->generations.wants[i];
+    return NULL;
+}
+
+bool mm_keyring_may_generate(const struct mm_keyring *keyring, int64_t now, int64_t *ret_from)
+{
+    enum { DAY = 86400 };
+    int64_t oldest = keyring->generations.times[keyring->generations.next];
+    *ret_from = oldest + DAY;
+    /* One from later than now was recorded by a clock that has been put right since. */
+    return oldest == 0 || now >= *ret_from || now < oldest;
 }
 
 int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring)

@@ -59,6 +59,27 @@ size_t mm_keyring_count(const struct mm_keyring *keyring, enum mm_algorithm algo
  */
 const struct mm_key *mm_keyring_successor(const struct mm_keyring *keyring, enum mm_algorithm algorithm);
 
+/*
+ * The entries of keys that the service has generated itself: one before it asks an HSM for a key, which says what the key is for, and one if
+ * nothing came of it. So even a service that is killed again and again makes no more of them than it may, a key that nobody recorded has
+ * an entry that tells of it, and a rotation that waited for its key goes on.
+ */
+#define MM_GENERATED_FOR_STANDBY  "standby"
+#define MM_GENERATED_FOR_ROTATION "rotation"
+
+enum { MM_GENERATIONS_PER_DAY = 24, MM_KEY_WANT_TOKEN_MAX = 64 };
+
+struct mm_key_want {
+    enum mm_algorithm algorithm;
+    char hsm_token[MM_KEY_WANT_TOKEN_MAX];
+};
+
+/* A rotation that was to go to a key yet to be generated, and has gone to none so far: the first of any algorithm's. NULL: there is none. */
+const struct mm_key_want *mm_keyring_wanted(const struct mm_keyring *keyring);
+
+/* Whether fewer than MM_GENERATIONS_PER_DAY were begun in the day before `now` (Unix seconds); else `ret_from` is when another may be. */
+MM_MUST_USE bool mm_keyring_may_generate(const struct mm_keyring *keyring, int64_t now, int64_t *ret_from);
+
 /* No token that was issued by earlier runs of the service expires later (Unix seconds). */
 int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring);
 

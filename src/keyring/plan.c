@@ -251,20 +251,40 @@ const struct mm_key *mm_plan_candidate(const struct mm_key_plan *plan, const str
     return published ? published : first_in(plan, keyring, MM_KEY_STAGED, order);
 }
 
+static bool is_time_to_rotate(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                              enum mm_algorithm algorithm, const struct mm_key_moment *moment)
+{
+    const struct mm_key *active = mm_keyring_active(keyring, algorithm);
+    return plan->rotate_every > 0 && mm_algorithms_have(plan->algorithms, algorithm) && active &&
+           !mm_keyring_successor(keyring, algorithm) && moment->now >= active->activated_at + plan->rotate_every;
+}
+
 bool mm_plan_rotation_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                           const struct mm_key_moment *moment, struct mm_rotation_order *ret_order)
 {
-    for (int i = 0; i < MM_N_ALGORITHMS && plan->rotate_every > 0; i++) {
+    for (int i = 0; i < MM_N_ALGORITHMS; i++) {
         const struct mm_rotation_order order = {(enum mm_algorithm)i, NULL};
-        const struct mm_key *active = mm_keyring_active(keyring, order.algorithm);
-        if (!mm_algorithms_have(plan->algorithms, order.algorithm) || !active ||
-            mm_keyring_successor(keyring, order.algorithm) || moment->now < active->activated_at + plan->rotate_every ||
+        if (!is_time_to_rotate(plan, keyring, order.algorithm, moment) ||
             !first_in(plan, keyring, MM_KEY_PUBLISHED, &order))
             continue;
         *ret_order = order;
         return true;
     }
     return false;
+}
+
+enum mm_key_need mm_plan_need(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                              enum mm_algorithm algorithm, const struct mm_key_moment *moment)
+{
+    const struct mm_rotation_order any = {algorithm, NULL};
+    if (!mm_algorithms_have(plan->algorithms, algorithm) || !mm_keyring_active(keyring, algorithm))
+        return MM_NEED_NOTHING;
+    if (n_standby(keyring, algorithm) < plan->standby)
+        return first_in(plan, keyring, MM_KEY_STAGED, &any) ? MM_NEED_IS_MET : MM_NEED_STANDBY;
+    if (plan->standby == 0 && is_time_to_rotate(plan, keyring, algorithm, moment) &&
+        !mm_plan_candidate(plan, keyring, &any))
+        return MM_NEED_ROTATION;
+    return MM_NEED_NOTHING;
 }
 
 /* Whether it signs as soon as it may, by a rotation or because no key does. */

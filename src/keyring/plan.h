@@ -87,6 +87,17 @@ MM_MUST_USE bool mm_plan_rotation_due(const struct mm_key_plan *plan, const stru
 /* Add a kid, if there is room. */
 void mm_kid_set_add(struct mm_kid_set *set, const char *kid);
 
+/* What the plan lacks a key of an algorithm for. Nothing where none is active: who revoked the last one says when to go on. */
+enum mm_key_need {
+    MM_NEED_NOTHING,
+    MM_NEED_IS_MET,   /* a staged key will do, and takes its way */
+    MM_NEED_STANDBY,  /* fewer wait for a bad day than are to */
+    MM_NEED_ROTATION, /* the schedule wants a rotation, and no key is kept on standby for it */
+};
+
+enum mm_key_need mm_plan_need(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
+                              enum mm_algorithm algorithm, const struct mm_key_moment *moment);
+
 /* What will happen to a key by itself, and when (Unix seconds); false if nothing will. For people. */
 MM_MUST_USE bool mm_plan_next(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                               const struct mm_key *key, const struct mm_key_moment *moment,

@@ -32,7 +32,9 @@
     X(MM_ENTRY_HSM_EVENT, "hsm.event") \
     X(MM_ENTRY_CLOCK_ACCEPTED, "clock.accepted") \
     X(MM_ENTRY_TOKEN_REROUTED, "token.rerouted") \
-    X(MM_ENTRY_KEY_ATTESTED, "key.attested")
+    X(MM_ENTRY_KEY_ATTESTED, "key.attested") \
+    X(MM_ENTRY_KEY_GENERATING, "key.generating") \
+    X(MM_ENTRY_KEY_NOT_GENERATED, "key.not_generated")
 
 enum mm_entry_type {
 #define MM_ENTRY_SYMBOL(symbol, name) symbol,

@@ -322,6 +322,94 @@ static void entry_of_a_key_loads_as_that_key(void **state)
     assert_true(json_equal(entry, expected));
 }
 
+static json_t *generation(const char *alg, const char *purpose)
+{
+    return json_pack("{ss ss ss}", "alg", alg, "hsm_token", "primary", "for", purpose);
+}
+
+static void rotation_whose_key_is_yet_to_be_generated_waits_for_it(void **state)
+{
+    const struct place *place = *state;
+    make(place->file);
+    activate(place->file, activation(EC_KID, "ES256", EC_JWK));
+    record(place->file, MM_ENTRY_KEY_GENERATING, generation("RS256", "standby"));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *idle = load_or_fail(place->file);
+    assert_null(mm_keyring_wanted(idle));
+    record(place->file, MM_ENTRY_KEY_GENERATING, generation("RS256", "rotation"));
+    record(place->file, MM_ENTRY_KEY_NOT_GENERATED, generation("RS256", "standby"));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *waiting = load_or_fail(place->file);
+    assert_int_equal(mm_keyring_wanted(waiting)->algorithm, MM_RS256);
+    assert_string_equal(mm_keyring_wanted(waiting)->hsm_token, "primary");
+    record(place->file, MM_ENTRY_KEY_STAGED, activation(RSA_KID, "RS256", RSA_JWK));
+    record(place->file, MM_ENTRY_KEY_PUBLISHED, json_pack("{ss}", "kid", RSA_KID));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *ready = load_or_fail(place->file);
+    assert_non_null(mm_keyring_wanted(ready));
+    record(place->file, MM_ENTRY_KEY_ROTATION, json_pack("{ss}", "kid", RSA_KID));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *begun = load_or_fail(place->file);
+    assert_null(mm_keyring_wanted(begun));
+}
+
+static void rotation_that_was_given_up_waits_for_nothing(void **state)
+{
+    const struct place *place = *state;
+    make(place->file);
+    activate(place->file, activation(EC_KID, "ES256", EC_JWK));
+    record(place->file, MM_ENTRY_KEY_GENERATING, generation("ES256", "rotation"));
+    record(place->file, MM_ENTRY_KEY_NOT_GENERATED, generation("ES256", "rotation"));
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
+    assert_null(mm_keyring_wanted(keyring));
+}
+
+/* Times as the ledger's clock would have had them. */
+static void so_many_keys_are_generated_within_a_day(void **state)
+{
+    (void)state;
+    enum { START = 1800000000, DAY = 86400 };
+    int64_t from = 0;
+    mm_cleanup(json_decref) json_t *first = activation(EC_KID, "ES256", EC_JWK);
+    mm_cleanup(json_decref) json_t *begun = generation("ES256", "standby");
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring =
+        mm_keyring_after(NULL, MM_ENTRY_KEY_ACTIVATED, first, START, NULL);
+    for (int i = 0; i < 2 * MM_GENERATIONS_PER_DAY; i++) {
+        int64_t now = START + 60 * i + (i < MM_GENERATIONS_PER_DAY ? 0 : DAY);
+        assert_true(mm_keyring_may_generate(keyring, now, &from));
+        struct mm_keyring *after = mm_keyring_after(keyring, MM_ENTRY_KEY_GENERATING, begun, now, NULL);
+        assert_non_null(after);
+        mm_keyring_unref(keyring);
+        keyring = after;
+    }
+    int64_t last = START + DAY + 60 * (2 * MM_GENERATIONS_PER_DAY - 1);
+    assert_false(mm_keyring_may_generate(keyring, last, &from));
+    assert_int_equal(from, START + DAY + 60 * MM_GENERATIONS_PER_DAY + DAY);
+    assert_false(mm_keyring_may_generate(keyring, from - 1, &from));
+    assert_true(mm_keyring_may_generate(keyring, from, &from));
+    /* What a clock that was wrong wrote down bars nobody for years. */
+    assert_true(mm_keyring_may_generate(keyring, START, &from));
+}
+
+/* 64 bytes; configured names have at most 63. */
+#define LONG_NAME "0123456789012345678901234567890123456789012345678901234567890123"
+
+static void generation_that_says_too_little_is_refused(void **state)
+{
+    (void)state;
+    static const char *const TEXTS[] = {
+        "{}",
+        "{\"alg\":\"none\",\"hsm_token\":\"a\",\"for\":\"standby\"}",
+        "{\"alg\":\"ES256\",\"hsm_token\":\"\",\"for\":\"standby\"}",
+        "{\"alg\":\"ES256\",\"hsm_token\":\"a\"}",
+        "{\"alg\":\"ES256\",\"hsm_token\":\"a\",\"for\":\"fun\"}",
+        "{\"alg\":\"ES256\",\"hsm_token\":\"" LONG_NAME "\",\"for\":\"rotation\"}",
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(TEXTS); i++) {
+        struct mm_error err = {0};
+        mm_cleanup(json_decref) json_t *entry = mm_json_parse(TEXTS[i], strlen(TEXTS[i]), NULL);
+        assert_null(mm_keyring_after(NULL, MM_ENTRY_KEY_GENERATING, entry, 1, &err));
+        assert_null(mm_keyring_after(NULL, MM_ENTRY_KEY_NOT_GENERATED, entry, 1, NULL));
+        expect(&err, MM_LEDGER_CORRUPT, "generation");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +424,10 @@ int main(void)
         placed(entry_that_does_not_say_where_the_key_lies_is_refused),
         placed(entry_whose_type_was_changed_beside_its_bytes_is_refused),
         placed(entry_of_a_key_loads_as_that_key),
+        placed(rotation_whose_key_is_yet_to_be_generated_waits_for_it),
+        placed(rotation_that_was_given_up_waits_for_nothing),
+        cmocka_unit_test(so_many_keys_are_generated_within_a_day),
+        cmocka_unit_test(generation_that_says_too_little_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

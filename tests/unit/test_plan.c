@@ -446,6 +446,42 @@ static void a_key_that_is_left_in_the_jwks_counts_for_its_readers_too(void **sta
     assert_true(mm_plan_check_readers(&plan, world->keyring, NULL));
 }
 
+static void a_key_is_needed_where_one_signs_and_none_waits(void **state)
+{
+    struct world *world = *state;
+    struct mm_key_plan plan = PLAN;
+    begin(world);
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_STANDBY);
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES384, &world->moment), MM_NEED_NOTHING);
+    assert_true(stage(world, 1));
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_IS_MET);
+    plan.unfit.n = 1;
+    (void)snprintf(plan.unfit.kids[0], sizeof plan.unfit.kids[0], "%s", kid_of(world, 1));
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_STANDBY);
+    assert_true(order(world, MM_KEY_PUBLISH, 1, NULL));
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_NOTHING);
+    /* What a rotation goes to waits for no bad day any more. */
+    assert_true(enter(world, MM_ENTRY_KEY_ROTATION, json_pack("{ss}", "kid", kid_of(world, 1))));
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_STANDBY);
+    /* Who revokes every key has stopped the service. */
+    assert_true(order(world, MM_KEY_REVOKE, 0, NULL));
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_NOTHING);
+}
+
+static void a_schedule_without_a_standby_needs_a_key_when_it_is_time(void **state)
+{
+    struct world *world = *state;
+    struct mm_key_plan plan = PLAN;
+    plan.standby = 0;
+    plan.rotate_every = 90 * 86400;
+    begin(world);
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_NOTHING);
+    pass(world, plan.rotate_every);
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_ROTATION);
+    assert_true(stage(world, 1));
+    assert_int_equal(mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment), MM_NEED_NOTHING);
+}
+
 static uint64_t draw(struct world *world, uint64_t n)
 {
     world->random ^= world->random << 13;
@@ -482,6 +518,11 @@ static void do_something(struct world *world)
     case 7:
     case 8:
         (void)order_by(world, &BOTH, (enum mm_key_change)draw(world, MM_KEY_REVOKE), i, NULL);
+        break;
+    case 9:
+        /* As a service that generates its keys would. */
+        if (mm_plan_need(&BOTH, world->keyring, algorithm_of(i), &world->moment) == MM_NEED_STANDBY)
+            (void)stage(world, i);
         break;
     default:
         if (draw(world, 4) == 0)
@@ -561,6 +602,10 @@ static void no_sequence_of_commands_and_clock_steps_strands_a_token(void **state
             sign_and_verify(world);
             assert_always_signs(world, MM_ES256);
             assert_always_signs(world, MM_ES384);
+            for (int i = 0; i < MM_N_ALGORITHMS; i++)
+                assert_true(mm_keyring_active(world->keyring, (enum mm_algorithm)i) ||
+                            mm_plan_need(&BOTH, world->keyring, (enum mm_algorithm)i, &world->moment) ==
+                                MM_NEED_NOTHING);
         }
         n_rotated += is_over(world, 0);
         n_others_signed += has_signed(world, MM_ES384);
@@ -571,6 +616,34 @@ static void no_sequence_of_commands_and_clock_steps_strands_a_token(void **state
     assert_true(n_rotated > ROUNDS / 4);
     assert_true(n_others_signed > ROUNDS / 2);
     assert_true(n_others_rotated > ROUNDS / 10);
+}
+
+/* With nobody there: each period has one rotation, and each rotation one new key. */
+static void a_service_that_generates_its_keys_rotates_with_nobody_there(void **state)
+{
+    struct world *world = *state;
+    struct mm_key_plan plan = PLAN;
+    struct mm_key_order due;
+    struct mm_rotation_order rotation;
+    plan.rotate_every = 8 * AHEAD;
+    begin(world);
+    size_t n_made = 1;
+    size_t n_rotations = 0;
+    for (int64_t hour = 0; n_made < N_ES256; hour++) {
+        pass(world, AHEAD);
+        if (mm_plan_need(&plan, world->keyring, MM_ES256, &world->moment) == MM_NEED_STANDBY)
+            assert_true(stage(world, n_made++));
+        while (mm_plan_due(&plan, world->keyring, &world->moment, &NOBODY, &due))
+            assert_true(carry_out(world, due.change, due.kid));
+        if (mm_plan_rotation_due(&plan, world->keyring, &world->moment, &rotation)) {
+            const char *kid = mm_plan_candidate(&plan, world->keyring, &rotation)->kid;
+            assert_true(enter(world, MM_ENTRY_KEY_ROTATION, json_pack("{ss}", "kid", kid)));
+            n_rotations++;
+        }
+        sign_and_verify(world);
+        assert_true(hour < 100);
+    }
+    assert_int_equal(n_rotations, n_made - 2);
 }
 
 #define keyed(test) cmocka_unit_test_setup_teardown(test, make_keys, free_keys)
@@ -592,6 +665,9 @@ int main(void)
         keyed(a_key_of_an_algorithm_that_is_not_wanted_any_more_may_only_go),
         keyed(a_key_that_would_break_a_reader_is_not_published),
         keyed(a_key_that_is_left_in_the_jwks_counts_for_its_readers_too),
+        keyed(a_key_is_needed_where_one_signs_and_none_waits),
+        keyed(a_schedule_without_a_standby_needs_a_key_when_it_is_time),
+        keyed(a_service_that_generates_its_keys_rotates_with_nobody_there),
         keyed(no_sequence_of_commands_and_clock_steps_strands_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
