@@ -8,7 +8,7 @@
 
 #include "http/server.h"
 #include "http/tls.h"
-#include "keyring/keeper.h"
+#include "keyring/supply.h"
 #include "util/problems.h"
 
 struct mm_admin; /* opaque */
@@ -24,6 +24,7 @@ struct mm_admin_parts {
     struct mm_server *server;
     struct mm_signers *signers;
     struct mm_keeper *keeper;
+    struct mm_supply *supply;
     struct mm_ledger *ledger;
     const struct mm_clock *clock;
     const struct mm_random *random;

@@ -120,19 +120,31 @@ static json_t *describe_successors(const struct mm_keyring *keyring)
     return MM_TAKE(kids);
 }
 
-json_t *mm_admin_describe_keys(struct mm_keeper *keeper)
+/* Why a key that should be there couldn't be generated; null if nothing is wrong. */
+static json_t *describe_supply(struct mm_supply *supply)
 {
+    const struct mm_supply_state state = mm_supply_state(supply);
+    if (state.failed_at == 0)
+        return json_null();
+    return json_pack("{ss ss ss so so}", "hsm_token", state.hsm_token, "code", mm_code_name(state.why.code), "detail",
+                     state.why.message, "failed_at", timestamp(state.failed_at), "next_at", timestamp(state.next_at));
+}
+
+json_t *mm_admin_describe_keys(const struct mm_admin_parts *parts)
+{
+    struct mm_keeper *keeper = parts->keeper;
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
     mm_cleanup(json_decref) json_t *keys = json_array();
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++)
         if (!mm_json_append(keys, describe(keeper, keyring, mm_keyring_key(keyring, i)), NULL))
             return NULL;
-    return json_pack("{sO so}", "keys", keys, "successors", describe_successors(keyring));
+    return json_pack("{sO so so}", "keys", keys, "successors", describe_successors(keyring), "not_generated",
+                     describe_supply(parts->supply));
 }
 
 struct mm_reply mm_admin_serve_keys(struct mm_admin_request *request)
 {
-    mm_cleanup(json_decref) json_t *body = mm_admin_describe_keys(request->admin->parts.keeper);
+    mm_cleanup(json_decref) json_t *body = mm_admin_describe_keys(&request->admin->parts);
     return mm_reply_json(MHD_HTTP_OK, body);
 }
 
@@ -248,7 +260,7 @@ struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)
     const char *algorithm = mm_json_string(body, "algorithm");
     struct mm_rotation_order rotation = {request->admin->config->algorithm, mm_json_string(body, "hsm_token")};
     if ((algorithm && !mm_algorithm_parse(algorithm, &rotation.algorithm)) ||
-        !mm_keeper_rotate(keeper, &rotation, &author, kid, &err))
+        !mm_supply_rotate(request->admin->parts.supply, &rotation, &author, kid, &err))
         return mm_admin_refuse(request, &err, NULL);
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
     const struct mm_key *key = mm_keyring_find(keyring, kid);

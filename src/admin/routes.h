@@ -58,8 +58,11 @@ struct mm_reply mm_admin_serve_attestation(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request);
 
-/* {"keys":[…],"successors":[kid…]}: every key with its state and what happens to it by itself. NULL: no memory. */
-struct mm_keeper;
-json_t *mm_admin_describe_keys(struct mm_keeper *keeper);
+/*
+ * {"keys":[…],"successors":[kid…],"not_generated":{…}|null}: every key with its state and what happens to it by itself; why a key that should be
+ * there isn't. NULL: no memory.
+ */
+struct mm_admin_parts;
+json_t *mm_admin_describe_keys(const struct mm_admin_parts *parts);
 
 #endif

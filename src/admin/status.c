@@ -83,6 +83,6 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
                   (int)atomic_load(&admin->is_draining), "policy", policy_status(config), "ledger", "healthy",
                   (int)mm_ledger_is_healthy(admin->parts.ledger), "clock_safe",
                   (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(admin), "algorithms",
-                  algorithms_status(admin), "keyring", mm_admin_describe_keys(admin->parts.keeper));
+                  algorithms_status(admin), "keyring", mm_admin_describe_keys(&admin->parts));
     return mm_reply_json(MHD_HTTP_OK, body);
 }

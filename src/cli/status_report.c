@@ -124,6 +124,21 @@ static void print_keys(FILE *out, const json_t *keys)
     }
 }
 
+/* That the service should have a key and can't generate it. */
+static void print_not_generated(FILE *out, const json_t *failure)
+{
+    if (!json_is_object(failure))
+        return;
+    begin_row(out, "no key");
+    (void)fputs("could be generated on ", out);
+    print_member(out, failure, "hsm_token");
+    (void)fputs(": ", out);
+    print_member(out, failure, "detail");
+    (void)fputs("; next try ", out);
+    print_member(out, failure, "next_at");
+    (void)fputc('\n', out);
+}
+
 struct event {
     const char *at; /* RFC 3339 in UTC: sorts as text */
     const json_t *key;
@@ -185,8 +200,10 @@ void mm_print_status(FILE *out, const json_t *status)
     }
     print_hsm_tokens(out, json_object_get(status, "hsm_tokens"));
     print_algorithms(out, json_object_get(status, "algorithms"));
-    const json_t *keys = json_object_get(json_object_get(status, "keyring"), "keys");
+    const json_t *keyring = json_object_get(status, "keyring");
+    const json_t *keys = json_object_get(keyring, "keys");
     print_keys(out, keys);
+    print_not_generated(out, json_object_get(keyring, "not_generated"));
     const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
     mm_print_time_line(out, keys, now);
     print_events(out, keys, now);

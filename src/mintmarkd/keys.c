@@ -88,3 +88,34 @@ struct mm_keeper *mm_service_keep(struct mm_service_keys *keys, struct mm_keyrin
     };
     return mm_keeper_start(&parts, keyring, err);
 }
+
+static bool generate(void *context, const char *hsm_token, enum mm_algorithm algorithm, json_t **ret_key,
+                     struct mm_error *err)
+{
+    const struct mm_service_keys *keys = context;
+    return mm_signers_generate(keys->signers, hsm_token, algorithm, ret_key, err);
+}
+
+static void told_of_generation(void *context, const char *hsm_token, const char *kid,
+                               const struct mm_key_author *author, const struct mm_error *why)
+{
+    (void)context;
+    if (why)
+        mm_log_error("key_not_generated", why, "hsm_token", hsm_token, "by", author->by, "reason", author->reason,
+                     NULL);
+    else
+        mm_log(MM_LOG_INFO, "key_generated", "hsm_token", hsm_token, "kid", kid, "by", author->by, "reason",
+               author->reason, NULL);
+}
+
+struct mm_supply *mm_service_supply(struct mm_service_keys *keys, struct mm_keeper *keeper,
+                                    const struct mm_config *config, struct mm_error *err)
+{
+    const struct mm_supply_parts parts = {
+        .keeper = keeper,
+        .config = config,
+        .clock = &MM_SYSTEM_CLOCK,
+        .effects = {.context = keys, .generate = generate, .told = told_of_generation},
+    };
+    return mm_supply_start(&parts, err);
+}

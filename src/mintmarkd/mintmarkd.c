@@ -48,6 +48,7 @@ struct service {
     struct mm_server *server;
     struct mm_service_keys keys;
     struct mm_keeper *keeper;
+    struct mm_supply *supply;
     struct mm_admin *admin; /* NULL: no admin listener */
     rlim_t descriptors;     /* that it can have open */
 
@@ -245,7 +246,10 @@ static bool start_keeper(struct service *service, struct mm_error *err)
 {
     service->keys = (struct mm_service_keys){service->signers, service->server};
     service->keeper = mm_service_keep(&service->keys, service->keyring, service->config, service->ledger, err);
-    return service->keeper != NULL;
+    if (!service->keeper)
+        return false;
+    service->supply = mm_service_supply(&service->keys, service->keeper, service->config, err);
+    return service->supply != NULL;
 }
 
 static bool reload_and_tell(void *context, struct mm_problems *problems, struct mm_error *err);
@@ -256,6 +260,7 @@ static bool start_admin(struct service *service, struct mm_error *err)
         .server = service->server,
         .signers = service->signers,
         .keeper = service->keeper,
+        .supply = service->supply,
         .ledger = service->ledger,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
@@ -492,6 +497,8 @@ static void run(struct service *service, const sigset_t *signals)
 static bool drain(struct service *service, struct mm_error *err)
 {
     mm_log(MM_LOG_INFO, "draining", NULL);
+    mm_supply_drain(service->supply);
+    mm_signers_refuse_generation(service->signers);
     mm_keeper_drain(service->keeper);
     mm_admin_drain(service->admin);
     (void)pthread_mutex_lock(&service->lock);
@@ -508,6 +515,7 @@ static void stop(struct service *service)
 {
     mm_admin_stop(
         service->admin); /* first: its handlers use all the others; until now it has told how the drain goes */
+    mm_supply_stop(service->supply);
     mm_keeper_stop(service->keeper);
     mm_server_stop(service->server);
     mm_issuer_stop(service->issuer);

@@ -43,7 +43,7 @@ struct mm_launcher *mm_service_launch(const struct mm_config *config, enum mm_in
             .config_file = config->file,
             .hsm_token = token->name,
             .pin_fd = token->pin_source == MM_PIN_FD ? token->pin_fd : -1,
-            .n_workers = (size_t)token->workers * MM_SIGNERS_PER_TOKEN_MAX,
+            .n_workers = (size_t)token->workers * MM_SIGNERS_PER_TOKEN_MAX + (token->service_keys > 0 ? 1 : 0),
         };
     }
     struct mm_launcher *launcher = mm_launcher_start(specs, config->n_hsm_tokens, err);

@@ -70,12 +70,14 @@ static void keys_and_what_comes_next_are_listed(void **state)
         "{\"kid\":\"C\",\"alg\":\"ES256\",\"state\":\"published\",\"hsm_token\":\"q\",\"since\":\"s\","
         "\"next\":{\"change\":\"activate\",\"at\":\"2001-01-01T00:00:00Z\"}},"
         "{\"kid\":\"D\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"q\",\"since\":\"s\",\"revoked\":true,"
-        "\"next\":null}]}}",
+        "\"next\":null}],\"not_generated\":{\"hsm_token\":\"p\",\"code\":\"key_limit\",\"detail\":\"no \\u001b room\","
+        "\"failed_at\":\"s\",\"next_at\":\"2001-01-01T00:00:00Z\"}}}",
         "Mintmark  0.1.0 at x\n"
         "state     serving, up 1 s since y, pid 1\n"
         "keys      B  ES256  retiring   p, since s\n"
         "          C  ES256  published  q, since s\n"
         "          D  ES256  retired    q, since s, revoked\n"
+        "no key    could be generated on p: no \\u001b room; next try 2001-01-01T00:00:00Z\n"
         "next      2001-01-01T00:00:00Z  C signs\n"
         "          2001-01-02T00:00:00Z  B leaves the JWKS\n");
 }
