@@ -54,7 +54,7 @@ static bool take_gate(const struct attempt *attempt, struct mm_error *err)
         if (is_cancelled(attempt, err))
             return false;
         if (mm_monotonic_ns() >= until_ns)
-            return mm_fail(err, MM_OVERLOADED, "HSM token %s: another worker is still starting", attempt->token->name);
+            return mm_fail(err, MM_OVERLOADED, "another worker is still starting");
         nobody = NULL;
         pause_ms(POLL_MS);
     }
@@ -114,7 +114,7 @@ static bool take_ready(const struct attempt *attempt, const struct mm_message *m
     if (message->code != MM_OK) {
         char reason[MM_ERROR_MESSAGE_MAX];
         mm_pool_worker_reason(message, reason, sizeof reason);
-        return mm_fail(err, message->code, "HSM token %s: %s", attempt->token->name, reason);
+        return mm_fail(err, message->code, "%s", reason);
     }
     mm_cleanup(json_decref) json_t *said = mm_json_parse(message->data, message->length, NULL);
     if (!check_key(attempt, said, err))

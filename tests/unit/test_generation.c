@@ -141,7 +141,7 @@ static void why_none_was_made_is_told(void **state)
     char behaviour[64];
     (void)snprintf(behaviour, sizeof behaviour, "ready=%d", (int)MM_KEY_LIMIT);
     behave(world->fixture, behaviour);
-    assert_fails(world, MM_KEY_LIMIT, "HSM token primary: the fake's?reason");
+    assert_fails(world, MM_KEY_LIMIT, "the fake's?reason");
     behave(world->fixture, "exit=4");
     assert_fails(world, MM_HSM_UNAVAILABLE, "ended without a word");
     behave(world->fixture, "crash");
