@@ -210,17 +210,23 @@ def test_a_login_that_may_only_sign_goes_on_signing(mint, answer):
     assert "it wasn't locked" in mint.cli("token", "unlock", "primary")
 
 
-def test_a_write_protected_hsm_token_is_sent_no_pin_for_a_key(mint):
+# A token that is write-protected, or one with no session left: what another process has open it keeps.
+NO_SESSION = {"CKR_TOKEN_WRITE_PROTECTED": "0xe2", "CKR_SESSION_COUNT": "0xb1"}
+
+
+@pytest.mark.parametrize("answer", NO_SESSION)
+def test_an_hsm_token_without_a_session_for_it_is_sent_no_pin_for_a_key(mint, answer):
     allow(mint.hsm_token)
     no_standby(mint)
     mint.create().start()
     mint.serving_workers()
-    mint.shim.write("C_OpenSession fail 0xe2")
+    mint.shim.write(f"C_OpenSession fail {NO_SESSION[answer]}")
     logins = mint.shim.calls("C_Login")
     code, detail, status = rotation_refused(mint)
-    assert status == HSM and "CKR_TOKEN_WRITE_PROTECTED" in detail
+    assert status == HSM and answer in detail
     assert mint.shim.calls("C_Login") == logins
     mint.issue(ttl_seconds=TTL)
+    assert not mint.events("worker_lost")
 
 
 def test_a_wrong_pin_is_tried_once(mint):

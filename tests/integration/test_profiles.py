@@ -88,6 +88,18 @@ def test_with_its_profile_a_module_makes_a_key_and_serves(make, product):
     mint.stop()
 
 
+@pytest.mark.parametrize("product", QUIRKS)
+def test_with_its_profile_a_service_makes_its_own_standby(make, product):
+    """Beside workers that sign: none of them is lost over it."""
+    mint = make(product, service_keys=2).create().start()
+    assert wait_until(lambda: mint.events("key_changed") and mint.events("key_changed")[-1]["change"] == "publish")
+    (made,) = [key for key in keys(mint) if key["label"].startswith("mintmark-auto-")]
+    assert made["custody_sound"] and made["state"] == "published"
+    assert_tokens_sound(mint, [mint.issue() for _ in range(5)])
+    assert not mint.events("worker_lost")
+    mint.stop()
+
+
 # --- without it
 
 
