@@ -178,7 +178,7 @@ def test_the_highest_role_of_a_certificates_entries_counts(mint):
     assert mint.admin_https("POST", "/v1/reload", credential="alice").status == 200
     both = mint.custodians_ca.issue("both", uris=[BOB], dns=["console.acme.example"])
     assert mint.admin_https("POST", "/v1/reload", credential=both).status == 200
-    assert mint.events("admin_done")[-1]["by"].startswith(f"san_uri:{BOB} ")
+    assert wait_until(lambda: mint.events("admin_done")[-1]["by"].startswith(f"san_uri:{BOB} "))
     console = mint.custodians_ca.issue("console", dns=["Console.acme.example"])
     assert mint.admin_https("POST", "/v1/reload", credential=console).status == 403
 

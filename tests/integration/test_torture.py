@@ -188,7 +188,7 @@ def test_a_soft_limit_of_descriptors_is_none(deployment):
 
 def test_more_connections_than_descriptors_is_a_warning(deployment):
     limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
-    for connections, warnings in ((512, 1), (400, 0)):
+    for connections, warnings in ((512, 1), (350, 0)):
         deployment.config["limits"] = {"connections": connections, "connections_per_address": 10}
         deployment.write()
         deployment.start(preexec_fn=limit)
