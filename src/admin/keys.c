@@ -224,8 +224,10 @@ struct mm_reply mm_admin_serve_revoke(struct mm_admin_request *request)
     if (reply.status != MHD_HTTP_OK)
         return reply;
     mm_reply_clear(&reply);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(admin->parts.keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, request->match.kid);
     mm_cleanup(json_decref) json_t *body =
-        mm_admin_describe_stranded(admin->config, mm_clock_now(admin->parts.clock), request->match.kid);
+        key ? mm_admin_describe_stranded(admin->config, keyring, key, mm_clock_now(admin->parts.clock)) : NULL;
     return mm_reply_json(MHD_HTTP_OK, body);
 }
 

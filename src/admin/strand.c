@@ -45,15 +45,18 @@ static bool count_live(const struct mm_config *config, struct count *count)
     return reader != NULL;
 }
 
-json_t *mm_admin_describe_stranded(const struct mm_config *config, int64_t now, const char *kid)
+json_t *mm_admin_describe_stranded(const struct mm_config *config, const struct mm_keyring *keyring,
+                                   const struct mm_key *key, int64_t now)
 {
-    struct count count = {.kid = kid, .now = now, .max_ttl = config->max_ttl};
+    const struct mm_key *active = mm_keyring_active(keyring, key->algorithm);
+    struct count count = {.kid = key->kid, .now = now, .max_ttl = config->max_ttl};
     bool is_counted = count_live(config, &count);
     char last[MM_TIMESTAMP_MAX] = "their exp";
     if (count.n_live > 0)
         mm_timestamp(count.last_exp, last);
     return json_pack(
-        "{ss ss so so s[o o s]}", "kid", kid, "state", "retired", "live_tokens",
+        "{ss ss ss so so so s[o o s]}", "kid", key->kid, "alg", mm_algorithm_name(key->algorithm), "state",
+        mm_key_state_name(key->life.state), "signs", active ? json_string(active->kid) : json_null(), "live_tokens",
         is_counted ? json_integer(count.n_live) : json_null(), "last_exp",
         count.n_live > 0 ? json_string(last) : json_null(), "verifiers",
         json_sprintf("a verifier that heeds Cache-Control refuses them once it fetches the JWKS again, within %lld s",

@@ -6,9 +6,13 @@
 #define MM_ADMIN_STRAND_H
 
 #include "config/config.h"
-#include "util/json.h"
+#include "keyring/keyring.h"
 
-/* `live_tokens` is at most so many. {"kid","state","live_tokens","last_exp","verifiers":[text]}; NULL: no memory. What the ledger can't tell is null. */
-json_t *mm_admin_describe_stranded(const struct mm_config *config, int64_t now, const char *kid);
+/*
+ * {"kid","alg","state","signs" (the kid of the key that signs its algorithm now; null: none does),"live_tokens" (at most so many),"last_exp",
+ * "verifiers":[text]} of a key of `keyring`. What the ledger can't tell is null. NULL: no memory.
+ */
+json_t *mm_admin_describe_stranded(const struct mm_config *config, const struct mm_keyring *keyring,
+                                   const struct mm_key *key, int64_t now);
 
 #endif

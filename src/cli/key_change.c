@@ -68,6 +68,10 @@ static void print_stranded(const json_t *answer)
 {
     const json_t *verifiers = json_object_get(answer, "verifiers");
     const json_t *live = json_object_get(answer, "live_tokens");
+    bool has_key = json_is_string(json_object_get(answer, "signs"));
+    (void)fputs(has_key ? "Key " : "No key signs ", stdout);
+    mm_print_value(stdout, json_object_get(answer, has_key ? "signs" : "alg"));
+    (void)fputs(has_key ? " signs now.\n" : " any more: stage one (mintmark key stage).\n", stdout);
     if (json_is_integer(live))
         (void)printf("At most %lld live tokens were signed with it.\n", (long long)json_integer_value(live));
     else
