@@ -11,6 +11,7 @@
 
 #include "policy/rule.h"
 #include "policy/syntax.h"
+#include "policy/template.h"
 
 enum {
     POINTER_MAX = 160,
@@ -221,14 +222,18 @@ static void check_rules(const struct check *check, const json_t *accounts)
         mm_mtls_rule_clear(&claims[i].rule);
 }
 
+/* What a caller's `resource` means must not depend on what is looked at first. */
 static void check_audience(const struct check *check, const json_t *audience)
 {
+    const json_t *template = json_object_get(check->document->root, "resource_template");
     for (size_t i = 0; i < json_array_size(audience); i++) {
         char path[POINTER_MAX];
         (void)snprintf(path, sizeof path, "/audience/%zu", i);
         const char *item = json_string_value(json_array_get(audience, i));
         if (item && !mm_strings_have(&check->envelope->audiences, item))
             report(check, path, "audience ‹%s› lies outside the tenant's envelope", item);
+        if (item && mm_template_has(mm_json_string(template, "uri"), item))
+            report(check, path, "audience ‹%s› would name a resource as well: resource_template has it", item);
     }
 }
 

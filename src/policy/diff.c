@@ -310,6 +310,14 @@ static void diff_algorithms(struct diff *diff, const struct mm_envelope *before,
     }
 }
 
+static void diff_template(struct diff *diff, enum direction direction, const struct mm_resource_template *here,
+                          const struct mm_resource_template *there)
+{
+    if (there->uri &&
+        (!here->uri || strcmp(here->uri, there->uri) != 0 || strcmp(here->resource, there->resource) != 0))
+        add(diff, CHANGES[direction], "resources named by URI: %s for %s", there->uri, there->resource);
+}
+
 static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const struct mm_tenant *after)
 {
     static const struct mm_tenant NOBODY = {0};
@@ -321,6 +329,8 @@ static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const
     }
     before = before ? before : &NOBODY;
     after = after ? after : &NOBODY;
+    diff_template(diff, GAINS, &before->resource_template, &after->resource_template);
+    diff_template(diff, LOSES, &after->resource_template, &before->resource_template);
     diff_envelope(diff, GAINS, &before->envelope, &after->envelope);
     diff_envelope(diff, LOSES, &after->envelope, &before->envelope);
     diff_strings(diff, GAINS, "audience", &before->audience, &after->audience);

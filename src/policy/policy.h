@@ -62,11 +62,18 @@ struct mm_account {
     int line;
 };
 
+/* Which URIs (RFC 8707) name a resource: both hold one `{id}`, which stands for the same text. */
+struct mm_resource_template {
+    char *uri; /* NULL: none do */
+    char *resource;
+};
+
 struct mm_tenant {
     char *id;
     char *env;
     struct mm_strings audience;
     int64_t max_ttl; /* seconds */
+    struct mm_resource_template resource_template;
     struct mm_account *accounts;
     size_t n_accounts;
     struct mm_envelope envelope;

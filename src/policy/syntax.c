@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/syntax.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
@@ -17,10 +18,12 @@ enum {
     DNS_LABEL_MAX = 63,
     TRUST_DOMAIN_MAX = 255,
     PORT_DIGITS_MAX = 5,
+    TEMPLATE_MAX = 512,
 };
 
 static const char HTTPS[] = "https://";
 static const char SPIFFE[] = "spiffe://";
+static const char HOLE[] = "{id}";
 
 const char *mm_check_id(const char *string)
 {
@@ -158,6 +161,35 @@ const char *mm_check_https_url(const char *string)
     if (!reason && *rest && (*rest != '/' || strpbrk(rest, "?#\\") || mm_check_visible(rest)))
         reason = "must be https://host[:port][/path] without a query or a fragment";
     return reason;
+}
+
+/* `string` with its one `{id}` replaced by a letter, and where that is; NULL if it hasn't just one, or is too long. */
+static const char *fill_hole(const char *string, char out[TEMPLATE_MAX + 1])
+{
+    const char *hole = strstr(string, HOLE);
+    size_t before = hole ? (size_t)(hole - string) : 0;
+    if (!hole || strlen(string) > TEMPLATE_MAX || strcspn(string, "{}") != before || strpbrk(hole + strlen(HOLE), "{}"))
+        return NULL;
+    (void)snprintf(out, TEMPLATE_MAX + 1, "%.*sx%s", (int)before, string, hole + strlen(HOLE));
+    return out + before;
+}
+
+const char *mm_check_uri_template(const char *string)
+{
+    char filled[TEMPLATE_MAX + 1];
+    const char *hole = fill_hole(string, filled);
+    const char *path = hole ? "" : NULL;
+    if (!hole || check_https_authority(filled, &path) || hole <= path || mm_check_https_url(filled))
+        return "must be https://host[:port]/path with one {id} in its path";
+    return NULL;
+}
+
+const char *mm_check_resource_template(const char *string)
+{
+    char filled[TEMPLATE_MAX + 1];
+    if (!fill_hole(string, filled) || mm_check_resource(filled))
+        return "must be letters, digits and . _ : / - with one {id}";
+    return NULL;
 }
 
 static const char *check_spiffe_path(const char *path)

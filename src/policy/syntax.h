@@ -35,6 +35,12 @@ const char *mm_check_https_origin(const char *string);
 /* https://host[:port][/path], no user, query or fragment. */
 const char *mm_check_https_url(const char *string);
 
+/* A https URL as above, with one `{id}` in its path. */
+const char *mm_check_uri_template(const char *string);
+
+/* A resource with one `{id}`. */
+const char *mm_check_resource_template(const char *string);
+
 /* A URI as certificates carry it; those that start with spiffe: must be SPIFFE IDs (SPIFFE-ID section 2). */
 const char *mm_check_san_uri(const char *string);
 

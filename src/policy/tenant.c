@@ -93,6 +93,22 @@ static const struct mm_schema ACCOUNT_MEMBERS[] = {
 
 static const struct mm_schema ACCOUNT = {.type = MM_SCHEMA_OBJECT, .members = ACCOUNT_MEMBERS};
 
+static const struct mm_schema TEMPLATE_MEMBERS[] = {
+    {.name = "uri",
+     .type = MM_SCHEMA_STRING,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = 512,
+     .check = mm_check_uri_template},
+    {.name = "resource",
+     .type = MM_SCHEMA_STRING,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = MM_RESOURCE_LENGTH_MAX,
+     .check = mm_check_resource_template},
+    {0},
+};
+
 static const struct mm_schema TENANT_MEMBERS[] = {
     {.name = "tenant", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_id},
     {.name = "env", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 64, .check = mm_check_visible},
@@ -104,6 +120,7 @@ static const struct mm_schema TENANT_MEMBERS[] = {
      .element = &AUDIENCE,
      .repeats = MM_REPEATS_REFUSED},
     {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
+    {.name = "resource_template", .type = MM_SCHEMA_OBJECT, .members = TEMPLATE_MEMBERS},
     {.name = "accounts", .type = MM_SCHEMA_ARRAY, .presence = MM_REQUIRED, .max = ACCOUNTS_MAX, .element = &ACCOUNT},
     {0},
 };
@@ -171,6 +188,11 @@ static bool build_account(const struct mm_document *document, size_t index, cons
            build_grants(document, index, json_object_get(json, "grants"), account);
 }
 
+static bool build_template(const json_t *json, struct mm_resource_template *template)
+{
+    return !json || (copy_string(json, "uri", &template->uri) && copy_string(json, "resource", &template->resource));
+}
+
 static bool build_tenant(const struct mm_document *document, struct mm_tenant *tenant)
 {
     const json_t *root = document->root;
@@ -179,7 +201,8 @@ static bool build_tenant(const struct mm_document *document, struct mm_tenant *t
     tenant->max_ttl = mm_json_integer(root, "max_ttl", 0);
     tenant->accounts = calloc(json_array_size(accounts) + 1, sizeof *tenant->accounts);
     if (!tenant->accounts || !copy_string(root, "tenant", &tenant->id) || !copy_string(root, "env", &tenant->env) ||
-        !mm_strings_build(json_object_get(root, "audience"), &tenant->audience, NULL))
+        !mm_strings_build(json_object_get(root, "audience"), &tenant->audience, NULL) ||
+        !build_template(json_object_get(root, "resource_template"), &tenant->resource_template))
         return false;
     for (size_t i = 0; i < json_array_size(accounts); i++)
         if (!build_account(document, i, json_array_get(accounts, i), tenant->id,
@@ -228,6 +251,8 @@ void mm_tenant_clear(struct mm_tenant *tenant)
     free(tenant->accounts);
     free(tenant->id);
     free(tenant->env);
+    free(tenant->resource_template.uri);
+    free(tenant->resource_template.resource);
     mm_strings_clear(&tenant->audience);
     mm_envelope_clear(&tenant->envelope);
     mm_trust_free(tenant->client_ca);

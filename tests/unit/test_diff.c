@@ -262,6 +262,25 @@ static void tenants_and_accounts_come_and_go_in_order(void **state)
     mm_policy_clear(&after);
 }
 
+static void a_resource_template_that_changes_is_told(void **state)
+{
+    (void)state;
+    static const char FILE[] = "{tenant: acme, env: prod, audience: [lore], max_ttl: 1h, accounts: []%s}";
+    static const char WITH[] = ", resource_template: {uri: \"https://a/{id}\", resource: \"urc-{id}\"}";
+    struct mm_policy before = {0};
+    struct mm_policy after = {0};
+    mm_cleanup(free) char *plain = NULL;
+    mm_cleanup(free) char *templated = NULL;
+    assert_true(asprintf(&plain, FILE, "") > 0 && asprintf(&templated, FILE, WITH) > 0);
+    add_tenant(&before, "acme", plain);
+    add_tenant(&after, "acme", templated);
+    assert_diff(&before, &after, "acme gains resources named by URI: https://a/{id} for urc-{id}\n");
+    assert_diff(&after, &before, "acme loses resources named by URI: https://a/{id} for urc-{id}\n");
+    assert_diff(&after, &after, "");
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +290,7 @@ int main(void)
         cmocka_unit_test(what_a_tenants_file_may_grant_counts_though_it_doesnt),
         cmocka_unit_test(what_signs_an_audiences_tokens_is_told_when_it_changes),
         cmocka_unit_test(tenants_and_accounts_come_and_go_in_order),
+        cmocka_unit_test(a_resource_template_that_changes_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

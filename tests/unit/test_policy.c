@@ -15,6 +15,8 @@
 #define FINGERPRINT_COLONS \
     "01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF"
 
+#define TEMPLATE(uri, resource) "resource_template: {uri: \"" uri "\", resource: \"" resource "\"}\nmax_ttl: 15m"
+
 static const int64_t SERVICE_MAX_TTL = 3600;
 
 static const char ENVELOPE[] = "file: acme.yaml\n"
@@ -108,6 +110,47 @@ static void a_tenant_is_built_as_its_file_says(void **state)
     mm_tenant_clear(&tenant);
 }
 
+/* `text` with the first `old` in it replaced by `new`; the caller frees it. */
+static char *with(const char *text, const char *old, const char *new)
+{
+    const char *at = strstr(text, old);
+    assert_non_null(at);
+    char *out;
+    assert_true(asprintf(&out, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old)) > 0);
+    return out;
+}
+
+static void a_resource_template_is_taken_as_it_is(void **state)
+{
+    (void)state;
+    mm_cleanup(free) char *text = with(TENANT, "max_ttl: 15m", TEMPLATE("https://a.b:8443/p/{id}/x", "urc-{id}.x"));
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    struct mm_tenant tenant = {0};
+    assert_true(build(text, &tenant, &problems));
+    assert_string_equal(tenant.resource_template.uri, "https://a.b:8443/p/{id}/x");
+    assert_string_equal(tenant.resource_template.resource, "urc-{id}.x");
+    mm_tenant_clear(&tenant);
+}
+
+/* A caller's `resource` would be the one or the other. */
+static void an_audience_that_the_resource_template_has_is_refused(void **state)
+{
+    (void)state;
+    mm_cleanup(free) char *envelope = with(ENVELOPE, "lore.example", "\"https://a/p/x\", lore.example");
+    mm_cleanup(free) char *audience = with(TENANT, "audience: [lore.example]", "audience: [\"https://a/p/x\"]");
+    mm_cleanup(free) char *text = with(audience, "max_ttl: 15m", TEMPLATE("https://a/p/{id}", "urc-{id}"));
+    mm_cleanup(mm_document_clear) struct mm_document document = {0};
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    struct mm_tenant tenant = {0};
+    make_envelope(envelope, &tenant.envelope);
+    read_yaml(text, &document);
+    assert_true(mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems));
+    assert_false(mm_tenant_build("acme", &document, SERVICE_MAX_TTL, &tenant, &problems));
+    assert_int_equal(problems.n_errors, 1);
+    assert_non_null(strstr(problems.items[0].reason, "resource_template has it"));
+    mm_tenant_clear(&tenant);
+}
+
 static void an_envelope_has_narrow_defaults(void **state)
 {
     (void)state;
@@ -118,16 +161,6 @@ static void an_envelope_has_narrow_defaults(void **state)
     assert_int_equal(envelope.kinds.n, 2);
     assert_int_equal(envelope.shared_with.n, 0);
     mm_envelope_clear(&envelope);
-}
-
-/* `text` with the first `old` in it replaced by `new`; the caller frees it. */
-static char *with(const char *text, const char *old, const char *new)
-{
-    const char *at = strstr(text, old);
-    assert_non_null(at);
-    char *out;
-    assert_true(asprintf(&out, "%.*s%s%s", (int)(at - text), text, new, at + strlen(old)) > 0);
-    return out;
 }
 
 struct refusal {
@@ -162,6 +195,22 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
          "audience ‹evil.example› lies outside"},
         {"audience: [lore.example]", "audience: lore.example", 3, "must be a list"},
         {"audience: [lore.example]", "audience: []", 3, "at least 1"},
+        {"max_ttl: 15m", "resource_template: {uri: \"https://a/{id}\"}\nmax_ttl: 15m", 4, "missing key ‹resource›"},
+        {"max_ttl: 15m", TEMPLATE("https://a/x", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{id}/{id}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{id}}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{{id}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{ID}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://{id}/a", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a{id}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a:1{id}/", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a/?{id}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a/#{id}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("http://a/{id}", "urc-{id}"), 4, "one {id} in its path"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{id}", "urc-*"), 4, "with one {id}"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{id}", "urc-{id}*"), 4, "with one {id}"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{id}", "urc-{id}{id}"), 4, "with one {id}"},
+        {"max_ttl: 15m", TEMPLATE("https://a/{id}", "urc {id}"), 4, "with one {id}"},
         {"max_ttl: 15m", "max_ttl: 61m", 4, "keys.max_ttl"},
         {"max_ttl: 15m", "max_ttl: 14m", 14, "longer than the tenant's max_ttl"},
         {"max_ttl: 15m", "max_ttl: 900", 4, "duration"},
@@ -586,6 +635,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tenant_is_built_as_its_file_says),
+        cmocka_unit_test(a_resource_template_is_taken_as_it_is),
+        cmocka_unit_test(an_audience_that_the_resource_template_has_is_refused),
         cmocka_unit_test(an_envelope_has_narrow_defaults),
         cmocka_unit_test(a_file_that_breaks_a_rule_is_refused_at_the_right_line),
         cmocka_unit_test(a_way_to_authenticate_that_there_is_not_is_unknown),
