@@ -48,6 +48,10 @@ enum mm_exit {
     X(MM_BODY_TOO_LARGE, 25, "body_too_large", 413, MM_EXIT_REFUSED) \
     X(MM_UNSUPPORTED_MEDIA_TYPE, 26, "unsupported_media_type", 415, MM_EXIT_REFUSED) \
     X(MM_HEADERS_TOO_LARGE, 27, "headers_too_large", 431, MM_EXIT_REFUSED) \
+    X(MM_UNSUPPORTED_GRANT_TYPE, 28, "unsupported_grant_type", 400, MM_EXIT_REFUSED) \
+    X(MM_UNSUPPORTED_RESPONSE_TYPE, 29, "unsupported_response_type", 400, MM_EXIT_REFUSED) \
+    X(MM_INVALID_SCOPE, 30, "invalid_scope", 400, MM_EXIT_REFUSED) \
+    X(MM_INVALID_TARGET, 31, "invalid_target", 400, MM_EXIT_REFUSED) \
     /* who a caller is */ \
     X(MM_CERTIFICATE_REQUIRED, 40, "certificate_required", 401, MM_EXIT_REFUSED) \
     X(MM_CERTIFICATE_INVALID, 41, "certificate_invalid", 401, MM_EXIT_REFUSED) \

@@ -75,7 +75,7 @@ bool mm_admin_request_json(const struct mm_admin_request *request, const struct 
                            struct mm_problems *problems, struct mm_error *err)
 {
     const char *type = MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
-    if (!mm_media_type_is_json(type))
+    if (!mm_media_type_is(type, MM_MEDIA_TYPE_JSON))
         return mm_fail(err, MM_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json in UTF-8");
     const struct mm_buffer *text = &request->body;
     mm_cleanup(json_decref) json_t *body =

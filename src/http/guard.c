@@ -175,16 +175,15 @@ const char *mm_target_path(const char *target)
     return target;
 }
 
-bool mm_media_type_is_json(const char *value)
+bool mm_media_type_is(const char *value, const char *type)
 {
-    static const char TYPE[] = "application/json";
     static const char *const CHARSETS[] = {"charset=utf-8", "charset=\"utf-8\""};
     if (!value)
         return false;
     size_t length = strcspn(value, ";");
     const char *parameter = value[length] == ';' ? value + length + 1 : NULL;
     trim(&value, &length);
-    if (!equals(value, length, TYPE))
+    if (!equals(value, length, type))
         return false;
     if (!parameter)
         return true;

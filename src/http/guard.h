@@ -51,8 +51,11 @@ MM_MUST_USE bool mm_target_check(const char *target, size_t length, struct mm_er
 /* The path of a target in origin form or absolute form (RFC 9112 section 3.2), borrowed; its query is not stripped. */
 const char *mm_target_path(const char *target);
 
-/* Whether a Content-Type (NULL: none) is application/json, with no parameter but charset=utf-8. */
-bool mm_media_type_is_json(const char *value);
+#define MM_MEDIA_TYPE_JSON "application/json"
+#define MM_MEDIA_TYPE_FORM "application/x-www-form-urlencoded"
+
+/* Whether a Content-Type (NULL: none) is `type`, with no parameter but charset=utf-8. */
+bool mm_media_type_is(const char *value, const char *type);
 
 /* Whether an If-None-Match value names `etag` (quoted), by weak comparison (RFC 9110 section 13.1.2). */
 bool mm_etag_is_listed(const char *if_none_match, const char *etag);

@@ -25,6 +25,7 @@ struct mm_pending {
     /* immutable once begun */
     struct mm_pending_list *list; /* a reference */
     char request_id[MM_REQUEST_ID_LENGTH + 1];
+    enum mm_error_form form;
 
     /* guarded by the list's lock */
     struct MHD_Connection *connection; /* NULL once settled */
@@ -84,7 +85,7 @@ static bool enter(struct mm_pending_list *list, struct mm_pending *pending)
 }
 
 struct mm_pending *mm_pending_begin(struct mm_pending_list *list, struct MHD_Connection *connection,
-                                    const char *request_id, struct mm_error *err)
+                                    const char *request_id, enum mm_error_form form, struct mm_error *err)
 {
     struct mm_pending *pending = calloc(1, sizeof *pending);
     if (!pending) {
@@ -93,6 +94,7 @@ struct mm_pending *mm_pending_begin(struct mm_pending_list *list, struct MHD_Con
     }
     atomic_init(&pending->n_references, 2);
     pending->connection = connection;
+    pending->form = form;
     (void)snprintf(pending->request_id, sizeof pending->request_id, "%s", request_id);
     /* Complete before it is in the list: from then on the close may settle it. */
     (void)atomic_fetch_add(&list->n_references, 1);
@@ -109,6 +111,11 @@ struct mm_pending *mm_pending_begin(struct mm_pending_list *list, struct MHD_Con
 const char *mm_pending_request_id(const struct mm_pending *pending)
 {
     return pending->request_id;
+}
+
+struct mm_reply mm_pending_failure(const struct mm_pending *pending, const struct mm_error *err)
+{
+    return mm_reply_failure(pending->form, err, pending->request_id, NULL);
 }
 
 /* Take the connection out of a pending request that isn't settled; NULL if it is. */
@@ -200,7 +207,7 @@ void mm_pending_list_close(struct mm_pending_list *list)
     struct mm_error why = {0};
     (void)mm_fail(&why, MM_SHUTTING_DOWN, "the service is stopping");
     for (struct mm_pending *pending; (pending = ref_first(list));) {
-        struct mm_reply reply = mm_reply_problem(&why, pending->request_id, NULL);
+        struct mm_reply reply = mm_pending_failure(pending, &why);
         mm_pending_settle(pending, &reply);
     }
     /* Others may be between taking a connection and resuming it: a few instructions, no wait for anything outside. */

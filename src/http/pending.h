@@ -18,13 +18,16 @@ MM_DEFINE_CLEANUP(struct mm_pending_list, mm_pending_list_unref);
 
 /*
  * Suspend `connection`, on its own thread, until mm_pending_settle(). The result holds two references: the caller's, and the
- * one that mm_pending_settle() takes. MM_SHUTTING_DOWN after mm_pending_list_close().
+ * one that mm_pending_settle() takes. `form` is that of its failures. MM_SHUTTING_DOWN after mm_pending_list_close().
  */
 MM_MUST_USE struct mm_pending *mm_pending_begin(struct mm_pending_list *list, struct MHD_Connection *connection,
-                                                const char *request_id, struct mm_error *err);
+                                                const char *request_id, enum mm_error_form form, struct mm_error *err);
 
 /* The id of the request, for its reply. */
 const char *mm_pending_request_id(const struct mm_pending *pending);
+
+/* The reply that tells of a failure, in the form that the request's path has. */
+struct mm_reply mm_pending_failure(const struct mm_pending *pending, const struct mm_error *err);
 
 /* Answer with `reply`, which is taken, and resume; without effect if it was settled before. Drops a reference. Any thread. */
 void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply);

@@ -11,35 +11,56 @@ enum { REASON_MAX = 200, TOLD_MAX = 4096 /* a path */ };
 static const char JSON_TYPE[] = "application/json";
 static const char PROBLEM_TYPE[] = "application/problem+json";
 
-/* What callers are told, and after how many seconds a retry makes sense. Codes that aren't here stay inside. */
+static const char INVALID_REQUEST[] = "invalid_request";
+static const char INVALID_CLIENT[] = "invalid_client";
+static const char INVALID_SCOPE[] = "invalid_scope";
+static const char INVALID_TARGET[] = "invalid_target";
+static const char UNAVAILABLE[] = "temporarily_unavailable";
+
+/*
+ * What callers are told, and after how many seconds a retry makes sense. Codes that aren't here stay inside. `oauth` is what RFC 6749
+ * (sections 4.1.2.1 and 5.2) or RFC 8707 calls it, `oauth_detail` what is told there instead of `detail`.
+ */
 static const struct sentence {
     enum mm_code code;
     unsigned retry_after;
     const char *detail;
+    const char *oauth;
+    const char *oauth_detail; /* NULL: the same */
 } SENTENCES[] = {
-    {MM_INVALID_REQUEST, 0, "The request is not valid."},
-    {MM_INVALID_JSON, 0, "The body is not valid JSON."},
-    {MM_NOT_FOUND, 0, "There is nothing at this path."},
-    {MM_METHOD_NOT_ALLOWED, 0, "This path doesn't have that method."},
-    {MM_BODY_TOO_LARGE, 0, "The body is larger than this service reads."},
-    {MM_UNSUPPORTED_MEDIA_TYPE, 0, "The body must be application/json in UTF-8."},
-    {MM_HEADERS_TOO_LARGE, 0, "The header is larger than this service reads."},
-    {MM_CERTIFICATE_REQUIRED, 0, "A client certificate is required."},
-    {MM_CERTIFICATE_INVALID, 0, "The client certificate is expired, not yet valid or not fit for this use."},
-    {MM_ACCESS_DENIED, 0, "This caller has no account in that tenant."},
-    {MM_CREDENTIAL_AMBIGUOUS, 0, "The credential stands for more than one account."},
-    {MM_SCOPE_NOT_GRANTED, 0, "A scope is not granted to this account."},
-    {MM_RESOURCE_NOT_GRANTED, 0, "The resource is not granted to this account."},
-    {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of the tenant's."},
-    {MM_TTL_TOO_LONG, 0, "The lifetime is longer than granted."},
-    {MM_NO_SINGLE_GRANT, 0, "No single grant covers the whole request."},
-    {MM_OVERLOADED, 1, "The service is busy."},
-    {MM_DEADLINE_EXCEEDED, 2, "The request could not be served in time."},
-    {MM_SHUTTING_DOWN, 1, "The service is shutting down."},
-    {MM_HSM_UNAVAILABLE, 5, "Tokens can't be signed at the moment."},
-    {MM_CLOCK_UNSAFE, 5, "The service's clock is behind what it has recorded."},
-    {MM_LEDGER_UNAVAILABLE, 5, "Tokens can't be recorded at the moment."},
-    {MM_INTERNAL, 0, "Something went wrong inside the service."},
+    {MM_INVALID_REQUEST, 0, "The request is not valid.", INVALID_REQUEST, NULL},
+    {MM_INVALID_JSON, 0, "The body is not valid JSON.", INVALID_REQUEST, NULL},
+    {MM_NOT_FOUND, 0, "There is nothing at this path.", INVALID_REQUEST, NULL},
+    {MM_METHOD_NOT_ALLOWED, 0, "This path doesn't have that method.", INVALID_REQUEST, NULL},
+    {MM_BODY_TOO_LARGE, 0, "The body is larger than this service reads.", INVALID_REQUEST, NULL},
+    {MM_UNSUPPORTED_MEDIA_TYPE, 0, "The body must be application/json in UTF-8.", INVALID_REQUEST,
+     "The body must be application/x-www-form-urlencoded in UTF-8."},
+    {MM_HEADERS_TOO_LARGE, 0, "The header is larger than this service reads.", INVALID_REQUEST, NULL},
+    {MM_UNSUPPORTED_GRANT_TYPE, 0, "The grant type is not one that this service has.", "unsupported_grant_type", NULL},
+    {MM_UNSUPPORTED_RESPONSE_TYPE, 0, "This service authorizes nobody through a browser.", "unsupported_response_type",
+     NULL},
+    {MM_INVALID_SCOPE, 0, "The scope is malformed, or there is none and the account has more than one grant.",
+     INVALID_SCOPE, NULL},
+    {MM_INVALID_TARGET, 0, "The resource or the audience is malformed, unknown or more than one token can have.",
+     INVALID_TARGET, NULL},
+    {MM_CERTIFICATE_REQUIRED, 0, "A client certificate is required.", INVALID_CLIENT, NULL},
+    {MM_CERTIFICATE_INVALID, 0, "The client certificate is expired, not yet valid or not fit for this use.",
+     INVALID_CLIENT, NULL},
+    {MM_ACCESS_DENIED, 0, "This caller has no account in that tenant.", INVALID_CLIENT,
+     "The client certificate doesn't stand for that client."},
+    {MM_CREDENTIAL_AMBIGUOUS, 0, "The credential stands for more than one account.", INVALID_CLIENT, NULL},
+    {MM_SCOPE_NOT_GRANTED, 0, "A scope is not granted to this account.", INVALID_SCOPE, NULL},
+    {MM_RESOURCE_NOT_GRANTED, 0, "The resource is not granted to this account.", INVALID_TARGET, NULL},
+    {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of the tenant's.", INVALID_TARGET, NULL},
+    {MM_TTL_TOO_LONG, 0, "The lifetime is longer than granted.", INVALID_REQUEST, NULL},
+    {MM_NO_SINGLE_GRANT, 0, "No single grant covers the whole request.", INVALID_SCOPE, NULL},
+    {MM_OVERLOADED, 1, "The service is busy.", UNAVAILABLE, NULL},
+    {MM_DEADLINE_EXCEEDED, 2, "The request could not be served in time.", UNAVAILABLE, NULL},
+    {MM_SHUTTING_DOWN, 1, "The service is shutting down.", UNAVAILABLE, NULL},
+    {MM_HSM_UNAVAILABLE, 5, "Tokens can't be signed at the moment.", UNAVAILABLE, NULL},
+    {MM_CLOCK_UNSAFE, 5, "The service's clock is behind what it has recorded.", UNAVAILABLE, NULL},
+    {MM_LEDGER_UNAVAILABLE, 5, "Tokens can't be recorded at the moment.", UNAVAILABLE, NULL},
+    {MM_INTERNAL, 0, "Something went wrong inside the service.", "server_error", NULL},
 };
 
 /* Several codes share a wire name, and with it a sentence. */
@@ -102,6 +123,11 @@ static json_t *list_problems(const struct mm_problems *problems)
     return list;
 }
 
+static const char *challenge_of(unsigned status)
+{
+    return status == MHD_HTTP_UNAUTHORIZED ? MM_CHALLENGE_CERTIFICATE : NULL;
+}
+
 /* The references are taken over; `errors` may be NULL. */
 static struct mm_reply problem_document(enum mm_code code, json_t *detail, const char *request_id, json_t *errors)
 {
@@ -114,17 +140,64 @@ static struct mm_reply problem_document(enum mm_code code, json_t *detail, const
     if (reply.owned_body)
         reply.content_type = PROBLEM_TYPE;
     reply.status = status;
-    reply.challenges = status == MHD_HTTP_UNAUTHORIZED;
+    reply.challenge = challenge_of(status);
     return reply;
 }
 
-struct mm_reply mm_reply_problem(const struct mm_error *err, const char *request_id, const struct mm_problems *problems)
+static bool is_about_what_was_sent(const struct mm_error *err)
+{
+    return (err->code == MM_INVALID_REQUEST || err->code == MM_INVALID_JSON) && err->message[0];
+}
+
+static struct mm_reply problem(const struct sentence *sentence, const struct mm_error *err, const char *request_id,
+                               const struct mm_problems *problems)
+{
+    const char *detail = is_about_what_was_sent(err) ? err->message : sentence->detail;
+    json_t *errors = problems && problems->n > 0 ? list_problems(problems) : NULL;
+    return problem_document(sentence->code, bounded(detail), request_id, errors);
+}
+
+/* A description has visible ASCII and spaces, without \" and \\ (RFC 6749 section 5.2). */
+static void describe(const char *detail, char out[REASON_MAX + 1])
+{
+    size_t length = 0;
+    for (; *detail && length < REASON_MAX; detail++) {
+        bool is_allowed = *detail >= ' ' && *detail <= '~' && *detail != '\\';
+        if (((unsigned char)*detail & 0xc0) != 0x80) /* one for each character */
+            out[length++] = *detail == '"' ? '\'' : is_allowed ? *detail : '?';
+    }
+    out[length] = '\0';
+}
+
+/* RFC 6749 section 5.2 has 400, and 401 for a client that isn't known; what comes before OAuth, and faults, have HTTP's own. */
+static unsigned oauth_status(const struct sentence *sentence)
+{
+    unsigned status = mm_code_http_status(sentence->code);
+    if (sentence->oauth == INVALID_CLIENT)
+        return MHD_HTTP_UNAUTHORIZED;
+    return status == MHD_HTTP_FORBIDDEN ? MHD_HTTP_BAD_REQUEST : status;
+}
+
+static struct mm_reply oauth_error(const struct sentence *sentence, const struct mm_error *err)
+{
+    char description[REASON_MAX + 1];
+    const char *detail = sentence->oauth_detail ? sentence->oauth_detail : sentence->detail;
+    describe(is_about_what_was_sent(err) ? err->message : detail, description);
+    mm_cleanup(json_decref) json_t *body =
+        json_pack("{ss ss}", "error", sentence->oauth, "error_description", description);
+    struct mm_reply reply = mm_reply_json(oauth_status(sentence), body);
+    reply.status = oauth_status(sentence);
+    reply.cache = MM_CACHE_OAUTH;
+    reply.challenge = challenge_of(reply.status);
+    return reply;
+}
+
+struct mm_reply mm_reply_failure(enum mm_error_form form, const struct mm_error *err, const char *request_id,
+                                 const struct mm_problems *problems)
 {
     const struct sentence *sentence = sentence_of(err->code);
-    bool is_theirs = err->code == MM_INVALID_REQUEST || err->code == MM_INVALID_JSON;
-    const char *detail = is_theirs && err->message[0] ? err->message : sentence->detail;
-    json_t *errors = problems && problems->n > 0 ? list_problems(problems) : NULL;
-    struct mm_reply reply = problem_document(sentence->code, bounded(detail), request_id, errors);
+    struct mm_reply reply =
+        form == MM_ERRORS_OAUTH ? oauth_error(sentence, err) : problem(sentence, err, request_id, problems);
     reply.retry_after = sentence->retry_after;
     return reply;
 }
@@ -177,8 +250,8 @@ static bool add_headers(struct MHD_Response *response, const struct mm_reply *re
            add(response, MHD_HTTP_HEADER_ETAG, reply->served ? reply->served->etag : NULL) &&
            add(response, MHD_HTTP_HEADER_ALLOW, reply->allow) &&
            add(response, MHD_HTTP_HEADER_RETRY_AFTER, reply->retry_after > 0 ? retry : NULL) &&
-           /* RFC 9110 wants a challenge with each 401; no scheme is registered for TLS client certificates. */
-           add(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, reply->challenges ? "TLS-Client-Certificate" : NULL) &&
+           add(response, MHD_HTTP_HEADER_PRAGMA, reply->cache == MM_CACHE_OAUTH ? "no-cache" : NULL) &&
+           add(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, reply->challenge) &&
            add(response, "X-Content-Type-Options", "nosniff") && add(response, "X-Request-Id", request_id) &&
            add(response, MHD_HTTP_HEADER_CONNECTION, afterwards == MM_REPLY_CLOSE ? "close" : NULL);
 }

@@ -2,6 +2,7 @@
 #include "http/request.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "http/routes.h"
 #include "util/base64url.h"
@@ -72,6 +73,18 @@ const char *mm_request_header(const struct mm_request *request, const char *name
     return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
 }
 
+bool mm_request_has_query(const struct mm_request *request)
+{
+    return MHD_get_connection_values(request->mhd, MHD_GET_ARGUMENT_KIND, NULL, NULL) > 0;
+}
+
+bool mm_request_authorizes_by(const struct mm_request *request, const char *scheme)
+{
+    const char *value = mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
+    size_t length = value ? strcspn(value, " ") : 0;
+    return length == strlen(scheme) && strncasecmp(value, scheme, length) == 0;
+}
+
 struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_error *err,
                                   const struct mm_problems *problems, const char *tenant)
 {
@@ -82,7 +95,10 @@ struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_er
     else
         mm_log(MM_LOG_INFO, "request_refused", "request_id", request->id, "path", path, "tenant", tenant, "address",
                request->connection->address, "code", mm_code_name(err->code), "error", err->message, NULL);
-    return mm_reply_problem(err, request->id, problems);
+    struct mm_reply reply = mm_reply_failure(request->form, err, request->id, problems);
+    if (request->form == MM_ERRORS_OAUTH && reply.challenge && mm_request_authorizes_by(request, "Basic"))
+        reply.challenge = MM_CHALLENGE_BASIC;
+    return reply;
 }
 
 static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *reply,
@@ -100,26 +116,28 @@ static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *r
     return mm_reply_send(&taken, request->mhd, request->id, afterwards);
 }
 
-/* Anything wrong with a well-formed head: no such route, or a body that is too large. */
-static void route(struct mm_request *request, const char *method, const char *target, const struct mm_head *head)
+/* Anything wrong with a well-formed head: no such route (`err` says so already), or a body that is too large. */
+static void check_head(struct mm_request *request, const struct mm_head *head, const char *allow, struct mm_error *err)
 {
-    struct mm_error err = {0};
-    const char *allow = NULL;
-    request->route = mm_route_find(method, mm_target_path(target), &allow, &err);
     if (request->route && head->content_length > (uint64_t)request->config->limits.body_bytes)
-        (void)mm_fail(&err, MM_BODY_TOO_LARGE, "a body of %llu bytes is announced",
+        (void)mm_fail(err, MM_BODY_TOO_LARGE, "a body of %llu bytes is announced",
                       (unsigned long long)head->content_length);
-    if (err.code == MM_OK)
+    if (err->code == MM_OK)
         return;
-    request->refusal = mm_request_refuse(request, &err, NULL, NULL);
+    request->refusal = mm_request_refuse(request, err, NULL, NULL);
     request->refusal.allow = allow;
 }
 
+/* The route comes first: even a malformed head is refused as its path has it. */
 static enum MHD_Result take_head(struct mm_request *request, const struct mm_request_line *line)
 {
     struct mm_error err = {0};
+    struct mm_error unrouted = {0};
     struct mm_head head;
+    const struct mm_route *near = NULL;
     size_t max = (size_t)request->config->limits.header_bytes;
+    request->route = mm_route_find(line->method, mm_target_path(line->target), &near, &unrouted);
+    request->form = near ? near->errors : MM_ERRORS_PROBLEM;
     if (!mm_head_take(request->mhd, line, &request->target, max, &head, &err)) {
         struct mm_reply reply = mm_request_refuse(request, &err, NULL, NULL);
         return send_reply(request, &reply, MM_REPLY_CLOSE);
@@ -128,7 +146,7 @@ static enum MHD_Result take_head(struct mm_request *request, const struct mm_req
     mm_watch_set(&request->connection->watch, request->started_ns + patience * 1000000000);
     request->state = MM_REQUEST_BODY;
     request->is_chunked = head.n_transfer_encoding > 0;
-    route(request, line->method, line->target, &head);
+    check_head(request, &head, near && !request->route ? near->allow : NULL, &unrouted);
     /* A client that waits for 100 Continue, or announces more than is worth reading, is refused before it sends. */
     if (request->refusal.status != 0 && (head.expects_continue || head.content_length > DISCARD_MAX))
         return send_reply(request, &request->refusal, MM_REPLY_CLOSE);

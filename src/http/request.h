@@ -10,6 +10,7 @@
 
 #include "http/connection.h"
 #include "http/head.h"
+#include "http/reply.h"
 #include "util/buffer.h"
 
 struct mm_route;
@@ -21,8 +22,9 @@ struct mm_request {
     char id[MM_REQUEST_ID_LENGTH + 1];
     int64_t started_ns;
     struct mm_target target;
-    struct mm_config *config; /* the snapshot this request began with */
-    const struct mm_route *route;
+    struct mm_config *config;     /* the snapshot this request began with */
+    const struct mm_route *route; /* NULL: none, or not by this method */
+    enum mm_error_form form;      /* of its failures, from its path on */
     struct mm_buffer body;
     size_t n_discarded;
     bool is_chunked;         /* the library reads chunks leniently: nothing may follow them on the connection */
@@ -44,7 +46,13 @@ MM_MUST_USE bool mm_request_id_make(const struct mm_random *random, char ret_id[
 /* A header field's value, borrowed; NULL if there is none. */
 const char *mm_request_header(const struct mm_request *request, const char *name);
 
-/* Log the failure, once, with its cause, and make its reply. `tenant` may be NULL. */
+/* Whether its target has a query with anything in it. */
+bool mm_request_has_query(const struct mm_request *request);
+
+/* Whether it came with an Authorization of that scheme. */
+bool mm_request_authorizes_by(const struct mm_request *request, const char *scheme);
+
+/* Log the failure, once, with its cause, and make its reply, in the form that its path has. `tenant` may be NULL. */
 struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_error *err,
                                   const struct mm_problems *problems, const char *tenant);
 

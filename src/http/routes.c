@@ -4,12 +4,13 @@
 #include <string.h>
 
 static const struct mm_route ROUTES[] = {
-    {"/v1/service-tokens", "POST", "POST", mm_serve_service_tokens},
-    {"/.well-known/jwks.json", "GET", "GET, HEAD", mm_serve_jwks},
-    {"/.well-known/openid-configuration", "GET", "GET, HEAD", mm_serve_openid_configuration},
-    {"/.well-known/oauth-authorization-server", "GET", "GET, HEAD", mm_serve_oauth_authorization_server},
-    {"/healthz", "GET", "GET, HEAD", mm_serve_healthz},
-    {"/readyz", "GET", "GET, HEAD", mm_serve_readyz},
+    {"/v1/service-tokens", "POST", "POST", mm_serve_service_tokens, MM_ERRORS_PROBLEM, NULL},
+    {"/.well-known/jwks.json", "GET", "GET, HEAD", mm_serve_jwks, MM_ERRORS_PROBLEM, "jwks_uri"},
+    {"/.well-known/openid-configuration", "GET", "GET, HEAD", mm_serve_openid_configuration, MM_ERRORS_PROBLEM, NULL},
+    {"/.well-known/oauth-authorization-server", "GET", "GET, HEAD", mm_serve_oauth_authorization_server,
+     MM_ERRORS_PROBLEM, NULL},
+    {"/healthz", "GET", "GET, HEAD", mm_serve_healthz, MM_ERRORS_PROBLEM, NULL},
+    {"/readyz", "GET", "GET, HEAD", mm_serve_readyz, MM_ERRORS_PROBLEM, NULL},
 };
 
 static bool has_method(const struct mm_route *route, const char *method)
@@ -17,23 +18,31 @@ static bool has_method(const struct mm_route *route, const char *method)
     return strcmp(method, route->method) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
 }
 
-const struct mm_route *mm_route_find(const char *method, const char *path, const char **ret_allow, struct mm_error *err)
+const struct mm_route *mm_route_find(const char *method, const char *path, const struct mm_route **ret_near,
+                                     struct mm_error *err)
 {
     size_t length = strcspn(path, "?");
-    const char *allow = NULL;
+    const struct mm_route *near = NULL;
     for (size_t i = 0; i < MM_ARRAY_SIZE(ROUTES); i++) {
         const struct mm_route *route = &ROUTES[i];
         if (strlen(route->path) != length || memcmp(route->path, path, length) != 0)
             continue;
+        near = route;
         if (has_method(route, method))
-            return route;
-        allow = route->allow;
+            break;
     }
-    if (!allow) {
+    if (!near) {
         (void)mm_fail(err, MM_NOT_FOUND, "no such path");
         return NULL;
     }
-    *ret_allow = allow;
+    *ret_near = near;
+    if (has_method(near, method))
+        return near;
     (void)mm_fail(err, MM_METHOD_NOT_ALLOWED, "not a method of this path");
     return NULL;
+}
+
+const struct mm_route *mm_route_at(size_t i)
+{
+    return i < MM_ARRAY_SIZE(ROUTES) ? &ROUTES[i] : NULL;
 }

@@ -16,14 +16,20 @@ struct mm_route {
     const char *method; /* GET serves HEAD too */
     const char *allow;  /* for 405 at this path */
     mm_handler handle;
+    enum mm_error_form errors; /* how its failures are told, early and late */
+    const char
+        *metadata; /* the member of the discovery documents that holds its URL (RFC 8414 section 2); NULL: none */
 };
 
 /*
- * The route for a target's path (which ends at `?`). MM_NOT_FOUND; MM_METHOD_NOT_ALLOWED sets `ret_allow`. Methods and paths
- * are compared byte by byte, with nothing decoded or normalised.
+ * The route for a target's path (which ends at `?`), in `ret_near`, too. MM_NOT_FOUND; MM_METHOD_NOT_ALLOWED sets `ret_near` to a
+ * route of the same path. Methods and paths are compared byte by byte, with nothing decoded or normalised.
  */
-MM_MUST_USE const struct mm_route *mm_route_find(const char *method, const char *path, const char **ret_allow,
+MM_MUST_USE const struct mm_route *mm_route_find(const char *method, const char *path, const struct mm_route **ret_near,
                                                  struct mm_error *err);
+
+/* The i-th of all routes, from 0; NULL after the last. */
+const struct mm_route *mm_route_at(size_t i);
 
 struct mm_reply mm_serve_service_tokens(struct mm_request *request);
 struct mm_reply mm_serve_jwks(struct mm_request *request);

@@ -172,10 +172,10 @@ static void only_json_in_utf_8_is_json(void **state)
                                       "application/json; charset=utf-8; a=b",
                                       "text/json"};
     for (size_t i = 0; i < MM_ARRAY_SIZE(GOOD); i++)
-        assert_true(mm_media_type_is_json(GOOD[i]));
+        assert_true(mm_media_type_is(GOOD[i], MM_MEDIA_TYPE_JSON));
     for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++)
-        assert_false(mm_media_type_is_json(BAD[i]));
-    assert_false(mm_media_type_is_json(NULL));
+        assert_false(mm_media_type_is(BAD[i], MM_MEDIA_TYPE_JSON));
+    assert_false(mm_media_type_is(NULL, MM_MEDIA_TYPE_JSON));
 }
 
 static void an_etag_is_found_in_a_list(void **state)

@@ -14,7 +14,7 @@ static json_t *problem(enum mm_code code, const char *message, struct mm_reply *
 {
     struct mm_error err = {0};
     (void)mm_fail(&err, code, "%s", message);
-    *ret_reply = mm_reply_problem(&err, REQUEST_ID, NULL);
+    *ret_reply = mm_reply_failure(MM_ERRORS_PROBLEM, &err, REQUEST_ID, NULL);
     assert_string_equal(ret_reply->content_type, "application/problem+json");
     json_t *body = mm_json_parse(ret_reply->owned_body, strlen(ret_reply->owned_body), NULL);
     assert_non_null(body);
@@ -53,7 +53,7 @@ static void no_code_tells_its_cause_except_what_the_caller_sent(void **state)
         assert_true(reply.status >= 400);
         assert_int_equal(reply.status == 503, reply.retry_after > 0);
         assert_true(reply.retry_after <= 5);
-        assert_int_equal(reply.status == 401, reply.challenges);
+        assert_int_equal(reply.status == 401, reply.challenge != NULL);
         assert_int_equal(reply.cache, MM_CACHE_NEVER);
         assert_int_equal(mm_json_integer(body, "status", 0), reply.status);
     }
@@ -129,7 +129,7 @@ static void problems_are_listed_up_to_a_cap_and_cut_between_characters(void **st
         mm_problems_add(&problems, NULL, 0, "/scopes/0", "%s", reason);
     struct mm_error err = {0};
     (void)mm_fail(&err, MM_INVALID_REQUEST, "%s", reason);
-    mm_cleanup(mm_reply_clear) struct mm_reply reply = mm_reply_problem(&err, REQUEST_ID, &problems);
+    mm_cleanup(mm_reply_clear) struct mm_reply reply = mm_reply_failure(MM_ERRORS_PROBLEM, &err, REQUEST_ID, &problems);
     mm_cleanup(json_decref) json_t *body = mm_json_parse(reply.owned_body, strlen(reply.owned_body), NULL);
     const json_t *errors = json_object_get(body, "errors");
     assert_int_equal(json_array_size(errors), MM_REPLY_PROBLEMS_MAX);
@@ -147,6 +147,76 @@ static void text_that_is_not_utf_8_still_makes_a_problem(void **state)
     assert_string_equal(mm_json_string(body, "code"), "invalid_json");
 }
 
+/* --- OAuth */
+
+static json_t *oauth_error(enum mm_code code, const char *message, struct mm_reply *ret_reply)
+{
+    struct mm_error err = {0};
+    (void)mm_fail(&err, code, "%s", message);
+    *ret_reply = mm_reply_failure(MM_ERRORS_OAUTH, &err, REQUEST_ID, NULL);
+    assert_string_equal(ret_reply->content_type, "application/json");
+    assert_int_equal(ret_reply->cache, MM_CACHE_OAUTH);
+    json_t *body = mm_json_parse(ret_reply->owned_body, strlen(ret_reply->owned_body), NULL);
+    assert_int_equal(json_object_size(body), 2);
+    return body;
+}
+
+static void oauths_errors_have_its_names_and_its_statuses(void **state)
+{
+    (void)state;
+    static const struct {
+        enum mm_code code;
+        const char *error;
+        unsigned status;
+    } CASES[] = {
+        {MM_INVALID_REQUEST, "invalid_request", 400},
+        {MM_METHOD_NOT_ALLOWED, "invalid_request", 405},
+        {MM_BODY_TOO_LARGE, "invalid_request", 413},
+        {MM_UNSUPPORTED_MEDIA_TYPE, "invalid_request", 415},
+        {MM_HEADERS_TOO_LARGE, "invalid_request", 431},
+        {MM_UNSUPPORTED_GRANT_TYPE, "unsupported_grant_type", 400},
+        {MM_UNSUPPORTED_RESPONSE_TYPE, "unsupported_response_type", 400},
+        {MM_CERTIFICATE_REQUIRED, "invalid_client", 401},
+        {MM_CERTIFICATE_INVALID, "invalid_client", 401},
+        {MM_ACCESS_DENIED, "invalid_client", 401},
+        {MM_CREDENTIAL_AMBIGUOUS, "invalid_client", 401},
+        {MM_INVALID_SCOPE, "invalid_scope", 400},
+        {MM_SCOPE_NOT_GRANTED, "invalid_scope", 400},
+        {MM_NO_SINGLE_GRANT, "invalid_scope", 400},
+        {MM_INVALID_TARGET, "invalid_target", 400},
+        {MM_RESOURCE_NOT_GRANTED, "invalid_target", 400},
+        {MM_AUDIENCE_NOT_GRANTED, "invalid_target", 400},
+        {MM_TTL_TOO_LONG, "invalid_request", 400},
+        {MM_OVERLOADED, "temporarily_unavailable", 503},
+        {MM_SHUTTING_DOWN, "temporarily_unavailable", 503},
+        {MM_PIN_LATCHED, "temporarily_unavailable", 503},
+        {MM_NO_MEMORY, "server_error", 500},
+        {MM_CONFIG_INVALID, "server_error", 500},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        mm_cleanup(mm_reply_clear) struct mm_reply reply = {0};
+        mm_cleanup(json_decref) json_t *body = oauth_error(CASES[i].code, "hunter2", &reply);
+        assert_string_equal(mm_json_string(body, "error"), CASES[i].error);
+        assert_int_equal(reply.status, CASES[i].status);
+        assert_int_equal(reply.status == 401, reply.challenge != NULL);
+        assert_int_equal(reply.status == 503, reply.retry_after > 0);
+        assert_int_equal(strstr(reply.owned_body, "hunter2") != NULL, CASES[i].code == MM_INVALID_REQUEST);
+    }
+}
+
+static void a_description_has_only_the_characters_that_oauth_allows(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_reply_clear) struct mm_reply reply = {0};
+    mm_cleanup(json_decref) json_t *body = oauth_error(MM_INVALID_REQUEST, "a \"b\\c\x01\x7f\xe2\x82\xac\xff~", &reply);
+    assert_string_equal(mm_json_string(body, "error_description"), "a 'b?c????~");
+    char longest[400];
+    (void)snprintf(longest, sizeof longest, "%0399d", 7);
+    mm_cleanup(mm_reply_clear) struct mm_reply cut = {0};
+    mm_cleanup(json_decref) json_t *short_body = oauth_error(MM_INVALID_REQUEST, longest, &cut);
+    assert_int_equal(strlen(mm_json_string(short_body, "error_description")), 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +228,8 @@ int main(void)
         cmocka_unit_test(an_operator_is_told_every_problem),
         cmocka_unit_test(problems_are_listed_up_to_a_cap_and_cut_between_characters),
         cmocka_unit_test(text_that_is_not_utf_8_still_makes_a_problem),
+        cmocka_unit_test(oauths_errors_have_its_names_and_its_statuses),
+        cmocka_unit_test(a_description_has_only_the_characters_that_oauth_allows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,10 +7,10 @@
 
 #include "http/routes.h"
 
-static mm_handler find(const char *method, const char *path, enum mm_code *ret_code, const char **ret_allow)
+static mm_handler find(const char *method, const char *path, enum mm_code *ret_code, const struct mm_route **ret_near)
 {
     struct mm_error err = {0};
-    const struct mm_route *route = mm_route_find(method, path, ret_allow, &err);
+    const struct mm_route *route = mm_route_find(method, path, ret_near, &err);
     *ret_code = err.code;
     return route ? route->handle : NULL;
 }
@@ -33,8 +33,9 @@ static void every_route_is_found_by_its_method_and_path(void **state)
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(FOUND); i++) {
         enum mm_code code;
-        const char *allow = NULL;
-        assert_ptr_equal(find(FOUND[i].method, FOUND[i].path, &code, &allow), FOUND[i].handler);
+        const struct mm_route *near = NULL;
+        assert_ptr_equal(find(FOUND[i].method, FOUND[i].path, &code, &near), FOUND[i].handler);
+        assert_ptr_equal(near->handle, FOUND[i].handler);
         assert_int_equal(code, MM_OK);
     }
 }
@@ -49,10 +50,10 @@ static void another_method_is_told_which_are_allowed(void **state)
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
         enum mm_code code;
-        const char *allow = NULL;
-        assert_null(find(CASES[i][0], CASES[i][1], &code, &allow));
+        const struct mm_route *near = NULL;
+        assert_null(find(CASES[i][0], CASES[i][1], &code, &near));
         assert_int_equal(code, MM_METHOD_NOT_ALLOWED);
-        assert_string_equal(allow, CASES[i][2]);
+        assert_string_equal(near->allow, CASES[i][2]);
     }
 }
 
@@ -63,11 +64,21 @@ static void any_other_path_is_not_found(void **state)
                                         "healthz", "/health%7a", "/healthz#", "/v1",       "/healthz;a"};
     for (size_t i = 0; i < MM_ARRAY_SIZE(PATHS); i++) {
         enum mm_code code;
-        const char *allow = NULL;
-        assert_null(find("GET", PATHS[i], &code, &allow));
+        const struct mm_route *near = NULL;
+        assert_null(find("GET", PATHS[i], &code, &near));
         assert_int_equal(code, MM_NOT_FOUND);
-        assert_null(allow);
+        assert_null(near);
     }
+}
+
+static void oauths_paths_tell_of_failures_as_oauth_does_and_no_other(void **state)
+{
+    (void)state;
+    const struct mm_route *route;
+    size_t n = 0;
+    for (; (route = mm_route_at(n)); n++)
+        assert_int_equal(route->errors == MM_ERRORS_OAUTH, strncmp(route->path, "/oauth2/", 8) == 0);
+    assert_true(n > 0);
 }
 
 int main(void)
@@ -76,6 +87,7 @@ int main(void)
         cmocka_unit_test(every_route_is_found_by_its_method_and_path),
         cmocka_unit_test(another_method_is_told_which_are_allowed),
         cmocka_unit_test(any_other_path_is_not_found),
+        cmocka_unit_test(oauths_paths_tell_of_failures_as_oauth_does_and_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/issuance.h"
+
+#include "http/service.h"
+#include "util/log.h"
+
+bool mm_issuance_authenticate(struct mm_request *request, const char *tenant_id, struct mm_certificate *peer,
+                              struct mm_principal *ret_principal, struct mm_error *err)
+{
+    int64_t now = mm_clock_now(request->service->parts.clock);
+    if (!mm_mtls_authenticate(&request->config->policy, tenant_id, peer, now, ret_principal, err))
+        return false;
+    mm_peers_remember(request->service->peers, peer);
+    return true;
+}
+
+/*
+ * The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. A caller that asks
+ * again as soon as it is told that there is no room would be a flood by itself: it waits for that answer as long as it should
+ * wait after it.
+ */
+struct mm_reply mm_issuance_begin(struct mm_request *request, const struct mm_principal *principal,
+                                  const struct mm_token_request *token, mm_issue_done done)
+{
+    struct mm_error err = {0};
+    struct mm_service *service = request->service;
+    int64_t deadline = mm_deadline_after_ms(request->config->limits.issue_timeout * 1000);
+    request->pending = mm_pending_begin(service->pending, request->mhd, request->id, request->form, &err);
+    if (!request->pending)
+        return mm_request_refuse(request, &err, NULL, principal->tenant->id);
+    if (!mm_issue(service->parts.issuer, request->config, principal, token, request->id, deadline, done,
+                  request->pending, &err)) {
+        struct mm_reply reply = mm_request_refuse(request, &err, NULL, principal->tenant->id);
+        if (err.code == MM_OVERLOADED)
+            mm_pending_settle_at(request->pending, &reply, mm_deadline_after_ms(reply.retry_after * INT64_C(1000)));
+        else
+            mm_pending_settle(request->pending, &reply);
+    }
+    return (struct mm_reply){0};
+}
+
+void mm_issuance_end(struct mm_pending *pending, struct mm_reply *reply, const struct mm_error *err)
+{
+    struct mm_reply answer = *reply;
+    *reply = (struct mm_reply){0};
+    if (err) {
+        mm_log_error("request_failed", err, "request_id", mm_pending_request_id(pending), NULL);
+        answer = mm_pending_failure(pending, err);
+    }
+    mm_pending_settle(pending, &answer);
+}
