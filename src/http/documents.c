@@ -22,11 +22,33 @@ static bool make_jwks(const struct mm_keyring *keyring, struct mm_served **ret_j
     return *ret_jwks != NULL;
 }
 
-/* What RFC 8414 section 2 asks for, empty where nothing exists: no endpoint takes a response type or a grant type. */
+static bool set(json_t *object, const char *name, json_t *value)
+{
+    return json_object_set_new(object, name, value) == 0;
+}
+
+static json_t *names(const char *(*name_at)(size_t))
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; name_at(i); i++)
+        if (!mm_json_append(array, json_string(name_at(i)), NULL))
+            return NULL;
+    return MM_TAKE(array);
+}
+
+/* What RFC 8414 section 2 asks for, of the paths that there are. No endpoint takes a response type. */
 static json_t *metadata(const char *issuer)
 {
-    return json_pack("{ss so s[] s[]}", "issuer", issuer, "jwks_uri", json_sprintf("%s/.well-known/jwks.json", issuer),
-                     "response_types_supported", "grant_types_supported");
+    mm_cleanup(json_decref) json_t *value = json_pack("{ss}", "issuer", issuer);
+    const struct mm_route *route;
+    for (size_t i = 0; value && (route = mm_route_at(i)); i++)
+        if (route->metadata && !set(value, route->metadata, json_sprintf("%s%s", issuer, route->path)))
+            return NULL;
+    if (!value || !set(value, "response_types_supported", json_array()) ||
+        !set(value, "grant_types_supported", names(mm_oauth_grant_type)) ||
+        !set(value, "token_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)))
+        return NULL;
+    return MM_TAKE(value);
 }
 
 static bool serialise(const json_t *value, struct mm_served **ret_served, struct mm_error *err)

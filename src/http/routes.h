@@ -31,7 +31,13 @@ MM_MUST_USE const struct mm_route *mm_route_find(const char *method, const char 
 /* The i-th of all routes, from 0; NULL after the last. */
 const struct mm_route *mm_route_at(size_t i);
 
+/* What the token endpoint takes, as the discovery documents name it: the i-th from 0; NULL after the last. */
+const char *mm_oauth_grant_type(size_t i);
+const char *mm_oauth_client_authentication(size_t i);
+
 struct mm_reply mm_serve_service_tokens(struct mm_request *request);
+struct mm_reply mm_serve_token(struct mm_request *request);
+struct mm_reply mm_serve_authorization(struct mm_request *request);
 struct mm_reply mm_serve_jwks(struct mm_request *request);
 struct mm_reply mm_serve_openid_configuration(struct mm_request *request);
 struct mm_reply mm_serve_oauth_authorization_server(struct mm_request *request);

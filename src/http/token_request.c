@@ -5,11 +5,7 @@
 
 #include "util/schema.h"
 
-/* Beyond any lifetime that a policy can grant; what is granted is the policy's to say. */
-enum { TTL_MAX = 366 * 24 * 3600 };
-
-/* The characters of RFC 6749's scope-token, which suit identifiers and URIs as well. */
-static bool is_plain(const char *string)
+bool mm_text_is_plain(const char *string)
 {
     for (; *string; string++) {
         if (*string <= 0x20 || *string >= 0x7f || *string == '"' || *string == '\\')
@@ -20,7 +16,7 @@ static bool is_plain(const char *string)
 
 static const char *check_plain(const char *string)
 {
-    return is_plain(string) ? NULL : "holds a character other than visible ASCII without \" and \\";
+    return mm_text_is_plain(string) ? NULL : "holds a character other than visible ASCII without \" and \\";
 }
 
 static const char *check_resource(const char *string)
@@ -51,7 +47,7 @@ static const struct mm_schema MEMBERS[] = {
      .repeats = MM_REPEATS_REFUSED},
     {.name = "resource_id", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_RESOURCE_LENGTH_MAX, .check = check_resource},
     {.name = "audience", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_AUDIENCE_LENGTH_MAX, .check = check_plain},
-    {.name = "ttl_seconds", .type = MM_SCHEMA_INTEGER, .min = 1, .max = TTL_MAX},
+    {.name = "ttl_seconds", .type = MM_SCHEMA_INTEGER, .min = 1, .max = MM_TTL_SECONDS_MAX},
     {0},
 };
 

@@ -7,7 +7,14 @@
 
 #include "policy/decide.h"
 
-enum { MM_TENANT_ID_LENGTH_MAX = 128 };
+enum {
+    MM_TENANT_ID_LENGTH_MAX = 128,
+    /* Beyond any lifetime that a policy can grant; what is granted is the policy's to say. */
+    MM_TTL_SECONDS_MAX = 366 * 24 * 3600,
+};
+
+/* Whether it has only the characters of RFC 6749's scope-token, which suit identifiers and URIs as well. */
+bool mm_text_is_plain(const char *string);
 
 struct mm_service_token_request {
     json_t *body; /* owned; everything below borrows from it */

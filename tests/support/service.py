@@ -14,9 +14,10 @@ import secrets
 import signal
 import subprocess
 import time
+import urllib.parse
 
 from pki import SERVER, Authority
-from wire import Client, RawConnection, RawLocalConnection, get_bytes, post_bytes, tls_context
+from wire import FORM, Client, RawConnection, RawLocalConnection, get_bytes, post_bytes, tls_context
 
 BUILD = pathlib.Path(os.environ.get("MM_BUILD", "build/release")).resolve()
 SHORT = BUILD / "tests" / "short"  # the programs with a key's life in seconds
@@ -28,6 +29,7 @@ REPOSITORY = "urc-0194b726b34e72b0b45550b88a967076"
 OTHER_REPOSITORY = "urc-0194b726b34e72b0b45550b88a967077"
 CI_URI = "spiffe://acme.example/ci/build"
 TOKENS = "/v1/service-tokens"
+OAUTH_TOKENS = "/oauth2/token"
 
 JWT = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
 LEAK_TRACER_CRASH = "Tracer caught signal"
@@ -435,6 +437,12 @@ class Deployment:
         assert reply.status == 201, (reply.status, reply.body)
         return reply.json
 
+    def ask_oauth(self, credential="ci", headers=None, body=None, **changes):
+        """Ask the token endpoint: the usual form with `changes` (None leaves a parameter out, a list repeats it), or `body`."""
+        data = form(**changes) if body is None else body
+        with self.client(credential) as client:
+            return client.request("POST", OAUTH_TOKENS, data, {"Content-Type": FORM, **(headers or {})})
+
     def jwks(self):
         with self.client(None) as client:
             return client.get("/.well-known/jwks.json").json
@@ -444,6 +452,24 @@ def token_request(**changes):
     request = {"tenant_id": "acme", "scopes": ["read:repo"], "resource_id": REPOSITORY, "ttl_seconds": 300}
     request.update(copy.deepcopy(changes))
     return {name: value for name, value in request.items() if value is not None}
+
+
+def form(**changes):
+    fields = {"grant_type": "client_credentials", "tenant_id": "acme", "scope": "read:repo"}
+    fields.update(changes)
+    kept = {name: value for name, value in fields.items() if value is not None}
+    return urllib.parse.urlencode(kept, doseq=True).encode()
+
+
+def assert_oauth_error(reply, status, error):
+    """The reply is RFC 6749's error (section 5.2) of that name, and nothing else."""
+    assert (reply.status, reply.headers.get("content-type")) == (status, "application/json"), reply
+    assert set(reply.json) == {"error", "error_description"}
+    assert reply.json["error"] == error, reply
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+", reply.json["error_description"])
+    assert (reply.headers["cache-control"], reply.headers["pragma"]) == ("no-store", "no-cache")
+    assert ("www-authenticate" in reply.headers) == (status == 401)
+    return reply.json
 
 
 def assert_problem(reply, status, code):

@@ -9,6 +9,7 @@ import ssl
 import time
 
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclasses.dataclass

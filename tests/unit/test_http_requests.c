@@ -542,6 +542,54 @@ static void refusals_and_failures_of_the_issuer_are_told_without_their_cause(voi
     assert_string_equal(http_reply_header(&reply, "Retry-After"), "5");
 }
 
+#define FORM  "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+#define GRANT "grant_type=client_credentials&scope=read:repo"
+
+static struct http_reply ask_oauth(struct tls_client *client, const char *body)
+{
+    mm_cleanup(free) char *text = NULL;
+    assert_true(asprintf(&text, FORM "Content-Length: %zu\r\n\r\n%s", strlen(body), body) > 0);
+    send_text(client, text);
+    return next_reply(client);
+}
+
+static void oauth_is_answered_in_its_own_form_whoever_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        enum fake_answer how;
+        int status;
+        const char *body; /* its beginning */
+    } CASES[] = {
+        {FAKE_AT_ONCE, 200,
+         "{\"access_token\":\"header.payload.signature\",\"token_type\":\"Bearer\",\"expires_in\":300,"
+         "\"scope\":\"read:repo\"}"},
+        {FAKE_ON_A_THREAD, 200, "{\"access_token\":"},
+        {FAKE_REFUSE, 400, "{\"error\":\"invalid_scope\",\"error_description\":\"A scope is not granted"},
+        {FAKE_FAIL, 503, "{\"error\":\"temporarily_unavailable\",\"error_description\":\"Tokens can't be signed"},
+    };
+    mm_cleanup(tls_client_close) struct tls_client *client = connect_client();
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        fake_answer_set(CASES[i].how);
+        struct http_reply reply = ask_oauth(client, GRANT);
+        assert_int_equal(reply.status, CASES[i].status);
+        if (strncmp(reply.body, CASES[i].body, strlen(CASES[i].body)) != 0)
+            fail_msg("%s", reply.body);
+        assert_string_equal(http_reply_header(&reply, "Content-Type"), "application/json");
+        assert_string_equal(http_reply_header(&reply, "Cache-Control"), "no-store");
+        assert_string_equal(http_reply_header(&reply, "Pragma"), "no-cache");
+    }
+}
+
+static void the_only_tenant_need_not_be_named(void **state)
+{
+    (void)state;
+    mm_cleanup(tls_client_close) struct tls_client *client = connect_client();
+    assert_int_equal(ask_oauth(client, GRANT "&client_id=ci-build").status, 200);
+    assert_int_equal(ask_oauth(client, GRANT "&client_id=acme%2Fci-build").status, 200);
+    assert_int_equal(ask_oauth(client, GRANT "&client_id=deploy").status, 401);
+}
+
 static void another_media_type_is_refused(void **state)
 {
     (void)state;
@@ -665,6 +713,8 @@ int main(void)
         REQUEST_TEST(callers_who_are_nobody_here_are_told_alike),
         REQUEST_TEST(no_certificate_is_a_401_with_a_challenge),
         REQUEST_TEST(refusals_and_failures_of_the_issuer_are_told_without_their_cause),
+        REQUEST_TEST(oauth_is_answered_in_its_own_form_whoever_answers),
+        REQUEST_TEST(the_only_tenant_need_not_be_named),
         REQUEST_TEST(another_media_type_is_refused),
         REQUEST_TEST(dripped_headers_are_cut),
         REQUEST_TEST(a_dripped_body_is_cut),

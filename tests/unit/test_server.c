@@ -615,6 +615,36 @@ static void new_work_is_refused_once_the_drain_gave_up(void **state)
     assert_non_null(strstr(reply.body, "\"shutting_down\""));
 }
 
+static void expect_oauth_drained(struct tls_client *client)
+{
+    struct http_reply reply = tls_client_reply(client, HTTP_WITH_BODY, PATIENCE_MS);
+    assert_int_equal(reply.status, 503);
+    assert_string_equal(reply.body, "{\"error\":\"temporarily_unavailable\","
+                                    "\"error_description\":\"The service is shutting down.\"}");
+    assert_string_equal(http_reply_header(&reply, "Retry-After"), "1");
+}
+
+static void oauth_is_told_of_a_drain_in_its_own_form_early_and_late(void **state)
+{
+    (void)state;
+    static const char FORM[] = "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\n"
+                               "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 47\r\n\r\n"
+                               "grant_type=client_credentials&scope=read%3Arepo";
+    fake_mint_start(&mint);
+    fake_answer_set(FAKE_HOLD);
+    mm_cleanup(tls_client_close) struct tls_client *waiting = connect_client();
+    mm_cleanup(tls_client_close) struct tls_client *open = connect_client();
+    assert_true(serves(open));
+    assert_true(tls_client_send_text(waiting, FORM));
+    assert_true(fake_wait_held(1));
+    mm_server_drain(mint.server, 0);
+    expect_oauth_drained(waiting);
+    assert_true(tls_client_send_text(open, FORM));
+    expect_oauth_drained(open);
+    mm_server_stop(MM_TAKE(mint.server));
+    fake_release();
+}
+
 #define SERVER_TEST(name) cmocka_unit_test_setup_teardown(name, open_mint, close_mint)
 
 int main(void)
@@ -646,6 +676,7 @@ int main(void)
         SERVER_TEST(answers_that_race_with_the_drain_are_each_given_once),
         SERVER_TEST(a_drain_with_nothing_to_do_is_short),
         SERVER_TEST(new_work_is_refused_once_the_drain_gave_up),
+        SERVER_TEST(oauth_is_told_of_a_drain_in_its_own_form_early_and_late),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

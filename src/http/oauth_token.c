@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * OAuth's endpoints: POST /oauth2/token, which issues by client_credentials to whoever a client certificate stands for (RFC 6749
+ * section 4.4, RFC 8705 section 2.1), and the authorization endpoint, which authorizes nobody.
+ */
+#include <string.h>
+
+#include "http/guard.h"
+#include "http/issuance.h"
+#include "http/oauth_request.h"
+#include "http/routes.h"
+#include "oauth/client.h"
+#include "util/json_writer.h"
+
+/* The scopes, an array of JSON text, joined by spaces; NULL without memory. */
+static char *join_scopes(const char *scopes)
+{
+    mm_cleanup(json_decref) json_t *array = mm_json_parse(scopes, strlen(scopes), NULL);
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_JSON_TEXT_MAX);
+    for (size_t i = 0; i < json_array_size(array); i++)
+        if (!mm_buffer_append_string(&text, i ? " " : "", NULL) ||
+            !mm_buffer_append_string(&text, json_string_value(json_array_get(array, i)), NULL))
+            return NULL;
+    return (char *)MM_TAKE(text.data);
+}
+
+/* RFC 6749 section 5.1; NULL without memory. */
+static char *issued_body(const struct mm_issued *issued)
+{
+    mm_cleanup(free) char *scope = join_scopes(issued->scopes);
+    mm_cleanup(mm_json_writer_clear) struct mm_json_writer body = mm_json_writer_make();
+    if (!scope)
+        return NULL;
+    mm_json_open(&body, '{');
+    mm_json_member_string(&body, "access_token", issued->jwt);
+    mm_json_member_string(&body, "token_type", "Bearer");
+    mm_json_member_integer(&body, "expires_in", issued->expires_at - issued->issued_at);
+    mm_json_member_string(&body, "scope", scope);
+    mm_json_close(&body, '}');
+    return mm_json_writer_finish(&body, NULL);
+}
+
+static void on_issued(void *context, const struct mm_issued *issued, const struct mm_error *err)
+{
+    struct mm_reply reply = {0};
+    if (issued)
+        reply = mm_reply_text(MHD_HTTP_OK, issued_body(issued));
+    reply.cache = MM_CACHE_OAUTH;
+    mm_issuance_end(context, &reply, err);
+}
+
+/* One way to authenticate a request (RFC 6749 section 2.3), and that one a certificate. */
+static bool check_credentials(const struct mm_request *request, const struct mm_oauth_request *asked,
+                              const struct mm_certificate *peer, struct mm_error *err)
+{
+    bool has_authorization = mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
+    if (asked->n_credentials + (size_t)has_authorization + (size_t)(peer != NULL) > 1)
+        return mm_fail(err, MM_INVALID_REQUEST, "the client authenticates in more than one way");
+    return peer || mm_fail(err, MM_CERTIFICATE_REQUIRED, "a client certificate is required");
+}
+
+static bool authenticate(struct mm_request *request, const struct mm_oauth_request *asked,
+                         struct mm_principal *ret_principal, struct mm_error *err)
+{
+    char tenant_id[MM_CLIENT_TENANT_MAX + 1];
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
+    return mm_connection_peer(request->connection, &peer, err) && check_credentials(request, asked, peer, err) &&
+           mm_client_tenant(&request->config->policy, asked->tenant_id, asked->client_id, tenant_id, err) &&
+           mm_issuance_authenticate(request, tenant_id, peer, ret_principal, err) &&
+           mm_client_check(ret_principal->account, asked->client_id, err);
+}
+
+/* A request without a scope is for those of the account's only grant (RFC 6749 section 3.3). */
+static bool choose_scopes(const struct mm_account *account, const struct mm_oauth_request *asked,
+                          struct mm_token_request *token, struct mm_error *err)
+{
+    token->scopes = asked->scopes;
+    token->n_scopes = asked->n_scopes;
+    if (asked->n_scopes > 0)
+        return true;
+    if (account->n_grants != 1)
+        return mm_fail(err, MM_INVALID_SCOPE, "no scope is asked for, and %s has %zu grants", account->identity,
+                       account->n_grants);
+    token->scopes = (const char *const *)account->grants[0].scopes.items;
+    token->n_scopes = account->grants[0].scopes.n;
+    return true;
+}
+
+static struct mm_reply serve_client_credentials(struct mm_request *request, const struct mm_oauth_request *asked)
+{
+    struct mm_error err = {0};
+    struct mm_principal principal;
+    if (!authenticate(request, asked, &principal, &err))
+        return mm_request_refuse(request, &err, NULL, NULL);
+    struct mm_oauth_target target;
+    struct mm_token_request token = {.ttl = asked->ttl};
+    if (!choose_scopes(principal.account, asked, &token, &err) ||
+        !mm_oauth_target_resolve(principal.tenant, &asked->target, &target, &err))
+        return mm_request_refuse(request, &err, NULL, principal.tenant->id);
+    token.audience = target.audience;
+    token.resource_id = target.has_resource ? target.resource_id : NULL;
+    return mm_issuance_begin(request, &principal, &token, on_issued);
+}
+
+static const struct grant_type {
+    const char *name;
+    struct mm_reply (*serve)(struct mm_request *request, const struct mm_oauth_request *asked);
+} GRANT_TYPES[] = {
+    {"client_credentials", serve_client_credentials},
+};
+
+const char *mm_oauth_grant_type(size_t i)
+{
+    return i < MM_ARRAY_SIZE(GRANT_TYPES) ? GRANT_TYPES[i].name : NULL;
+}
+
+const char *mm_oauth_client_authentication(size_t i)
+{
+    return i == 0 ? "tls_client_auth" : NULL;
+}
+
+static const struct grant_type *find_grant_type(const char *name, struct mm_error *err)
+{
+    for (size_t i = 0; i < MM_ARRAY_SIZE(GRANT_TYPES); i++)
+        if (strcmp(GRANT_TYPES[i].name, name) == 0)
+            return &GRANT_TYPES[i];
+    (void)mm_fail(err, MM_UNSUPPORTED_GRANT_TYPE, "no such grant type");
+    return NULL;
+}
+
+/* Parameters never come in the URI, where others would log them (RFC 6749 section 2.3.1). */
+static bool check_head(const struct mm_request *request, struct mm_error *err)
+{
+    const char *media_type = mm_request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+    if (mm_request_has_query(request))
+        return mm_fail(err, MM_INVALID_REQUEST, "parameters belong into the body, not into the URI");
+    return mm_media_type_is(media_type, MM_MEDIA_TYPE_FORM) ||
+           mm_fail(err, MM_UNSUPPORTED_MEDIA_TYPE, "%s", media_type ? "not a form" : "no Content-Type");
+}
+
+struct mm_reply mm_serve_token(struct mm_request *request)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_oauth_request_clear) struct mm_oauth_request asked = {0};
+    const struct grant_type *type = NULL;
+    struct mm_buffer *body = &request->body;
+    if (check_head(request, &err) && mm_oauth_request_parse((char *)body->data, body->length, &asked, &err))
+        type = find_grant_type(asked.grant_type, &err);
+    return type ? type->serve(request, &asked) : mm_request_refuse(request, &err, NULL, NULL);
+}
+
+/*
+ * There is no response type, so no client has a redirect_uri that could be trusted: the answer is the user agent's, never a redirect (RFC 6749
+ * section 4.1.2.1). Readers of the discovery documents expect the endpoint to exist.
+ */
+struct mm_reply mm_serve_authorization(struct mm_request *request)
+{
+    struct mm_error err = {0};
+    (void)mm_fail(&err, MM_UNSUPPORTED_RESPONSE_TYPE, "the authorization endpoint was asked");
+    return mm_request_refuse(request, &err, NULL, NULL);
+}
