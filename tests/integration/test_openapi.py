@@ -14,13 +14,37 @@ import jsonschema
 import pytest
 
 from custody import append_from_the_future
-from openapi import HTML, METHODS, OFFICIAL_SCHEMA, ROOT, Description, Undocumented, inline, load, media_type_of, schemas_in
+from openapi import (
+    FORM,
+    HTML,
+    JSON,
+    METHODS,
+    OFFICIAL_SCHEMA,
+    ROOT,
+    Description,
+    Undocumented,
+    errors_of,
+    inline,
+    load,
+    media_type_of,
+    schemas_in,
+)
 from pki import HOUR, now
-from service import CACHE_AUDIENCE, CI_URI, OTHER_REPOSITORY, PATIENCE, TOKENS, Deployment, token_request, wait_until
+from service import (
+    CACHE_AUDIENCE,
+    CI_URI,
+    OAUTH_TOKENS,
+    OTHER_REPOSITORY,
+    PATIENCE,
+    TOKENS,
+    Deployment,
+    token_request,
+    wait_until,
+)
 from wire import Reply, post_bytes
 
 GOOD = json.dumps(token_request()).encode()
-JSON = "application/json"
+AUTHORIZE = "/oauth2/authorize"
 PROBLEM = "application/problem+json"
 
 # --- the description itself
@@ -64,10 +88,12 @@ def test_components_are_all_used_and_examples_fit(description):
     text = (ROOT / "docs" / "openapi.yaml").read_text()
     for kind in ("parameters", "headers", "responses", "schemas"):
         for name in description.document["components"][kind]:
-            is_general = name in ("NotFound", "MethodNotAllowed")
+            is_general = name in ("NotFound", "MethodNotAllowed", "OauthMethodNotAllowed", "BadOauthHead")
             assert is_general or f"#/components/{kind}/{name}" in text, f"{kind}/{name} is used by nothing"
     body = description.paths[TOKENS]["post"]["requestBody"]["content"][JSON]
     assert description.request.is_valid(body["example"])
+    body = description.paths[OAUTH_TOKENS]["post"]["requestBody"]["content"][FORM]
+    assert description.form.is_valid(body["example"])
 
 
 # --- against the code
@@ -90,14 +116,27 @@ def sentences_of_the_code():
     return {symbol: int(retry) for symbol, retry in table("src/http/reply.c", r'\{(MM_\w+), (\d+), "')}
 
 
+OAUTHS_OWN = {"unsupported_grant_type", "unsupported_response_type", "invalid_scope", "invalid_target"}  # in no problem document
+
+
 def test_its_codes_are_those_that_the_service_can_send(description):
     errors = errors_of_the_code()
-    assert description.codes() == dict(errors[symbol] for symbol in sentences_of_the_code())
+    told = dict(errors[symbol] for symbol in sentences_of_the_code())
+    assert description.codes() == {code: status for code, status in told.items() if code not in OAUTHS_OWN}
+
+
+def test_its_oauth_errors_are_those_of_the_code(description):
+    constants = dict(table("src/http/reply.c", r'static const char (\w+)\[\] = "([a-z_]+)";'))
+    source = (ROOT / "src/http/reply.c").read_text()
+    rows = source[source.index("} SENTENCES[]") : source.index("/* Several codes share")]
+    found = {value for name, value in constants.items() if name in rows}
+    found |= set(re.findall(r'"([a-z]+_[a-z_]+)"', rows))
+    assert description.oauth_errors() == found
 
 
 def test_an_error_that_is_not_among_them_stays_inside(description):
     """Every other code of the table is one that no request can provoke: it belongs to a start, a command, an order or a file."""
-    inside = {name for name, _ in errors_of_the_code().values()} - set(description.codes())
+    inside = {name for name, _ in errors_of_the_code().values()} - set(description.codes()) - description.oauth_errors()
     assert inside == {
         "ok",
         "usage",
@@ -164,7 +203,8 @@ def test_each_operation_answers_a_bad_head_as_described(mint, description, opera
     lines, status, media_type = HEADS[case]
     for method, path in operations:
         reply = ask_raw(mint, description, method, path, lines if b"\r\n\r\n" in lines else lines + b"\r\n")
-        assert (reply.status, media_type_of(reply)) == (status, media_type), (method, path)
+        expected = JSON if media_type == PROBLEM and description.is_oauth(path) else media_type
+        assert (reply.status, media_type_of(reply)) == (status, expected), (method, path)
 
 
 def test_each_operation_answers_what_the_library_refuses_as_described(mint, description, operations):
@@ -175,7 +215,7 @@ def test_each_operation_answers_what_the_library_refuses_as_described(mint, desc
 
 def test_documents_and_health_are_as_described(mint, description, operations):
     for method, path in operations:
-        if path == TOKENS:
+        if path == TOKENS or description.is_oauth(path):
             continue
         with mint.client(None) as client:
             reply = client.request(method, path)
@@ -247,6 +287,38 @@ def test_bodies_that_are_no_request_are_answered_as_described(mint, description)
         assert (reply.status, description.check("POST", TOKENS, reply)["code"]) == (status, code)
 
 
+def ask_oauth(mint, description, credential, headers, changes):
+    reply = mint.ask_oauth(credential, headers, **changes)
+    return reply.status, description.check("POST", OAUTH_TOKENS, reply).get("error")
+
+
+def test_oauth_tokens_and_refusals_are_as_described(mint, description):
+    basic = {"Authorization": "Basic YTpi"}
+    cases = [
+        (200, None, "ci", {}, {}),
+        (200, None, "ci", {}, {"scope": None, "client_id": "acme/ci-build", "ttl_seconds": "60", "audience": CACHE_AUDIENCE}),
+        (400, "invalid_request", "ci", {}, {"grant_type": None}),
+        (400, "unsupported_grant_type", "ci", {}, {"grant_type": "password"}),
+        (400, "invalid_scope", "ci", {}, {"scope": "write:repo"}),
+        (400, "invalid_target", "ci", {}, {"resource": "https://elsewhere.example/"}),
+        (401, "invalid_client", None, {}, {}),
+        (401, "invalid_client", None, basic, {}),
+        (401, "invalid_client", "globex_ci", {}, {}),
+        (415, "invalid_request", "ci", {"Content-Type": JSON}, {}),
+    ]
+    for status, error, credential, headers, changes in cases:
+        got = ask_oauth(mint, description, credential, headers, changes)
+        assert got == (status, error), (changes, got)
+
+
+def test_the_authorization_endpoint_is_as_described(mint, description):
+    with mint.client(None) as client:
+        for method in ("GET", "HEAD"):
+            reply = client.request(method, AUTHORIZE + "?response_type=code")
+            assert reply.status == 400
+            description.check(method, AUTHORIZE, reply)
+
+
 # --- the 503s
 
 ISSUE_TIMEOUT = 3
@@ -303,6 +375,7 @@ def test_a_service_whose_clock_is_behind_answers_as_described(deployment, descri
     append_from_the_future(deployment, 3600)
     deployment.start()
     assert code_of(description, deployment.ask()) == (503, "clock_unsafe")
+    assert ask_oauth(deployment, description, "ci", {}, {}) == (503, "temporarily_unavailable")
     with deployment.client(None) as client:
         not_ready = description.check("GET", "/readyz", client.get("/readyz"))
     assert not_ready["checks"] == {"hsm": "ok", "ledger": "ok", "clock": "unsafe"}
@@ -337,6 +410,7 @@ def described(description):
     """(where, status, media type, code) of every reply that the description names."""
     general = [("no such path", "404", description.responses["NotFound"])]
     general += [("no such method", "405", description.responses["MethodNotAllowed"])]
+    general += [("no such OAuth method", "405", description.responses["OauthMethodNotAllowed"])]
     operations = [
         (f"{method.upper()} {path}", status, response)
         for path, method in description.operations()
@@ -347,6 +421,8 @@ def described(description):
             codes = [None]
             if media_type == PROBLEM and not where.startswith("HEAD "):
                 codes = content["schema"]["allOf"][1]["properties"]["code"]["enum"]
+            if media_type == JSON and not where.startswith("HEAD "):
+                codes = errors_of(content["schema"]) or codes
             yield from ((where, int(status), media_type, code) for code in codes)
 
 

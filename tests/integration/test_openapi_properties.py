@@ -4,8 +4,11 @@
 The same examples each time. MM_EXAMPLES=20000 tries that many others for each property.
 """
 
+import collections
 import json
 import os
+import re
+import urllib.parse
 
 import jsonschema
 import pytest
@@ -13,8 +16,8 @@ from hypothesis import HealthCheck, assume, configuration, given, settings
 from hypothesis import strategies as st
 
 from openapi import Description
-from service import AUDIENCE, BUILD, REPOSITORY, TOKENS, Deployment
-from wire import Client
+from service import AUDIENCE, BUILD, OAUTH_TOKENS, REPOSITORY, TOKENS, Deployment
+from wire import FORM, Client
 
 BODY_BYTES = 2048
 HEADER_BYTES = 2048
@@ -196,6 +199,122 @@ def test_a_request_that_the_description_allows_is_understood(client, request):
         assert answer["tenant_id"] == request["tenant_id"]
 
 
+# --- what a form says
+
+PARAMETERS = {
+    "grant_type": st.sampled_from(["client_credentials"] * 6 + ["password", "Client_credentials"]),
+    "scope": st.lists(SCOPES, min_size=1, max_size=4).map(" ".join) | st.sampled_from(["read:repo", " ", "a  b", "a\tb"]),
+    "tenant_id": st.sampled_from(["acme"] * 4 + ["globex", "\u0430cme"]),
+    "client_id": st.sampled_from(["acme/ci-build", "ci-build", "acme/deploy", "/", "acme/"]) | st.text(),
+    "resource": st.sampled_from(["https://lore.acme.example/", "urn:x:y", AUDIENCE, "x:#"]) | st.text(),
+    "audience": st.sampled_from([AUDIENCE, "elsewhere"]) | st.text(),
+    "ttl_seconds": st.sampled_from(["1", "300", "901", "0", "+1", "01", "1.0", "31622400", "31622401"]) | st.text(),
+    "client_secret": st.text(),
+    "client_assertion": st.text(),
+}
+OPTIONAL = st.sampled_from(sorted(PARAMETERS)).flatmap(lambda name: st.tuples(st.just(name), PARAMETERS[name]))
+UNKNOWN = st.tuples(st.text(max_size=70), st.text())
+ESCAPES = st.sampled_from(
+    [
+        urllib.parse.quote_plus,
+        urllib.parse.quote,
+        lambda text: urllib.parse.quote(text, safe="/:=?,;"),
+        lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    ]
+)
+FORM_ODDITIES = [b"%", b"%4", b"%00", b"%zz", b"%ff", b"%c3", b"\0", b" ", b"\xc3\xa4", b"\xef\xbb\xbf", b"&", b"=", b"+", b"&&", b"\r\n"]
+
+
+@st.composite
+def forms(draw):
+    usual = [("grant_type", draw(PARAMETERS["grant_type"])), ("tenant_id", draw(PARAMETERS["tenant_id"]))]
+    fields = usual[: draw(st.sampled_from([2, 2, 2, 1, 0]))] + draw(st.lists(OPTIONAL | UNKNOWN, max_size=4))
+    escape = draw(ESCAPES)
+    body = "&".join(f"{escape(name)}={escape(value)}" for name, value in draw(st.permutations(fields))).encode()
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        at = draw(st.integers(0, len(body)))
+        body = body[:at] + draw(st.sampled_from(FORM_ODDITIES)) + body[at:]
+    if draw(st.integers(0, 19)) == 0:
+        body += b"&x=y" * draw(st.sampled_from([31, 32, 33]))
+    if draw(st.integers(0, 19)) == 0:
+        body += b"&" * (BODY_BYTES + draw(st.sampled_from([-1, 0, 1])) - len(body))
+    return body
+
+
+class NotAForm(Exception):
+    pass
+
+
+def unescaped(text):
+    if not re.fullmatch(rb"(?:[\x21-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*", text) or b"%00" in text:
+        raise NotAForm(text)
+    try:
+        return urllib.parse.unquote_to_bytes(text.replace(b"+", b"%20")).decode()
+    except UnicodeDecodeError:
+        raise NotAForm(text)
+
+
+def parameters(body):
+    """name -> values, those without a value left out."""
+    found = collections.defaultdict(list)
+    for field in filter(None, body.split(b"&")):
+        name, _, value = field.partition(b"=")
+        name, value = unescaped(name), unescaped(value)
+        if len(name.encode()) > 64 or len(value.encode()) > 8192:
+            raise NotAForm(field)
+        if value:
+            found[name].append(value)
+    if sum(map(len, found.values())) > 32 or any(len(found[name]) > 1 for name in found.keys() - {"resource", "audience"}):
+        raise NotAForm(body)
+    return found
+
+
+TOKEN_PATTERN = r"[!\x23-\x5b\x5d-\x7e]{1,64}"
+GRANTED = {(200, None), (400, "invalid_scope"), (400, "invalid_target"), (400, "invalid_request")}
+
+
+def expected_of_form(body):
+    """The (status, error) pairs that a form may get from acme's ci-build."""
+    if len(body) > BODY_BYTES:
+        return {(413, "invalid_request")}
+    try:
+        given = parameters(body)
+    except NotAForm:
+        return {(400, "invalid_request")}
+    first = lambda name: given[name][0] if given.get(name) else None
+    ttl, scope = first("ttl_seconds"), first("scope")
+    if not first("grant_type") or (ttl and not (re.fullmatch("[1-9][0-9]{0,8}", ttl) and int(ttl) <= 31622400)):
+        return {(400, "invalid_request")}
+    if scope and not re.fullmatch(f"{TOKEN_PATTERN}(?: {TOKEN_PATTERN})*", scope):
+        return {(400, "invalid_scope")}
+    if len(given.get("resource", [])) > 2 or len(given.get("audience", [])) > 1:
+        return {(400, "invalid_target")}
+    if first("grant_type") != "client_credentials":
+        return {(400, "unsupported_grant_type")}
+    tenant, client = first("tenant_id"), first("client_id")
+    if first("client_secret") or first("client_assertion") or not (tenant or "/" in (client or "")):
+        return {(400, "invalid_request")}
+    is_ours = (tenant or client.partition("/")[0]) == "acme" and client in (None, "ci-build", "acme/ci-build")
+    return GRANTED if is_ours else {(401, "invalid_client")}
+
+
+@given(body=forms())
+def test_a_form_is_judged_as_the_description_says(client, body):
+    reply = client.post(OAUTH_TOKENS, body, FORM)
+    answer = DESCRIPTION.check("POST", OAUTH_TOKENS, reply)
+    assert (reply.status, answer.get("error")) in expected_of_form(body), (answer, body)
+
+
+@given(body=forms())
+def test_a_token_is_for_what_the_form_asked(client, body):
+    reply = client.post(OAUTH_TOKENS, body, FORM)
+    assume(reply.status == 200)
+    given_values = parameters(body)
+    assert DESCRIPTION.form.is_valid({name: values[0] for name, values in given_values.items() if name != "resource"})
+    scope = given_values.get("scope", ["read:repo read:blob"])[0]
+    assert reply.json["scope"].split() == list(dict.fromkeys(scope.split(" ")))
+
+
 # --- what the head says
 
 
@@ -225,13 +344,14 @@ FIELD_VALUE = mostly(
     st.sampled_from(["", "*", "close", "keep-alive", "h2c", 'W/"x", *', "bytes=0-", "100-continue"]), LATIN
 )
 MEDIA_TYPE = mostly(
-    st.sampled_from(["application/json", "Application/JSON;charset=UTF-8"]),
+    st.sampled_from(["application/json", "Application/JSON;charset=UTF-8", FORM, FORM + "; charset=utf-8"]),
     st.sampled_from(["application/json; charset=latin-1", "text/json", "", "application/json, text/plain"]) | LATIN,
 )
 FIELDS = st.lists(st.tuples(FIELD_NAME, FIELD_VALUE), max_size=3)
 PADDING = mostly(st.just(0), st.sampled_from([1000, HEADER_BYTES, 3 * HEADER_BYTES]))
 GOOD = json.dumps({"tenant_id": "acme", "scopes": ["read:repo"]}).encode()
-BODY = mostly(st.just(GOOD), bodies())
+GOOD_FORM = b"grant_type=client_credentials&client_id=acme%2Fci-build"
+BODY = mostly(st.sampled_from([GOOD, GOOD_FORM]), bodies() | forms())
 LENGTH = st.sampled_from([b"0", b"1", b"-1", b"+1", b"0x1", b"1,1", b"", b"10000000", b"9" * 30, b"0" * 16 + b"1"])
 LAST_CHUNK = mostly(
     st.just(b"0\r\n\r\n"),

@@ -19,6 +19,8 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # HTTP's own: they frame the message and the connection, whatever the operation.
 FRAMING = {"connection", "content-length", "content-type", "date"}
 HTML = "text/html"
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 
 
 def path_of(target):
@@ -96,6 +98,12 @@ def schemas_in(node):
             yield from schemas_in(value)
 
 
+def errors_of(schema):
+    """The errors that the schema of an OAuth error allows; none for any other schema."""
+    parts = schema.get("allOf", [])
+    return parts[1]["properties"].get("error", {}).get("enum", []) if len(parts) == 2 else []
+
+
 class Description:
     def __init__(self):
         self.source = load()
@@ -104,6 +112,9 @@ class Description:
         self.responses = self.document["components"]["responses"]
         self.request = jsonschema.Draft202012Validator(
             self.paths["/v1/service-tokens"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        )
+        self.form = jsonschema.Draft202012Validator(
+            self.paths["/oauth2/token"]["post"]["requestBody"]["content"][FORM]["schema"]
         )
         self.seen = set()  # (where, status, media type, code) of every reply that was checked
         self._validators = {}
@@ -118,10 +129,20 @@ class Description:
         if item and method.isupper() and method.lower() in item:
             return f"{method} {path}", item[method.lower()]["responses"]
         # No such operation: refused as the nearest one would be, or for what it is.
-        general = {"400": "BadRequest", "413": "ContentTooLarge", "414": "UriTooLong", "431": "HeadersTooLarge"}
-        general.update({"500": "InternalError", "505": "VersionNotSupported"})
-        general["405" if item else "404"] = "MethodNotAllowed" if item else "NotFound"
-        return "no such " + ("method" if item else "path"), {k: self.responses[v] for k, v in general.items()}
+        general = {"414": "UriTooLong", "505": "VersionNotSupported"}
+        if self.is_oauth(path):
+            general.update({"400": "BadOauthHead", "413": "OauthContentTooLarge", "431": "OauthHeadersTooLarge"})
+            general.update({"500": "OauthServerError", "405": "OauthMethodNotAllowed"})
+        else:
+            general.update({"400": "BadRequest", "413": "ContentTooLarge", "431": "HeadersTooLarge"})
+            general["500"] = "InternalError"
+            general["405" if item else "404"] = "MethodNotAllowed" if item else "NotFound"
+        kind = "path" if not item else "OAuth method" if self.is_oauth(path) else "method"
+        return f"no such {kind}", {k: self.responses[v] for k, v in general.items()}
+
+    def is_oauth(self, path):
+        """Whether the failures of that path are OAuth's errors, not problem documents."""
+        return self.paths.get(path_of(path), {}).get("x-errors") == "oauth"
 
     def codes(self):
         """code -> its status, of every problem document that any response has."""
@@ -134,11 +155,21 @@ class Description:
                 found.update({code: int(status) for code in properties["code"]["enum"]})
         return found
 
+    def oauth_errors(self):
+        """Every error of OAuth's that any response has."""
+        found = set()
+        for _, response in self.all_responses():
+            schema = response.get("content", {}).get(JSON, {}).get("schema", {})
+            found.update(errors_of(schema))
+        return found
+
     def all_responses(self):
         for path, method in sorted(self.operations()):
             yield from self.paths[path][method]["responses"].items()
         yield "404", self.responses["NotFound"]
         yield "405", self.responses["MethodNotAllowed"]
+        yield "405", self.responses["OauthMethodNotAllowed"]
+        yield "400", self.responses["BadOauthHead"]
 
     def _validator(self, schema):
         key = id(schema)
@@ -186,6 +217,6 @@ class Description:
         media_type = media_type_of(reply)
         self._check_headers(response, reply, media_type == HTML)
         body = self._check_body(response, reply, method != "HEAD")
-        code = body.get("code") if isinstance(body, dict) else None
+        code = body.get("code", body.get("error")) if isinstance(body, dict) else None
         self.seen.add((where, reply.status, media_type, code))
         return body

@@ -96,8 +96,7 @@ static void what_could_be_read_in_two_ways_is_refused(void **state)
         "a=\t",
         "a=\x7f",
         "a=\xc3\xa4",
-        "\xef\xbb\xbf"
-        "a=b",
+        "\xef\xbb\xbfx=b",
         "a=%ff",
         "a=%c3",
         "a=%c3%28",

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Discover the token endpoint and ask it by client_credentials, with npm's `openid-client` and `oauth4webapi`, unchanged.
+// Standard input: {"modules", "issuer", "port", "ca", "cert", "key", "client_id", "requests": [{parameter: value, ...}]}, files by path.
+// Standard output: for each library's name a list: for each request {"token": …} or {"error", "status"}.
+
+const fs = require('node:fs');
+const https = require('node:https');
+const { pathToFileURL } = require('node:url');
+
+globalThis.crypto ??= require('node:crypto').webcrypto; // Node.js 18
+
+// fetch() can't show a client certificate. The issuer's host is the service on this machine, as a hosts file would say.
+function fetchWith(task) {
+    const agent = new https.Agent({
+        ca: fs.readFileSync(task.ca),
+        cert: fs.readFileSync(task.cert),
+        key: fs.readFileSync(task.key),
+    });
+    return (url, options) =>
+        new Promise((resolve, reject) => {
+            const { pathname, search } = new URL(url);
+            const request = https.request(
+                {
+                    agent,
+                    host: '127.0.0.1',
+                    servername: 'localhost',
+                    port: task.port,
+                    path: pathname + search,
+                    method: options.method,
+                    headers: Object.fromEntries(new Headers(options.headers)),
+                },
+                (answer) => {
+                    const chunks = [];
+                    answer.on('data', (chunk) => chunks.push(chunk));
+                    answer.on('end', () =>
+                        resolve(new Response(Buffer.concat(chunks), { status: answer.statusCode, headers: answer.headers })),
+                    );
+                },
+            );
+            request.on('error', reject);
+            request.end(options.body === undefined || options.body === null ? undefined : options.body.toString());
+        });
+}
+
+async function attempt(ask) {
+    try {
+        return { token: await ask() };
+    } catch (error) {
+        return { error: error.error ?? String(error), status: error.status };
+    }
+}
+
+async function byOpenidClient(library, task) {
+    const fetch = fetchWith(task);
+    const execute = { [library.customFetch]: fetch };
+    const config = await library.discovery(new URL(task.issuer), task.client_id, {}, library.TlsClientAuth(), execute);
+    return (request) => attempt(() => library.clientCredentialsGrant(config, request));
+}
+
+async function byOauth4webapi(library, task) {
+    const options = { [library.customFetch]: fetchWith(task), algorithm: 'oauth2' };
+    const issuer = new URL(task.issuer);
+    const server = await library.processDiscoveryResponse(issuer, await library.discoveryRequest(issuer, options));
+    const client = { client_id: task.client_id };
+    return (request) =>
+        attempt(async () => {
+            const parameters = new URLSearchParams(request);
+            const authentication = library.TlsClientAuth();
+            const answer = await library.clientCredentialsGrantRequest(server, client, authentication, parameters, options);
+            return library.processClientCredentialsResponse(server, client, answer);
+        });
+}
+
+async function main() {
+    const task = JSON.parse(fs.readFileSync(0, 'utf8'));
+    const libraries = { 'openid-client': byOpenidClient, oauth4webapi: byOauth4webapi };
+    const results = {};
+    for (const [name, prepare] of Object.entries(libraries)) {
+        const library = await import(pathToFileURL(`${task.modules}/${name}/build/index.js`));
+        const ask = await prepare(library, task);
+        results[name] = [];
+        for (const request of task.requests) {
+            results[name].push(await ask(request));
+        }
+    }
+    console.log(JSON.stringify(results));
+}
+
+main();
