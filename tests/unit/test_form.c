@@ -80,33 +80,10 @@ static void what_could_be_read_in_two_ways_is_refused(void **state)
 {
     (void)state;
     static const char *const CASES[] = {
-        "a=%",
-        "a=%4",
-        "a=%4&b=c",
-        "a=%g1",
-        "a=%1g",
-        "a=% 1",
-        "a=%+1",
-        "a=%00",
-        "%00=a",
-        "a=b%00",
-        "a=b c",
-        "a=b\n",
-        "a=b\r\n&c=d",
-        "a=\t",
-        "a=\x7f",
-        "a=\xc3\xa4",
-        "\xef\xbb\xbfx=b",
-        "a=%ff",
-        "a=%c3",
-        "a=%c3%28",
-        "a=%c0%80",
-        "a=%ed%a0%80",
-        "a=%f4%90%80%80",
-        "%ff=a",
-        "a=%C3&b=%A4",
-        "%=a",
-        "a=b&%",
+        "a=%",         "a=%4",           "a=%4&b=c",        "a=%g1",       "a=%1g", "a=% 1",       "a=%+1",
+        "a=%00",       "%00=a",          "a=b%00",          "a=b c",       "a=b\n", "a=b\r\n&c=d", "a=\t",
+        "a=\x7f",      "a=\xc3\xa4",     "\xef\xbb\xbfx=b", "a=%ff",       "a=%c3", "a=%c3%28",    "a=%c0%80",
+        "a=%ed%a0%80", "a=%f4%90%80%80", "%ff=a",           "a=%C3&b=%A4", "%=a",   "a=b&%",
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++)
         assert_form(CASES[i], strlen(CASES[i]), "refused");
