@@ -78,6 +78,27 @@ static bool check_lifetime(const struct mm_json_members *claims, int64_t max_ttl
     return true;
 }
 
+/*
+ * A token that is bound to a certificate says so in one way alone, so that no verifier finds a `cnf` that it could pass over: one it doesn't
+ * know, an empty one, two methods at once.
+ */
+static bool check_confirmation(const struct mm_json_members *claims, struct mm_error *err)
+{
+    static const char START[] = "{\"x5t#S256\":\"";
+    static const char END[] = "\"}";
+    const size_t start = sizeof START - 1;
+    struct mm_bytes value = mm_json_members_find(claims, "cnf");
+    uint8_t digest[MM_SHA256_LENGTH + 1];
+    size_t length = 0;
+    if (!value.data)
+        return true;
+    const char *text = value.data;
+    bool is_ours = value.length == start + MM_THUMBPRINT_LENGTH + sizeof END - 1 && memcmp(text, START, start) == 0 &&
+                   memcmp(text + start + MM_THUMBPRINT_LENGTH, END, sizeof END - 1) == 0 &&
+                   mm_base64url_decode(text + start, MM_THUMBPRINT_LENGTH, digest, &length);
+    return is_ours || mm_fail(err, MM_SENTENCE_REFUSED, "cnf isn't one certificate's x5t#S256");
+}
+
 static bool check_access_token(const struct mm_sentence_limits *limits, struct mm_bytes payload, int64_t now,
                                struct mm_error *err)
 {
@@ -87,7 +108,8 @@ static bool check_access_token(const struct mm_sentence_limits *limits, struct m
         return mm_fail(err, MM_SENTENCE_REFUSED, "payload: %s", why.message);
     if (!mm_json_equals_string(mm_json_members_find(&claims, "iss"), limits->issuer))
         return mm_fail(err, MM_SENTENCE_REFUSED, "iss isn't the configured issuer");
-    return check_names(&claims, err) && check_lifetime(&claims, limits->max_ttl, now, err);
+    return check_names(&claims, err) && check_confirmation(&claims, err) &&
+           check_lifetime(&claims, limits->max_ttl, now, err);
 }
 
 bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limits *limits, struct mm_bytes payload,

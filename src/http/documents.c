@@ -46,7 +46,8 @@ static json_t *metadata(const char *issuer)
             return NULL;
     if (!value || !set(value, "response_types_supported", json_array()) ||
         !set(value, "grant_types_supported", names(mm_oauth_grant_type)) ||
-        !set(value, "token_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)))
+        !set(value, "token_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)) ||
+        !set(value, "tls_client_certificate_bound_access_tokens", json_true()))
         return NULL;
     return MM_TAKE(value);
 }

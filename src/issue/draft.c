@@ -3,7 +3,10 @@
 
 #include <string.h>
 
+#include "util/base64url.h"
 #include "util/json_writer.h"
+
+enum { THUMBPRINT_LENGTH = 43 }; /* base64url of a SHA-256 */
 
 /* The strings of a draft, borrowed from the request or else from the policy. */
 struct parts_of_token {
@@ -105,6 +108,10 @@ static bool make_entry(const struct mm_policy *policy, const struct mm_principal
     mm_json_member_integer(&entry, "exp", draft->expires_at);
     mm_json_member_string(&entry, "credential", principal->credential);
     mm_json_member_string(&entry, "certificate_sha256", principal->fingerprint);
+    if (principal->account->binding != MM_BINDING_NONE) {
+        mm_json_name(&entry, "certificate_bound");
+        mm_json_put_bool(&entry, true);
+    }
     mm_json_member_string(&entry, "request_id", request_id);
     mm_json_close(&entry, '}');
     draft->entry = mm_json_writer_finish(&entry, err);
@@ -118,9 +125,25 @@ static char *array_text(const char *const *strings, size_t n, struct mm_error *e
     return mm_json_writer_finish(&writer, err);
 }
 
+/* What a token of that account is bound to, in `out`; an empty string: nothing. A credential that it can't be bound to gets none. */
+static bool find_binding(const struct mm_principal *principal, char out[THUMBPRINT_LENGTH + 1], struct mm_error *err)
+{
+    uint8_t digest[MM_SHA256_LENGTH];
+    out[0] = '\0';
+    if (principal->account->binding == MM_BINDING_NONE)
+        return true;
+    if (!mm_hex_decode(principal->fingerprint, digest, sizeof digest))
+        return mm_fail(err, MM_INTERNAL, "a token must be bound, and there is no certificate to bind it to");
+    mm_base64url_encode(digest, sizeof digest, out);
+    return true;
+}
+
 static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_principal *principal,
                         const struct parts_of_token *token, struct mm_draft *draft, struct mm_error *err)
 {
+    char certificate[THUMBPRINT_LENGTH + 1];
+    if (!find_binding(principal, certificate, err))
+        return false;
     struct mm_claims claims = {
         .issuer = parts->issuer_url,
         .identity = principal->account->identity,
@@ -137,6 +160,7 @@ static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_pri
         .issued_at = draft->issued_at,
         .expires_at = draft->expires_at,
         .jti = draft->jti,
+        .certificate = certificate[0] ? certificate : NULL,
     };
     draft->resources = mm_claims_resources(&claims, err);
     draft->payload = draft->resources ? mm_claims_payload(&claims, draft->resources, err) : NULL;

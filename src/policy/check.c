@@ -18,7 +18,7 @@ enum {
     LEAF_POINTER_MAX = POINTER_MAX + 40,
     /* A token without resource_id carries all of a grant's resources: its claims must fit into what the worker signs. */
     CLAIMS_BYTES_MAX = 16384,
-    CLAIMS_BYTES_FIXED = 1536, /* what doesn't depend on the grant: issuer, names, ids, times */
+    CLAIMS_BYTES_FIXED = 1602, /* what doesn't depend on the grant: issuer, names, ids, times, cnf */
     RESOURCE_BYTES_FIXED = 40, /* of one entry of `resources`: member names and punctuation */
 };
 

@@ -240,6 +240,8 @@ static void diff_account_one_way(struct diff *diff, enum direction direction, co
     diff_joined_rights(diff, direction, here, there);
     if (there->is_service_account && !here->is_service_account)
         add(diff, CHANGES[direction], "the is_service_account claim");
+    if (there->binding > here->binding)
+        add(diff, CHANGES[direction], "a binding of its tokens to the caller's certificate");
 }
 
 static void diff_account(struct diff *diff, const char *id, const struct mm_account *before,

@@ -50,11 +50,18 @@ struct mm_grant {
     int line;
 };
 
+/* Whether tokens are of use to the caller's certificate alone (RFC 8705 section 3). */
+enum mm_binding {
+    MM_BINDING_NONE,
+    MM_BINDING_REQUIRED, /* every token says so, whoever asked and however */
+};
+
 struct mm_account {
     char *id;
     char *identity; /* `<tenant>/<id>`: the sub and client_id */
     char *name;
     bool is_service_account; /* the claim, false unless the file says true */
+    enum mm_binding binding; /* its own, or its tenant's */
     struct mm_mtls_rule *mtls;
     size_t n_mtls;
     struct mm_grant *grants;

@@ -72,10 +72,13 @@ static const struct mm_schema RULE_MEMBERS[] = {
 
 static const struct mm_schema RULE = {.type = MM_SCHEMA_OBJECT, .members = RULE_MEMBERS};
 
+static const char *const BINDINGS[] = {"required", NULL};
+
 static const struct mm_schema ACCOUNT_MEMBERS[] = {
     {.name = "id", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_id},
     {.name = "name", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 128, .check = mm_check_line},
     {.name = "is_service_account", .type = MM_SCHEMA_BOOLEAN},
+    {.name = "certificate_bound", .type = MM_SCHEMA_STRING, .one_of = BINDINGS},
     {.name = "authenticate",
      .type = MM_SCHEMA_ARRAY,
      .presence = MM_REQUIRED,
@@ -120,6 +123,7 @@ static const struct mm_schema TENANT_MEMBERS[] = {
      .element = &AUDIENCE,
      .repeats = MM_REPEATS_REFUSED},
     {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
+    {.name = "certificate_bound", .type = MM_SCHEMA_STRING, .one_of = BINDINGS},
     {.name = "resource_template", .type = MM_SCHEMA_OBJECT, .members = TEMPLATE_MEMBERS},
     {.name = "accounts", .type = MM_SCHEMA_ARRAY, .presence = MM_REQUIRED, .max = ACCOUNTS_MAX, .element = &ACCOUNT},
     {0},
@@ -171,9 +175,18 @@ static bool build_rules(const json_t *json, struct mm_account *account)
     return true;
 }
 
+/* Said by the account or by its tenant. */
+static enum mm_binding binding_of(const struct mm_document *document, const json_t *account)
+{
+    bool is_said =
+        json_object_get(document->root, "certificate_bound") || json_object_get(account, "certificate_bound");
+    return is_said ? MM_BINDING_REQUIRED : MM_BINDING_NONE;
+}
+
 static bool build_account(const struct mm_document *document, size_t index, const json_t *json, const char *tenant,
                           struct mm_account *account)
 {
+    account->binding = binding_of(document, json);
     char path[64];
     (void)snprintf(path, sizeof path, "/accounts/%zu", index);
     account->line = mm_document_line(document, path);

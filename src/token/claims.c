@@ -93,6 +93,16 @@ static char *join_scopes(const struct mm_claims *claims, struct mm_error *err)
     return joined;
 }
 
+static void put_confirmation(struct mm_json_writer *writer, const struct mm_claims *claims)
+{
+    if (!claims->certificate)
+        return;
+    mm_json_name(writer, "cnf");
+    mm_json_open(writer, '{');
+    mm_json_member_string(writer, "x5t#S256", claims->certificate);
+    mm_json_close(writer, '}');
+}
+
 char *mm_claims_payload(const struct mm_claims *claims, const char *resources, struct mm_error *err)
 {
     assert(claims->n_audiences > 0);
@@ -122,6 +132,7 @@ char *mm_claims_payload(const struct mm_claims *claims, const char *resources, s
     mm_json_put_bool(&writer, claims->is_service_account);
     mm_json_name(&writer, "resources");
     mm_json_put_text(&writer, resources);
+    put_confirmation(&writer, claims);
     mm_json_close(&writer, '}');
     return mm_json_writer_finish(&writer, err);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """POST /oauth2/token by client_credentials with a client certificate: what is issued, and what is refused, how."""
 
+import base64
 import json
 import re
 import subprocess
@@ -21,7 +22,7 @@ from service import (
     Deployment,
     assert_oauth_error,
     form,
-    grant,
+    wait_until,
 )
 from test_issuance import claims_of, header_of
 from wire import FORM, get_bytes, post_bytes
@@ -439,11 +440,9 @@ def test_an_ambiguous_head_is_refused_in_oauths_form_too(mint):
 
 
 def test_refusals_by_the_policy_are_in_the_ledger(mint):
-    before = len([e for e in mint.ledger() if e["type"] == "token.refused"])
     assert_oauth_error(mint.ask_oauth("named", scope="write:blob"), 400, "invalid_scope")
-    after = [e for e in mint.ledger() if e["type"] == "token.refused"]
-    assert len(after) == before + 1
-    assert after[-1]["account"] == "acme/deploy"
+    refused = lambda: [e["account"] for e in mint.ledger() if (e["type"], e.get("code")) == ("token.refused", "scope_not_granted")]
+    assert wait_until(lambda: "acme/deploy" in refused(), 10)
 
 
 def test_neither_tokens_nor_secrets_come_to_the_log(mint):
@@ -452,6 +451,37 @@ def test_neither_tokens_nor_secrets_come_to_the_log(mint):
     token = mint.ask_oauth().json["access_token"]
     assert token.split(".")[2] not in mint.log()
     assert SECRET not in mint.log()
+
+
+# --- tokens that are bound to the caller's certificate
+
+
+def thumbprint(credential):
+    return base64.urlsafe_b64encode(bytes.fromhex(credential.fingerprint)).rstrip(b"=").decode()
+
+
+def test_a_token_is_bound_where_the_file_demands_it_whichever_endpoint_was_asked(deployment):
+    deployment.account("deploy")["certificate_bound"] = "required"
+    deployment.tenants["globex"]["certificate_bound"] = "required"
+    deployment.write()
+    deployment.start()
+    for credential, tenant in [(deployment.named, "acme"), (deployment.globex_ci, "globex")]:
+        expected = {"x5t#S256": thumbprint(credential)}
+        reply = deployment.ask_oauth(credential, tenant_id=tenant)
+        claims = issued(reply)
+        assert (claims["cnf"], reply.json["token_type"]) == (expected, "Bearer")
+        v1 = deployment.issue(credential, tenant_id=tenant, resource_id=None)
+        assert claims_of(v1["service_token"])["cnf"] == expected
+        (entry,) = [e for e in deployment.ledger() if e.get("jti") == claims["jti"]]
+        assert (entry["certificate_bound"], entry["certificate_sha256"]) == (True, credential.fingerprint)
+    plain = issued(deployment.ask_oauth())
+    assert "cnf" not in plain
+    assert not [e for e in deployment.ledger() if e.get("jti") == plain["jti"] and "certificate_bound" in e]
+
+
+def test_a_client_cannot_choose_what_its_token_is_bound_to(mint):
+    for fields in ({"cnf": '{"x5t#S256":"x"}'}, {"x5t#S256": thumbprint(mint.named)}, {"certificate_bound": "required"}):
+        assert "cnf" not in issued(mint.ask_oauth(**fields))
 
 
 # --- the authorization endpoint
@@ -482,7 +512,8 @@ def test_discovery_says_what_there_is(mint):
         assert metadata["grant_types_supported"] == ["client_credentials"]
         assert metadata["token_endpoint_auth_methods_supported"] == ["tls_client_auth"]
         assert metadata["response_types_supported"] == []
-        assert not [name for name in metadata if "bound_access_tokens" in name or name == "scopes_supported"]
+        assert metadata["tls_client_certificate_bound_access_tokens"] is True
+        assert "scopes_supported" not in metadata
 
 
 def test_every_endpoint_that_discovery_names_exists(mint):

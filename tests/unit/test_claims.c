@@ -71,6 +71,17 @@ static void payload_holds_every_claim_in_order(void **state)
                         "\"urc-0194b726b34e72b0b45550b88a967076\",\"permission\":[\"read\"]}]}");
 }
 
+static void a_binding_to_a_certificate_is_said_only_when_set(void **state)
+{
+    (void)state;
+    struct mm_claims claims = sample();
+    mm_cleanup(json_decref) json_t *plain = built(&claims);
+    assert_null(json_object_get(plain, "cnf"));
+    claims.certificate = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg4";
+    mm_cleanup(json_decref) json_t *bound = built(&claims);
+    assert_member(bound, "cnf", "{\"x5t#S256\":\"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg4\"}");
+}
+
 static void service_account_is_said_only_when_set(void **state)
 {
     (void)state;
@@ -205,12 +216,18 @@ static void without_entropy_there_is_no_jti(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(payload_holds_every_claim_in_order), cmocka_unit_test(service_account_is_said_only_when_set),
-        cmocka_unit_test(several_audiences_make_an_array),    cmocka_unit_test(permission_lists_each_action_once),
-        cmocka_unit_test(no_resource_makes_an_empty_array),   cmocka_unit_test(times_beyond_2038_stay_integers),
-        cmocka_unit_test(quotes_in_a_name_cannot_break_out),  cmocka_unit_test(malformed_scope_is_refused),
-        cmocka_unit_test(text_that_is_not_utf_8_is_refused),  cmocka_unit_test(jti_is_the_time_and_128_random_bits),
+        cmocka_unit_test(payload_holds_every_claim_in_order),
+        cmocka_unit_test(service_account_is_said_only_when_set),
+        cmocka_unit_test(several_audiences_make_an_array),
+        cmocka_unit_test(permission_lists_each_action_once),
+        cmocka_unit_test(no_resource_makes_an_empty_array),
+        cmocka_unit_test(times_beyond_2038_stay_integers),
+        cmocka_unit_test(quotes_in_a_name_cannot_break_out),
+        cmocka_unit_test(malformed_scope_is_refused),
+        cmocka_unit_test(text_that_is_not_utf_8_is_refused),
+        cmocka_unit_test(jti_is_the_time_and_128_random_bits),
         cmocka_unit_test(without_entropy_there_is_no_jti),
+        cmocka_unit_test(a_binding_to_a_certificate_is_said_only_when_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

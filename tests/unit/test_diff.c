@@ -262,6 +262,18 @@ static void tenants_and_accounts_come_and_go_in_order(void **state)
     mm_policy_clear(&after);
 }
 
+static void a_binding_that_comes_or_goes_is_told(void **state)
+{
+    (void)state;
+    struct mm_policy before = one_tenant(ACCOUNT(GRANT(REPO, "urc-1", "10m")));
+    struct mm_policy after = one_tenant("{id: ci, name: CI, certificate_bound: required, " MTLS
+                                        ", grants: [" GRANT(REPO, "urc-1", "10m") "]}");
+    assert_diff(&before, &after, "acme/ci gains a binding of its tokens to the caller's certificate\n");
+    assert_diff(&after, &before, "acme/ci loses a binding of its tokens to the caller's certificate\n");
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
 static void a_resource_template_that_changes_is_told(void **state)
 {
     (void)state;
@@ -291,6 +303,7 @@ int main(void)
         cmocka_unit_test(what_signs_an_audiences_tokens_is_told_when_it_changes),
         cmocka_unit_test(tenants_and_accounts_come_and_go_in_order),
         cmocka_unit_test(a_resource_template_that_changes_is_told),
+        cmocka_unit_test(a_binding_that_comes_or_goes_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,6 +180,40 @@ static void entry_names_account_rule_policy_and_claims_digest_but_no_token(void 
     assert_null(strstr(made.entry, "preferred_username"));
 }
 
+static void a_bound_token_and_its_entry_say_so(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.account.binding = MM_BINDING_REQUIRED;
+    (void)memset(world.principal.fingerprint, 'f', MM_SHA256_HEX_LENGTH);
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    assert_non_null(strstr(made.payload, ",\"cnf\":{\"x5t#S256\":\"__________________________________________8\"}}"));
+    assert_non_null(strstr(made.entry, ",\"certificate_bound\":true,"));
+}
+
+static void a_token_that_must_be_bound_is_not_made_without_a_certificate(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.account.binding = MM_BINDING_REQUIRED;
+    world.principal.fingerprint[0] = '\0';
+    assert_refused(&world, MM_INTERNAL);
+}
+
+static void an_account_without_binding_has_neither(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    assert_null(strstr(made.payload, "cnf"));
+    assert_null(strstr(made.entry, "certificate_bound"));
+}
+
 static void token_ends_with_its_certificate(void **state)
 {
     (void)state;
@@ -277,6 +311,9 @@ int main(void)
         cmocka_unit_test(lifetime_over_a_cap_makes_no_claims),
         cmocka_unit_test(claims_too_large_to_be_signed_are_not_even_announced),
         cmocka_unit_test(without_randomness_there_is_no_token),
+        cmocka_unit_test(a_bound_token_and_its_entry_say_so),
+        cmocka_unit_test(a_token_that_must_be_bound_is_not_made_without_a_certificate),
+        cmocka_unit_test(an_account_without_binding_has_neither),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

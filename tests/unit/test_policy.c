@@ -132,6 +132,28 @@ static void a_resource_template_is_taken_as_it_is(void **state)
     mm_tenant_clear(&tenant);
 }
 
+static void tokens_are_bound_where_the_account_or_its_tenant_says_so(void **state)
+{
+    (void)state;
+    mm_cleanup(free) char *account = with(TENANT, "is_service_account: true", "certificate_bound: required");
+    mm_cleanup(free) char *tenant = with(TENANT, "max_ttl: 15m", "certificate_bound: required\nmax_ttl: 15m");
+    const struct {
+        const char *text;
+        enum mm_binding first;
+        enum mm_binding second;
+    } cases[] = {{TENANT, MM_BINDING_NONE, MM_BINDING_NONE},
+                 {account, MM_BINDING_NONE, MM_BINDING_REQUIRED},
+                 {tenant, MM_BINDING_REQUIRED, MM_BINDING_REQUIRED}};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        struct mm_tenant built = {0};
+        assert_true(build(cases[i].text, &built, &problems));
+        assert_int_equal(built.accounts[0].binding, cases[i].first);
+        assert_int_equal(built.accounts[1].binding, cases[i].second);
+        mm_tenant_clear(&built);
+    }
+}
+
 /* A caller's `resource` would be the one or the other. */
 static void an_audience_that_the_resource_template_has_is_refused(void **state)
 {
@@ -196,6 +218,9 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"audience: [lore.example]", "audience: lore.example", 3, "must be a list"},
         {"audience: [lore.example]", "audience: []", 3, "at least 1"},
         {"max_ttl: 15m", "resource_template: {uri: \"https://a/{id}\"}\nmax_ttl: 15m", 4, "missing key ‹resource›"},
+        {"max_ttl: 15m", "certificate_bound: optional\nmax_ttl: 15m", 4, "required"},
+        {"max_ttl: 15m", "certificate_bound: true\nmax_ttl: 15m", 4, "string"},
+        {"is_service_account: true", "certificate_bound: never", 17, "required"},
         {"max_ttl: 15m", TEMPLATE("https://a/x", "urc-{id}"), 4, "one {id} in its path"},
         {"max_ttl: 15m", TEMPLATE("https://a/{id}/{id}", "urc-{id}"), 4, "one {id} in its path"},
         {"max_ttl: 15m", TEMPLATE("https://a/{id}}", "urc-{id}"), 4, "one {id} in its path"},
@@ -653,6 +678,7 @@ int main(void)
         cmocka_unit_test(a_policys_digest_names_all_that_decides),
         cmocka_unit_test(a_tenant_is_found_by_its_id_alone),
         cmocka_unit_test(mutated_files_are_built_or_refused),
+        cmocka_unit_test(tokens_are_bound_where_the_account_or_its_tenant_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

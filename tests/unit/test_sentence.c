@@ -165,6 +165,36 @@ static void a_claim_in_another_spelling_is_refused(void **state)
     assert_refused("{" ISS ",\"iat\":1800000000,\"exp\":1800000900,\"exp \":1}", "plain ASCII");
 }
 
+#define TIMES      ",\"iat\":1800000000,\"exp\":1800000900"
+#define THUMBPRINT "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg4"
+
+static void a_binding_to_a_certificate_is_said_in_one_way(void **state)
+{
+    (void)state;
+    static const char *const OTHERS[] = {
+        "null",
+        "{}",
+        "[]",
+        "\"" THUMBPRINT "\"",
+        "{\"x5t#S256\":\"\"}",
+        "{\"x5t#S256\":null}",
+        "{\"x5t#S256\":\"" THUMBPRINT "A\"}",
+        "{\"x5t#S256\":\"" THUMBPRINT "=\"}",
+        "{\"x5t#S256\":\"bwcK0esc3ACC3DB2Y5+lESsXE8o9ltc05O89jdN+dg4\"}",
+        "{\"x5t#S256\":\"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg5\"}", /* bits that nothing decodes to */
+        "{\"x5t#s256\":\"" THUMBPRINT "\"}",
+        "{\"jkt\":\"" THUMBPRINT "\"}",
+        "{\"x5t#S256\":\"" THUMBPRINT "\",\"jkt\":\"" THUMBPRINT "\"}",
+        "{\"jwk\":{},\"x5t#S256\":\"" THUMBPRINT "\"}",
+    };
+    assert_accepted("{" ISS TIMES ",\"cnf\":{\"x5t#S256\":\"" THUMBPRINT "\"}}");
+    for (size_t i = 0; i < MM_ARRAY_SIZE(OTHERS); i++) {
+        char payload[512];
+        (void)snprintf(payload, sizeof payload, "{" ISS TIMES ",\"cnf\":%s}", OTHERS[i]);
+        assert_refused(payload, "cnf isn't");
+    }
+}
+
 static void what_is_no_json_object_is_refused(void **state)
 {
     (void)state;
@@ -291,6 +321,7 @@ int main(void)
         cmocka_unit_test(times_that_are_no_integers_are_refused),
         cmocka_unit_test(a_claim_said_twice_is_refused),
         cmocka_unit_test(a_claim_in_another_spelling_is_refused),
+        cmocka_unit_test(a_binding_to_a_certificate_is_said_in_one_way),
         cmocka_unit_test(what_is_no_json_object_is_refused),
         cmocka_unit_test(an_overlong_payload_is_refused),
         cmocka_unit_test(an_unknown_sentence_is_refused),
