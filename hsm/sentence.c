@@ -79,8 +79,8 @@ static bool check_lifetime(const struct mm_json_members *claims, int64_t max_ttl
 }
 
 /*
- * A token that is bound to a certificate says so in one way alone, so that no verifier finds a `cnf` that it could pass over: one it doesn't
- * know, an empty one, two methods at once.
+ * A token that is bound to a certificate says so in one way alone, so that no verifier finds a `cnf` that it could pass
+ * over: one it doesn't know, an empty one, two methods at once.
  */
 static bool check_confirmation(const struct mm_json_members *claims, struct mm_error *err)
 {

@@ -29,10 +29,11 @@ MM_MUST_USE char *mm_sentence_header(enum mm_sentence sentence, const char *kid,
                                      struct mm_error *err);
 
 /*
- * Whether `payload` is a sentence of that type within the limits at `now` (Unix seconds). An access token: a JSON object in
- * the form that util/json_scan takes, with names in lower-case ASCII only; `iss` the configured issuer; `iat` and `exp` integers, `iat` within
- * MM_SENTENCE_SKEW of now, `exp` after it by at most the longest TTL; `cnf`, if there is one, a certificate's `x5t#S256` and nothing else. A probe: MM_PROBE_NONCE bytes. MM_SENTENCE_REFUSED, saying
- * which rule.
+ * Whether `payload` is a sentence of that type within the limits at `now` (Unix seconds). An access token: a JSON
+ * object in the form that util/json_scan takes, with names in lower-case ASCII only; `iss` the configured issuer; `iat`
+ * and `exp` integers, `iat` within MM_SENTENCE_SKEW of now, `exp` after it by at most the longest TTL; `cnf`, if there
+ * is one, a certificate's `x5t#S256` and nothing else. A probe: MM_PROBE_NONCE bytes. MM_SENTENCE_REFUSED, saying which
+ * rule.
  */
 MM_MUST_USE bool mm_sentence_check(enum mm_sentence sentence, const struct mm_sentence_limits *limits,
                                    struct mm_bytes payload, int64_t now, struct mm_error *err);

@@ -20,6 +20,18 @@ def mint(tmp_path_factory):
     deployment.ensure_stopped()
 
 
+@pytest.fixture(scope="module")
+def two_grants(mint):
+    """The certificate of acme's account that has two grants."""
+    return mint.ca.issue("two-grants", dns=["two-grants.acme.example"])
+
+
+@pytest.fixture(scope="module")
+def mirror(mint):
+    """The certificate of acme's account that may have any resource."""
+    return mint.ca.issue("mirror", dns=["mirror.acme.example"])
+
+
 @pytest.fixture
 def deployment(tmp_path):
     """A deployment of the test's own that could start but hasn't been."""

@@ -15,8 +15,8 @@ static int digit_value(char c)
 }
 
 /*
- * The byte that `length` bytes of text begin with, as it was meant, and how many bytes say so; 0: none, and `err` says why. `ret_byte`
- * may be where the text is.
+ * The byte that `length` bytes of text begin with, as it was meant, and how many bytes say so; 0: none, and `err` says
+ * why. `ret_byte` may be where the text is.
  */
 static size_t decode_byte(const char *text, size_t length, char *ret_byte, struct mm_error *err)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * application/x-www-form-urlencoded bodies, taken apart in place: what two parsers could read differently is refused. No I/O.
+ * application/x-www-form-urlencoded bodies, taken apart in place: what two parsers could read differently is refused.
+ * No I/O.
  */
 #ifndef MM_HTTP_FORM_H
 #define MM_HTTP_FORM_H
@@ -22,10 +23,10 @@ struct mm_form {
 };
 
 /*
- * Take `length` bytes of `text` apart, which change by that and must stay where they are; text[length] is NUL. Names and values come out
- * decoded, valid UTF-8 and without NUL. MM_INVALID_REQUEST for a byte that should have been escaped (all but visible ASCII), a `%` without two
- * hex digits, %00, what isn't UTF-8 then, and past the bounds above. A field without a value counts as omitted (RFC 6749 section 3.2): it is
- * checked, and left out.
+ * Take `length` bytes of `text` apart, which change by that and must stay where they are; text[length] is NUL. Names
+ * and values come out decoded, valid UTF-8 and without NUL. MM_INVALID_REQUEST for a byte that should have been escaped
+ * (all but visible ASCII), a `%` without two hex digits, %00, what isn't UTF-8 then, and past the bounds above. A field
+ * without a value counts as omitted (RFC 6749 section 3.2): it is checked, and left out.
  */
 MM_MUST_USE bool mm_form_parse(char *text, size_t length, struct mm_form *ret_form, struct mm_error *err);
 

@@ -15,9 +15,9 @@ bool mm_issuance_authenticate(struct mm_request *request, const char *tenant_id,
 }
 
 /*
- * The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. A caller that asks
- * again as soon as it is told that there is no room would be a flood by itself: it waits for that answer as long as it should
- * wait after it.
+ * The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. A caller
+ * that asks again as soon as it is told that there is no room would be a flood by itself: it waits for that answer as
+ * long as it should wait after it.
  */
 struct mm_reply mm_issuance_begin(struct mm_request *request, const struct mm_principal *principal,
                                   const struct mm_token_request *token, mm_issue_done done)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The body of a request to the token endpoint, checked and taken apart (RFC 6749 section 4.4.2, RFC 8707 section 2). No I/O.
+ * The body of a request to the token endpoint, checked and taken apart (RFC 6749 section 4.4.2, RFC 8707 section 2). No
+ * I/O.
  */
 #ifndef MM_HTTP_OAUTH_REQUEST_H
 #define MM_HTTP_OAUTH_REQUEST_H
@@ -22,9 +23,10 @@ struct mm_oauth_request {
 };
 
 /*
- * Take `length` bytes of `text` apart, as mm_form_parse() has it. Parameters that nobody here knows are ignored. MM_INVALID_REQUEST for
- * what isn't a form, a repeated parameter, no grant_type, a ttl_seconds that isn't a number of seconds; MM_INVALID_SCOPE for a malformed
- * scope; MM_INVALID_TARGET for more values of resource or audience than a token can have. The request is to be cleared whatever comes of it.
+ * Take `length` bytes of `text` apart, as mm_form_parse() has it. Parameters that nobody here knows are ignored.
+ * MM_INVALID_REQUEST for what isn't a form, a repeated parameter, no grant_type, a ttl_seconds that isn't a number of
+ * seconds; MM_INVALID_SCOPE for a malformed scope; MM_INVALID_TARGET for more values of resource or audience than a
+ * token can have. The request is to be cleared whatever comes of it.
  */
 MM_MUST_USE bool mm_oauth_request_parse(char *text, size_t length, struct mm_oauth_request *ret_request,
                                         struct mm_error *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OAuth's endpoints: POST /oauth2/token, which issues by client_credentials to whoever a client certificate stands for (RFC 6749
- * section 4.4, RFC 8705 section 2.1), and the authorization endpoint, which authorizes nobody.
+ * OAuth's endpoints: POST /oauth2/token, which issues by client_credentials to whoever a client certificate stands for
+ * (RFC 6749 section 4.4, RFC 8705 section 2.1), and the authorization endpoint, which authorizes nobody.
  */
 #include <string.h>
 
@@ -150,8 +150,8 @@ struct mm_reply mm_serve_token(struct mm_request *request)
 }
 
 /*
- * There is no response type, so no client has a redirect_uri that could be trusted: the answer is the user agent's, never a redirect (RFC 6749
- * section 4.1.2.1). Readers of the discovery documents expect the endpoint to exist.
+ * There is no response type, so no client has a redirect_uri that could be trusted: the answer is the user agent's,
+ * never a redirect (RFC 6749 section 4.1.2.1). Readers of the discovery documents expect the endpoint to exist.
  */
 struct mm_reply mm_serve_authorization(struct mm_request *request)
 {

@@ -18,8 +18,8 @@ static const char INVALID_TARGET[] = "invalid_target";
 static const char UNAVAILABLE[] = "temporarily_unavailable";
 
 /*
- * What callers are told, and after how many seconds a retry makes sense. Codes that aren't here stay inside. `oauth` is what RFC 6749
- * (sections 4.1.2.1 and 5.2) or RFC 8707 calls it, `oauth_detail` what is told there instead of `detail`.
+ * What callers are told, and after how many seconds a retry makes sense. Codes that aren't here stay inside. `oauth` is
+ * what RFC 6749 (sections 4.1.2.1 and 5.2) or RFC 8707 calls it, `oauth_detail` what is told there instead of `detail`.
  */
 static const struct sentence {
     enum mm_code code;
@@ -169,7 +169,10 @@ static void describe(const char *detail, char out[REASON_MAX + 1])
     out[length] = '\0';
 }
 
-/* RFC 6749 section 5.2 has 400, and 401 for a client that isn't known; what comes before OAuth, and faults, have HTTP's own. */
+/*
+ * RFC 6749 section 5.2 has 400, and 401 for a client that isn't known; what comes before OAuth, and faults, have HTTP's
+ * own.
+ */
 static unsigned oauth_status(const struct sentence *sentence)
 {
     unsigned status = mm_code_http_status(sentence->code);

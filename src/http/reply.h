@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replies: what a request is answered with, as a value that any thread may build, and sending it, which only the connection's
- * own thread does. Failures become RFC 9457 problem documents, or OAuth's errors, whose sentences are fixed per code: the cause is for the
- * log.
+ * Replies: what a request is answered with, as a value that any thread may build, and sending it, which only the
+ * connection's own thread does. Failures become RFC 9457 problem documents, or OAuth's errors, whose sentences are
+ * fixed per code: the cause is for the log.
  */
 #ifndef MM_HTTP_REPLY_H
 #define MM_HTTP_REPLY_H
@@ -45,7 +45,10 @@ enum mm_error_form {
     MM_ERRORS_OAUTH,   /* RFC 6749 section 5.2 */
 };
 
-/* RFC 9110 wants a challenge with each 401. No scheme is registered for TLS client certificates; whoever tried Basic is answered in kind. */
+/*
+ * RFC 9110 wants a challenge with each 401. No scheme is registered for TLS client certificates; whoever tried Basic is
+ * answered in kind.
+ */
 #define MM_CHALLENGE_CERTIFICATE "TLS-Client-Certificate"
 #define MM_CHALLENGE_BASIC       "Basic realm=\"mintmark\", charset=\"UTF-8\""
 
@@ -56,9 +59,10 @@ struct mm_reply mm_reply_json(unsigned status, const json_t *body);
 struct mm_reply mm_reply_text(unsigned status, char *json);
 
 /*
- * The answer that tells of `err`, in that form. Only for MM_INVALID_REQUEST and MM_INVALID_JSON is the message itself told; it is about
- * what the caller sent. A problem document has the request's id, and `problems` (NULL: none) as its `errors`, at most
- * MM_REPLY_PROBLEMS_MAX of them. An OAuth error has the status of RFC 6749 section 5.2 where that names one, else the code's own.
+ * The answer that tells of `err`, in that form. Only for MM_INVALID_REQUEST and MM_INVALID_JSON is the message itself
+ * told; it is about what the caller sent. A problem document has the request's id, and `problems` (NULL: none) as its
+ * `errors`, at most MM_REPLY_PROBLEMS_MAX of them. An OAuth error has the status of RFC 6749 section 5.2 where that
+ * names one, else the code's own.
  */
 struct mm_reply mm_reply_failure(enum mm_error_form form, const struct mm_error *err, const char *request_id,
                                  const struct mm_problems *problems);

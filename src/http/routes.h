@@ -22,8 +22,9 @@ struct mm_route {
 };
 
 /*
- * The route for a target's path (which ends at `?`), in `ret_near`, too. MM_NOT_FOUND; MM_METHOD_NOT_ALLOWED sets `ret_near` to a
- * route of the same path. Methods and paths are compared byte by byte, with nothing decoded or normalised.
+ * The route for a target's path (which ends at `?`), in `ret_near`, too. MM_NOT_FOUND; MM_METHOD_NOT_ALLOWED sets
+ * `ret_near` to a route of the same path. Methods and paths are compared byte by byte, with nothing decoded or
+ * normalised.
  */
 MM_MUST_USE const struct mm_route *mm_route_find(const char *method, const char *path, const struct mm_route **ret_near,
                                                  struct mm_error *err);

@@ -125,7 +125,10 @@ static char *array_text(const char *const *strings, size_t n, struct mm_error *e
     return mm_json_writer_finish(&writer, err);
 }
 
-/* What a token of that account is bound to, in `out`; an empty string: nothing. A credential that it can't be bound to gets none. */
+/*
+ * What a token of that account is bound to, in `out`; an empty string: nothing. A credential that it can't be bound to
+ * gets none.
+ */
 static bool find_binding(const struct mm_principal *principal, char out[THUMBPRINT_LENGTH + 1], struct mm_error *err)
 {
     uint8_t digest[MM_SHA256_LENGTH];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a request's `resource` (RFC 8707) and `audience` (RFC 8693) name: an audience of the tenant's, a resource, or one of each. Whether
- * they are granted is the policy's to say.
+ * What a request's `resource` (RFC 8707) and `audience` (RFC 8693) name: an audience of the tenant's, a resource, or
+ * one of each. Whether they are granted is the policy's to say.
  */
 #ifndef MM_OAUTH_TARGET_H
 #define MM_OAUTH_TARGET_H
@@ -24,8 +24,8 @@ struct mm_oauth_target {
 };
 
 /*
- * MM_INVALID_TARGET for a `resource` that is no absolute URI, has a fragment, or names neither an audience nor, by the tenant's
- * resource_template, a resource; and for two different audiences or resources, in whichever parameters.
+ * MM_INVALID_TARGET for a `resource` that is no absolute URI, has a fragment, or names neither an audience nor, by the
+ * tenant's resource_template, a resource; and for two different audiences or resources, in whichever parameters.
  */
 MM_MUST_USE bool mm_oauth_target_resolve(const struct mm_tenant *tenant, const struct mm_oauth_target_request *request,
                                          struct mm_oauth_target *ret_target, struct mm_error *err);

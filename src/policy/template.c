@@ -14,7 +14,10 @@ struct id {
     size_t length;
 };
 
-/* What stands in `uri` for the hole: as its characters aren't those of a path's, a query's or an escape's delimiters, there is one reading. */
+/*
+ * What stands in `uri` for the hole: as its characters aren't those of a path's, a query's or an escape's delimiters,
+ * there is one reading.
+ */
 static struct id find_id(const char *uri_template, const char *uri)
 {
     static const struct id NONE = {0};

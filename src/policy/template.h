@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Resource templates: resources that callers name by URI (RFC 8707). A template only translates; what it comes to is granted or not like
- * any resource.
+ * Resource templates: resources that callers name by URI (RFC 8707). A template only translates; what it comes to is
+ * granted or not like any resource.
  */
 #ifndef MM_POLICY_TEMPLATE_H
 #define MM_POLICY_TEMPLATE_H
@@ -9,8 +9,8 @@
 #include "policy/decide.h"
 
 /*
- * Whether `uri_template` (NULL: none), which may be malformed, has `uri`: they are the same but for `{id}`, for which `uri` has 1 to 128
- * letters, digits, `_` and `-`. Bytes are compared as they are, nothing is decoded.
+ * Whether `uri_template` (NULL: none), which may be malformed, has `uri`: they are the same but for `{id}`, for which
+ * `uri` has 1 to 128 letters, digits, `_` and `-`. Bytes are compared as they are, nothing is decoded.
  */
 bool mm_template_has(const char *uri_template, const char *uri);
 

@@ -27,8 +27,7 @@ struct mm_claims {
     int64_t issued_at;  /* Unix seconds: iat */
     int64_t expires_at; /* Unix seconds: exp */
     const char *jti;
-    const char *
-        certificate; /* cnf: x5t#S256 (RFC 8705 section 3.1), base64url of the SHA-256 of the caller's; NULL: a plain bearer token */
+    const char *certificate; /* cnf: x5t#S256 (RFC 8705 section 3.1), base64url; NULL: a plain bearer token */
 };
 
 /*

@@ -31,16 +31,6 @@ def claims_of(token):
     return decode(token.split(".")[1])
 
 
-@pytest.fixture(scope="module")
-def two_grants(mint):
-    return mint.ca.issue("two-grants", dns=["two-grants.acme.example"])
-
-
-@pytest.fixture(scope="module")
-def mirror(mint):
-    return mint.ca.issue("mirror", dns=["mirror.acme.example"])
-
-
 # --- the token
 
 

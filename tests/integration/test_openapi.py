@@ -116,7 +116,8 @@ def sentences_of_the_code():
     return {symbol: int(retry) for symbol, retry in table("src/http/reply.c", r'\{(MM_\w+), (\d+), "')}
 
 
-OAUTHS_OWN = {"unsupported_grant_type", "unsupported_response_type", "invalid_scope", "invalid_target"}  # in no problem document
+# In no problem document.
+OAUTHS_OWN = {"unsupported_grant_type", "unsupported_response_type", "invalid_scope", "invalid_target"}
 
 
 def test_its_codes_are_those_that_the_service_can_send(description):
@@ -296,7 +297,7 @@ def test_oauth_tokens_and_refusals_are_as_described(mint, description):
     basic = {"Authorization": "Basic YTpi"}
     cases = [
         (200, None, "ci", {}, {}),
-        (200, None, "ci", {}, {"scope": None, "client_id": "acme/ci-build", "ttl_seconds": "60", "audience": CACHE_AUDIENCE}),
+        (200, None, "ci", {}, {"scope": None, "client_id": "acme/ci-build", "audience": CACHE_AUDIENCE}),
         (400, "invalid_request", "ci", {}, {"grant_type": None}),
         (400, "unsupported_grant_type", "ci", {}, {"grant_type": "password"}),
         (400, "invalid_scope", "ci", {}, {"scope": "write:repo"}),

@@ -203,7 +203,7 @@ def test_a_request_that_the_description_allows_is_understood(client, request):
 
 PARAMETERS = {
     "grant_type": st.sampled_from(["client_credentials"] * 6 + ["password", "Client_credentials"]),
-    "scope": st.lists(SCOPES, min_size=1, max_size=4).map(" ".join) | st.sampled_from(["read:repo", " ", "a  b", "a\tb"]),
+    "scope": st.lists(SCOPES, min_size=1, max_size=4).map(" ".join) | st.sampled_from(["read:repo", " ", "a  b"]),
     "tenant_id": st.sampled_from(["acme"] * 4 + ["globex", "\u0430cme"]),
     "client_id": st.sampled_from(["acme/ci-build", "ci-build", "acme/deploy", "/", "acme/"]) | st.text(),
     "resource": st.sampled_from(["https://lore.acme.example/", "urn:x:y", AUDIENCE, "x:#"]) | st.text(),
@@ -222,7 +222,8 @@ ESCAPES = st.sampled_from(
         lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
     ]
 )
-FORM_ODDITIES = [b"%", b"%4", b"%00", b"%zz", b"%ff", b"%c3", b"\0", b" ", b"\xc3\xa4", b"\xef\xbb\xbf", b"&", b"=", b"+", b"&&", b"\r\n"]
+FORM_ODDITIES = [b"%", b"%4", b"%00", b"%zz", b"%ff", b"%c3", b"\0", b" ", b"\xc3\xa4", b"\xef\xbb\xbf"]
+FORM_ODDITIES += [b"&", b"=", b"+", b"&&", b"\r\n", b"%09"]
 
 
 @st.composite
@@ -264,7 +265,8 @@ def parameters(body):
             raise NotAForm(field)
         if value:
             found[name].append(value)
-    if sum(map(len, found.values())) > 32 or any(len(found[name]) > 1 for name in found.keys() - {"resource", "audience"}):
+    repeated = {name for name, values in found.items() if len(values) > 1} - {"resource", "audience"}
+    if sum(map(len, found.values())) > 32 or repeated:
         raise NotAForm(body)
     return found
 

@@ -50,6 +50,7 @@ static const char TENANT[] =
     "env: production\n"
     "audience: [lore.example]\n"
     "max_ttl: 15m\n"
+    "resource_template: {uri: \"https://lore.example/{id}\", resource: \"urc-{id}\"}\n"
     "accounts:\n"
     "  - id: ci-build\n"
     "    name: Build farm\n"
