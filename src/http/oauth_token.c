@@ -141,10 +141,12 @@ static bool check_head(const struct mm_request *request, struct mm_error *err)
 struct mm_reply mm_serve_token(struct mm_request *request)
 {
     struct mm_error err = {0};
-    mm_cleanup(mm_oauth_request_clear) struct mm_oauth_request asked = {0};
+    char *body = (char *)request->body.data;
+    size_t length = request->body.length;
+    /* Zeroed in the end, whatever is in it and however little of it is read. */
+    mm_cleanup(mm_oauth_request_clear) struct mm_oauth_request asked = {.form = {.text = body, .length = length}};
     const struct grant_type *type = NULL;
-    struct mm_buffer *body = &request->body;
-    if (check_head(request, &err) && mm_oauth_request_parse((char *)body->data, body->length, &asked, &err))
+    if (check_head(request, &err) && mm_oauth_request_parse(body, length, &asked, &err))
         type = find_grant_type(asked.grant_type, &err);
     return type ? type->serve(request, &asked) : mm_request_refuse(request, &err, NULL, NULL);
 }

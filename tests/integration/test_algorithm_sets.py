@@ -9,7 +9,7 @@ import pytest
 from custody import PUBLISH_AHEAD, TTL, keys, short_lived, states
 from load import Load
 from openapi import Description
-from service import AUDIENCE, CACHE_AUDIENCE, ISSUER, DidNotStart, assert_problem, wait_until
+from service import AUDIENCE, CACHE_AUDIENCE, ISSUER, DidNotStart, assert_oauth_error, assert_problem, wait_until
 from shim import Shim
 
 GONE = ["C_Sign fail CKR_DEVICE_REMOVED", "C_Initialize fail CKR_DEVICE_ERROR"]
@@ -99,6 +99,14 @@ def test_one_token_can_not_be_for_audiences_that_want_different_algorithms(whole
     assert "ask for one audience" in problem["detail"]
     refused = wait_until(lambda: whole.ledger("--type", "token.refused"))
     assert [entry["code"] for entry in refused] == ["invalid_request"]
+
+
+def test_an_oauth_client_gets_its_audiences_algorithm_and_has_to_name_one(whole):
+    ttl = str(TTL)
+    token = whole.ask_oauth(audience=CACHE_AUDIENCE, ttl_seconds=ttl).json["access_token"]
+    assert verify(whole, token, CACHE_AUDIENCE, "RS256") == whole.rs256
+    error = assert_oauth_error(whole.ask_oauth(ttl_seconds=ttl), 400, "invalid_request")
+    assert "ask for one audience" in error["error_description"]
 
 
 def test_an_algorithm_without_a_key_is_503_for_those_who_want_it_alone_and_shows(mint):
