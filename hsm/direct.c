@@ -38,7 +38,7 @@ static CK_MECHANISM_TYPE mechanism_of(enum mm_algorithm algorithm)
         return CKM_RSA_PKCS;
     case MM_PS256:
         return CKM_RSA_PKCS_PSS;
-    case MM_EDDSA:
+    default:
         break;
     }
     return CKM_EDDSA;

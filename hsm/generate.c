@@ -125,7 +125,7 @@ static CK_MECHANISM_TYPE mechanism_of(enum mm_key_type type)
         return CKM_EC_KEY_PAIR_GEN;
     case MM_KEY_RSA:
         return CKM_RSA_PKCS_KEY_PAIR_GEN;
-    case MM_KEY_ED25519:
+    default:
         break;
     }
     return CKM_EC_EDWARDS_KEY_PAIR_GEN;

@@ -24,8 +24,22 @@ MM_MUST_USE struct mm_pubkey *mm_pubkey_from_rsa(struct mm_bytes n, struct mm_by
 /* `point` is the uncompressed point (04 || x || y) for P-256 and P-384, the 32 bytes of the key for Ed25519. */
 MM_MUST_USE struct mm_pubkey *mm_pubkey_from_point(enum mm_key_type type, struct mm_bytes point, struct mm_error *err);
 
-/* From a public JWK (RFC 7517, 7518 section 6, 8037). A private member (`d`, …) is refused. */
+/* From a public JWK (RFC 7517, 7518 section 6, 8037), for what Mintmark signs with. A private member (`d`, …) is refused. */
 MM_MUST_USE struct mm_pubkey *mm_pubkey_from_jwk(const json_t *jwk, struct mm_error *err);
+
+/*
+ * From somebody else's public JWK, to check signatures by `algorithm` alone: P-521 and RSA up to 8192 bits as well. `kty` and
+ * `crv` must be the algorithm's; `use` and `key_ops`, if there, must allow verifying. MM_KEY_CUSTODY otherwise. It costs at most a
+ * millisecond: whether an RSA modulus is composite, which takes libcrypto up to half a second, isn't asked of others' keys.
+ */
+MM_MUST_USE struct mm_pubkey *mm_pubkey_from_foreign_jwk(const json_t *jwk, enum mm_algorithm algorithm,
+                                                         struct mm_error *err);
+
+/* The algorithm of a JWK that names none: its curve's, and RS256 for RSA (OpenID Connect's default). False: an unknown kty or crv. */
+MM_MUST_USE bool mm_jwk_default_algorithm(const json_t *jwk, enum mm_algorithm *ret_algorithm);
+
+/* Whether a JWK of any `kty` holds a member that only private and secret keys have. */
+bool mm_jwk_is_private(const json_t *jwk);
 
 void mm_pubkey_free(struct mm_pubkey *key);
 MM_DEFINE_CLEANUP(struct mm_pubkey, mm_pubkey_free);
@@ -41,7 +55,7 @@ MM_MUST_USE json_t *mm_pubkey_to_jwk(const struct mm_pubkey *key, enum mm_algori
 
 /*
  * Check a signature in JWS form (raw r || s for ECDSA, RFC 7518 section 3.4) over `data`. The algorithm must fit the key's
- * type. False with MM_SIGNATURE_INVALID if it doesn't verify.
+ * type, and be the one that a foreign key is for. False with MM_SIGNATURE_INVALID if it doesn't verify.
  */
 MM_MUST_USE bool mm_pubkey_verify(const struct mm_pubkey *key, enum mm_algorithm algorithm, struct mm_bytes data,
                                   struct mm_bytes signature, struct mm_error *err);
