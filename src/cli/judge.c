@@ -2,14 +2,8 @@
 #include "cli/judge.h"
 
 #include <string.h>
-#include <strings.h>
 
-static bool is_access_token(const json_t *header)
-{
-    /* RFC 7515 section 4.1.9: `application/` may be left out, and media types don't know case. */
-    const char *type = mm_json_string(header, "typ");
-    return type && (strcasecmp(type, "at+jwt") == 0 || strcasecmp(type, "application/at+jwt") == 0);
-}
+#include "token/jws.h"
 
 bool mm_claims_judge(const json_t *header, const json_t *claims, const char *issuer, int64_t now, struct mm_error *err)
 {
@@ -17,7 +11,7 @@ bool mm_claims_judge(const json_t *header, const json_t *claims, const char *iss
     const json_t *issued = json_object_get(claims, "iat");
     const json_t *not_before = json_object_get(claims, "nbf");
     const char *named = mm_json_string(claims, "iss");
-    if (!is_access_token(header))
+    if (!mm_jws_has_type(header, "at+jwt"))
         return mm_fail(err, MM_TOKEN_INVALID, "it isn't an access token: typ isn't at+jwt");
     if (!json_is_integer(expires) || !json_is_integer(issued) || (not_before && !json_is_integer(not_before)))
         return mm_fail(err, MM_TOKEN_INVALID, "exp or iat is missing, or one of exp, iat and nbf isn't a whole number");

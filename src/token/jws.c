@@ -2,6 +2,7 @@
 #include "token/jws.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "util/base64url.h"
 
@@ -56,6 +57,21 @@ static bool split(const char *compact, struct part parts[3], struct mm_error *er
     return true;
 }
 
+/* Why a part isn't JSON. jansson quotes what it stumbles over, and that mustn't get into a log. */
+static void refuse_json(const char *what, struct mm_error *why, struct mm_error *err)
+{
+    char *quoted = strstr(why->message, " near ");
+    if (quoted)
+        *quoted = '\0';
+    quoted = strchr(why->message, '\'');
+    if (quoted)
+        *quoted = '\0';
+    if (why->code == MM_NO_MEMORY)
+        (void)out_of_memory(err);
+    else
+        (void)mm_fail(err, MM_TOKEN_INVALID, "%s: not a JSON object: %s", what, why->message);
+}
+
 static json_t *decode_object(struct part part, const char *what, struct mm_error *err)
 {
     uint8_t bytes[MM_JWT_MAX];
@@ -66,30 +82,33 @@ static json_t *decode_object(struct part part, const char *what, struct mm_error
     }
     struct mm_error why = {0};
     mm_cleanup(json_decref) json_t *value = mm_json_parse(bytes, length, &why);
+    if (!value) {
+        refuse_json(what, &why, err);
+        return NULL;
+    }
     if (!json_is_object(value)) {
-        if (why.code == MM_NO_MEMORY)
-            (void)out_of_memory(err);
         (void)mm_fail(err, MM_TOKEN_INVALID, "%s: not a JSON object", what);
         return NULL;
     }
     return MM_TAKE(value);
 }
 
-static bool check_header(const json_t *header, struct mm_error *err)
+static bool check_header(const json_t *header, enum mm_algorithm *ret_algorithm, struct mm_error *err)
 {
-    enum mm_algorithm algorithm;
+    /* No extension is understood, so none may be critical (RFC 7515 section 4.1.11); the others would make these parts mean something else. */
+    static const char *const REFUSED[] = {"crit", "b64", "zip", "enc"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSED); i++)
+        if (json_object_get(header, REFUSED[i]))
+            return mm_fail(err, MM_TOKEN_INVALID, "header: %s is not accepted", REFUSED[i]);
     const char *name = mm_json_string(header, "alg");
-    if (!name || !mm_algorithm_parse(name, &algorithm))
+    if (!name || !mm_algorithm_parse_foreign(name, ret_algorithm))
         return mm_fail(err, MM_TOKEN_INVALID, "header: alg missing or not accepted");
-    /* No extension is understood, so none may be critical (RFC 7515 section 4.1.11). */
-    if (json_object_get(header, "crit"))
-        return mm_fail(err, MM_TOKEN_INVALID, "header: crit is not accepted");
     return true;
 }
 
 static bool decode_signature(struct part part, struct mm_jws *jws, struct mm_error *err)
 {
-    if (!part.length || part.length > mm_base64url_length(MM_SIGNATURE_MAX) ||
+    if (!part.length || part.length > mm_base64url_length(MM_FOREIGN_SIGNATURE_MAX) ||
         !mm_base64url_decode(part.text, part.length, jws->signature, &jws->signature_length))
         return mm_fail(err, MM_TOKEN_INVALID, "signature: empty, too long or not base64url");
     return true;
@@ -102,7 +121,7 @@ bool mm_jws_parse(const char *compact, struct mm_jws *ret_jws, struct mm_error *
     if (!split(compact, parts, err) || !decode_signature(parts[2], &jws, err))
         return false;
     jws.header = decode_object(parts[0], "header", err);
-    if (!jws.header || !check_header(jws.header, err))
+    if (!jws.header || !check_header(jws.header, &jws.algorithm, err))
         return false;
     jws.payload = decode_object(parts[1], "payload", err);
     if (!jws.payload)
@@ -118,6 +137,15 @@ void mm_jws_clear(struct mm_jws *jws)
     json_decref(jws->header);
     json_decref(jws->payload);
     *jws = (struct mm_jws){0};
+}
+
+bool mm_jws_has_type(const json_t *header, const char *type)
+{
+    static const char PREFIX[] = "application/";
+    const char *named = mm_json_string(header, "typ");
+    if (named && strncasecmp(named, PREFIX, strlen(PREFIX)) == 0)
+        named += strlen(PREFIX);
+    return named && strcasecmp(named, type) == 0;
 }
 
 /* The one JWK called `kid`, borrowed. */
@@ -145,8 +173,7 @@ bool mm_jws_verify(const struct mm_jws *jws, const char *compact, const json_t *
 {
     const char *kid = mm_json_string(jws->header, "kid");
     const char *alg = mm_json_string(jws->header, "alg");
-    enum mm_algorithm algorithm;
-    if (!kid || !alg || !mm_algorithm_parse(alg, &algorithm))
+    if (!kid || !alg)
         return mm_fail(err, MM_TOKEN_INVALID, "header: kid or alg missing");
     const json_t *jwk = find_key(jwks, kid, err);
     if (!jwk)
@@ -159,7 +186,7 @@ bool mm_jws_verify(const struct mm_jws *jws, const char *compact, const json_t *
     mm_cleanup(mm_pubkey_free) struct mm_pubkey *key = mm_pubkey_from_jwk(jwk, &why);
     struct mm_bytes input = {compact, jws->signing_input_length};
     struct mm_bytes signature = {jws->signature, jws->signature_length};
-    if (!key || !mm_pubkey_verify(key, algorithm, input, signature, &why))
+    if (!key || !mm_pubkey_verify(key, jws->algorithm, input, signature, &why))
         return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_TOKEN_INVALID, "%s", why.message);
     return true;
 }

@@ -19,14 +19,16 @@ MM_MUST_USE char *mm_jws_compact(const char *signing_input, struct mm_bytes sign
 struct mm_jws {
     json_t *header;
     json_t *payload;
+    enum mm_algorithm algorithm; /* as the header claims */
     size_t signing_input_length; /* of the compact text */
-    uint8_t signature[MM_SIGNATURE_MAX];
+    uint8_t signature[MM_FOREIGN_SIGNATURE_MAX];
     size_t signature_length;
 };
 
 /*
  * Take a compact JWT apart without verifying it. At most MM_JWT_MAX characters, exactly three parts, strict base64url, header
- * and payload JSON objects without duplicate members, no `crit`, `alg` one of the table. MM_TOKEN_INVALID otherwise.
+ * and payload JSON objects as mm_json_parse() takes them, `alg` one of the table (crypto/algorithm.h), and nothing in the header that
+ * changes what the parts mean (`crit`, `b64`, `zip`, `enc`). MM_TOKEN_INVALID otherwise; the message holds nothing of the JWT.
  */
 MM_MUST_USE bool mm_jws_parse(const char *compact, struct mm_jws *ret_jws, struct mm_error *err);
 void mm_jws_clear(struct mm_jws *jws);
@@ -35,9 +37,12 @@ static inline void mm_jws_clear_cleanup(struct mm_jws *jws)
     mm_jws_clear(jws);
 }
 
+/* Whether `typ` is `type`, a media type without its `application/`, in whatever case (RFC 7515 section 4.1.9). */
+bool mm_jws_has_type(const json_t *header, const char *type);
+
 /*
- * Verify a parsed JWT's signature against a JWK set (RFC 7517): the key is the one whose `kid` is the header's, and its `alg`
- * must be the header's. MM_TOKEN_INVALID, saying why.
+ * Verify the signature of a parsed JWT of Mintmark's against a JWK set (RFC 7517): the key is the one whose `kid` is the header's, and its
+ * `alg` must be the header's. MM_TOKEN_INVALID, saying why. For what others signed there is token/jwt.h.
  */
 MM_MUST_USE bool mm_jws_verify(const struct mm_jws *jws, const char *compact, const json_t *jwks, struct mm_error *err);
 

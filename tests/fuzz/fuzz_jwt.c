@@ -43,7 +43,7 @@ static void check_parts(const char *text, const struct mm_jws *jws)
     assert(n_input < strlen(text) && text[n_input] == '.' && n_header < n_input);
     check_part(text, n_header, jws->header);
     check_part(text + n_header + 1, n_input - n_header - 1, jws->payload);
-    assert(jws->signature_length >= 1 && jws->signature_length <= MM_SIGNATURE_MAX);
+    assert(jws->signature_length >= 1 && jws->signature_length <= MM_FOREIGN_SIGNATURE_MAX);
 
     mm_cleanup(free) char *input = strndup(text, n_input);
     struct mm_bytes signature = {jws->signature, jws->signature_length};
