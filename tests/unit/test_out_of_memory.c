@@ -24,6 +24,7 @@
 #include "token/claims.h"
 #include "token/jwks.h"
 #include "token/jws.h"
+#include "token/jwt.h"
 #include "util/clock.h"
 
 enum { CALLS_MAX = 1000000, ENTRIES = 3 };
@@ -180,6 +181,31 @@ static bool verify_token(const struct world *world, struct mm_error *err)
 {
     mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
     return mm_jws_parse(world->jwt, &jws, err) && mm_jws_verify(&jws, world->jwt, world->jwks, err);
+}
+
+/* No key is left out of a set for want of memory, and no JWT under it refused. */
+static bool verify_foreign(const struct world *world, struct mm_error *err)
+{
+    static const char *const AUDIENCES[] = {"b", NULL};
+    static const char *const TYPES[] = {"at+jwt", NULL};
+    static const struct mm_jwt_rules RULES = {.issuer = "https://mint.example.com",
+                                              .audiences = AUDIENCES,
+                                              .audience = MM_AUDIENCE_AMONG,
+                                              .types = TYPES};
+    static const enum mm_algorithm ALGORITHMS[] = {MM_ES256, MM_ES384, MM_RS256, MM_PS256, MM_EDDSA};
+    struct mm_jwks_key keys[MM_ARRAY_SIZE(ALGORITHMS)];
+    for (size_t i = 0; i < MM_ARRAY_SIZE(keys); i++)
+        keys[i] = (struct mm_jwks_key){world->pubkeys[i], ALGORITHMS[i]};
+    mm_cleanup(free) char *text = mm_jwks_document(keys, MM_ARRAY_SIZE(keys), err);
+    mm_cleanup(mm_jwks_unref) struct mm_jwks *jwks = text ? mm_jwks_parse(text, strlen(text), err) : NULL;
+    if (!jwks)
+        return false;
+    assert_int_equal(mm_jwks_n_keys(jwks), MM_ARRAY_SIZE(keys));
+    mm_cleanup(mm_jwt_free) struct mm_jwt *jwt = mm_jwt_open(world->jwt, strlen(world->jwt), err);
+    const struct mm_jwt_claims *claims = jwt ? mm_jwt_verify(jwt, jwks, &RULES, TEST_NOW, err) : NULL;
+    if (claims)
+        assert_string_equal(claims->subject, "acme/ci-build");
+    return claims != NULL;
 }
 
 static bool make_document(const struct world *world, struct mm_error *err)
@@ -502,6 +528,7 @@ SUBJECT_TEST(configuration_loads_whole_or_not_at_all, load_config)
 SUBJECT_TEST(request_is_not_called_invalid, parse_request)
 SUBJECT_TEST(json_is_parsed_whole_or_not_at_all, parse_strings)
 SUBJECT_TEST(token_is_not_called_forged, verify_token)
+SUBJECT_TEST(foreign_token_is_not_called_forged, verify_foreign)
 SUBJECT_TEST(key_is_not_called_unsound, make_document)
 SUBJECT_TEST(caller_is_not_called_a_stranger, authenticate)
 SUBJECT_TEST(others_are_not_let_in, refuse_others)
@@ -645,6 +672,7 @@ int main(void)
         WORLD_TEST(request_is_not_called_invalid),
         WORLD_TEST(json_is_parsed_whole_or_not_at_all),
         WORLD_TEST(token_is_not_called_forged),
+        WORLD_TEST(foreign_token_is_not_called_forged),
         WORLD_TEST(key_is_not_called_unsound),
         WORLD_TEST(caller_is_not_called_a_stranger),
         WORLD_TEST(others_are_not_let_in),
