@@ -47,6 +47,20 @@ static void check_key(const json_t *input, const struct mm_pubkey *key)
     assert(json_equal(json_array_get(json_object_get(jwks, "keys"), 0), jwk));
 }
 
+/* As somebody else's key: for the algorithms of one type at most, and never private. */
+static void check_foreign(const json_t *jwk, bool is_own)
+{
+    bool is_taken = false;
+    for (int i = 0; i < MM_N_FOREIGN_ALGORITHMS; i++) {
+        enum mm_algorithm algorithm = (enum mm_algorithm)i;
+        mm_cleanup(mm_pubkey_free) struct mm_pubkey *key = mm_pubkey_from_foreign_jwk(jwk, algorithm, NULL);
+        assert(!key || mm_pubkey_type(key) == mm_algorithm_key_type(algorithm));
+        assert(!key || !mm_jwk_is_private(jwk));
+        is_taken = is_taken || key;
+    }
+    assert(is_taken || !is_own);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct mm_bytes MESSAGE = {"message", 7};
@@ -56,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     mm_cleanup(mm_pubkey_free) struct mm_pubkey *key = mm_pubkey_from_jwk(jwk, &err);
     assert((key != NULL) == (err.code == MM_OK) && (key || err.code == MM_KEY_CUSTODY));
+    check_foreign(jwk, key != NULL);
     if (!key)
         return 0;
     check_key(jwk, key);

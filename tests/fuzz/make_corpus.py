@@ -242,6 +242,28 @@ def tokens():
     write("jwt", good=good, forged=forged, odd=shown, none=f"{base64url(compact({'alg': 'none'}))}.{base64url('{}')}.", parts="a.b.c.d")
 
 
+def foreign_tokens():
+    """As they are, or header and payload on two lines, for the target to sign."""
+    header = {"alg": "ES256", "kid": "one", "typ": "at+jwt"}
+    made = claims(aud="lore.acme.example", nbf=NOW - 0.5, jti="seed")
+    signing_input = f"{base64url(compact(header))}.{base64url(compact(made))}"
+    two_lines = lambda header, **changes: compact(header) + "\n" + compact(dict(made, **changes))
+    write(
+        "foreign_jwt",
+        good=f"{signing_input}.{base64url(sign(signing_input))}",
+        none=f"{base64url(compact({'alg': 'none'}))}.{base64url(compact(made))}.",
+        encrypted="eyJhbGciOiJFUzI1NiJ9.AAAA.AAAA.AAAA.AAAA",
+        signed=two_lines(header),
+        nameless=two_lines({"alg": "ES256"}),
+        crit=two_lines(dict(header, crit=["b64"], b64=False, zip="DEF", jku="https://a.example", jwk=JWK_ONE)),
+        kid=two_lines(dict(header, kid=["one"])),
+        times=two_lines(header, exp=1.8e9, nbf=0, iat=1e3),
+        audience=two_lines(header, aud=["lore.acme.example", "other", 7]),
+        strings=two_lines(header, sub="", jti=7),
+        duplicate=compact(header) + '\n{"exp":1,"\\u0065xp":2}',
+    )
+
+
 def jwks():
     rsa_numbers = rsa.generate_private_key(65537, 2048).public_key().public_numbers()
     ed25519_key = ed25519.Ed25519PrivateKey.generate().public_key()
@@ -255,6 +277,18 @@ def jwks():
         ed25519=compact({"kty": "OKP", "crv": "Ed25519", "x": base64url(raw)}),
         private=compact(dict(JWK_ONE, d=number(1, 32))),
         off_curve=compact(dict(JWK_ONE, y=JWK_ONE["x"])),
+    )
+    rsa_jwk = {"kty": "RSA", "n": number(rsa_numbers.n), "e": number(rsa_numbers.e)}
+    p521 = ec_jwk(ec.derive_private_key(1, ec.SECP521R1()), "P-521", 66)
+    okp = {"kty": "OKP", "crv": "Ed25519", "x": base64url(raw), "kid": "ed", "key_ops": ["verify"]}
+    write(
+        "jwks",
+        usable=compact({"keys": [p256, dict(rsa_jwk, kid="a", alg="PS512"), rsa_jwk, dict(p521, kid="b"), dict(okp, alg="Ed25519")]}),
+        skipped=compact({"keys": [{"kty": "AKP", "alg": "ML-DSA-65"}, dict(p256, use="enc"), dict(p256, kid=7), dict(rsa_jwk, e="Aw"), 1]}),
+        twice=compact({"keys": [dict(p256, kid="a"), dict(p521, kid="a"), dict(okp, kid="b")]}),
+        private=compact({"keys": [dict(JWK_ONE, d=number(1, 32))]}),
+        secret=compact({"keys": [{"kty": "oct", "k": "AAAA"}]}),
+        empty='{"keys":[]}',
     )
 
 
@@ -427,7 +461,7 @@ def entries():
 
 
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries]
-MAKERS += [uris, attestations]
+MAKERS += [uris, attestations, foreign_tokens]
 
 for make in MAKERS:
     make()

@@ -38,6 +38,29 @@ EVP_PKEY *make_private_key(enum mm_algorithm algorithm)
     return key;
 }
 
+EVP_PKEY *make_key_of_one(void)
+{
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    uint8_t point[65];
+    assert_int_equal(EC_POINT_point2oct(group, EC_GROUP_get0_generator(group), POINT_CONVERSION_UNCOMPRESSED, point,
+                                        sizeof point, NULL),
+                     sizeof point);
+    EC_GROUP_free(group);
+    uint8_t scalar = 1;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char[]){"P-256"}, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point),
+        OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_PRIV_KEY, &scalar, sizeof scalar),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY_CTX *import = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+    EVP_PKEY *key = NULL;
+    assert_int_equal(EVP_PKEY_fromdata_init(import), 1);
+    assert_int_equal(EVP_PKEY_fromdata(import, &key, EVP_PKEY_KEYPAIR, params), 1);
+    EVP_PKEY_CTX_free(import);
+    return key;
+}
+
 /* A number of the key, big-endian, into `out` with room for RSA-8192. */
 static struct mm_bytes number_of(const EVP_PKEY *key, const char *name, uint8_t *out)
 {

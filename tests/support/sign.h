@@ -19,6 +19,9 @@ struct test_signature {
 /* A new private key that `algorithm` signs with; RSA has 2048 bits. Never NULL. */
 EVP_PKEY *make_private_key(enum mm_algorithm algorithm);
 
+/* The P-256 key whose private half is 1: no secret, and always the same. */
+EVP_PKEY *make_key_of_one(void);
+
 /* Its public half as the code under test sees it, from components as an HSM token reports them. Never NULL. Not P-521. */
 struct mm_pubkey *make_pubkey(enum mm_algorithm algorithm, const EVP_PKEY *key);
 
