@@ -154,7 +154,22 @@ static void every_algorithm_verifies(void **state)
     for (int i = 0; i < MM_N_FOREIGN_ALGORITHMS; i++)
         assert_verifies(
             sign_with((enum mm_algorithm)i, world.keys[i], header_of((enum mm_algorithm)i, header), PAYLOAD));
-    assert_verifies(sign_with(MM_EDDSA, world.keys[MM_EDDSA], "{\"alg\":\"Ed25519\",\"kid\":\"EdDSA\"}", PAYLOAD));
+}
+
+static void ed25519_is_one_algorithm_by_two_names(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = {"EdDSA", "Ed25519", NULL};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(NAMES); i++) {
+        mm_cleanup(mm_jwks_unref) struct mm_jwks *jwks =
+            parse_set(json_pack("[o]", make_jwk(world.keys[MM_EDDSA], "a", NAMES[i])));
+        for (size_t j = 0; NAMES[j]; j++) {
+            char header[64];
+            (void)snprintf(header, sizeof header, "{\"alg\":\"%s\",\"kid\":\"a\"}", NAMES[j]);
+            mm_cleanup(free) char *jwt = sign_with(MM_EDDSA, world.keys[MM_EDDSA], header, PAYLOAD);
+            assert_true(verify_with(jwt, strlen(jwt), jwks, &(struct mm_error){0}));
+        }
+    }
 }
 
 /* Each signer under each header's alg under each key: only all three alike. */
@@ -767,6 +782,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_algorithm_verifies),
+        cmocka_unit_test(ed25519_is_one_algorithm_by_two_names),
         cmocka_unit_test(alg_is_the_keys_and_never_the_headers_to_choose),
         cmocka_unit_test(an_rs256_signature_under_a_ps256_key_is_refused),
         cmocka_unit_test(an_unsigned_jwt_is_refused),
