@@ -9,7 +9,7 @@
 
 #include "admin/strand.h"
 
-enum { REASON_MAX = 512, NAME_MAX_LENGTH = 255, ID_MAX = 510, RECORD_MS = 5000 };
+enum { REASON_MAX = 512, NAME_MAX_LENGTH = 255, ID_MAX = 510 };
 
 static const struct mm_schema REASON_MEMBERS[] = {
     {.name = "reason", .type = MM_SCHEMA_STRING, .max = REASON_MAX},
@@ -93,7 +93,8 @@ static json_t *next_of(struct mm_keeper *keeper, const struct mm_keyring *keyrin
     enum mm_key_change change;
     int64_t time;
     struct mm_key_moment moment = mm_keeper_moment(keeper);
-    if (!mm_plan_next(mm_keeper_plan(keeper), keyring, key, &moment, &change, &time))
+    const struct mm_key_plan plan = mm_keeper_plan(keeper);
+    if (!mm_plan_next(&plan, keyring, key, &moment, &change, &time))
         return json_null();
     return json_pack("{ss so}", "change", mm_key_change_name(change), "at", timestamp(time));
 }
@@ -267,9 +268,9 @@ struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
     const struct mm_key *key = mm_keyring_find(keyring, kid);
     struct mm_key_moment moment = mm_keeper_moment(keeper);
+    const struct mm_key_plan plan = mm_keeper_plan(keeper);
     mm_cleanup(json_decref) json_t *answer =
-        json_pack("{ss so}", "kid", kid, "activates_at",
-                  timestamp(mm_plan_from(mm_keeper_plan(keeper), key, MM_KEY_ACTIVATE, &moment)));
+        json_pack("{ss so}", "kid", kid, "activates_at", timestamp(mm_plan_from(&plan, key, MM_KEY_ACTIVATE, &moment)));
     return mm_reply_json(MHD_HTTP_ACCEPTED, answer);
 }
 
@@ -279,16 +280,11 @@ struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request)
     struct mm_admin *admin = request->admin;
     struct mm_error err = {0};
     struct mm_reply refusal;
-    struct mm_receipt receipt;
     mm_cleanup(json_decref) json_t *body = NULL;
     if (!read_body(request, &REASON, &body, &refusal))
         return refusal;
     struct mm_key_author author = author_of(request, body);
-    mm_cleanup(json_decref) json_t *fields = json_pack("{ss ss}", "by", author.by, "reason", author.reason);
-    if (!fields)
-        (void)mm_fail(&err, MM_NO_MEMORY, "out of memory");
-    if (!fields || !mm_ledger_append(admin->parts.ledger, MM_ENTRY_CLOCK_ACCEPTED, fields,
-                                     mm_deadline_after_ms(RECORD_MS), &receipt, &err))
+    if (!mm_keeper_accept_clock(admin->parts.keeper, &author, &err))
         return mm_admin_refuse(request, &err, NULL);
     mm_cleanup(json_decref) json_t *answer = json_pack("{so}", "accepted", timestamp(mm_clock_now(admin->parts.clock)));
     return mm_reply_json(MHD_HTTP_OK, answer);

@@ -20,7 +20,8 @@ struct mm_key_author {
 };
 
 /*
- * How changes take effect. They may take seconds, and no lock is held meanwhile. vet() and take_out() may run beside any other of them.
+ * How changes take effect. They may take seconds, and no lock is held meanwhile. Any may run beside any other, but for vet() and take_in() of keys
+ * of one HSM token.
  */
 struct mm_keeper_effects {
     void *context;
@@ -45,6 +46,7 @@ struct mm_keeper_parts {
     struct mm_ledger *ledger;
     const struct mm_clock *clock;
     struct mm_key_plan plan;
+    int64_t turn_ms; /* how long a change waits for another to end, which may wait for an HSM's login */
     struct mm_keeper_effects effects;
 };
 
@@ -65,20 +67,19 @@ MM_DEFINE_CLEANUP(struct mm_keeper, mm_keeper_stop);
 /* The keyring in force: a reference that is the caller's. */
 struct mm_keyring *mm_keeper_keyring(struct mm_keeper *keeper);
 
-/* The plan and the moment that plan.h's functions ask for; the plan is borrowed. */
-const struct mm_key_plan *mm_keeper_plan(const struct mm_keeper *keeper);
+/* The plan as it is now, with the staged keys that were found unfit, and the moment: what plan.h's functions ask for. */
+struct mm_key_plan mm_keeper_plan(struct mm_keeper *keeper);
 struct mm_key_moment mm_keeper_moment(struct mm_keeper *keeper);
+
+/* Each of these changes is refused with MM_CLOCK_UNSAFE by such a clock, but for a revocation and what says that no key was generated. */
 
 /* Record a key as staged: the fields of mm_key_entry(). MM_KEY_STATE if it was before. */
 MM_MUST_USE bool mm_keeper_stage(struct mm_keeper *keeper, const json_t *entry, const struct mm_key_author *author,
                                  struct mm_error *err);
 
-/* The plan as it is now, with the staged keys that were found unfit. */
-struct mm_key_plan mm_keeper_plan_now(struct mm_keeper *keeper);
-
 /*
  * Record that a key is about to be generated (MM_ENTRY_KEY_GENERATING), or wasn't (MM_ENTRY_KEY_NOT_GENERATED): keyring.h says with which
- * `fields`, which are the caller's. MM_CLOCK_UNSAFE for the first: its time would count for nothing.
+ * `fields`, which are the caller's.
  */
 MM_MUST_USE bool mm_keeper_note_generation(struct mm_keeper *keeper, enum mm_entry_type type, json_t *fields,
                                            const struct mm_key_author *author, struct mm_error *err);
@@ -92,18 +93,26 @@ MM_MUST_USE bool mm_keeper_attest(struct mm_keeper *keeper, const char *kid, con
                                   const struct mm_key_author *author, json_t **ret_entry, struct mm_error *err);
 
 /*
+ * Record that the clock is right, whatever entries say that are from later by it. What they said of the keys counts from now, then: caches are
+ * given their time anew.
+ */
+MM_MUST_USE bool mm_keeper_accept_clock(struct mm_keeper *keeper, const struct mm_key_author *author,
+                                        struct mm_error *err);
+
+/*
  * Carry out one order. Fails as mm_plan_check() does, with what take_in() or the ledger said, or MM_OVERLOADED if another change takes too
- * long. MM_CLOCK_UNSAFE: nothing but a revocation is recorded then. A key retires only while another of its algorithm serves.
+ * long. A key retires only while another of its algorithm serves.
  *
- * A revoked key is out at once, whatever else is being changed, and stays out: if its revocation can't be recorded that is tried again. Then
- * a published key of its algorithm is activated, however short it has been published, unless another serves.
+ * A revoked key is out at once, whatever else is being changed, and stays out: if its revocation can't be recorded (which this then says),
+ * that is tried again for as long as the service runs. Then a published key of its algorithm is activated, however short it has been
+ * published, unless another serves.
  */
 MM_MUST_USE bool mm_keeper_change(struct mm_keeper *keeper, const struct mm_key_order *order,
                                   const struct mm_key_author *author, struct mm_error *err);
 
 /*
  * Begin a rotation; it goes on by itself, over restarts, and beside those of other algorithms. MM_KEY_STATE: no key for it is published or
- * staged, or another rotation of the algorithm is under way. `ret_kid` gets the key's, MM_THUMBPRINT_LENGTH + 1 bytes.
+ * staged, or another rotation of the algorithm is in the way (mm_plan_in_the_way()). `ret_kid` gets the key's, MM_THUMBPRINT_LENGTH + 1 bytes.
  */
 MM_MUST_USE bool mm_keeper_rotate(struct mm_keeper *keeper, const struct mm_rotation_order *rotation,
                                   const struct mm_key_author *author, char *ret_kid, struct mm_error *err);

@@ -6,7 +6,10 @@
 
 #include "keyring/record.h"
 
-enum { KEYS_MAX = 4096 }; /* that a ledger ever knew */
+enum {
+    KEYS_MAX = 65536, /* that a ledger ever knew */
+    ACCEPTANCES_MAX = 4096,
+};
 
 struct mm_keyring {
     _Atomic size_t references;
@@ -230,6 +233,22 @@ static bool apply_to_key(struct mm_keyring *keyring, enum mm_entry_type type, co
     return mm_fail(err, MM_LEDGER_CORRUPT, "an unknown key entry");
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What a clock that was ahead said of the past counts from now. Tokens may live as long as it said. */
+static void accept_clock(struct mm_keyring *keyring, int64_t time)
+{
+    for (size_t i = 0; i < keyring->n_keys; i++) {
+        struct mm_key *key = &keyring->keys[i];
+        key->life.since = earlier(key->life.since, time);
+        key->life.published_at = earlier(key->life.published_at, time);
+        key->activated_at = earlier(key->activated_at, time);
+    }
+}
+
 /* There is room for one key more. */
 static bool apply(struct mm_keyring *keyring, enum mm_entry_type type, const json_t *entry, int64_t time,
                   struct mm_error *err)
@@ -237,6 +256,10 @@ static bool apply(struct mm_keyring *keyring, enum mm_entry_type type, const jso
     const char *kid = mm_json_string(entry, "kid");
     if (type == MM_ENTRY_SERVICE_STARTED) {
         note_run(keyring, entry, time);
+        return true;
+    }
+    if (type == MM_ENTRY_CLOCK_ACCEPTED) {
+        accept_clock(keyring, time);
         return true;
     }
     if (type == MM_ENTRY_KEY_STAGED)
@@ -256,37 +279,90 @@ struct mm_keyring *mm_keyring_after(const struct mm_keyring *keyring, enum mm_en
     return after && apply(after, type, entry, time, err) ? MM_TAKE(after) : NULL;
 }
 
+/* A keyring that grows entry by entry, with the acceptances of a clock, which lie among them. */
+struct loading {
+    struct mm_keyring *keyring;
+    size_t n_acceptances;
+    size_t n_applied;
+    struct {
+        int64_t sequence;
+        int64_t time;
+    } acceptances[ACCEPTANCES_MAX];
+};
+
+static void loading_free(struct loading *loading)
+{
+    if (loading)
+        mm_keyring_unref(loading->keyring);
+    free(loading);
+}
+MM_DEFINE_CLEANUP(struct loading, loading_free);
+
+static bool note_acceptance(void *context, const struct mm_ledger_record *record, struct mm_error *err)
+{
+    struct loading *loading = context;
+    mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, err);
+    if (!entry)
+        return false;
+    if (loading->n_acceptances == ACCEPTANCES_MAX)
+        return mm_fail(err, MM_LEDGER_CORRUPT, "more than %d accepted clocks", ACCEPTANCES_MAX);
+    loading->acceptances[loading->n_acceptances].sequence = record->sequence;
+    loading->acceptances[loading->n_acceptances++].time = mm_json_integer(entry, "time", 0);
+    return true;
+}
+
+/* Those from before an entry. The keyring is nobody else's yet. */
+static void apply_acceptances(struct loading *loading, int64_t sequence)
+{
+    while (loading->n_applied < loading->n_acceptances && loading->acceptances[loading->n_applied].sequence < sequence)
+        accept_clock(loading->keyring, loading->acceptances[loading->n_applied++].time);
+}
+
 static bool load_entry(void *context, const struct mm_ledger_record *record, struct mm_error *err)
 {
-    struct mm_keyring **keyring = context;
+    struct loading *loading = context;
     struct mm_error why = {0};
     enum mm_entry_type type;
     mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, &why);
     const char *name = mm_json_string(entry, "type");
+    apply_acceptances(loading, record->sequence);
     if (entry && (!name || !mm_entry_type_parse(name, &type)))
         (void)mm_fail(&why, MM_LEDGER_CORRUPT, "an unknown type");
     struct mm_keyring *after =
-        why.code == MM_OK ? mm_keyring_after(*keyring, type, entry, mm_json_integer(entry, "time", 0), &why) : NULL;
+        why.code == MM_OK ? mm_keyring_after(loading->keyring, type, entry, mm_json_integer(entry, "time", 0), &why)
+                          : NULL;
     if (!after)
         return mm_fail(err, why.code == MM_NO_MEMORY ? MM_NO_MEMORY : MM_LEDGER_CORRUPT, "entry %lld: %s",
                        (long long)record->sequence, why.message);
-    mm_keyring_unref(*keyring);
-    *keyring = after;
+    mm_keyring_unref(loading->keyring);
+    loading->keyring = after;
     return true;
+}
+
+static bool list(struct mm_ledger_reader *reader, const char *type, mm_ledger_visit visit, struct loading *loading,
+                 struct mm_error *err)
+{
+    return mm_ledger_list(reader, &(struct mm_ledger_filter){.type = type}, visit, loading, err);
 }
 
 struct mm_keyring *mm_keyring_load(struct mm_ledger_reader *reader, struct mm_error *err)
 {
-    static const char *const TYPES[] = {"key.", "service.started"};
-    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = copy(NULL, err);
-    for (size_t i = 0; keyring && i < MM_ARRAY_SIZE(TYPES); i++)
-        if (!mm_ledger_list(reader, &(struct mm_ledger_filter){.type = TYPES[i]}, load_entry, &keyring, err))
-            return NULL;
-    if (!keyring)
+    mm_cleanup(loading_free) struct loading *loading = calloc(1, sizeof *loading);
+    if (loading)
+        loading->keyring = copy(NULL, err);
+    if (!loading || !loading->keyring) {
+        (void)out_of_memory(err);
         return NULL;
-    for (size_t i = 0; i < keyring->n_keys; i++)
-        if (keyring->keys[i].activated_at > 0)
-            return MM_TAKE(keyring);
+    }
+    if (!list(reader, mm_entry_type_name(MM_ENTRY_CLOCK_ACCEPTED), note_acceptance, loading, err) ||
+        !list(reader, "key.", load_entry, loading, err))
+        return NULL;
+    apply_acceptances(loading, INT64_MAX);
+    if (!list(reader, mm_entry_type_name(MM_ENTRY_SERVICE_STARTED), load_entry, loading, err))
+        return NULL;
+    for (size_t i = 0; i < loading->keyring->n_keys; i++)
+        if (loading->keyring->keys[i].activated_at > 0)
+            return MM_TAKE(loading->keyring);
     (void)mm_fail(err, MM_KEY_NOT_FOUND, "the ledger holds no activated key");
     return NULL;
 }

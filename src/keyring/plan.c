@@ -85,8 +85,6 @@ static bool check_change(const struct mm_key_plan *plan, const struct mm_keyring
         return refuse_state(key, "isn't of keys.algorithms", err);
     if (change == MM_KEY_RETIRE && is_wanted(plan, key) && mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) < 2)
         return refuse_state(key, "is the last active one of its algorithm: rotate instead", err);
-    if (change == MM_KEY_WITHDRAW && is_wanted(plan, key) && key == mm_keyring_successor(keyring, key->algorithm))
-        return refuse_state(key, "is what a rotation is on its way to", err);
     return true;
 }
 
@@ -123,18 +121,35 @@ bool mm_plan_check_readers(const struct mm_key_plan *plan, const struct mm_keyri
     return true;
 }
 
-static bool is_among(const char *kid, const struct mm_kid_set *set)
+/* Its place; set->n: it isn't among them. */
+static size_t find_kid(const struct mm_kid_set *set, const char *kid)
 {
-    for (size_t i = 0; i < set->n; i++)
-        if (strcmp(set->kids[i], kid) == 0)
-            return true;
-    return false;
+    size_t i = 0;
+    while (i < set->n && strcmp(set->kids[i], kid) != 0)
+        i++;
+    return i;
 }
 
-void mm_kid_set_add(struct mm_kid_set *set, const char *kid)
+bool mm_kid_set_has(const struct mm_kid_set *set, const char *kid)
 {
-    if (set->n < MM_KIDS_MAX && !is_among(kid, set))
-        memcpy(set->kids[set->n++], kid, MM_THUMBPRINT_LENGTH + 1);
+    return find_kid(set, kid) < set->n;
+}
+
+bool mm_kid_set_add(struct mm_kid_set *set, const char *kid)
+{
+    if (mm_kid_set_has(set, kid))
+        return true;
+    if (set->n == MM_KIDS_MAX)
+        return false;
+    memcpy(set->kids[set->n++], kid, MM_THUMBPRINT_LENGTH + 1);
+    return true;
+}
+
+void mm_kid_set_remove(struct mm_kid_set *set, const char *kid)
+{
+    size_t place = find_kid(set, kid);
+    if (place < set->n)
+        memcpy(set->kids[place], set->kids[--set->n], sizeof set->kids[place]);
 }
 
 /* What the looks for something due have in common. */
@@ -149,7 +164,7 @@ static bool is_due(const struct look *look, const struct mm_key *key, enum mm_ke
                    struct mm_key_order *ret_order)
 {
     const struct mm_key_order order = {change, key->kid};
-    if (is_among(key->kid, look->but) || !mm_plan_check(look->plan, look->keyring, &order, look->moment, NULL))
+    if (mm_kid_set_has(look->but, key->kid) || !mm_plan_check(look->plan, look->keyring, &order, look->moment, NULL))
         return false;
     *ret_order = order;
     return true;
@@ -165,8 +180,9 @@ static bool rotation_is_due(const struct look *look, enum mm_algorithm algorithm
         return is_due(look, successor, MM_KEY_ACTIVATE, ret_order);
     for (size_t i = 0; i < mm_keyring_n_keys(look->keyring); i++) {
         const struct mm_key *key = mm_keyring_key(look->keyring, i);
-        if (key != successor && key->algorithm == algorithm && key->life.state == MM_KEY_ACTIVE)
-            return is_due(look, key, MM_KEY_RETIRE, ret_order);
+        if (key != successor && key->algorithm == algorithm && key->life.state == MM_KEY_ACTIVE &&
+            is_due(look, key, MM_KEY_RETIRE, ret_order))
+            return true;
     }
     return false;
 }
@@ -179,12 +195,17 @@ static size_t n_standby(const struct mm_keyring *keyring, enum mm_algorithm algo
     return mm_keyring_count(keyring, algorithm, MM_KEY_PUBLISHED) - (is_taken ? 1 : 0);
 }
 
+static bool is_found_unfit(const struct mm_key_plan *plan, const struct mm_key *key)
+{
+    return plan->unfit.n == MM_KIDS_MAX || mm_kid_set_has(&plan->unfit, key->kid);
+}
+
 static const struct mm_key *first_in(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                                      enum mm_key_state state, const struct mm_rotation_order *order)
 {
     for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
         const struct mm_key *key = mm_keyring_key(keyring, i);
-        bool is_unfit = state == MM_KEY_STAGED && is_among(key->kid, &plan->unfit);
+        bool is_unfit = state == MM_KEY_STAGED && is_found_unfit(plan, key);
         if (key->life.state == state && !is_unfit && key->algorithm == order->algorithm &&
             (!order->hsm_token || strcmp(key->hsm_token, order->hsm_token) == 0))
             return key;
@@ -242,6 +263,13 @@ bool mm_plan_due(const struct mm_key_plan *plan, const struct mm_keyring *keyrin
     const struct look look = {plan, keyring, moment, but};
     return any_is_due(&look, activation_is_due, ret_order) || withdrawal_is_due(&look, ret_order) ||
            any_is_due(&look, rotation_is_due, ret_order) || any_is_due(&look, standby_is_due, ret_order);
+}
+
+const struct mm_key *mm_plan_in_the_way(const struct mm_keyring *keyring, const struct mm_rotation_order *order)
+{
+    const struct mm_key *successor = mm_keyring_successor(keyring, order->algorithm);
+    bool is_elsewhere = successor && order->hsm_token && strcmp(successor->hsm_token, order->hsm_token) != 0;
+    return is_elsewhere ? NULL : successor;
 }
 
 const struct mm_key *mm_plan_candidate(const struct mm_key_plan *plan, const struct mm_keyring *keyring,

@@ -9,7 +9,7 @@
 #include "config/config.h"
 #include "keyring/keyring.h"
 
-enum { MM_KIDS_MAX = 16 };
+enum { MM_KIDS_MAX = 64 };
 
 struct mm_kid_set {
     size_t n;
@@ -24,7 +24,8 @@ struct mm_key_plan {
     int64_t max_ttl;             /* of any token */
     int64_t rotate_every;        /* 0: by hand only */
     size_t standby;              /* published keys that wait for a bad day */
-    struct mm_kid_set unfit;     /* staged keys that failed their vetting: by itself nothing is done with them */
+    struct mm_kid_set
+        unfit; /* staged keys that failed their vetting: by itself nothing is done with them, and with none once there is no room for more */
 };
 
 struct mm_key_plan mm_plan_make(const struct mm_config *config);
@@ -76,6 +77,12 @@ struct mm_rotation_order {
     const char *hsm_token; /* where the key lies that it goes to; NULL: anywhere */
 };
 
+/*
+ * The key of a rotation that keeps this one from beginning; NULL: none does. A rotation to a named HSM token takes the place of one to another
+ * HSM token, which may be gone.
+ */
+const struct mm_key *mm_plan_in_the_way(const struct mm_keyring *keyring, const struct mm_rotation_order *order);
+
 /* The key that a rotation would go to: published, else staged, the first that there is. NULL: none. */
 const struct mm_key *mm_plan_candidate(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                                        const struct mm_rotation_order *order);
@@ -84,8 +91,10 @@ const struct mm_key *mm_plan_candidate(const struct mm_key_plan *plan, const str
 MM_MUST_USE bool mm_plan_rotation_due(const struct mm_key_plan *plan, const struct mm_keyring *keyring,
                                       const struct mm_key_moment *moment, struct mm_rotation_order *ret_order);
 
-/* Add a kid, if there is room. */
-void mm_kid_set_add(struct mm_kid_set *set, const char *kid);
+/* False: there is no room for it. */
+bool mm_kid_set_add(struct mm_kid_set *set, const char *kid);
+bool mm_kid_set_has(const struct mm_kid_set *set, const char *kid);
+void mm_kid_set_remove(struct mm_kid_set *set, const char *kid);
 
 /* What the plan lacks a key of an algorithm for. Nothing where none is active: who revoked the last one says when to go on. */
 enum mm_key_need {

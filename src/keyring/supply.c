@@ -59,7 +59,7 @@ static void view_clear_cleanup(struct view *view)
 static struct view look(const struct mm_supply *supply)
 {
     struct mm_keeper *keeper = supply->parts.keeper;
-    return (struct view){mm_keeper_plan_now(keeper), mm_keeper_keyring(keeper), mm_keeper_moment(keeper)};
+    return (struct view){mm_keeper_plan(keeper), mm_keeper_keyring(keeper), mm_keeper_moment(keeper)};
 }
 
 /* --- one at a time */
@@ -155,8 +155,7 @@ static bool needs_no_key(const struct mm_supply *supply, const struct mm_rotatio
 {
     mm_cleanup(view_clear) struct view view = look(supply);
     return !mm_algorithms_have(view.plan.algorithms, rotation->algorithm) ||
-           mm_keyring_successor(view.keyring, rotation->algorithm) ||
-           mm_plan_candidate(&view.plan, view.keyring, rotation);
+           mm_plan_in_the_way(view.keyring, rotation) || mm_plan_candidate(&view.plan, view.keyring, rotation);
 }
 
 bool mm_supply_rotate(struct mm_supply *supply, const struct mm_rotation_order *rotation,

@@ -7,7 +7,10 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-enum { LET_GO_MS = 10000 }; /* for the requests that a key has begun to sign */
+enum {
+    LET_GO_MS = 10000, /* for the requests that a key has begun to sign */
+    TURN_MS = 45000,
+};
 
 /* Its workers look at its custody and have it sign a probe; then they end, since sessions and logins may be few. */
 static bool vet(void *context, const struct mm_key *key, struct mm_error *err)
@@ -77,6 +80,7 @@ struct mm_keeper *mm_service_keep(struct mm_service_keys *keys, struct mm_keyrin
         .ledger = ledger,
         .clock = &MM_SYSTEM_CLOCK,
         .plan = mm_plan_make(config),
+        .turn_ms = TURN_MS,
         .effects = {.context = keys,
                     .vet = vet,
                     .take_in = take_in,

@@ -30,6 +30,8 @@ struct world {
     atomic_int stuck;            /* the number of a key whose workers don't start; -1: none */
     mm_algorithm_set algorithms;
     atomic_int dead; /* the number of a key whose workers don't sign; -1: none */
+    atomic_int slow; /* the number of a key whose workers take until this changes to start; -1: none */
+    atomic_bool is_stuck_showing;
 
     pthread_mutex_t lock;
     /* guarded by lock */
@@ -69,6 +71,8 @@ static bool take_in(void *context, const struct mm_key *key, struct mm_error *er
 {
     struct world *world = context;
     note(world, "in", key->kid);
+    while (number_of(world, key->kid) == (size_t)world->slow)
+        (void)usleep(10000);
     return (world->hsm == WORKERS_START && number_of(world, key->kid) != (size_t)world->stuck) ||
            mm_fail(err, MM_HSM_UNAVAILABLE, "no worker");
 }
@@ -93,6 +97,8 @@ static bool show(void *context, struct mm_keyring *keyring, struct mm_error *err
 {
     (void)keyring, (void)err;
     struct world *world = context;
+    while (world->is_stuck_showing)
+        (void)usleep(10000);
     (void)pthread_mutex_lock(&world->lock);
     strncat(world->calls, "show; ", sizeof world->calls - strlen(world->calls) - 1);
     (void)pthread_mutex_unlock(&world->lock);
@@ -141,6 +147,7 @@ static void open_keeper(struct world *world)
         .ledger = world->ledger,
         .clock = &clock,
         .plan = {.algorithms = world->algorithms, .publish_ahead = 2, .max_ttl = 1, .standby = 1},
+        .turn_ms = 3000,
         .effects = {world, vet, take_in, let_sign, take_out, serves, show, told},
     };
     world->keeper = mm_keeper_start(&parts, keyring, &err);
@@ -158,6 +165,7 @@ static int open_world(void **state)
     struct world *world = calloc(1, sizeof *world);
     assert_non_null(world);
     world->dead = -1;
+    world->slow = -1;
     world->stuck = -1;
     world->algorithms = 1U << MM_ES256;
     (void)pthread_mutex_init(&world->lock, NULL);
@@ -214,6 +222,29 @@ static bool order(struct world *world, enum mm_key_change change, size_t i, stru
 {
     const struct mm_key_order wanted = {change, mm_pubkey_thumbprint(world->pubkeys[i])};
     return mm_keeper_change(world->keeper, &wanted, &CUSTODIAN, err);
+}
+
+static size_t count_calls(struct world *world, const char *call)
+{
+    size_t n = 0;
+    (void)pthread_mutex_lock(&world->lock);
+    for (const char *at = world->calls; (at = strstr(at, call)); at++)
+        n++;
+    (void)pthread_mutex_unlock(&world->lock);
+    return n;
+}
+
+static void await_call(struct world *world, const char *call)
+{
+    int64_t deadline = mm_deadline_after_ms(PATIENCE_MS);
+    bool is_there = false;
+    while (!is_there && mm_monotonic_ns() < deadline) {
+        (void)pthread_mutex_lock(&world->lock);
+        is_there = strstr(world->calls, call) != NULL;
+        (void)pthread_mutex_unlock(&world->lock);
+        (void)usleep(10000);
+    }
+    assert_true(is_there);
 }
 
 static void assert_called(struct world *world, const char *calls)
@@ -379,6 +410,23 @@ static void a_key_that_fails_its_vetting_is_not_published(void **state)
     world->hsm = WORKERS_START;
 }
 
+static void no_key_is_published_that_was_not_vetted(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    assert_false(order(world, MM_KEY_PUBLISH, 1, &err)); /* it may be staged a moment later */
+    assert_int_equal(err.code, MM_KEY_UNKNOWN);
+    stage(world, 1);
+    stage(world, 2);
+    await(world, 1, MM_KEY_PUBLISHED);
+    (void)pthread_mutex_lock(&world->lock);
+    const char *vetted = strstr(world->calls, "vet 1; ");
+    assert_non_null(vetted);
+    assert_true(vetted < strstr(world->calls, "publish 1; "));
+    (void)pthread_mutex_unlock(&world->lock);
+    assert_int_equal(count_calls(world, "vet 1; "), 1);
+}
+
 static void a_revoked_key_is_out_at_once_and_the_standby_in(void **state)
 {
     struct world *world = *state;
@@ -410,6 +458,159 @@ static void a_revocation_that_can_not_be_recorded_holds_all_the_same(void **stat
     (void)pthread_mutex_lock(&world->lock);
     assert_null(strstr(world->calls, "sign 0; "));
     (void)pthread_mutex_unlock(&world->lock);
+}
+
+static void revocations_that_can_not_be_recorded_are_all_made_up_for(void **state)
+{
+    struct world *world = *state;
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    (void)sleep(SIGNABLE_S);
+    assert_true(order(world, MM_KEY_ACTIVATE, 1, NULL));
+    sqlite3 *db = raw_open(world->place->file);
+    raw_run(db, "BEGIN EXCLUSIVE");
+    assert_false(order(world, MM_KEY_REVOKE, 0, NULL));
+    assert_false(order(world, MM_KEY_REVOKE, 1, NULL));
+    raw_run(db, "ROLLBACK");
+    (void)sqlite3_close(db);
+    await(world, 0, MM_KEY_RETIRED);
+    await(world, 1, MM_KEY_RETIRED);
+}
+
+static void *activate_second(void *context)
+{
+    (void)order(context, MM_KEY_ACTIVATE, 1, NULL);
+    return NULL;
+}
+
+static void *revoke_second(void *context)
+{
+    assert_true(order(context, MM_KEY_REVOKE, 1, NULL));
+    return NULL;
+}
+
+static void a_key_that_is_revoked_while_it_is_activated_signs_nothing(void **state)
+{
+    struct world *world = *state;
+    pthread_t activation;
+    pthread_t revocation;
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    (void)sleep(SIGNABLE_S);
+    world->slow = 1;
+    assert_int_equal(pthread_create(&activation, NULL, activate_second, world), 0);
+    await_call(world, "in 1; ");
+    assert_int_equal(pthread_create(&revocation, NULL, revoke_second, world), 0);
+    await_call(world, "out 1; ");
+    world->slow = -1;
+    assert_int_equal(pthread_join(activation, NULL), 0);
+    assert_int_equal(pthread_join(revocation, NULL), 0);
+    assert_int_equal(state_of(world, 1), MM_KEY_RETIRED);
+    (void)pthread_mutex_lock(&world->lock);
+    assert_null(strstr(world->calls, "sign 1; "));
+    (void)pthread_mutex_unlock(&world->lock);
+    /* And none that is about to be revoked is activated. */
+    assert_int_equal(state_of(world, 0), MM_KEY_ACTIVE);
+}
+
+static void a_revocation_waits_for_no_hsm(void **state)
+{
+    struct world *world = *state;
+    pthread_t activation;
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    (void)sleep(SIGNABLE_S);
+    world->slow = 1;
+    assert_int_equal(pthread_create(&activation, NULL, activate_second, world), 0);
+    await_call(world, "in 1; ");
+    stage(world, 2);
+    int64_t begun = mm_monotonic_ns();
+    assert_true(order(world, MM_KEY_PUBLISH, 2, NULL)); /* of another HSM token */
+    assert_true(mm_monotonic_ns() - begun < 1000000000);
+    begun = mm_monotonic_ns();
+    assert_true(order(world, MM_KEY_REVOKE, 0, NULL));
+    assert_true(mm_monotonic_ns() - begun < 4000000000); /* it looks for one that may sign in its place */
+    assert_int_equal(state_of(world, 0), MM_KEY_RETIRED);
+    assert_int_equal(state_of(world, 2), MM_KEY_ACTIVE);
+    world->slow = -1;
+    assert_int_equal(pthread_join(activation, NULL), 0);
+}
+
+static void a_revocation_that_waits_in_vain_for_its_turn_is_made_up_for(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    pthread_t activation;
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    (void)sleep(SIGNABLE_S);
+    world->is_stuck_showing = true;
+    assert_int_equal(pthread_create(&activation, NULL, activate_second, world), 0);
+    await_call(world, "in 1; ");
+    assert_false(order(world, MM_KEY_REVOKE, 0, &err));
+    assert_int_equal(err.code, MM_OVERLOADED);
+    assert_called(world, "out 0; ");
+    world->is_stuck_showing = false;
+    assert_int_equal(pthread_join(activation, NULL), 0);
+    await(world, 0, MM_KEY_RETIRED);
+    assert_int_equal(state_of(world, 1), MM_KEY_ACTIVE);
+}
+
+static void no_hsm_is_asked_about_a_key_that_can_not_be_recorded(void **state)
+{
+    struct world *world = *state;
+    sqlite3 *db = raw_open(world->place->file);
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    stage(world, 2);
+    assert_true(order(world, MM_KEY_WITHDRAW, 1, NULL)); /* now it is the second's turn */
+    raw_run(db, "BEGIN EXCLUSIVE");
+    (void)sleep(4);
+    assert_true(count_calls(world, "vet 2; ") <= 1);
+    raw_run(db, "ROLLBACK");
+    (void)sqlite3_close(db);
+    await(world, 2, MM_KEY_PUBLISHED);
+}
+
+static void by_a_clock_that_is_behind_nothing_is_recorded_but_a_revocation(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    mm_ledger_expect_time(world->ledger, mm_clock_now(&MM_SYSTEM_CLOCK) + 600, 0);
+    mm_cleanup(json_decref) json_t *entry = staging(world, 2);
+    assert_false(mm_keeper_stage(world->keeper, entry, &CUSTODIAN, &err));
+    assert_int_equal(err.code, MM_CLOCK_UNSAFE);
+    err = (struct mm_error){0};
+    assert_false(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, &err));
+    assert_int_equal(err.code, MM_CLOCK_UNSAFE);
+    err = (struct mm_error){0};
+    assert_false(order(world, MM_KEY_WITHDRAW, 1, &err));
+    assert_int_equal(err.code, MM_CLOCK_UNSAFE);
+    assert_true(order(world, MM_KEY_REVOKE, 0, NULL));
+    assert_int_equal(state_of(world, 0), MM_KEY_RETIRED);
+}
+
+static void a_rotation_to_another_hsm_token_takes_the_place_of_one(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    char kid[MM_THUMBPRINT_LENGTH + 1];
+    const struct mm_rotation_order to_a = {MM_ES256, "a"};
+    const struct mm_rotation_order to_b = {MM_ES256, "b"};
+    stage(world, 2);
+    stage(world, 1);
+    world->stuck = 2; /* the HSM of the key that it goes to */
+    assert_true(mm_keeper_rotate(world->keeper, &to_b, &CUSTODIAN, kid, NULL));
+    assert_false(mm_keeper_rotate(world->keeper, &to_b, &CUSTODIAN, kid, NULL));
+    assert_false(mm_keeper_rotate(world->keeper, &ES256_ANYWHERE, &CUSTODIAN, kid, &err));
+    assert_int_equal(err.code, MM_KEY_STATE);
+    assert_true(mm_keeper_rotate(world->keeper, &to_a, &CUSTODIAN, kid, NULL));
+    await(world, 1, MM_KEY_ACTIVE);
+    await(world, 0, MM_KEY_RETIRED);
+    assert_int_equal(state_of(world, 2), MM_KEY_PUBLISHED);
 }
 
 static void the_last_key_that_really_signs_does_not_retire(void **state)
@@ -557,8 +758,16 @@ int main(void)
         in_world(the_keys_of_an_algorithm_that_is_given_up_may_go),
         in_world(a_key_whose_workers_do_not_start_is_not_activated),
         in_world(a_key_that_fails_its_vetting_is_not_published),
+        in_world(no_key_is_published_that_was_not_vetted),
         in_world(a_revoked_key_is_out_at_once_and_the_standby_in),
         in_world(a_revocation_that_can_not_be_recorded_holds_all_the_same),
+        in_world(revocations_that_can_not_be_recorded_are_all_made_up_for),
+        in_world(a_key_that_is_revoked_while_it_is_activated_signs_nothing),
+        in_world(a_revocation_waits_for_no_hsm),
+        in_world(a_revocation_that_waits_in_vain_for_its_turn_is_made_up_for),
+        in_world(no_hsm_is_asked_about_a_key_that_can_not_be_recorded),
+        in_world(by_a_clock_that_is_behind_nothing_is_recorded_but_a_revocation),
+        in_world(a_rotation_to_another_hsm_token_takes_the_place_of_one),
         in_world(the_last_key_that_really_signs_does_not_retire),
         in_world(a_key_that_failed_its_vetting_holds_up_no_other),
         in_world(a_key_from_outside_is_recorded_as_what_was_understood_of_it),

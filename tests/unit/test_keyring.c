@@ -40,15 +40,20 @@ static json_t *activation(const char *kid, const char *alg, const char *members)
     return fields;
 }
 
-static void record(const char *file, enum mm_entry_type type, json_t *fields)
+static void record_by(const struct mm_clock *clock, const char *file, enum mm_entry_type type, json_t *fields)
 {
     struct mm_error err = {0};
     struct mm_receipt receipt;
-    struct mm_ledger *ledger = mm_ledger_open(file, &MM_SYSTEM_CLOCK, 0, &err);
+    struct mm_ledger *ledger = mm_ledger_open(file, clock, 0, &err);
     if (!ledger || !mm_ledger_append(ledger, type, fields, mm_deadline_after_ms(9000), &receipt, &err))
         fail_msg("%s", err.message);
     mm_ledger_close(ledger);
     json_decref(fields);
+}
+
+static void record(const char *file, enum mm_entry_type type, json_t *fields)
+{
+    record_by(&MM_SYSTEM_CLOCK, file, type, fields);
 }
 
 static void activate(const char *file, json_t *fields)
@@ -195,6 +200,30 @@ static void runs_bound_the_last_exp_that_they_signed(void **state)
     record(place->file, MM_ENTRY_SERVICE_STARTED, json_pack("{si}", "max_ttl", 60));
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
     assert_in_range(mm_keyring_exp_bound(keyring), before + 3600, before + 3600 + 60);
+}
+
+static int64_t tomorrow_ms(void *context)
+{
+    (void)context;
+    return mm_clock_now_ms(&MM_SYSTEM_CLOCK) + INT64_C(86400000);
+}
+
+static void what_a_clock_said_that_was_ahead_counts_from_its_acceptance(void **state)
+{
+    static const struct mm_clock TOMORROW = {tomorrow_ms, NULL};
+    const struct place *place = *state;
+    make(place->file);
+    record_by(&TOMORROW, place->file, MM_ENTRY_KEY_ACTIVATED, activation(EC_KID, "ES256", EC_JWK));
+    record(place->file, MM_ENTRY_CLOCK_ACCEPTED, json_object());
+    int64_t accepted = mm_clock_now(&MM_SYSTEM_CLOCK);
+    record_by(&TOMORROW, place->file, MM_ENTRY_KEY_ACTIVATED,
+              activation(RSA_KID, "RS256", RSA_JWK)); /* and once more */
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
+    const struct mm_key *key = mm_keyring_find(keyring, EC_KID);
+    assert_in_range(key->activated_at, accepted - 60, accepted);
+    assert_in_range(key->life.published_at, accepted - 60, accepted);
+    assert_in_range(key->life.since, accepted - 60, accepted);
+    assert_true(mm_keyring_find(keyring, RSA_KID)->activated_at > accepted + 80000);
 }
 
 /* Which entry can't follow on an active P-256 key. */
@@ -419,6 +448,7 @@ int main(void)
         placed(entries_take_a_key_through_its_life),
         placed(rotation_lasts_until_its_successor_signs_alone),
         placed(runs_bound_the_last_exp_that_they_signed),
+        placed(what_a_clock_said_that_was_ahead_counts_from_its_acceptance),
         placed(entry_that_can_not_follow_is_refused),
         placed(entry_that_contradicts_itself_is_refused),
         placed(entry_that_does_not_say_where_the_key_lies_is_refused),

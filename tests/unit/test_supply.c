@@ -117,6 +117,7 @@ static void open_service(struct world *world)
     world->ledger = mm_ledger_open(world->place->file, &MM_SYSTEM_CLOCK, 0, &err);
     assert_non_null(world->ledger);
     const struct mm_keeper_parts keeper = {
+        .turn_ms = 45000,
         .ledger = world->ledger,
         .clock = &MM_SYSTEM_CLOCK,
         .plan = world->plan,
