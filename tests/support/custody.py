@@ -32,7 +32,13 @@ def short_lived(folder, **options):
 def generate(mint, label, hsm_token="primary"):
     """A new key on that HSM token, known to nobody yet: its kid."""
     arguments = ("--hsm-token", hsm_token, "--service-pin", "--label", label, "--json")
-    return json.loads(mint.cli("key", "generate", *arguments))["kid"]
+    for attempts_left in (2, 1, 0):
+        try:
+            return json.loads(mint.cli("key", "generate", *arguments))["kid"]
+        except AssertionError as error:  # in another process's login SoftHSM2 empties the token's file for a moment
+            if not attempts_left or "CKR_FUNCTION_FAILED" not in str(error):
+                raise
+            time.sleep(0.5)
 
 
 def stage(mint, label, hsm_token="primary"):
