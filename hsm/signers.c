@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "hsm/generation.h"
+#include "hsm/key_maker.h"
 #include "util/clock.h"
 
 enum { POLL_NS = 5000000 };
@@ -302,7 +302,7 @@ bool mm_signers_generate(struct mm_signers *signers, const char *hsm_token, enum
     const struct mm_hsm_token_config *token = mm_config_hsm_token(config, hsm_token, err);
     if (!token)
         return false;
-    const struct mm_generation generation = {
+    const struct mm_key_maker maker = {
         .config = config,
         .launcher = signers->options.launcher,
         .spec = (size_t)(token - config->hsm_tokens),
@@ -310,7 +310,7 @@ bool mm_signers_generate(struct mm_signers *signers, const char *hsm_token, enum
         .algorithm = algorithm,
         .is_cancelled = &signers->is_cancelled,
     };
-    return mm_generation_run(&generation, ret_key, err);
+    return mm_key_maker_run(&maker, ret_key, err);
 }
 
 void mm_signers_refuse_generation(struct mm_signers *signers)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hsm/generation.h"
+#include "hsm/key_maker.h"
 
 #include <poll.h>
 #include <string.h>
@@ -20,7 +20,7 @@ enum {
 
 /* One worker, from its start to its end. */
 struct attempt {
-    const struct mm_generation *generation;
+    const struct mm_key_maker *maker;
     const struct mm_hsm_token_config *token;
     struct mm_launched worker;
     char *latch_path;
@@ -40,14 +40,13 @@ static void pause_ms(long ms)
 
 static bool is_cancelled(const struct attempt *attempt, struct mm_error *err)
 {
-    return atomic_load(attempt->generation->is_cancelled) &&
-           !mm_fail(err, MM_SHUTTING_DOWN, "the service is shutting down");
+    return atomic_load(attempt->maker->is_cancelled) && !mm_fail(err, MM_SHUTTING_DOWN, "the service is shutting down");
 }
 
 /* Whoever else has a worker started there is waited for. */
 static bool take_gate(const struct attempt *attempt, struct mm_error *err)
 {
-    struct mm_pool_gate *gate = attempt->generation->gate;
+    struct mm_pool_gate *gate = attempt->maker->gate;
     int64_t until_ns = mm_deadline_after_ms(attempt->token->start_timeout * 1000);
     const void *nobody = NULL;
     while (!atomic_compare_exchange_strong(&gate->holder, &nobody, attempt)) {
@@ -64,11 +63,10 @@ static bool take_gate(const struct attempt *attempt, struct mm_error *err)
 static bool send_start(struct attempt *attempt, struct mm_error *err)
 {
     char digest[MM_SHA256_HEX_LENGTH + 1];
-    if (!mm_config_worker_digest(attempt->generation->config, digest, err))
+    if (!mm_config_worker_digest(attempt->maker->config, digest, err))
         return false;
-    mm_cleanup(json_decref) json_t *start =
-        json_pack("{ss ss ss}", "purpose", "generate", "alg", mm_algorithm_name(attempt->generation->algorithm),
-                  "config", digest);
+    mm_cleanup(json_decref) json_t *start = json_pack("{ss ss ss}", "purpose", "generate", "alg",
+                                                      mm_algorithm_name(attempt->maker->algorithm), "config", digest);
     mm_cleanup(free) char *text = start ? mm_json_compact(start, err) : NULL;
     if (!text)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
@@ -94,7 +92,7 @@ static bool wait_for_word(const struct attempt *attempt, struct mm_error *err)
 /* The public key that the worker names, if it is of the kind that was asked for. */
 static bool check_key(const struct attempt *attempt, const json_t *said, struct mm_error *err)
 {
-    enum mm_algorithm algorithm = attempt->generation->algorithm;
+    enum mm_algorithm algorithm = attempt->maker->algorithm;
     const json_t *jwk = json_object_get(said, "jwk");
     const char *kid = mm_json_string(said, "kid");
     const char *id = mm_json_string(said, "id");
@@ -120,8 +118,8 @@ static bool take_ready(const struct attempt *attempt, const struct mm_message *m
     if (!check_key(attempt, said, err))
         return false;
     *ret_key = json_pack("{sO ss sO ss sO sO}", "kid", json_object_get(said, "kid"), "alg",
-                         mm_algorithm_name(attempt->generation->algorithm), "jwk", json_object_get(said, "jwk"),
-                         "hsm_token", attempt->token->name, "hsm_id", json_object_get(said, "id"), "hsm_label",
+                         mm_algorithm_name(attempt->maker->algorithm), "jwk", json_object_get(said, "jwk"), "hsm_token",
+                         attempt->token->name, "hsm_id", json_object_get(said, "id"), "hsm_label",
                          json_object_get(said, "label"));
     return *ret_key || mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
@@ -142,7 +140,7 @@ static bool ask(struct attempt *attempt, json_t **ret_key, struct mm_error *err)
 /* It ends by itself, unless it hangs. */
 static int see_out(const struct attempt *attempt)
 {
-    struct mm_launcher *launcher = attempt->generation->launcher;
+    struct mm_launcher *launcher = attempt->maker->launcher;
     int64_t kill_ns = mm_deadline_after_ms(MM_POOL_END_START_MS);
     int64_t until_ns = kill_ns + LOST_MS * 1000000LL;
     int status = 0;
@@ -171,9 +169,9 @@ static void latch_refusal(const struct attempt *attempt, int status, const struc
 
 static bool run_worker(struct attempt *attempt, json_t **ret_key, struct mm_error *err)
 {
-    const struct mm_generation *generation = attempt->generation;
+    const struct mm_key_maker *maker = attempt->maker;
     struct mm_error why = {0};
-    if (!mm_launcher_spawn(generation->launcher, generation->spec, &attempt->worker, err))
+    if (!mm_launcher_spawn(maker->launcher, maker->spec, &attempt->worker, err))
         return false;
     bool is_made = ask(attempt, ret_key, &why);
     int status = see_out(attempt);
@@ -182,15 +180,15 @@ static bool run_worker(struct attempt *attempt, json_t **ret_key, struct mm_erro
     return is_made || mm_fail(err, why.code, "%s", why.message);
 }
 
-bool mm_generation_run(const struct mm_generation *generation, json_t **ret_key, struct mm_error *err)
+bool mm_key_maker_run(const struct mm_key_maker *maker, json_t **ret_key, struct mm_error *err)
 {
-    const struct mm_hsm_token_config *token = &generation->config->hsm_tokens[generation->spec];
-    mm_cleanup(attempt_clear) struct attempt attempt = {.generation = generation, .token = token};
-    attempt.latch_path = mm_latch_path(generation->config, token->name, err);
-    if (!attempt.latch_path || !mm_latch_make_folder(generation->config, err) || is_cancelled(&attempt, err) ||
+    const struct mm_hsm_token_config *token = &maker->config->hsm_tokens[maker->spec];
+    mm_cleanup(attempt_clear) struct attempt attempt = {.maker = maker, .token = token};
+    attempt.latch_path = mm_latch_path(maker->config, token->name, err);
+    if (!attempt.latch_path || !mm_latch_make_folder(maker->config, err) || is_cancelled(&attempt, err) ||
         !take_gate(&attempt, err))
         return false;
     bool is_made = mm_latch_check(attempt.latch_path, token->name, err) && run_worker(&attempt, ret_key, err);
-    atomic_store(&generation->gate->holder, NULL);
+    atomic_store(&maker->gate->holder, NULL);
     return is_made;
 }

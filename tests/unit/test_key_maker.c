@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mintmarkd's side of a key that is generated: what it believes of a worker, and that it sees each to its end. */
-#include "hsm/generation.h"
+#include "hsm/key_maker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,14 +69,14 @@ static int tear_down(void **state)
 
 static bool generate(struct world *world, json_t **ret_key, struct mm_error *err)
 {
-    const struct mm_generation generation = {
+    const struct mm_key_maker maker = {
         .config = &world->fixture->config,
         .launcher = world->fixture->launcher,
         .gate = &world->gate,
         .algorithm = MM_ES256,
         .is_cancelled = &world->is_cancelled,
     };
-    return mm_generation_run(&generation, ret_key, err);
+    return mm_key_maker_run(&maker, ret_key, err);
 }
 
 static void assert_fails(struct world *world, enum mm_code code, const char *words)

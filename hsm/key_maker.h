@@ -3,13 +3,13 @@
  * mintmarkd's side of a key that is generated: a worker of its own is started for it, asked once, and seen to its end. What it says is outside
  * input, as any worker's.
  */
-#ifndef MM_HSM_GENERATION_H
-#define MM_HSM_GENERATION_H
+#ifndef MM_HSM_KEY_MAKER_H
+#define MM_HSM_KEY_MAKER_H
 
 #include "hsm/pool.h"
 
 /* Everything is borrowed for the call. */
-struct mm_generation {
+struct mm_key_maker {
     const struct mm_config *config;
     struct mm_launcher *launcher;
     size_t spec;               /* the HSM token's index in the configuration, and the launcher's number for it */
@@ -24,6 +24,6 @@ struct mm_generation {
  * worker said (MM_CONFIG_INVALID, MM_KEY_LIMIT, MM_HSM_MECHANISM, MM_PIN_REFUSED, …; a refused PIN is latched), MM_PIN_LATCHED,
  * MM_HSM_UNAVAILABLE also if it said nothing in time, MM_SHUTTING_DOWN. After any of them a key may lie on the HSM token that nobody knows of.
  */
-MM_MUST_USE bool mm_generation_run(const struct mm_generation *generation, json_t **ret_key, struct mm_error *err);
+MM_MUST_USE bool mm_key_maker_run(const struct mm_key_maker *maker, json_t **ret_key, struct mm_error *err);
 
 #endif
