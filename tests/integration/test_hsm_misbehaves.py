@@ -7,7 +7,6 @@ table that an operator reads; its rows are the tests here. Signatures that fail 
 import json
 import os
 import signal
-import subprocess
 import time
 
 import jwt
@@ -15,7 +14,8 @@ import pytest
 from custody import PUBLISH_AHEAD, TTL, activate_beside, active, generate, keys, short_lived, stage, states
 from faults import assert_tokens_sound
 from load import Load
-from service import MODULE, wait_until
+from pkcs11_tool import delete, pkcs11_tool
+from service import wait_until
 from shim import Shim
 
 HSM, PIN, REFUSED = 4, 5, 8  # exit statuses
@@ -60,22 +60,10 @@ def mint(tmp_path):
     mint.ensure_stopped()
 
 
-def pkcs11_tool(mint, *arguments, **environment):
-    environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"), MM_TEST_PIN=mint.pin, **environment)
-    command = ["pkcs11-tool", "--module", MODULE, "--token-label", "mintmark", "--login", "--pin", "env:MM_TEST_PIN"]
-    subprocess.run([*command, *arguments], env=environment, check=True, capture_output=True)
-
-
-def delete(mint, kid):
-    """What a custodian's own tools can do to a key behind the service's back."""
-    for kind in ("privkey", "pubkey"):
-        pkcs11_tool(mint, "--delete-object", "--type", kind, "--id", keys(mint)[kid]["hsm_id"])
-
-
 def replace(mint, kid):
     """Another key of the same label and id."""
     key = keys(mint)[kid]
-    delete(mint, kid)
+    delete(mint, key["hsm_id"])
     arguments = ("--hsm-token", "primary", "--service-pin", "--label", key["hsm_label"], "--json")
     new = json.loads(mint.cli("key", "generate", *arguments))  # its custody is sound: nothing tells them apart but the public key
     for kind in ("privkey", "pubkey"):
@@ -299,7 +287,7 @@ def test_where_one_hsm_loses_the_mechanism_the_other_signs(mint):
 def test_a_key_deleted_under_load_makes_way_for_the_other_until_it_is_retired(mint):
     with Load(mint, threads=4, ttl_seconds=TTL) as load:
         assert wait_until(lambda: load.n_issued() > 20)
-        delete(mint, mint.first)
+        delete(mint, keys(mint)[mint.first]["hsm_id"])
         assert_the_other_signs(mint, "no private key")
         mint.cli("key", "retire", "--kid", mint.first, "--reason", "deleted by mistake")
         assert wait_until(lambda: ready(mint) == (200, "ready"))

@@ -5,13 +5,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 
 import pytest
 
 from faults import assert_refuses, assert_serves, assert_sound, details, impatient, is_unready
 from load import Load
-from service import MODULE, Deployment, wait_until
+from pkcs11_tool import KEYPAIR, delete, pkcs11_tool
+from service import Deployment, wait_until
 from shim import Shim
 
 
@@ -28,12 +28,6 @@ def mint(request, tmp_path_factory):
     deployment = deploy(tmp_path_factory.mktemp("mint"), signing=request.param).start()
     yield deployment
     deployment.ensure_stopped()
-
-
-def pkcs11_tool(mint, *arguments):
-    environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"), MM_TEST_PIN=mint.pin)
-    command = ["pkcs11-tool", "--module", MODULE, "--token-label", "mintmark", "--login", "--pin", "env:MM_TEST_PIN"]
-    return subprocess.run([*command, *arguments], env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def wait_for_tokens(load, n=20):
@@ -146,7 +140,7 @@ def test_a_token_that_was_taken_out_serves_again_once_it_is_back(mint):
 
 
 def test_a_handle_that_now_means_another_key_signs_nothing_that_leaves(mint):
-    pkcs11_tool(mint, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "other", "--id", "0abc")
+    pkcs11_tool(mint, *KEYPAIR, "--label", "other", "--id", "0abc")
     with Load(mint, threads=4) as load:
         wait_for_tokens(load)
         mint.shim.write("token stale")
@@ -167,8 +161,7 @@ def test_a_key_that_is_deleted_under_load_is_named_and_serves_again_when_it_is_r
     with Load(mint, threads=4) as load:
         wait_for_tokens(load)
         shutil.copytree(store, mint.folder / "backup")
-        for kind in ("privkey", "pubkey"):
-            pkcs11_tool(mint, "--delete-object", "--type", kind, "--id", key_id)
+        delete(mint, key_id)
         assert wait_until(lambda: is_unready(mint), 30)
         assert_refuses(mint)
         assert wait_until(lambda: "no private key" in details(mint, "worker_lost"), 30), details(mint, "worker_lost")
@@ -183,14 +176,14 @@ def test_a_key_that_is_deleted_under_load_is_named_and_serves_again_when_it_is_r
 
 def test_of_two_keys_with_one_label_the_one_with_the_id_signs(tmp_path):
     mint = deploy(tmp_path / "mint")
-    pkcs11_tool(mint, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "mint", "--id", "0abc")
+    pkcs11_tool(mint, *KEYPAIR, "--label", "mint", "--id", "0abc")
     mint.start()
     with Load(mint, threads=2) as load:
         wait_for_tokens(load)
     assert_sound(mint, load)
     mint.stop()
     key_id = signing_key_id(mint)
-    pkcs11_tool(mint, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "mint", "--id", key_id)
+    pkcs11_tool(mint, *KEYPAIR, "--label", "mint", "--id", key_id)
     status, log = mint.fail_to_start()
     assert status == 4
     assert "2 private keys" in log, log

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from custody import MAX_TTL, PUBLISH_AHEAD, TTL, active, append_from_the_future, generate, keys, short_lived, stage, states
+from pkcs11_tool import KEYPAIR, delete, pkcs11_tool
 from service import BUILD, assert_problem, wait_until
 
 CONFIG, HSM, REFUSED, USAGE, UNREACHABLE = 3, 4, 8, 2, 7
@@ -115,10 +116,7 @@ def test_a_uri_of_another_token_names_no_key_here(mint):
 
 def test_a_uri_that_may_mean_several_keys_says_which(mint):
     generate(mint, "one")
-    command = ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login", "--pin", mint.pin]
-    command += ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "one", "--id", "77", "--sensitive"]
-    environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"))
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    pkcs11_tool(mint, *KEYPAIR, "--label", "one", "--id", "77", "--sensitive")
     told = fails(mint, HSM, "key", "stage", "--service-pin", "--uri", "pkcs11:object=one")
     of_that_label = [
         key["kid"] for key in json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"] if key["label"] == "one"
@@ -175,11 +173,7 @@ def test_the_uri_says_which_of_several_hsm_tokens_is_meant(tmp_path):
 
 
 def test_an_unsound_key_is_not_staged(mint):
-    subprocess.run(
-        ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login", "--pin", mint.pin]
-        + ["--keypairgen", "--key-type", "EC:prime256v1", "--label", "loose", "--id", "77", "--extractable"],
-        env=dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf")), check=True, capture_output=True,
-    )
+    pkcs11_tool(mint, *KEYPAIR, "--label", "loose", "--id", "77", "--extractable")
     listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
     (loose,) = [key["kid"] for key in listed if key["label"] == "loose"]
     done = mint.run_cli("key", "stage", "--service-pin", "--kid", loose)
@@ -193,15 +187,10 @@ def test_a_key_that_was_replaced_after_it_was_staged_never_signs(mint):
     kid = generate(mint, "next")
     listed = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
     (key,) = [key for key in listed if key["kid"] == kid]
-    tool = ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login", "--pin", mint.pin]
-    environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"))
     published(mint, "standby")  # so that the next one isn't published by itself
     mint.cli("key", "stage", "--service-pin", "--kid", kid)
-    for kind in ("privkey", "pubkey"):
-        command = [*tool, "--delete-object", "--type", kind, "--id", key["id"]]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
-    command = [*tool, "--keypairgen", "--key-type", "EC:prime256v1", "--label", key["label"], "--id", key["id"], "--sensitive"]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    delete(mint, key["id"])
+    pkcs11_tool(mint, *KEYPAIR, "--label", key["label"], "--id", key["id"], "--sensitive")
     done = mint.run_cli("key", "publish", "--kid", kid, "--json")
     assert done.returncode != 0 and states(mint)[kid] == "staged", done
     assert kid not in {one["kid"] for one in mint.jwks()["keys"]}
@@ -225,11 +214,7 @@ def test_a_key_that_is_gone_already_is_recorded_as_destroyed(mint):
     second = published(mint)
     mint.cli("key", "withdraw", "--kid", second)
     (key,) = [key for kid, key in keys(mint).items() if kid == second]
-    for kind in ("privkey", "pubkey"):
-        command = ["pkcs11-tool", "--module", mint.hsm_token["module"], "--token-label", "mintmark", "--login"]
-        command += ["--pin", mint.pin, "--delete-object", "--type", kind, "--id", key["hsm_id"]]
-        environment = dict(os.environ, SOFTHSM2_CONF=str(mint.folder / "softhsm2.conf"))
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+    delete(mint, key["hsm_id"])
     mint.cli("key", "destroy", "--service-pin", "--kid", second, input=second + "\n")
     assert states(mint)[second] == "destroyed"
 

@@ -12,7 +12,8 @@ import subprocess
 
 import pytest
 
-from service import BUILD, MODULE, Deployment, grant
+from pkcs11_tool import KEYPAIR, pkcs11_tool
+from service import BUILD, Deployment, grant
 
 CONFIG, HSM, PIN, STORE, NETWORK = 3, 4, 5, 6, 7
 
@@ -60,11 +61,7 @@ def test_the_latch_holds_nothing_of_the_pin(deployment):
 
 
 def test_no_login_is_tried_while_the_token_says_that_tries_are_few(deployment):
-    wrong = subprocess.run(
-        ["pkcs11-tool", "--module", MODULE, "--token-label", "mintmark", "--login", "--pin", "not-the-pin", "-O"],
-        env=dict(os.environ, SOFTHSM2_CONF=str(deployment.folder / "softhsm2.conf")),
-        capture_output=True,
-    )
+    wrong = pkcs11_tool(deployment, "-O", pin="not-the-pin", check=False)
     assert wrong.returncode != 0
     refused(deployment, PIN, "primary")
 
@@ -166,20 +163,9 @@ def test_a_missing_key_is_named(deployment):
     assert any(kid in event.get("error", "") or "mint" in event.get("error", "") for event in events)
 
 
-def pkcs11_tool(deployment, *arguments):
-    subprocess.run(
-        ["pkcs11-tool", "--module", MODULE, "--token-label", "mintmark", "--login", "--pin", deployment.pin, *arguments],
-        env=dict(os.environ, SOFTHSM2_CONF=str(deployment.folder / "softhsm2.conf")),
-        check=True,
-        capture_output=True,
-    )
-
-
 def test_two_keys_with_one_id_and_label_are_refused(deployment):
     entry = deployment.ledger("--type", "key.staged")[-1]
-    pkcs11_tool(
-        deployment, "--keypairgen", "--key-type", "EC:prime256v1", "--id", entry["hsm_id"], "--label", entry["hsm_label"]
-    )
+    pkcs11_tool(deployment, *KEYPAIR, "--id", entry["hsm_id"], "--label", entry["hsm_label"])
     refused(deployment, HSM, entry["hsm_label"])
 
 
@@ -188,7 +174,7 @@ def test_another_key_in_the_place_of_the_pinned_one_is_refused(deployment):
     arguments = ["--id", entry["hsm_id"], "--label", entry["hsm_label"]]
     pkcs11_tool(deployment, "--delete-object", "--type", "privkey", *arguments)
     pkcs11_tool(deployment, "--delete-object", "--type", "pubkey", *arguments)
-    pkcs11_tool(deployment, "--keypairgen", "--key-type", "EC:prime256v1", "--sensitive", *arguments)
+    pkcs11_tool(deployment, *KEYPAIR, "--sensitive", *arguments)
     refused(deployment, HSM, entry["hsm_label"])
 
 
@@ -198,7 +184,7 @@ def test_an_extractable_key_is_refused(tmp_path):
     (made.folder / "state").mkdir(mode=0o700)
     made.write()
     made.make_hsm_token()
-    pkcs11_tool(made, "--keypairgen", "--key-type", "EC:prime256v1", "--id", "01", "--label", "mint", "--extractable")
+    pkcs11_tool(made, *KEYPAIR, "--id", "01", "--label", "mint", "--extractable")
     done = made.run_cli("init")
     assert done.returncode == HSM, done
     assert "extractable" in done.stderr.lower()
