@@ -12,8 +12,8 @@
 
 enum {
     POLL_MS = 20,
-    GENERATE_MS = 60000, /* beyond a start: some devices take most of that over a big RSA key */
-    LOST_MS = 5000,      /* for the kernel to end a killed process */
+    GENERATE_S = 60, /* after a login: some devices take most of that over a big RSA key */
+    LOST_MS = 5000,  /* for the kernel to end a killed process */
     ID_MAX = 510,
     LABEL_MAX = 255,
 };
@@ -46,15 +46,12 @@ static bool is_cancelled(const struct attempt *attempt, struct mm_error *err)
 /* Whoever else has a worker started there is waited for. */
 static bool take_gate(const struct attempt *attempt, struct mm_error *err)
 {
-    struct mm_pool_gate *gate = attempt->maker->gate;
     int64_t until_ns = mm_deadline_after_ms(attempt->token->start_timeout * 1000);
-    const void *nobody = NULL;
-    while (!atomic_compare_exchange_strong(&gate->holder, &nobody, attempt)) {
+    while (!mm_pool_gate_take(attempt->maker->gate, attempt)) {
         if (is_cancelled(attempt, err))
             return false;
         if (mm_monotonic_ns() >= until_ns)
             return mm_fail(err, MM_OVERLOADED, "another worker is still starting");
-        nobody = NULL;
         pause_ms(POLL_MS);
     }
     return true;
@@ -75,18 +72,39 @@ static bool send_start(struct attempt *attempt, struct mm_error *err)
            mm_fail(err, MM_HSM_UNAVAILABLE, "the worker took no START");
 }
 
-static bool wait_for_word(const struct attempt *attempt, struct mm_error *err)
+/* The worker's next message, which points into the attempt's packet; `what` is what hasn't happened if there is none within `seconds`. */
+static bool hear(struct attempt *attempt, int64_t seconds, const char *what, struct mm_message *ret_message,
+                 struct mm_error *err)
 {
     struct pollfd readable = {.fd = attempt->worker.fd, .events = POLLIN};
-    int64_t until_ns = mm_deadline_after_ms(attempt->token->start_timeout * 1000 + GENERATE_MS);
+    int64_t until_ns = mm_deadline_after_ms(seconds * 1000);
     while (poll(&readable, 1, POLL_MS) <= 0) {
         if (is_cancelled(attempt, err))
             return false;
         if (mm_monotonic_ns() >= until_ns)
-            return mm_fail(err, MM_HSM_UNAVAILABLE, "the HSM made no key within %lld s",
-                           (long long)attempt->token->start_timeout + GENERATE_MS / 1000);
+            return mm_fail(err, MM_HSM_UNAVAILABLE, "%s within %lld s", what, (long long)seconds);
     }
+    struct mm_messages messages;
+    struct mm_error garbage = {0};
+    if (mm_messages_receive(attempt->worker.fd, attempt->packet, sizeof attempt->packet, 1, &messages, &garbage) !=
+        MM_RECEIVED)
+        return mm_fail(err, MM_HSM_UNAVAILABLE, "the worker ended without a word%s%s", garbage.code ? ": " : "",
+                       garbage.message);
+    *ret_message = messages.items[0];
     return true;
+}
+
+/* Until the worker's login is over. It says so, or why it has none. */
+static bool see_logged_in(struct attempt *attempt, struct mm_error *err)
+{
+    struct mm_message message;
+    mm_cleanup(json_decref) json_t *unexpected = NULL;
+    if (!hear(attempt, attempt->token->start_timeout, "the worker didn't log in", &message, err))
+        return false;
+    if (message.kind == MM_MESSAGE_LOGGED_IN)
+        return true;
+    return mm_pool_worker_take_ready(&message, &unexpected, err) &&
+           mm_fail(err, MM_INTERNAL, "the worker was ready without a login");
 }
 
 /* The public key that the worker names, if it is of the kind that was asked for. */
@@ -104,18 +122,11 @@ static bool check_key(const struct attempt *attempt, const json_t *said, struct 
            mm_fail(err, MM_INTERNAL, "the worker named no such key as it was asked for");
 }
 
-static bool take_ready(const struct attempt *attempt, const struct mm_message *message, json_t **ret_key,
-                       struct mm_error *err)
+static bool take_key(const struct attempt *attempt, const struct mm_message *message, json_t **ret_key,
+                     struct mm_error *err)
 {
-    if (message->kind != MM_MESSAGE_READY)
-        return mm_fail(err, MM_INTERNAL, "the worker's first message wasn't READY");
-    if (message->code != MM_OK) {
-        char reason[MM_ERROR_MESSAGE_MAX];
-        mm_pool_worker_reason(message, reason, sizeof reason);
-        return mm_fail(err, message->code, "%s", reason);
-    }
-    mm_cleanup(json_decref) json_t *said = mm_json_parse(message->data, message->length, NULL);
-    if (!check_key(attempt, said, err))
+    mm_cleanup(json_decref) json_t *said = NULL;
+    if (!mm_pool_worker_take_ready(message, &said, err) || !check_key(attempt, said, err))
         return false;
     *ret_key = json_pack("{sO ss sO ss sO sO}", "kid", json_object_get(said, "kid"), "alg",
                          mm_algorithm_name(attempt->maker->algorithm), "jwk", json_object_get(said, "jwk"), "hsm_token",
@@ -126,15 +137,12 @@ static bool take_ready(const struct attempt *attempt, const struct mm_message *m
 
 static bool ask(struct attempt *attempt, json_t **ret_key, struct mm_error *err)
 {
-    struct mm_messages messages;
-    struct mm_error garbage = {0};
-    if (!send_start(attempt, err) || !wait_for_word(attempt, err))
+    struct mm_message message;
+    if (!send_start(attempt, err) || !see_logged_in(attempt, err))
         return false;
-    if (mm_messages_receive(attempt->worker.fd, attempt->packet, sizeof attempt->packet, 1, &messages, &garbage) !=
-        MM_RECEIVED)
-        return mm_fail(err, MM_HSM_UNAVAILABLE, "the worker ended without a word%s%s", garbage.code ? ": " : "",
-                       garbage.message);
-    return take_ready(attempt, &messages.items[0], ret_key, err);
+    /* The HSM takes its time now, and workers that sign must not wait for that. */
+    mm_pool_gate_leave(attempt->maker->gate, attempt);
+    return hear(attempt, GENERATE_S, "the HSM made no key", &message, err) && take_key(attempt, &message, ret_key, err);
 }
 
 /* It ends by itself, unless it hangs. */
@@ -189,6 +197,6 @@ bool mm_key_maker_run(const struct mm_key_maker *maker, json_t **ret_key, struct
         !take_gate(&attempt, err))
         return false;
     bool is_made = mm_latch_check(attempt.latch_path, token->name, err) && run_worker(&attempt, ret_key, err);
-    atomic_store(&maker->gate->holder, NULL);
+    mm_pool_gate_leave(maker->gate, &attempt); /* if its login wasn't seen to end */
     return is_made;
 }

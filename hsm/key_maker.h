@@ -13,7 +13,7 @@ struct mm_key_maker {
     const struct mm_config *config;
     struct mm_launcher *launcher;
     size_t spec;               /* the HSM token's index in the configuration, and the launcher's number for it */
-    struct mm_pool_gate *gate; /* shared with the pools of that HSM token: one worker starts there at a time */
+    struct mm_pool_gate *gate; /* shared with the pools of that HSM token; held until the worker has logged in */
     enum mm_algorithm algorithm;
     const atomic_bool *is_cancelled; /* set by another thread: the service stops */
 };

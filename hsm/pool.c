@@ -289,7 +289,7 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     pool->key = options->key;
     pool->bound = options->queue;
     pool->mode = options->mode;
-    pool->gate = options->gate;
+    pool->gate = options->gate ? options->gate : &pool->own_gate;
     pool->observer = options->observer;
     pool->observer_context = options->observer_context;
     pool->n_workers = n;

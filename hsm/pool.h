@@ -6,13 +6,12 @@
 #ifndef MM_HSM_POOL_H
 #define MM_HSM_POOL_H
 
-#include <stdatomic.h>
-
 #include "config/config.h"
 #include "crypto/pubkey.h"
 #include "hsm/latency.h"
 #include "hsm/latch.h"
 #include "hsm/launcher.h"
+#include "hsm/pool_gate.h"
 #include "hsm/protocol.h"
 
 struct mm_pool; /* opaque */
@@ -35,14 +34,6 @@ typedef void (*mm_pool_observer)(void *context, enum mm_pool_event event, const 
 enum mm_pool_start_mode {
     MM_POOL_ON_TRIAL, /* starts no other, but for bad luck: mm_pool_wait() tells, and the caller stops it */
     MM_POOL_FOR_GOOD, /* goes on trying, as with any worker later */
-};
-
-/*
- * What pools on one HSM token share, so that of all their workers one at a time is starting: one that logs in may rewrite what
- * another looks for. All zero at first.
- */
-struct mm_pool_gate {
-    _Atomic(const void *) holder; /* a pool, or whoever else has a worker started there */
 };
 
 /* Everything is borrowed for the pool's life. */

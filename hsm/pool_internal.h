@@ -19,7 +19,8 @@ struct mm_pool {
     struct mm_pool_key key;
     size_t bound; /* for n_requests */
     enum mm_pool_start_mode mode;
-    struct mm_pool_gate *gate; /* NULL: none */
+    struct mm_pool_gate own_gate; /* where nobody else is on its HSM token */
+    struct mm_pool_gate *gate;
     mm_pool_observer observer;
     void *observer_context;
     char *start_json; /* START's data */

@@ -55,14 +55,9 @@ static bool take_header(struct reader *reader, const char *encoded, struct mm_er
 
 static bool take_ready(struct reader *reader, const struct mm_message *message, struct mm_error *err)
 {
-    if (message->kind != MM_MESSAGE_READY)
-        return mm_fail(err, MM_INTERNAL, "the worker's first message wasn't READY");
-    if (message->code != MM_OK) {
-        char reason[MM_ERROR_MESSAGE_MAX];
-        mm_pool_worker_reason(message, reason, sizeof reason);
-        return mm_fail(err, message->code, "%s", reason);
-    }
-    mm_cleanup(json_decref) json_t *ready = mm_json_parse(message->data, message->length, NULL);
+    mm_cleanup(json_decref) json_t *ready = NULL;
+    if (!mm_pool_worker_take_ready(message, &ready, err))
+        return false;
     const char *kid = mm_json_string(ready, "kid");
     if (!kid || strcmp(kid, mm_pubkey_thumbprint(reader->pool->key.pubkey)) != 0)
         return mm_fail(err, MM_KEY_MISMATCH, "the worker loaded another key than the pinned one");
@@ -190,13 +185,6 @@ static void kill_worker(struct reader *reader, const struct mm_error *why)
     (void)pthread_mutex_unlock(&reader->pool->lock);
 }
 
-static void refuse(const struct mm_message *message, struct mm_error *err)
-{
-    char reason[MM_ERROR_MESSAGE_MAX];
-    mm_pool_worker_reason(message, reason, sizeof reason);
-    (void)mm_fail(err, message->code, "%s", reason);
-}
-
 static bool check_probe(struct reader *reader, const struct mm_message *message, struct mm_error *err)
 {
     const struct mm_pool_key *key = &reader->pool->key;
@@ -240,7 +228,7 @@ static bool take_signed(struct reader *reader, const struct mm_message *message,
     if (message->code == MM_OK)
         outcome->jws = compose(reader, request, message, &outcome->why);
     else
-        refuse(message, &outcome->why);
+        mm_pool_worker_refuse(message, &outcome->why);
     if (outcome->why.code == MM_SIGNATURE_INVALID) {
         /* First the worker, so that the second try goes to another. */
         (void)mm_fail(err, MM_SIGNATURE_INVALID, "a signature doesn't verify with the pinned key");

@@ -33,14 +33,12 @@ static bool has_starting_locked(const struct mm_pool *pool)
 
 static bool holds_gate(const struct mm_pool *pool)
 {
-    return pool->gate && atomic_load(&pool->gate->holder) == pool;
+    return mm_pool_gate_is_held(pool->gate, pool);
 }
 
 static bool take_gate(struct mm_pool *pool, int64_t now)
 {
-    const void *nobody = NULL;
-    return !pool->gate || holds_gate(pool) ||
-           (now >= pool->gate_from_ns && atomic_compare_exchange_strong(&pool->gate->holder, &nobody, pool));
+    return holds_gate(pool) || (now >= pool->gate_from_ns && mm_pool_gate_take(pool->gate, pool));
 }
 
 /* Let another pool's worker start; it looks each tick, so that this one's next mustn't be there first. */
@@ -49,7 +47,7 @@ static void leave_gate_locked(struct mm_pool *pool, int64_t now)
     if (!holds_gate(pool) || has_starting_locked(pool))
         return;
     pool->gate_from_ns = now + 2 * TICK_MS * 1000000LL;
-    atomic_store(&pool->gate->holder, NULL);
+    mm_pool_gate_leave(pool->gate, pool);
 }
 
 static void notify_locked(struct mm_pool *pool, enum mm_pool_event event, const char *detail)

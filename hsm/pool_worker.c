@@ -35,6 +35,28 @@ void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t s
     out[length] = '\0';
 }
 
+void mm_pool_worker_refuse(const struct mm_message *message, struct mm_error *err)
+{
+    char reason[MM_ERROR_MESSAGE_MAX];
+    mm_pool_worker_reason(message, reason, sizeof reason);
+    (void)mm_fail(err, message->code, "%s", reason);
+}
+
+bool mm_pool_worker_take_ready(const struct mm_message *message, json_t **ret_said, struct mm_error *err)
+{
+    if (message->kind != MM_MESSAGE_READY)
+        return mm_fail(err, MM_INTERNAL, "the worker said something else than READY");
+    if (message->code != MM_OK) {
+        mm_pool_worker_refuse(message, err);
+        return false;
+    }
+    json_t *said = mm_json_parse(message->data, message->length, NULL);
+    if (!said)
+        return mm_fail(err, MM_INTERNAL, "the worker's READY isn't JSON");
+    *ret_said = said;
+    return true;
+}
+
 struct mm_pool_slot *mm_pool_worker_slot(struct mm_pool_worker *worker, uint64_t id)
 {
     for (size_t i = 0; i < MM_POOL_SLOTS_MAX; i++)

@@ -80,6 +80,12 @@ MM_MUST_USE enum mm_pool_sent mm_pool_worker_send(int fd, const struct mm_messag
 /* A message's reason as one printable line. */
 void mm_pool_worker_reason(const struct mm_message *message, char *out, size_t size);
 
+/* Fail with what a message says: its code and its reason. */
+void mm_pool_worker_refuse(const struct mm_message *message, struct mm_error *err);
+
+/* What a worker says once it is ready, as JSON that nobody has checked yet. MM_INTERNAL if it says something else; or why it isn't ready. */
+MM_MUST_USE bool mm_pool_worker_take_ready(const struct mm_message *message, json_t **ret_said, struct mm_error *err);
+
 /* The functions below: the caller holds the pool's lock. */
 
 /* The slot of request `id`; NULL if the worker has no such request. */

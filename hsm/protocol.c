@@ -44,6 +44,8 @@ static bool is_valid(const struct mm_message *message)
     case MM_MESSAGE_SIGNED:
         return !has_sentence && !message->deadline_ns && is_signing_code(message->code) && message->length &&
                message->length <= (is_failure ? (size_t)MM_ERROR_MESSAGE_MAX - 1 : (size_t)MM_SIGNATURE_MAX);
+    case MM_MESSAGE_LOGGED_IN:
+        return !is_failure && !has_sentence && !message->id && !message->deadline_ns && !message->length;
     }
     return false;
 }
@@ -65,7 +67,8 @@ bool mm_message_encode(const struct mm_message *message, uint8_t *packet, size_t
         .length = (uint32_t)message->length,
     };
     memcpy(packet, &header, sizeof header);
-    memcpy(packet + sizeof header, message->data, message->length);
+    if (message->length > 0)
+        memcpy(packet + sizeof header, message->data, message->length);
     *ret_length = sizeof header + message->length;
     return true;
 }

@@ -4,6 +4,7 @@
  * the other's packets as outside input: every field is bounded, anything unexpected ends the connection.
  *
  *     mintmarkd -> worker   START  once, first: the key to load, as JSON
+ *     worker -> mintmarkd   LOGGED_IN  of one that generates a key: its login is over, what takes time now is the key
  *     worker -> mintmarkd   READY  the key's protected headers, or why the worker can't serve (then it exits)
  *     mintmarkd -> worker   SIGN   a sentence to sign
  *     worker -> mintmarkd   SIGNED its signature, or why not
@@ -33,7 +34,13 @@ enum mm_sentence {
     MM_SENTENCE_PROBE, /* MM_PROBE_NONCE bytes: does the HSM still sign? */
 };
 
-enum mm_message_kind { MM_MESSAGE_START = 1, MM_MESSAGE_READY, MM_MESSAGE_SIGN, MM_MESSAGE_SIGNED };
+enum mm_message_kind {
+    MM_MESSAGE_START = 1,
+    MM_MESSAGE_READY,
+    MM_MESSAGE_SIGN,
+    MM_MESSAGE_SIGNED,
+    MM_MESSAGE_LOGGED_IN, /* says nothing more */
+};
 
 /* A message as taken from a packet; `data` points into the packet. */
 struct mm_message {
@@ -42,13 +49,14 @@ struct mm_message {
     enum mm_sentence sentence; /* SIGN */
     enum mm_code code;         /* READY, SIGNED: MM_OK, or what went wrong */
     int64_t deadline_ns; /* SIGN: not to be signed any more from then on; CLOCK_MONOTONIC, which both sides share */
-    const uint8_t *data; /* START, READY: JSON; SIGN: payload; SIGNED: signature, or a reason as text */
+    const uint8_t
+        *data; /* START, READY: JSON; SIGN: payload; SIGNED: signature, or a reason as text; LOGGED_IN: none */
     size_t length;
 };
 
 /*
  * Write `message` as a packet into `packet` of MM_PACKET_MAX bytes. MM_BODY_TOO_LARGE if it doesn't fit; MM_INTERNAL for fields that
- * its kind doesn't have (they must be zero), for no data, or for a reason of MM_ERROR_MESSAGE_MAX bytes or more.
+ * its kind doesn't have (they must be zero), for no data where there must be some, or for a reason of MM_ERROR_MESSAGE_MAX bytes or more.
  */
 MM_MUST_USE bool mm_message_encode(const struct mm_message *message, uint8_t *packet, size_t *ret_length,
                                    struct mm_error *err);
@@ -79,7 +87,8 @@ void mm_probe_input(const uint8_t nonce[MM_PROBE_NONCE], uint8_t input[MM_PROBE_
  * START's JSON: {"kid","alg","id" (CKA_ID, hex),"label","jwk","config"}: the key to use, and mm_config_worker_digest() of
  * what mintmarkd read in mintmark.yaml when it started, for the worker to compare with what it reads there itself.
  *
- * Or {"purpose": "generate", "alg", "config"}: to generate a key for that algorithm, say READY and end.
+ * Or {"purpose": "generate", "alg", "config"}: to generate a key for that algorithm, say LOGGED_IN, then READY, and end. One that can't
+ * log in says READY alone, with the reason.
  *
  * READY's JSON: {"kid", "signing": "engine"|"direct", "threads": ‹how many it signs at once, by the sessions it got›,
  * "headers": {"access_token": ‹protected header, base64url›}}; of a key that was generated {"kid", "id", "label", "jwk"}. On failure the data is a

@@ -271,6 +271,8 @@ static bool generate(struct worker *worker, struct mm_error *err)
     if (!log_in(worker, MM_MODULE_CUSTODY, &pin, err))
         return false;
     mm_secret_free(MM_TAKE(pin));
+    /* Others may log in while this takes its time. */
+    send_message(&(const struct mm_message){.kind = MM_MESSAGE_LOGGED_IN});
     worker->key = mm_service_key_generate(worker->module, worker->token, worker->start.algorithm, err);
     if (!worker->key || !send_ready(mm_service_key_describe(worker->key, worker->start.algorithm, err), err))
         return false;

@@ -341,7 +341,7 @@ def certificates():
     )
 
 
-START, READY, SIGN, SIGNED = 1, 2, 3, 4
+START, READY, SIGN, SIGNED, LOGGED_IN = 1, 2, 3, 4, 5
 HSM_UNAVAILABLE, KEY_NOT_FOUND, SENTENCE_REFUSED = 83, 101, 107
 
 
@@ -362,6 +362,8 @@ def worker_requests():
         foreign=ask(iss="https://mint.acme.example/"),
         folded=ask(EXP=1),
         type=message(SIGN, "{}", id=1, sentence=2, deadline_ns=2**62),
+        logged_in=message(LOGGED_IN, ""),
+        logged_in_twice=message(LOGGED_IN, message(LOGGED_IN, "")),
     )
 
 
@@ -382,6 +384,8 @@ def replies():
         unready=say(message(READY, "no such key", code=KEY_NOT_FOUND)),
         header=say(other_ready, signed(1, other)),
         invented=say(ready, signed(9), ready),
+        logged_in=say(message(LOGGED_IN, ""), ready, signed(1)),
+        logged_in_late=say(ready, message(LOGGED_IN, ""), signed(1)),
     )
 
 

@@ -6,12 +6,15 @@ where the configuration doesn't allow it.
 
 import json
 import os
+import signal
+import time
 
+import jwt
 import pytest
 from custody import MAX_TTL, PUBLISH_AHEAD, TTL, active, keys, short_lived, stage, states
 from load import Load
 from relying import LoreCache, Verifying
-from service import AUDIENCE, wait_until
+from service import AUDIENCE, CACHE_AUDIENCE, ISSUER, wait_until
 from shim import Shim
 from wire import post_bytes
 
@@ -137,6 +140,54 @@ def test_the_hsm_token_of_the_highest_priority_that_allows_it_is_taken(mint):
     mint.create().start()
     assert wait_until(lambda: sorted(states(mint).values()) == ["active", "published"])
     assert {key["hsm_token"] for key in keys(mint).values()} == {"primary", "third"}
+
+
+def test_each_algorithm_has_its_standby_generated(mint):
+    """The first key of the further one is ordered; from then on it, too, has a standby with nobody there."""
+    allow(mint.hsm_token)
+    mint.config["keys"]["algorithms"] = ["ES256", "RS256"]
+    mint.config["tenants"]["acme"]["algorithms"] = {CACHE_AUDIENCE: "RS256"}
+    mint.create().start()
+
+    def by_algorithm(name):
+        return sorted(key["state"] for key in keys(mint).values() if key["alg"] == name)
+
+    assert wait_until(lambda: by_algorithm("ES256") == ["active", "published"])
+    assert not by_algorithm("RS256"), "a further algorithm begins with somebody's order"
+    mint.cli("key", "rotate", "--algorithm", "RS256", "--wait")
+    assert wait_until(lambda: by_algorithm("RS256") == ["active", "published"])
+    assert by_algorithm("ES256") == ["active", "published"]
+    begun, staged = wait_until(lambda: generated(mint))
+    standbys = [entry["alg"] for entry in begun if entry["for"] == "standby"]
+    assert sorted(standbys) == ["ES256", "RS256"] and {entry["by"] for entry in begun if entry["for"] == "standby"} == {"mintmarkd"}
+    assert [(entry["alg"], entry["for"]) for entry in begun if entry["for"] != "standby"] == [("RS256", "rotation")]
+    assert {entry["kid"] for entry in staged} == set(on_hsm(mint))
+    assert sorted((key["alg"], key["kty"]) for key in mint.jwks()["keys"]) == [("ES256", "EC")] * 2 + [("RS256", "RSA")] * 2
+    for audience, algorithm in ((AUDIENCE, "ES256"), (CACHE_AUDIENCE, "RS256")):
+        token = mint.issue(audience=audience, ttl_seconds=TTL)["service_token"]
+        (key,) = [key for key in mint.jwks()["keys"] if key["kid"] == jwt.get_unverified_header(token)["kid"]]
+        jwt.decode(token, jwt.PyJWK(key).key, [algorithm], audience=audience, issuer=ISSUER)
+
+
+def test_a_worker_that_dies_while_a_key_is_generated_is_replaced_meanwhile(mint):
+    allow(mint.hsm_token)
+    no_standby(mint)
+    mint.hsm_token["workers"] = 1
+    mint.create().start()
+    (signing,) = mint.serving_workers()
+    mint.shim.write("C_GenerateKeyPair delay 10s")
+    before = mint.shim.calls("C_GenerateKeyPair")
+    with order_rotation(mint):
+        assert wait_until(lambda: mint.shim.calls("C_GenerateKeyPair") > before)
+        killed = time.monotonic()
+        os.kill(signing, signal.SIGKILL)
+        assert wait_until(lambda: mint.ask(ttl_seconds=TTL).status == 201, interval=0.05)
+        took = time.monotonic() - killed
+        assert took < 3, f"nothing was signed for {took:.1f} s"
+        assert not generated(mint), "the key was there already"
+        assert wait_until(lambda: generated(mint))
+    assert wait_until(lambda: mint.ledger("--type", "key.rotation"))
+    assert len(mint.events("worker_lost")) == 1
 
 
 def test_where_it_is_not_allowed_nothing_is_generated(mint):

@@ -41,6 +41,8 @@ struct behaviour {
     long refusals;    /* how many SIGNEDs have that code, probes included; 0: all */
     bool is_crashing; /* before READY */
     bool is_stuck;    /* never READY */
+    long makes_ms;    /* between LOGGED_IN and READY, of a key */
+    long logins;      /* how often it says LOGGED_IN, of a key */
     bool is_mute;     /* before READY closes its socket, and stays */
     bool is_deaf;     /* stays at the end of its input */
     bool has_bad_header;
@@ -91,6 +93,10 @@ static void apply(struct behaviour *behaviour, const char *word)
         behaviour->exits = value;
     else if (strncmp(word, "threads=", 8) == 0)
         behaviour->threads = value;
+    else if (strncmp(word, "makes=", 6) == 0)
+        behaviour->makes_ms = value;
+    else if (strncmp(word, "logins=", 7) == 0)
+        behaviour->logins = value;
     else if (strncmp(word, "ready=", 6) == 0)
         behaviour->ready_code = value;
     else if (strncmp(word, "code=", 5) == 0)
@@ -123,7 +129,7 @@ static long count_start(void)
 
 static struct behaviour read_behaviour(void)
 {
-    struct behaviour behaviour = {.dies_after = -1, .threads = 4};
+    struct behaviour behaviour = {.dies_after = -1, .threads = 4, .logins = 1};
     char line[256] = "";
     FILE *stream = fopen(file, "re");
     if (!stream)
@@ -244,6 +250,10 @@ static void generate_if_asked(const struct behaviour *behaviour, const struct mm
     if (!stream || fread(ready, 1, sizeof ready - 1, stream) == 0)
         _exit(95);
     (void)fclose(stream);
+    say("logged in\n");
+    for (long i = 0; i < behaviour->logins; i++)
+        send_message(&(const struct mm_message){.kind = MM_MESSAGE_LOGGED_IN});
+    sleep_ms(behaviour->makes_ms);
     say_ready(behaviour, ready);
     _exit(MM_EXIT_OK);
 }

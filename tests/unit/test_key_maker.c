@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -109,6 +110,107 @@ static void the_key_that_was_made_is_told_with_its_place(void **state)
     assert_true(generate(world, &another, NULL));
 }
 
+/* A key that is asked for on another thread. */
+struct order {
+    struct world *world;
+    pthread_t thread;
+    json_t *key;
+    struct mm_error err;
+};
+
+static void *carry_out(void *context)
+{
+    struct order *order = context;
+    (void)generate(order->world, &order->key, &order->err);
+    return NULL;
+}
+
+static struct order *begin(struct world *world)
+{
+    struct order *order = calloc(1, sizeof *order);
+    assert_non_null(order);
+    order->world = world;
+    assert_int_equal(pthread_create(&order->thread, NULL, carry_out, order), 0);
+    return order;
+}
+
+/* Whether it was made. */
+static bool end(struct order *order, struct mm_error *ret_err)
+{
+    assert_int_equal(pthread_join(order->thread, NULL), 0);
+    bool is_made = order->key != NULL;
+    *ret_err = order->err;
+    json_decref(order->key);
+    free(order);
+    return is_made;
+}
+
+static void wait_for_log(const struct world *world, const char *prefix)
+{
+    char path[160];
+    (void)snprintf(path, sizeof path, "%s.log", world->fixture->file);
+    for (int waited = 0; access(path, R_OK) != 0 || count_log(world->fixture, prefix) == 0; waited += 5) {
+        assert_true(waited < 10000);
+        sleep_ms(5);
+    }
+}
+
+static void while_the_hsm_makes_a_key_others_may_log_in(void **state)
+{
+    struct world *world = *state;
+    const int other = 0;
+    struct mm_error err = {0};
+    behave(world->fixture, "makes=1500");
+    struct order *order = begin(world);
+    wait_for_log(world, "logged in");
+    int64_t begun_ns = mm_monotonic_ns();
+    while (!mm_pool_gate_take(&world->gate, &other)) {
+        assert_true(mm_monotonic_ns() - begun_ns < 1000 * 1000000LL);
+        sleep_ms(5);
+    }
+    assert_true(end(order, &err));
+    /* Its end lets nobody in whom another keeps out. */
+    assert_true(mm_pool_gate_is_held(&world->gate, &other));
+    mm_pool_gate_leave(&world->gate, &other);
+}
+
+static void while_it_logs_in_nobody_else_may(void **state)
+{
+    struct world *world = *state;
+    const int other = 0;
+    struct mm_error err = {0};
+    behave(world->fixture, "start=800");
+    struct order *order = begin(world);
+    wait_for_log(world, "start ");
+    while (count_log(world->fixture, "logged in") == 0)
+        if (mm_pool_gate_take(&world->gate, &other))
+            break;
+    assert_int_equal(count_log(world->fixture, "logged in"), 1);
+    assert_true(end(order, &err));
+    mm_pool_gate_leave(&world->gate, &other);
+}
+
+static void who_says_things_out_of_turn_is_not_believed(void **state)
+{
+    struct world *world = *state;
+    behave(world->fixture, "logins=0");
+    assert_fails(world, MM_INTERNAL, "without a login");
+    behave(world->fixture, "logins=2");
+    assert_fails(world, MM_INTERNAL, "something else than READY");
+    behave(world->fixture, "logins=1000");
+    assert_fails(world, MM_INTERNAL, "something else than READY");
+}
+
+static void a_login_that_does_not_end_is_given_time_and_then_ended(void **state)
+{
+    struct world *world = *state;
+    behave(world->fixture, "stuck");
+    world->fixture->settings.start_timeout = 1;
+    int64_t begun_ns = mm_monotonic_ns();
+    assert_fails(world, MM_HSM_UNAVAILABLE, "didn't log in within 1 s");
+    assert_in_range((mm_monotonic_ns() - begun_ns) / 1000000000, 10, 15);
+}
+
 static void what_is_no_such_key_is_not_believed(void **state)
 {
     struct world *world = *state;
@@ -116,7 +218,7 @@ static void what_is_no_such_key_is_not_believed(void **state)
     static const char *const MEMBERS[] = {"kid", "id", "label", "jwk"};
     for (size_t i = 0; i < MM_ARRAY_SIZE(TEXTS); i++) {
         say_generated(world->fixture, TEXTS[i]);
-        assert_fails(world, MM_INTERNAL, "no such key");
+        assert_fails(world, MM_INTERNAL, i == 0 ? "READY isn't JSON" : "no such key");
     }
     for (size_t i = 0; i < MM_ARRAY_SIZE(MEMBERS); i++) {
         json_t *ready = described(world->fixture);
@@ -231,6 +333,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_world(the_key_that_was_made_is_told_with_its_place),
+        in_world(while_the_hsm_makes_a_key_others_may_log_in),
+        in_world(while_it_logs_in_nobody_else_may),
+        in_world(who_says_things_out_of_turn_is_not_believed),
+        in_world(a_login_that_does_not_end_is_given_time_and_then_ended),
         in_world(what_is_no_such_key_is_not_believed),
         in_world(why_none_was_made_is_told),
         in_world(a_refused_pin_is_not_sent_again),

@@ -66,6 +66,7 @@ static void every_kind_survives_the_trip(void **state)
         SIGN,
         {.kind = MM_MESSAGE_SIGNED, .id = UINT64_MAX, .data = (const uint8_t *)"sig", .length = 3},
         {.kind = MM_MESSAGE_SIGNED, .id = 7, .code = MM_HSM_UNAVAILABLE, .data = (const uint8_t *)"gone", .length = 4},
+        {.kind = MM_MESSAGE_LOGGED_IN},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(messages); i++) {
         struct mm_message out;
@@ -77,7 +78,7 @@ static void every_kind_survives_the_trip(void **state)
         assert_int_equal(out.code, messages[i].code);
         assert_int_equal(out.deadline_ns, messages[i].deadline_ns);
         assert_int_equal(out.length, messages[i].length);
-        assert_memory_equal(out.data, messages[i].data, out.length);
+        assert_true(out.length == 0 || memcmp(out.data, messages[i].data, out.length) == 0);
     }
 }
 
@@ -147,6 +148,31 @@ static void fields_that_a_kind_does_not_have_are_not_encoded(void **state)
     assert_not_encoded(message, MM_INTERNAL);
 }
 
+static void a_login_says_nothing_but_that(void **state)
+{
+    (void)state;
+    static uint8_t packet[MM_PACKET_MAX];
+    const struct mm_message logged_in = {.kind = MM_MESSAGE_LOGGED_IN};
+    static const size_t FIELDS[] = {AT_SENTENCE, AT_CODE, AT_ID, AT_TIMEOUT, AT_LENGTH, AT_ZERO};
+    struct mm_message message = logged_in;
+    message.data = (const uint8_t *)"x";
+    message.length = 1;
+    assert_not_encoded(message, MM_INTERNAL);
+    message = logged_in;
+    message.code = MM_PIN_REFUSED;
+    assert_not_encoded(message, MM_INTERNAL);
+    assert_int_equal(encode(&logged_in, packet), HEADER);
+    assert_refused(packet, HEADER - 1);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(FIELDS); i++) {
+        (void)encode(&logged_in, packet);
+        packet[FIELDS[i]] = FIELDS[i] == AT_CODE ? MM_PIN_REFUSED : 1;
+        assert_refused(packet, HEADER);
+    }
+    (void)encode(&logged_in, packet);
+    packet[AT_LENGTH] = 1; /* as said */
+    assert_refused(packet, HEADER + 1);
+}
+
 static void packets_cut_short_or_with_bytes_to_spare_are_refused(void **state)
 {
     (void)state;
@@ -169,7 +195,8 @@ static void every_damaged_header_byte_that_matters_is_refused(void **state)
         {AT_VERSION, 1},
         {AT_VERSION, 3},
         {AT_KIND, 0},
-        {AT_KIND, 5},
+        {AT_KIND, 6},
+        {AT_KIND, MM_MESSAGE_LOGGED_IN},
         {AT_KIND, 255},
         {AT_KIND, MM_MESSAGE_START},
         {AT_CODE, 1},
@@ -265,6 +292,7 @@ int main(void)
         cmocka_unit_test(an_unknown_sentence_is_for_the_worker_to_refuse),
         cmocka_unit_test(the_longest_payload_fits_and_a_longer_one_does_not),
         cmocka_unit_test(fields_that_a_kind_does_not_have_are_not_encoded),
+        cmocka_unit_test(a_login_says_nothing_but_that),
         cmocka_unit_test(packets_cut_short_or_with_bytes_to_spare_are_refused),
         cmocka_unit_test(every_damaged_header_byte_that_matters_is_refused),
         cmocka_unit_test(a_failure_with_an_unknown_code_is_refused),
