@@ -170,9 +170,8 @@ static void latch_refusal(const struct attempt *attempt, int status, const struc
 {
     bool is_refused = why->code == MM_PIN_REFUSED ||
                       (why->code != MM_PIN_LATCHED && WIFEXITED(status) && WEXITSTATUS(status) == MM_EXIT_PIN);
-    bool is_latched =
-        is_refused && mm_latch_set(attempt->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK), why->message, NULL);
-    (void)is_latched; /* if not, the note that the worker left of its login bars the next one */
+    bool is_saved = is_refused && mm_pool_gate_latch(attempt->maker->gate, attempt->latch_path, why->message, NULL);
+    (void)is_saved; /* latched it is in any case */
 }
 
 static bool run_worker(struct attempt *attempt, json_t **ret_key, struct mm_error *err)
@@ -196,7 +195,8 @@ bool mm_key_maker_run(const struct mm_key_maker *maker, json_t **ret_key, struct
     if (!attempt.latch_path || !mm_latch_make_folder(maker->config, err) || is_cancelled(&attempt, err) ||
         !take_gate(&attempt, err))
         return false;
-    bool is_made = mm_latch_check(attempt.latch_path, token->name, err) && run_worker(&attempt, ret_key, err);
+    bool is_made = mm_pool_gate_check_latch(maker->gate, attempt.latch_path, token->name, err) &&
+                   run_worker(&attempt, ret_key, err);
     mm_pool_gate_leave(maker->gate, &attempt); /* if its login wasn't seen to end */
     return is_made;
 }

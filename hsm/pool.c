@@ -358,7 +358,8 @@ struct mm_pool *mm_pool_start(const struct mm_pool_options *options, struct mm_e
     mm_cleanup(mm_pool_free) struct mm_pool *pool = pool_new(options, settings, err);
     /* The folder first: workers may write in it, but can't make it. */
     if (!pool || !mm_latch_make_folder(options->config, err) ||
-        (pool->mode == MM_POOL_ON_TRIAL && !mm_latch_check(pool->latch_path, settings->name, err)))
+        (pool->mode == MM_POOL_ON_TRIAL &&
+         !mm_pool_gate_check_latch(pool->gate, pool->latch_path, settings->name, err)))
         return NULL;
     atomic_init(&pool->beat_ns, mm_monotonic_ns());
     /* Others may be starting at the gate, and one that hangs there takes all its time. */

@@ -43,11 +43,7 @@ struct mm_pool {
     int64_t gate_from_ns;      /* when it may take the gate again */
     enum { MM_POOL_RUNNING, MM_POOL_STOPPING } phase;
     enum { MM_POOL_AWAKE, MM_POOL_DOZING } supervision; /* dozing: nothing in flight, wakes once a second */
-    enum {
-        MM_POOL_UNLATCHED,
-        MM_POOL_LATCH_FILE,
-        MM_POOL_LATCH_UNSAVED
-    } latch; /* unsaved: the file can't be written */
+    enum { MM_POOL_UNLATCHED, MM_POOL_LATCHED } latch;
     struct mm_pool_queue *queue;
     struct mm_pool_requests failed; /* to be answered by mm_pool_answer_failed_locked() */
     size_t n_requests;              /* waiting or in flight, not yet answered */

@@ -78,15 +78,15 @@ static bool is_pin_failure(enum mm_code code)
     return code == MM_PIN_REFUSED || code == MM_PIN_LATCHED;
 }
 
-/* Set the latch. If the file can't be written the pool stays latched all the same, and tries again to write it. */
+/* Set the latch. */
 static void latch_locked(struct mm_pool *pool, const char *reason)
 {
     (void)pthread_mutex_unlock(&pool->lock);
     struct mm_error err = {0};
-    bool is_saved = mm_latch_set(pool->latch_path, mm_clock_now(&MM_SYSTEM_CLOCK), reason, &err);
+    bool is_saved = mm_pool_gate_latch(pool->gate, pool->latch_path, reason, &err);
     (void)pthread_mutex_lock(&pool->lock);
     bool is_news = pool->latch == MM_POOL_UNLATCHED;
-    pool->latch = is_saved ? MM_POOL_LATCH_FILE : MM_POOL_LATCH_UNSAVED;
+    pool->latch = MM_POOL_LATCHED;
     if (is_news)
         notify_locked(pool, MM_POOL_PIN_LATCHED, is_saved ? reason : err.message);
 }
@@ -97,19 +97,15 @@ static void fail_start_locked(struct mm_pool *pool)
     (void)pthread_cond_broadcast(&pool->started);
 }
 
-/* Follow what others did to the latch's file: an operator who cleared it, a command that set it. */
+/* Follow what others did to the latch: an operator who cleared it, a command or whoever shares the gate that set it. */
 static void look_at_latch_locked(struct mm_pool *pool)
 {
-    if (pool->latch == MM_POOL_LATCH_UNSAVED) {
-        latch_locked(pool, "PIN refused");
-        return;
-    }
     (void)pthread_mutex_unlock(&pool->lock);
     struct mm_error err = {0};
-    bool is_clear = mm_latch_check(pool->latch_path, pool->settings->name, &err);
+    bool is_clear = mm_pool_gate_check_latch(pool->gate, pool->latch_path, pool->settings->name, &err);
     (void)pthread_mutex_lock(&pool->lock);
     bool was_clear = pool->latch == MM_POOL_UNLATCHED;
-    pool->latch = is_clear ? MM_POOL_UNLATCHED : MM_POOL_LATCH_FILE;
+    pool->latch = is_clear ? MM_POOL_UNLATCHED : MM_POOL_LATCHED;
     if (!is_clear && pool->verdict == MM_POOL_PENDING && !has_starting_locked(pool)) {
         pool->start_error = err;
         fail_start_locked(pool);
@@ -187,7 +183,7 @@ static bool launch_locked(struct mm_pool *pool, struct mm_pool_worker *worker, s
     struct mm_launched launched = {.fd = -1};
     /* Nobody else looks at the process of a worker that has none. */
     (void)pthread_mutex_unlock(&pool->lock);
-    bool is_running = mm_latch_check(pool->latch_path, pool->settings->name, err) &&
+    bool is_running = mm_pool_gate_check_latch(pool->gate, pool->latch_path, pool->settings->name, err) &&
                       mm_launcher_spawn(pool->launcher, pool->spec, &launched, err);
     (void)pthread_mutex_lock(&pool->lock);
     worker->process = launched.worker;

@@ -275,6 +275,54 @@ static void a_refused_pin_is_not_sent_again(void **state)
     assert_true(generate(world, &key, NULL));
 }
 
+/* The disk is full when it is refused: whoever shares the HSM token still doesn't send it, and the latch is written once that can be done. */
+static void a_refused_pin_is_not_sent_again_though_that_cannot_be_recorded(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = world->fixture;
+    struct mm_error err = {0};
+    char behaviour[64];
+    mm_cleanup(free) char *folder = mm_latch_folder(&fixture->config, NULL);
+    mm_cleanup(free) char *latch = mm_latch_path(&fixture->config, "primary", NULL);
+    (void)snprintf(behaviour, sizeof behaviour, "start=500 ready=%d logins=0", (int)MM_PIN_REFUSED);
+    behave(fixture, behaviour);
+    struct order *order = begin(world);
+    wait_for_log(world, "start ");
+    assert_int_equal(rmdir(folder), 0);
+    assert_false(end(order, &err));
+    assert_int_equal(err.code, MM_PIN_REFUSED);
+
+    behave(fixture, "answer");
+    size_t n = n_starts(fixture);
+    struct mm_error why = {0};
+    assert_false(mm_pool_gate_check_latch(&world->gate, latch, "primary", &why));
+    assert_int_equal(why.code, MM_PIN_LATCHED);
+    assert_non_null(strstr(why.message, "can't be recorded"));
+    assert_fails(world, MM_PIN_LATCHED, "token unlock"); /* it has made the folder anew */
+    assert_false(mm_latch_check(latch, "primary", NULL));
+    assert_int_equal(n_starts(fixture), n);
+    assert_true(mm_latch_clear(latch, NULL));
+    mm_cleanup(json_decref) json_t *key = NULL;
+    assert_true(generate(world, &key, NULL));
+}
+
+/* A pool at the same gate. */
+static void what_was_refused_for_a_key_is_not_sent_to_sign(void **state)
+{
+    struct world *world = *state;
+    struct fixture *fixture = world->fixture;
+    struct mm_error err = {0};
+    mm_cleanup(free) char *latch = mm_latch_path(&fixture->config, "primary", NULL);
+    behave(fixture, "answer");
+    fixture->options.gate = &world->gate;
+    fixture->options.launcher = fixture->launcher;
+    assert_false(mm_pool_gate_latch(&world->gate, latch, "PIN refused", NULL)); /* there is no folder yet */
+    fixture->pool = mm_pool_start(&fixture->options, &err);
+    assert_null(fixture->pool);
+    assert_int_equal(err.code, MM_PIN_LATCHED);
+    assert_int_equal(n_starts(fixture), 0);
+}
+
 static void a_worker_that_another_starts_is_waited_for(void **state)
 {
     struct world *world = *state;
@@ -340,6 +388,8 @@ int main(void)
         in_world(what_is_no_such_key_is_not_believed),
         in_world(why_none_was_made_is_told),
         in_world(a_refused_pin_is_not_sent_again),
+        in_world(a_refused_pin_is_not_sent_again_though_that_cannot_be_recorded),
+        in_world(what_was_refused_for_a_key_is_not_sent_to_sign),
         in_world(a_worker_that_another_starts_is_waited_for),
         in_world(a_service_that_stops_waits_for_no_key),
         in_world(one_that_hangs_is_ended_when_the_service_stops),
