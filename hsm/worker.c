@@ -20,8 +20,6 @@
 
 #include "config/config.h"
 #include "confine/privileges.h"
-#include "hsm/direct.h"
-#include "hsm/engine.h"
 #include "hsm/key.h"
 #include "hsm/latch.h"
 #include "hsm/module.h"
@@ -29,11 +27,11 @@
 #include "hsm/reach.h"
 #include "hsm/sentence.h"
 #include "hsm/service_key.h"
+#include "hsm/signing.h"
 #include "hsm/start.h"
 #include "util/clock.h"
 
 enum {
-    THREADS_MAX = 16,
     START_TIMEOUT_MS = 30000, /* from the program's start to START */
     SEND_TIMEOUT_S = 30,      /* mintmarkd doesn't read: it hangs */
     LOGIN_GRACE_MS = 120000,  /* how long a login may outlive mintmarkd */
@@ -62,9 +60,7 @@ struct worker {
     enum mm_landlock reach;
     struct mm_module *module;
     struct mm_hsm_key *key;
-    struct mm_engine *engine; /* NULL: the direct signers sign */
-    struct mm_direct *direct[THREADS_MAX];
-    size_t n_threads;
+    struct mm_hsm_signing signing;
     char *header; /* of access tokens, base64url */
 
     /* Held while a login may be going on: the process must not end in the middle of one. Guards no field. */
@@ -73,7 +69,7 @@ struct worker {
 
 struct signer {
     const struct worker *worker;
-    struct mm_direct *direct; /* this thread's own; NULL with the engine */
+    size_t thread;
 };
 
 static void send_message(const struct mm_message *message)
@@ -166,42 +162,6 @@ static bool check_agreement(const struct worker *worker, struct mm_error *err)
                    "%s: issuer, keys, store or hsm changed since the service started: restart it", worker->config_file);
 }
 
-static bool open_direct(struct worker *worker, struct mm_error *err)
-{
-    size_t n = 0;
-    struct mm_error why = {0};
-    while (n < worker->n_threads &&
-           (worker->direct[n] = mm_direct_open(worker->module, worker->key, worker->start.algorithm, &why)))
-        n++;
-    /* Out of sessions: go on with those there are, be it the one that stays open. */
-    bool may_go_on = n == worker->n_threads || why.code == MM_OVERLOADED;
-    if (n == 0 && may_go_on) {
-        worker->direct[0] = mm_direct_borrow(worker->module, worker->key, worker->start.algorithm, err);
-        worker->n_threads = 1;
-        return worker->direct[0] != NULL;
-    }
-    worker->n_threads = n;
-    return may_go_on || mm_fail(err, why.code, "%s", why.message);
-}
-
-static bool open_signers(struct worker *worker, const struct mm_secret *pin, struct mm_error *err)
-{
-    size_t threads = worker->token->threads > 0 ? (size_t)worker->token->threads : 1;
-    worker->n_threads = mm_module_sessions(worker->module, threads < THREADS_MAX ? threads : THREADS_MAX);
-    bool use_engine =
-        worker->token->signing == MM_SIGNING_ENGINE && worker->start.algorithm != MM_EDDSA && worker->n_threads > 0;
-    /* For a session of its own the engine would wait for ever. */
-    if (use_engine && !mm_direct_try_session(worker->module, &use_engine, err))
-        return false;
-    if (use_engine && !mm_engine_can_serve(worker->module, worker->key, &use_engine, err))
-        return false;
-    if (!use_engine)
-        return open_direct(worker, err);
-    worker->engine =
-        mm_engine_open(worker->token->module, worker->module, worker->key, worker->start.algorithm, pin, err);
-    return worker->engine != NULL;
-}
-
 /* Only now: a thread that was there before would reach everything still. */
 static bool start_watch(struct worker *worker, struct mm_error *err)
 {
@@ -260,8 +220,11 @@ static bool open_hsm(struct worker *worker, struct mm_error *err)
     if (!log_in(worker, MM_MODULE_SIGN, &pin, err))
         return false;
     worker->key = mm_hsm_key_find(worker->module, worker->start.id, worker->start.label, err);
+    const struct mm_hsm_signing_parts parts = {worker->module, worker->key, worker->token, worker->start.algorithm,
+                                               pin};
     return worker->key && mm_hsm_key_check_custody(worker->key, err) &&
-           mm_hsm_key_check_pinned(worker->key, worker->start.pinned, err) && open_signers(worker, pin, err);
+           mm_hsm_key_check_pinned(worker->key, worker->start.pinned, err) &&
+           mm_hsm_signing_open(&worker->signing, &parts, err);
 }
 
 /* Generate a key and say so. Closing the module lets go of the session at the HSM. */
@@ -291,39 +254,11 @@ static bool undisturbed(struct worker *worker, bool (*work)(struct worker *, str
     return ok || mm_fail(err, why.code, "%s%s", why.message, reach_hint(worker, why.code));
 }
 
-static bool sign(const struct signer *signer, struct mm_bytes data, uint8_t *signature, size_t *ret_length,
-                 struct mm_error *err)
-{
-    return signer->direct ? mm_direct_sign(signer->direct, data, signature, ret_length, err)
-                          : mm_engine_sign(signer->worker->engine, data, signature, ret_length, err);
-}
-
-/* Before it says that it is ready, a worker probes itself: a signature that the pinned key verifies. */
-static bool self_test(const struct worker *worker, struct mm_error *err)
-{
-    uint8_t nonce[MM_PROBE_NONCE];
-    uint8_t input[MM_PROBE_INPUT];
-    if (!MM_SYSTEM_RANDOM.fill(MM_SYSTEM_RANDOM.context, nonce, sizeof nonce))
-        return mm_fail(err, MM_INTERNAL, "no random bytes");
-    mm_probe_input(nonce, input);
-    struct mm_bytes message = {input, sizeof input};
-    struct signer signer = {worker, worker->direct[0]};
-    uint8_t signature[MM_SIGNATURE_MAX];
-    size_t length = 0;
-    struct mm_error why = {0};
-    if (!sign(&signer, message, signature, &length, &why))
-        return mm_fail(err, why.code == MM_OVERLOADED ? MM_HSM_UNAVAILABLE : why.code, "self-test: %s", why.message);
-    if (!mm_pubkey_verify(worker->start.pinned, worker->start.algorithm, message, (struct mm_bytes){signature, length},
-                          &why))
-        return mm_fail(err, why.code, "self-test: the HSM's signature doesn't verify");
-    return true;
-}
-
 static bool say_ready_to_sign(const struct worker *worker, struct mm_error *err)
 {
     json_t *ready = json_pack("{s:s, s:s, s:i, s:{s:s}}", "kid", mm_pubkey_thumbprint(worker->start.pinned), "signing",
-                              worker->engine ? "engine" : "direct", "threads", (int)worker->n_threads, "headers",
-                              "access_token", worker->header);
+                              worker->signing.engine ? "engine" : "direct", "threads", (int)worker->signing.n_threads,
+                              "headers", "access_token", worker->header);
     return send_ready(ready, err);
 }
 
@@ -349,8 +284,8 @@ static bool start_signing(struct worker *worker, struct mm_error *err)
 {
     worker->header = mm_sentence_header(MM_SENTENCE_ACCESS_TOKEN, mm_pubkey_thumbprint(worker->start.pinned),
                                         worker->start.algorithm, err);
-    return worker->header && undisturbed(worker, open_hsm, err) && self_test(worker, err) &&
-           say_ready_to_sign(worker, err);
+    return worker->header && undisturbed(worker, open_hsm, err) &&
+           mm_hsm_signing_test(&worker->signing, worker->start.pinned, err) && say_ready_to_sign(worker, err);
 }
 
 /* By what is configured, whatever START says; before the PIN is read. */
@@ -381,11 +316,12 @@ static bool sign_sentence(const struct signer *signer, const struct mm_message *
     if (request->sentence == MM_SENTENCE_PROBE) {
         uint8_t probe[MM_PROBE_INPUT];
         mm_probe_input(request->data, probe);
-        return sign(signer, (struct mm_bytes){probe, sizeof probe}, signature, ret_length, err);
+        return mm_hsm_signing_sign(&worker->signing, signer->thread, (struct mm_bytes){probe, sizeof probe}, signature,
+                                   ret_length, err);
     }
     char input[MM_SIGNING_INPUT_MAX + 1];
     struct mm_bytes message = {input, mm_sentence_signing_input(worker->header, payload, input)};
-    return sign(signer, message, signature, ret_length, err);
+    return mm_hsm_signing_sign(&worker->signing, signer->thread, message, signature, ret_length, err);
 }
 
 /* Whether the next signature may still work in this process. */
@@ -429,7 +365,7 @@ static void *serve(void *context)
             bool survives = answer(signer, &batch, i);
             /* What waits here is beyond the reach of other threads, and behind an HSM that turns slow it waits long. */
             bool is_fast = mm_monotonic_ns() - start_ns < BATCH_BELOW_NS * (int64_t)(i + 1);
-            most = is_fast && signer->worker->n_threads == 1 ? BATCH_MAX : 1;
+            most = is_fast && signer->worker->signing.n_threads == 1 ? BATCH_MAX : 1;
             if (!survives || most == 1 || i + 1 == batch.requests.n)
                 send_answers(&batch, &sent, i + 1);
             if (!survives)
@@ -442,10 +378,10 @@ static void *serve(void *context)
 /* The socket gives each packet to one thread; this one is the first. Never returns. */
 static void serve_all(const struct worker *worker)
 {
-    struct signer signers[THREADS_MAX];
-    for (size_t i = 0; i < worker->n_threads; i++)
-        signers[i] = (struct signer){worker, worker->direct[i]};
-    for (size_t i = 1; i < worker->n_threads; i++) {
+    struct signer signers[MM_HSM_SIGNING_THREADS_MAX];
+    for (size_t i = 0; i < worker->signing.n_threads; i++)
+        signers[i] = (struct signer){worker, i};
+    for (size_t i = 1; i < worker->signing.n_threads; i++) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, serve, &signers[i]) != 0)
             _exit(MM_EXIT_FAILURE);
