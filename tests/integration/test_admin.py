@@ -18,7 +18,7 @@ import threading
 import time
 
 import pytest
-
+from heads import each_shape
 from service import (
     BUILD,
     OTHER_REPOSITORY,
@@ -316,26 +316,7 @@ def send(mint, data, method="GET"):
         return raw.reply(method), raw.is_closed()
 
 
-CHUNK = b"%x\r\n" % 60_000 + b"x" * 60_000 + b"\r\n"
-HEAD = b"POST /v1/reload HTTP/1.1\r\nHost: localhost\r\n"
-
-
-@pytest.mark.parametrize(
-    "data, status, code",
-    [
-        (get_bytes("/v1/status", b"X: " + b"x" * 9000 + b"\r\n"), 431, "headers_too_large"),
-        (HEAD + b"Content-Length: 65537\r\n\r\n" + b"x" * 65537, 413, "body_too_large"),
-        (HEAD + b"Content-Length: 100000000\r\n\r\n", 413, "body_too_large"),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNK * 2 + b"0\r\n\r\n", 413, "body_too_large"),
-        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "invalid_request"),
-        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400, "invalid_request"),
-        (b"GET /v1/status HTTP/1.1\r\n\r\n", 400, "invalid_request"),
-        (get_bytes("/v1/status\x01"), 400, "invalid_request"),
-        (get_bytes("/v1/status%00"), 400, "invalid_request"),
-    ],
-    ids=["long header", "long body", "announced body", "long chunks", "two framings", "two lengths", "no host",
-         "control character", "NUL"],
-)  # fmt: skip
+@each_shape
 def test_what_is_too_large_or_can_be_read_in_two_ways_is_refused_and_closed(mint, data, status, code):
     reply, is_closed = send(mint, data)
     assert reply and is_closed
