@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private keys on an HSM token: what they are, which one is meant, and whether their custody is sound. A key that could
- * ever have been read, or that does more than sign, is never used.
+ * ever have been read, that wasn't generated where it lies, or that does more than sign, is never used.
  */
 #ifndef MM_HSM_KEY_H
 #define MM_HSM_KEY_H

@@ -37,7 +37,9 @@
     X(NEVER_EXTRACTABLE) \
     X(DECRYPT) \
     X(UNWRAP) \
-    X(DERIVE)
+    X(DERIVE) \
+    X(LOCAL) \
+    X(SIGN_RECOVER)
 
 /* Return values (without CKR_) that may mean "busy": no PIN's, no session's. */
 #define MM_BUSY_RETURNS(X) \

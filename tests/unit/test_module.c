@@ -616,10 +616,17 @@ static void make_pair(const struct mm_module *module, CK_ULONG bits, CK_ATTRIBUT
         {CKA_EC_PARAMS, params, sizeof params},
     };
     CK_ATTRIBUTE private_template[] = {
-        {CKA_TOKEN, &yes, sizeof yes},   {CKA_ID, id, sizeof id},           {CKA_LABEL, label, 1},
-        {CKA_PRIVATE, &yes, sizeof yes}, {CKA_SENSITIVE, &yes, sizeof yes}, {CKA_EXTRACTABLE, &no, sizeof no},
-        {CKA_SIGN, &yes, sizeof yes},    {CKA_DECRYPT, &no, sizeof no},     {CKA_UNWRAP, &no, sizeof no},
+        {CKA_TOKEN, &yes, sizeof yes},
+        {CKA_ID, id, sizeof id},
+        {CKA_LABEL, label, 1},
+        {CKA_PRIVATE, &yes, sizeof yes},
+        {CKA_SENSITIVE, &yes, sizeof yes},
+        {CKA_EXTRACTABLE, &no, sizeof no},
+        {CKA_SIGN, &yes, sizeof yes},
+        {CKA_DECRYPT, &no, sizeof no},
+        {CKA_UNWRAP, &no, sizeof no},
         {CKA_DERIVE, &no, sizeof no},
+        {CKA_SIGN_RECOVER, &no, sizeof no},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(private_template); i++) {
         if (private_template[i].type == flag)
@@ -645,9 +652,9 @@ static void a_key_that_could_be_read_or_does_more_than_sign_is_refused(void **st
         const char *reason;
     } flaws[] = {
         {CKA_EXTRACTABLE, CK_TRUE, "CKA_EXTRACTABLE"}, {CKA_SENSITIVE, CK_FALSE, "CKA_SENSITIVE"},
-        {CKA_PRIVATE, CK_FALSE, "CKA_PRIVATE"},        {CKA_SIGN, CK_FALSE, "CKA_SIGN"},
+        {CKA_PRIVATE, CK_FALSE, "CKA_PRIVATE"},        {CKA_SIGN, CK_FALSE, "CKA_SIGN isn't"},
         {CKA_DECRYPT, CK_TRUE, "CKA_DECRYPT"},         {CKA_UNWRAP, CK_TRUE, "CKA_UNWRAP"},
-        {CKA_DERIVE, CK_TRUE, "CKA_DERIVE"},
+        {CKA_DERIVE, CK_TRUE, "CKA_DERIVE"},           {CKA_SIGN_RECOVER, CK_TRUE, "CKA_SIGN_RECOVER is"},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(flaws); i++) {
         struct softhsm softhsm;

@@ -28,7 +28,9 @@ static struct {
     CK_ULONG session_max;
     unsigned n_logins, n_opened, n_closed;
     CK_FLAGS session_flags;
-    CK_ATTRIBUTE_TYPE untold; /* CKR_ATTRIBUTE_TYPE_INVALID for this one */
+    CK_ATTRIBUTE_TYPE untold;  /* untold_rv for this one */
+    CK_RV untold_rv;           /* 0: CKR_ATTRIBUTE_TYPE_INVALID */
+    CK_ATTRIBUTE_TYPE twisted; /* told the other way round */
     CK_RV sign_rv;
     CK_ATTRIBUTE_TYPE public_types[TYPES_MAX], private_types[TYPES_MAX]; /* of the last C_GenerateKeyPair */
     CK_ULONG n_public, n_private, vendor_value, id_length;
@@ -63,9 +65,12 @@ static CK_RV spy_close(CK_SESSION_HANDLE session)
 
 static CK_RV spy_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG n)
 {
-    return spy.untold && template[0].type == spy.untold
-               ? CKR_ATTRIBUTE_TYPE_INVALID
-               : spy.original.C_GetAttributeValue(session, object, template, n);
+    if (spy.untold && template[0].type == spy.untold)
+        return spy.untold_rv ? spy.untold_rv : CKR_ATTRIBUTE_TYPE_INVALID;
+    CK_RV rv = spy.original.C_GetAttributeValue(session, object, template, n);
+    if (rv == CKR_OK && spy.twisted && template[0].type == spy.twisted)
+        *(CK_BBOOL *)template[0].pValue ^= 1;
+    return rv;
 }
 
 static CK_RV spy_sign(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG length, CK_BYTE *out, CK_ULONG *out_length)
@@ -103,10 +108,10 @@ static CK_RV spy_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK
                                  {CKA_LABEL, label, 1},
                                  {CKA_TOKEN, &yes, 1},
                                  {CKA_EC_PARAMS, p256, sizeof p256}};
-    CK_ATTRIBUTE private_own[] = {{CKA_ID, id, sizeof id - 1}, {CKA_LABEL, label, 1},    {CKA_TOKEN, &yes, 1},
-                                  {CKA_PRIVATE, &yes, 1},      {CKA_SENSITIVE, &yes, 1}, {CKA_EXTRACTABLE, &no, 1},
-                                  {CKA_SIGN, &yes, 1},         {CKA_DECRYPT, &no, 1},    {CKA_UNWRAP, &no, 1},
-                                  {CKA_DERIVE, &no, 1}};
+    CK_ATTRIBUTE private_own[] = {{CKA_ID, id, sizeof id - 1}, {CKA_LABEL, label, 1},     {CKA_TOKEN, &yes, 1},
+                                  {CKA_PRIVATE, &yes, 1},      {CKA_SENSITIVE, &yes, 1},  {CKA_EXTRACTABLE, &no, 1},
+                                  {CKA_SIGN, &yes, 1},         {CKA_DECRYPT, &no, 1},     {CKA_UNWRAP, &no, 1},
+                                  {CKA_DERIVE, &no, 1},        {CKA_SIGN_RECOVER, &no, 1}};
     return spy.original.C_GenerateKeyPair(session, mechanism, public_own, MM_ARRAY_SIZE(public_own), private_own,
                                           MM_ARRAY_SIZE(private_own), public_key, private_key);
 }
@@ -230,6 +235,7 @@ static void a_key_is_generated_without_the_attributes_that_its_module_refuses(vo
     struct softhsm *softhsm = *state;
     softhsm->config.quirks.omit_private = BIT(MM_TEMPLATE_SIGN_RECOVER) | BIT(MM_TEMPLATE_DERIVE);
     softhsm->config.quirks.omit_public = BIT(MM_TEMPLATE_VERIFY);
+    spy.untold = CKA_SIGN_RECOVER; /* what it doesn't know it doesn't do */
     mm_cleanup(mm_module_close) struct mm_module *module = open_module(softhsm, MM_MODULE_CUSTODY);
     mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = generate(module, NULL);
     assert_non_null(key);
@@ -338,10 +344,14 @@ static void what_a_module_cannot_tell_is_excepted_only_where_the_profile_says_so
         CK_ATTRIBUTE_TYPE type;
         mm_quirk_set excepted;
         const char *name;
+        CK_RV rv;
     } cases[] = {
-        {CKA_PRIVATE, BIT(MM_UNTOLD_PRIVATE), "CKA_PRIVATE"},
-        {CKA_ALWAYS_SENSITIVE, BIT(MM_UNTOLD_ALWAYS_SENSITIVE), "CKA_ALWAYS_SENSITIVE"},
-        {CKA_NEVER_EXTRACTABLE, BIT(MM_UNTOLD_NEVER_EXTRACTABLE), "CKA_NEVER_EXTRACTABLE"},
+        {CKA_PRIVATE, BIT(MM_UNTOLD_PRIVATE), "CKA_PRIVATE", CKR_ATTRIBUTE_TYPE_INVALID},
+        {CKA_ALWAYS_SENSITIVE, BIT(MM_UNTOLD_ALWAYS_SENSITIVE), "CKA_ALWAYS_SENSITIVE", CKR_ATTRIBUTE_TYPE_INVALID},
+        {CKA_NEVER_EXTRACTABLE, BIT(MM_UNTOLD_NEVER_EXTRACTABLE), "CKA_NEVER_EXTRACTABLE", CKR_ATTRIBUTE_TYPE_INVALID},
+        {CKA_LOCAL, BIT(MM_UNTOLD_LOCAL), "CKA_LOCAL", CKR_ATTRIBUTE_TYPE_INVALID},
+        /* A use of the key that isn't known can't be made of it; one that isn't told may be. */
+        {CKA_SIGN_RECOVER, BIT(MM_UNTOLD_SIGN_RECOVER), "CKA_SIGN_RECOVER", CKR_ATTRIBUTE_SENSITIVE},
     };
     struct mm_module *custody = open_module(softhsm, MM_MODULE_CUSTODY);
     mm_hsm_key_free(generate(custody, NULL));
@@ -349,6 +359,7 @@ static void what_a_module_cannot_tell_is_excepted_only_where_the_profile_says_so
     for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
         for (mm_quirk_set excepted = 0; excepted <= 1; excepted++) {
             spy.untold = cases[i].type;
+            spy.untold_rv = cases[i].rv;
             /* An exception for another attribute is none. */
             softhsm->config.quirks.untold = excepted ? cases[i].excepted : ~cases[i].excepted;
             mm_cleanup(mm_module_close) struct mm_module *module = open_module(softhsm, MM_MODULE_SIGN);
@@ -374,6 +385,36 @@ static void an_exception_never_covers_what_the_module_does_tell(void **state)
     assert_null(generate(module, &err));
     assert_int_equal(err.code, MM_KEY_CUSTODY);
     assert_non_null(strstr(err.message, "CKA_UNWRAP"));
+}
+
+/* A module that says of its keys what SoftHSM2 never would by itself: imported, though nobody ever had it, or signing so that it shows. */
+static void a_key_that_is_not_local_or_can_sign_recover_is_refused_and_none_such_is_left_behind(void **state)
+{
+    struct softhsm *softhsm = *state;
+    const struct {
+        CK_ATTRIBUTE_TYPE type;
+        const char *reason;
+    } cases[] = {{CKA_LOCAL, "CKA_LOCAL isn't true"}, {CKA_SIGN_RECOVER, "CKA_SIGN_RECOVER is true"}};
+    struct mm_module *custody = open_module(softhsm, MM_MODULE_CUSTODY);
+    mm_hsm_key_free(generate(custody, NULL));
+    mm_module_close(custody);
+    softhsm->config.quirks.untold = ~(mm_quirk_set)0; /* excepts nothing of what is told */
+    for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
+        spy.twisted = cases[i].type;
+        mm_cleanup(mm_module_close) struct mm_module *module = open_module(softhsm, MM_MODULE_CUSTODY);
+        const struct mm_hsm_key_request request = {.algorithm = MM_ES256, .label = "another"};
+        struct mm_error err = {0};
+        assert_null(mm_hsm_key_generate(module, &request, &err));
+        assert_int_equal(err.code, MM_KEY_CUSTODY);
+        assert_non_null(strstr(err.message, cases[i].reason));
+        mm_cleanup(free) struct mm_hsm_key_info *infos = NULL;
+        size_t n = 0;
+        assert_true(mm_hsm_key_list(module, &infos, &n, NULL));
+        assert_int_equal(n, 1);
+        assert_false(infos[0].is_custody_sound);
+        assert_non_null(strstr(infos[0].custody_reason, cases[i].reason));
+        assert_int_equal(infos[0].untold, 0);
+    }
 }
 
 static void busy_is_what_the_profile_says_it_is(void **state)
@@ -417,6 +458,7 @@ int main(void)
         TEST(generating_opens_and_closes_no_session_beside_its_own),
         TEST(what_a_module_cannot_tell_is_excepted_only_where_the_profile_says_so),
         TEST(an_exception_never_covers_what_the_module_does_tell),
+        TEST(a_key_that_is_not_local_or_can_sign_recover_is_refused_and_none_such_is_left_behind),
         TEST(busy_is_what_the_profile_says_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

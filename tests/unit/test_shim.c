@@ -432,12 +432,40 @@ static void a_yubihsm2_wants_its_own_pins_templates_and_ids(void **state)
     assert_int_equal(p11->C_GetAttributeValue(session, generate_key(session, &public), &read, 1), CKR_OK);
     assert_int_equal(read.ulValueLen, 2);
     CK_BBOOL no = CK_FALSE;
+    CK_BBOOL told = CK_TRUE;
+    CK_ATTRIBUTE recover = {CKA_SIGN_RECOVER, &told, sizeof told};
+    assert_int_equal(p11->C_GetAttributeValue(session, generate_key(session, &public), &recover, 1), CKR_OK);
+    assert_int_equal(told, CK_FALSE);
     CK_ATTRIBUTE unknown = {CKA_SIGN_RECOVER, &no, sizeof no};
     assert_int_equal(p11->C_GenerateKeyPair(session, &raw, NULL, 0, &unknown, 1, &public, &key),
                      CKR_ATTRIBUTE_TYPE_INVALID);
     assert_int_equal(p11->C_Logout(session), CKR_OK);
     assert_int_equal(log_in(session, "0001short"), CKR_ARGUMENTS_BAD);
     assert_int_equal(log_in(session, "one-password"), CKR_PIN_INCORRECT);
+}
+
+static void it_says_of_a_key_what_it_is_told_to_say(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = {"CKA_LOCAL", "CKA_SIGN_RECOVER"};
+    static const CK_ATTRIBUTE_TYPE TYPES[] = {CKA_LOCAL, CKA_SIGN_RECOVER};
+    CK_OBJECT_HANDLE public;
+    CK_SESSION_HANDLE session = open_and_log_in();
+    CK_OBJECT_HANDLE key = generate_key(session, &public);
+    for (size_t i = 0; i < 2; i++) {
+        for (CK_BBOOL answer = CK_FALSE; answer <= CK_TRUE; answer++) {
+            char line[64];
+            CK_BBOOL told = 7;
+            CK_ATTRIBUTE attribute = {TYPES[i], &told, sizeof told};
+            (void)snprintf(line, sizeof line, "tells %s %s\n", NAMES[i], answer ? "yes" : "no");
+            control(line);
+            assert_int_equal(p11->C_GetAttributeValue(session, key, &attribute, 1), CKR_OK);
+            assert_int_equal(told, answer);
+            (void)snprintf(line, sizeof line, "tells %s unknown\n", NAMES[i]);
+            control(line);
+            assert_int_equal(p11->C_GetAttributeValue(session, key, &attribute, 1), CKR_ATTRIBUTE_TYPE_INVALID);
+        }
+    }
 }
 
 static CK_RV notify(CK_SESSION_HANDLE session, CK_NOTIFICATION event, void *context)
@@ -605,6 +633,7 @@ int main(void)
         TEST(a_stale_handle_signs_with_another_key),
         TEST(no_more_sessions_than_told_are_open_at_once),
         TEST(idle_sessions_die_and_with_them_the_login_until_the_library_is_finalised),
+        TEST(it_says_of_a_key_what_it_is_told_to_say),
         TEST(a_yubihsm2_wants_its_own_pins_templates_and_ids),
         TEST(cloudhsm_wants_writable_sessions_and_throttles),
         TEST(kmsp11_needs_no_login_and_makes_keys_of_two_attributes),

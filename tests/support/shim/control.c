@@ -215,6 +215,14 @@ static void read_rule(struct line *line, struct shim_plan *plan)
     }
 }
 
+static void read_told(struct line *line, struct shim_quirks *quirks)
+{
+    static const char *const ATTRIBUTES[] = {"CKA_LOCAL", "CKA_SIGN_RECOVER"};
+    static const char *const TOLD[] = {"truly", "no", "yes", "unknown"};
+    size_t attribute = find_name(ATTRIBUTES, 2, next_word(line));
+    *(attribute == 0 ? &quirks->local : &quirks->sign_recover) = (enum shim_told)find_name(TOLD, 4, next_word(line));
+}
+
 static void read_setting(struct line *line, struct shim_plan *plan)
 {
     static const char *const TOKENS[] = {"present", "absent", "stale"};
@@ -233,6 +241,8 @@ static void read_setting(struct line *line, struct shim_plan *plan)
         plan->quirks.idle_ns = next_duration_ns(line);
     else if (strcmp(name, "throttle") == 0)
         plan->quirks.throttle = (uint32_t)next_number(line);
+    else if (strcmp(name, "tells") == 0)
+        read_told(line, &plan->quirks);
     else if (strcmp(name, "pin-tries") == 0)
         plan->pin_tries = next_number(line);
     else if (strcmp(name, "generation") == 0)

@@ -21,6 +21,7 @@
  *     lacks CKM_ECDSA         or any number: no such mechanism
  *     idle 30s                a process that makes no call for so long loses its sessions
  *     throttle N              more C_Sign than N a second in a process fail with CKR_FUNCTION_FAILED
+ *     tells CKA_LOCAL no      or yes, or unknown (no such attribute), whatever is so; CKA_SIGN_RECOVER likewise
  *     pin-tries N             N wrong PINs in a row, over all processes, lock it
  *     token absent            nothing in the slot
  *     token stale             handles are valid, but those of keys mean other keys than before
@@ -56,6 +57,9 @@ struct shim_rule {
 
 enum shim_token { SHIM_PRESENT, SHIM_ABSENT, SHIM_STALE };
 
+/* What is said of an attribute. */
+enum shim_told { SHIM_TOLD_TRULY, SHIM_TOLD_NO, SHIM_TOLD_YES, SHIM_TOLD_UNKNOWN };
+
 /* What a product does otherwise than SoftHSM2. */
 struct shim_quirks {
     uint32_t flags; /* of enum shim_quirk */
@@ -64,6 +68,8 @@ struct shim_quirks {
     CK_MECHANISM_TYPE lacks; /* 0: none */
     int64_t idle_ns;
     uint32_t throttle;
+    enum shim_told local; /* CKA_LOCAL, and so on */
+    enum shim_told sign_recover;
 };
 
 struct shim_plan {

@@ -54,9 +54,9 @@
       (real_handle(session), real_handle(object))) \
     X(C_GetObjectSize, SESSION, real, (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ULONG *size), \
       (real_handle(session), real_handle(object), size)) \
-    X(C_GetAttributeValue, SESSION, real, \
+    X(C_GetAttributeValue, SESSION, quirk, \
       (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG n), \
-      (real_handle(session), real_handle(object), template, n)) \
+      (session, object, template, n)) \
     X(C_SetAttributeValue, SESSION, real, \
       (CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template, CK_ULONG n), \
       (real_handle(session), real_handle(object), template, n)) \

@@ -14,6 +14,29 @@ CK_RV shim_quirk_C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *obje
     return rv;
 }
 
+static enum shim_told told_of(CK_ATTRIBUTE_TYPE type)
+{
+    const struct shim_quirks *quirks = &shim_plan()->quirks;
+    return type == CKA_LOCAL ? quirks->local : type == CKA_SIGN_RECOVER ? quirks->sign_recover : SHIM_TOLD_TRULY;
+}
+
+CK_RV shim_quirk_C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template,
+                                     CK_ULONG n)
+{
+    CK_RV rv = SHIM_REAL->C_GetAttributeValue(real_handle(session), real_handle(object), template, n);
+    for (CK_ULONG i = 0; rv == CKR_OK && i < n; i++) {
+        enum shim_told told = told_of(template[i].type);
+        CK_BBOOL value = told == SHIM_TOLD_YES ? CK_TRUE : CK_FALSE;
+        if (told == SHIM_TOLD_UNKNOWN) {
+            template[i].ulValueLen = (CK_ULONG)-1;
+            rv = CKR_ATTRIBUTE_TYPE_INVALID;
+        } else if (told != SHIM_TOLD_TRULY && template[i].pValue && template[i].ulValueLen == sizeof value) {
+            memcpy(template[i].pValue, &value, sizeof value);
+        }
+    }
+    return rv;
+}
+
 static CK_RV check_template(const CK_ATTRIBUTE *template, CK_ULONG n)
 {
     static const CK_ATTRIBUTE_TYPE KNOWN[] = {

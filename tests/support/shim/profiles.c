@@ -35,9 +35,15 @@ static const struct {
      {.flags = SHIM_SERIALISED | SHIM_LOGIN_LOST | SHIM_YUBIHSM_PIN | SHIM_STRICT_TEMPLATE | SHIM_SHORT_ID |
                SHIM_NO_RAW_RSA | SHIM_NO_SEED | SHIM_NO_TOKEN_CHANGE,
       .sessions = 16,
-      .idle_ns = 30000000000}},
-    {"cloudhsm", {.flags = SHIM_CLOUDHSM_PIN | SHIM_NO_READ_ONLY | SHIM_NO_NOTIFY, .throttle = 3000}},
-    {"kmsp11", {.flags = SHIM_LOGIN_OPTIONAL | SHIM_KMS_GENERATION | SHIM_NO_SEED | SHIM_NO_TOKEN_CHANGE}},
+      .idle_ns = 30000000000,
+      .sign_recover = SHIM_TOLD_NO}},
+    {"cloudhsm",
+     {.flags = SHIM_CLOUDHSM_PIN | SHIM_NO_READ_ONLY | SHIM_NO_NOTIFY,
+      .throttle = 3000,
+      .sign_recover = SHIM_TOLD_UNKNOWN}},
+    {"kmsp11",
+     {.flags = SHIM_LOGIN_OPTIONAL | SHIM_KMS_GENERATION | SHIM_NO_SEED | SHIM_NO_TOKEN_CHANGE,
+      .sign_recover = SHIM_TOLD_NO}},
     {"tpm2", {.flags = SHIM_CLOSE_LOGS_OUT | SHIM_VERIFY_IS_DECRYPT}},
 };
 
