@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hsm/service_key.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "hsm/destroy.h"
 #include "hsm/generate.h"
 #include "util/base64url.h"
 #include "util/clock.h"
 
-enum { RANDOM_BYTES = 4, DATE_LENGTH = 10 };
+enum {
+    RANDOM_BYTES = 4,
+    DATE_LENGTH = 10,
+    LOCK_WAIT_MS = 30000, /* for others who generate */
+    LOCK_POLL_NS = 20000000,
+};
 
 bool mm_service_key_is_allowed(const struct mm_config *config, const struct mm_hsm_token_config *token,
                                enum mm_algorithm algorithm, struct mm_error *err)
@@ -59,11 +67,55 @@ static bool make_label(char *out, size_t size, struct mm_error *err)
     return true;
 }
 
+/*
+ * What every worker of an HSM token may read, and nobody who asks a worker for a key may replace, as a file in the latches' folder: whoever did
+ * that would have two locks. The PIN is for the service's user alone to open, so that no other user holds the lock.
+ */
+static const char *lock_path(const struct mm_hsm_token_config *token)
+{
+    return token->pin_path ? token->pin_path : token->module;
+}
+
+struct turn {
+    int fd;
+};
+
+/* Said aloud: a child that a module has forked holds the descriptor, too. */
+static void turn_clear_cleanup(struct turn *turn)
+{
+    if (turn->fd < 0)
+        return;
+    (void)flock(turn->fd, LOCK_UN);
+    (void)close(turn->fd);
+}
+
+/* One process at a time, from here until `turn` is cleared or the process is gone. */
+static bool take_turn(const struct mm_hsm_token_config *token, struct turn *turn, struct mm_error *err)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_POLL_NS};
+    const char *path = lock_path(token);
+    int64_t deadline_ns = mm_deadline_after_ms(LOCK_WAIT_MS);
+    turn->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (turn->fd < 0)
+        return mm_fail(err, MM_FILE, "%s: %s; without it no key is generated", path, strerror(errno));
+    while (flock(turn->fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return mm_fail(err, MM_FILE, "%s can't be locked: %s; without that no key is generated", path,
+                           strerror(errno));
+        if (mm_monotonic_ns() >= deadline_ns)
+            return mm_fail(err, MM_OVERLOADED, "another worker is still generating a key on HSM token %s", token->name);
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    }
+    return true;
+}
+
 struct mm_hsm_key *mm_service_key_generate(const struct mm_module *module, const struct mm_hsm_token_config *token,
                                            enum mm_algorithm algorithm, struct mm_error *err)
 {
     char label[MM_KEY_LABEL_MAX + 1];
-    if (!check_limit(module, token, token->service_keys - 1, err) || !make_label(label, sizeof label, err))
+    mm_cleanup(turn_clear) struct turn turn = {.fd = -1};
+    if (!take_turn(token, &turn, err) || !check_limit(module, token, token->service_keys - 1, err) ||
+        !make_label(label, sizeof label, err))
         return NULL;
     const struct mm_hsm_key_request request = {.algorithm = algorithm, .label = label};
     mm_cleanup(mm_hsm_key_free) struct mm_hsm_key *key = mm_hsm_key_generate(module, &request, err);

@@ -17,7 +17,9 @@ MM_MUST_USE bool mm_service_key_is_allowed(const struct mm_config *config, const
 
 /*
  * Generate one on a module opened for MM_MODULE_CUSTODY, with a label of its own. MM_KEY_LIMIT if the HSM token holds token->service_keys
- * of them, whatever they are; looked at once more afterwards, so that several at once make no more than that. Otherwise as mm_hsm_key_generate().
+ * of them, whatever they are. On one machine a lock that ends with its process holds from the count to the key, so that workers that are
+ * started together and killed as soon as the HSM has made a key make no more than that either; MM_OVERLOADED if others hold it for too long,
+ * MM_FILE if it can't be had. Counted once more afterwards, for who generates on another machine. Otherwise as mm_hsm_key_generate().
  */
 MM_MUST_USE struct mm_hsm_key *mm_service_key_generate(const struct mm_module *module,
                                                        const struct mm_hsm_token_config *token,
