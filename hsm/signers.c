@@ -6,48 +6,11 @@
 #include "hsm/signers.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "hsm/key_maker.h"
+#include "hsm/signers_internal.h"
 #include "util/clock.h"
-
-enum { POLL_NS = 5000000 };
-
-_Static_assert(MM_SIGNERS_MAX <= 8 * sizeof(mm_signer_set), "each key needs a bit");
-
-struct mm_signer {
-    /* immutable once it is listed; pool: once it isn't joining any more */
-    struct mm_signers *signers;
-    struct mm_pubkey *pubkey;
-    char *hsm_id;
-    char *hsm_label;
-    struct mm_pool_key key; /* made of these */
-    size_t token;           /* its HSM token's index in the configuration */
-    int64_t priority;
-    mm_signer_set self; /* one bit, no other listed key's */
-    struct mm_pool *pool;
-
-    /* guarded by the signers' lock */
-    enum { JOINING, STANDBY, ACTIVE, LEAVING, GONE } phase;
-    size_t n_users; /* references */
-};
-
-struct mm_signers {
-    /* immutable */
-    struct mm_signers_options options;
-    struct mm_pool_gate gates[MM_HSM_TOKENS_MAX]; /* by HSM token; immutable but for the pools' own use */
-
-    atomic_bool is_cancelled; /* generations */
-
-    pthread_mutex_t lock;
-    pthread_cond_t changed; /* the last user of a key that leaves has let go of it */
-    /* guarded by lock */
-    struct mm_signer *listed[MM_SIGNERS_MAX]; /* JOINING, STANDBY, ACTIVE; in the order they were added in */
-    size_t n_listed;
-    size_t n_on_token[MM_HSM_TOKENS_MAX]; /* keys that may have workers there, those that leave included */
-    size_t turn;                          /* at whose place the next pick begins to look: behind the last one's */
-};
 
 struct mm_signers *mm_signers_new(const struct mm_signers_options *options, struct mm_error *err)
 {
@@ -101,7 +64,7 @@ static struct mm_signer *signer_new(struct mm_signers *signers, const struct mm_
     return MM_TAKE(signer);
 }
 
-static struct mm_signer *find_locked(const struct mm_signers *signers, const char *kid)
+struct mm_signer *mm_signers_find_locked(const struct mm_signers *signers, const char *kid)
 {
     for (size_t i = 0; i < signers->n_listed; i++)
         if (strcmp(mm_signer_kid(signers->listed[i]), kid) == 0)
@@ -111,7 +74,7 @@ static struct mm_signer *find_locked(const struct mm_signers *signers, const cha
 
 static bool list_locked(struct mm_signers *signers, struct mm_signer *signer, struct mm_error *err)
 {
-    if (find_locked(signers, mm_signer_kid(signer)))
+    if (mm_signers_find_locked(signers, mm_signer_kid(signer)))
         return mm_fail(err, MM_INTERNAL, "key %s is there already", mm_signer_kid(signer));
     if (signers->n_listed == MM_SIGNERS_MAX)
         return mm_fail(err, MM_HSM_UNAVAILABLE, "no more than %d keys can be used at once", MM_SIGNERS_MAX);
@@ -186,7 +149,7 @@ bool mm_signers_add(struct mm_signers *signers, const struct mm_pool_key *key, e
 /* One that has joined. */
 static struct mm_signer *find_joined_locked(const struct mm_signers *signers, const char *kid, struct mm_error *err)
 {
-    struct mm_signer *signer = find_locked(signers, kid);
+    struct mm_signer *signer = mm_signers_find_locked(signers, kid);
     if (signer && signer->phase != JOINING)
         return signer;
     (void)mm_fail(err, MM_NOT_FOUND, "key %s has no workers", kid);
@@ -336,143 +299,6 @@ bool mm_signer_sign(struct mm_signer *signer, const struct mm_pool_order *order,
     (void)pthread_mutex_unlock(&signers->lock);
     chosen.patience = has_other ? MM_POOL_IMPATIENT : MM_POOL_PATIENT;
     return mm_pool_sign(signer->pool, &chosen, done, context, err);
-}
-
-enum mm_signers_health mm_signers_health(struct mm_signers *signers)
-{
-    size_t n_active = 0;
-    size_t n_serving = 0;
-    (void)pthread_mutex_lock(&signers->lock);
-    for (size_t i = 0; i < signers->n_listed; i++) {
-        const struct mm_signer *signer = signers->listed[i];
-        n_active += signer->phase == ACTIVE;
-        n_serving += signer->phase == ACTIVE && mm_pool_is_serving(signer->pool);
-    }
-    (void)pthread_mutex_unlock(&signers->lock);
-    if (n_serving == 0)
-        return MM_SIGNERS_DOWN;
-    return n_serving < n_active ? MM_SIGNERS_DEGRADED : MM_SIGNERS_READY;
-}
-
-mm_algorithm_set mm_signers_algorithms(struct mm_signers *signers)
-{
-    mm_algorithm_set set = 0;
-    (void)pthread_mutex_lock(&signers->lock);
-    for (size_t i = 0; i < signers->n_listed; i++) {
-        const struct mm_signer *signer = signers->listed[i];
-        if (signer->phase == ACTIVE && mm_pool_is_serving(signer->pool))
-            set |= mm_algorithm_bit(signer->key.algorithm);
-    }
-    (void)pthread_mutex_unlock(&signers->lock);
-    return set;
-}
-
-/* References to the keys that have joined, for calls that take a pool's lock. */
-struct crowd {
-    size_t n;
-    struct mm_signer *signers[MM_SIGNERS_MAX];
-    bool is_active[MM_SIGNERS_MAX];
-};
-
-static void take_all(struct mm_signers *signers, struct crowd *ret_crowd)
-{
-    ret_crowd->n = 0;
-    (void)pthread_mutex_lock(&signers->lock);
-    for (size_t i = 0; i < signers->n_listed; i++) {
-        struct mm_signer *signer = signers->listed[i];
-        if (signer->phase == JOINING)
-            continue;
-        signer->n_users++;
-        ret_crowd->is_active[ret_crowd->n] = signer->phase == ACTIVE;
-        ret_crowd->signers[ret_crowd->n++] = signer;
-    }
-    (void)pthread_mutex_unlock(&signers->lock);
-}
-
-static void let_go(const struct crowd *crowd)
-{
-    for (size_t i = 0; i < crowd->n; i++)
-        mm_signer_unref(crowd->signers[i]);
-}
-
-/* MM_POOL_FAILED: all have, and `ret_why` is the most preferred one's reason. */
-static enum mm_pool_verdict judge_all(const struct crowd *crowd, struct mm_error *ret_why)
-{
-    enum mm_pool_verdict result = MM_POOL_FAILED;
-    const struct mm_signer *first = NULL;
-    for (size_t i = 0; i < crowd->n; i++) {
-        struct mm_error why = {0};
-        enum mm_pool_verdict verdict =
-            crowd->is_active[i] ? mm_pool_verdict(crowd->signers[i]->pool, &why) : MM_POOL_FAILED;
-        if (verdict == MM_POOL_WORKS)
-            return verdict;
-        if (verdict == MM_POOL_PENDING)
-            result = verdict;
-        if (crowd->is_active[i] && (!first || crowd->signers[i]->priority > first->priority)) {
-            first = crowd->signers[i];
-            *ret_why = why;
-        }
-    }
-    return result;
-}
-
-bool mm_signers_wait_any(struct mm_signers *signers, struct mm_error *err)
-{
-    const struct timespec pause = {.tv_nsec = POLL_NS};
-    struct mm_error why = {0};
-    struct crowd crowd;
-    enum mm_pool_verdict verdict;
-    take_all(signers, &crowd);
-    while ((verdict = judge_all(&crowd, &why)) == MM_POOL_PENDING)
-        (void)nanosleep(&pause, NULL);
-    let_go(&crowd);
-    if (verdict == MM_POOL_WORKS)
-        return true;
-    return why.code != MM_OK ? mm_fail(err, why.code, "%s", why.message)
-                             : mm_fail(err, MM_HSM_UNAVAILABLE, "no key is active");
-}
-
-static void add_up(struct mm_pool_state *sum, const struct mm_pool_state *one)
-{
-    sum->n_workers += one->n_workers;
-    sum->n_ready += one->n_ready;
-    sum->is_latched = sum->is_latched || one->is_latched;
-    mm_latency_join(&sum->latency, &one->latency);
-}
-
-void mm_signers_state(struct mm_signers *signers, struct mm_signers_state *ret_state)
-{
-    const struct mm_config *config = signers->options.config;
-    struct crowd crowd;
-    take_all(signers, &crowd);
-    *ret_state = (struct mm_signers_state){.n_keys = crowd.n, .n_hsm_tokens = config->n_hsm_tokens};
-    for (size_t i = 0; i < config->n_hsm_tokens; i++)
-        ret_state->hsm_tokens[i].name = config->hsm_tokens[i].name;
-    for (size_t i = 0; i < crowd.n; i++) {
-        const struct mm_signer *signer = crowd.signers[i];
-        struct mm_signer_state *key = &ret_state->keys[i];
-        memcpy(key->kid, mm_signer_kid(signer), sizeof key->kid);
-        key->algorithm = signer->key.algorithm;
-        key->hsm_token = signer->key.hsm_token;
-        key->role = crowd.is_active[i] ? MM_SIGNER_ACTIVE : MM_SIGNER_STANDBY;
-        key->pool = mm_pool_state(signer->pool);
-        ret_state->hsm_tokens[signer->token].n_keys++;
-        add_up(&ret_state->hsm_tokens[signer->token].pool, &key->pool);
-    }
-    let_go(&crowd);
-}
-
-int64_t mm_signers_beat_ns(struct mm_signers *signers)
-{
-    int64_t oldest = mm_monotonic_ns();
-    (void)pthread_mutex_lock(&signers->lock);
-    for (size_t i = 0; i < signers->n_listed; i++) {
-        const struct mm_signer *signer = signers->listed[i];
-        int64_t beat_ns = signer->phase != JOINING ? mm_pool_beat_ns(signer->pool) : oldest;
-        oldest = beat_ns < oldest ? beat_ns : oldest;
-    }
-    (void)pthread_mutex_unlock(&signers->lock);
-    return oldest;
 }
 
 void mm_signers_stop(struct mm_signers *signers)
