@@ -15,6 +15,7 @@
 enum {
     ATTEMPTS_MAX = 2,
     WORKERS_MAX = 256,
+    WAIT_STEP_MS = 50, /* how often who waits for a start looks whether the service ends */
 };
 
 bool mm_pool_is_serving_locked(const struct mm_pool *pool, int64_t now)
@@ -33,6 +34,11 @@ void mm_pool_publish_locked(struct mm_pool *pool, int64_t now)
 bool mm_pool_is_serving(const struct mm_pool *pool)
 {
     return atomic_load_explicit(&pool->is_serving, memory_order_relaxed);
+}
+
+bool mm_pool_is_draining(const struct mm_pool *pool)
+{
+    return pool->is_draining && atomic_load(pool->is_draining);
 }
 
 static struct mm_pool_worker *worker_with_room_locked(struct mm_pool *pool)
@@ -290,6 +296,7 @@ static struct mm_pool *pool_new(const struct mm_pool_options *options, const str
     pool->bound = options->queue;
     pool->mode = options->mode;
     pool->gate = options->gate ? options->gate : &pool->own_gate;
+    pool->is_draining = options->is_draining;
     pool->observer = options->observer;
     pool->observer_context = options->observer_context;
     pool->n_workers = n;
@@ -342,11 +349,15 @@ bool mm_pool_wait(struct mm_pool *pool, struct mm_error *err)
     struct mm_error why = {0};
     enum mm_pool_verdict verdict;
     (void)pthread_mutex_lock(&pool->lock);
-    while ((verdict = verdict_locked(pool, &why)) == MM_POOL_PENDING) {
-        struct timespec until = mm_deadline_timespec(pool->verdict_until_ns);
+    while ((verdict = verdict_locked(pool, &why)) == MM_POOL_PENDING && !mm_pool_is_draining(pool)) {
+        int64_t step_ns = mm_deadline_after_ms(WAIT_STEP_MS);
+        struct timespec until =
+            mm_deadline_timespec(step_ns < pool->verdict_until_ns ? step_ns : pool->verdict_until_ns);
         (void)pthread_cond_clockwait(&pool->started, &pool->lock, CLOCK_MONOTONIC, &until);
     }
     (void)pthread_mutex_unlock(&pool->lock);
+    if (verdict == MM_POOL_PENDING)
+        return mm_fail(err, MM_SHUTTING_DOWN, "the service is shutting down");
     return verdict == MM_POOL_WORKS || mm_fail(err, why.code, "%s", why.message);
 }
 

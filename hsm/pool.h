@@ -43,8 +43,9 @@ struct mm_pool_options {
     struct mm_pool_key key;
     size_t queue; /* requests waiting or in flight at most */
     enum mm_pool_start_mode mode;
-    struct mm_pool_gate *gate; /* NULL: no other pool is on its HSM token */
-    mm_pool_observer observer; /* may be NULL */
+    struct mm_pool_gate *gate;      /* NULL: no other pool is on its HSM token */
+    const atomic_bool *is_draining; /* the service ends: nobody waits for a start any more; NULL: never */
+    mm_pool_observer observer;      /* may be NULL */
     void *observer_context;
 };
 
@@ -63,7 +64,7 @@ enum mm_pool_verdict { MM_POOL_PENDING, MM_POOL_WORKS, MM_POOL_FAILED };
  */
 enum mm_pool_verdict mm_pool_verdict(struct mm_pool *pool, struct mm_error *ret_why);
 
-/* Wait until a worker is ready. False: mm_pool_verdict() says MM_POOL_FAILED, and `err` why. */
+/* Wait until a worker is ready. False: mm_pool_verdict() says MM_POOL_FAILED, and `err` why; or MM_SHUTTING_DOWN at once as the service ends. */
 MM_MUST_USE bool mm_pool_wait(struct mm_pool *pool, struct mm_error *err);
 
 /* Called once, on a pool thread: the compact JWS (borrowed) or `err`. Must not block. */
@@ -110,7 +111,8 @@ int64_t mm_pool_beat_ns(const struct mm_pool *pool);
 
 /*
  * Answer everything still queued with MM_SHUTTING_DOWN and end the workers; from then on everything is refused so. Once. The one
- * that only begins returns before that is done.
+ * that only begins returns before that is done. While the service ends a worker that is still starting isn't waited for as long as a login
+ * may take: it is left to the launcher, which lets a login end.
  */
 void mm_pool_begin_end(struct mm_pool *pool);
 void mm_pool_end(struct mm_pool *pool);

@@ -21,6 +21,7 @@ struct mm_pool {
     enum mm_pool_start_mode mode;
     struct mm_pool_gate own_gate; /* where nobody else is on its HSM token */
     struct mm_pool_gate *gate;
+    const atomic_bool *is_draining; /* NULL: never */
     mm_pool_observer observer;
     void *observer_context;
     char *start_json; /* START's data */
@@ -77,6 +78,9 @@ bool mm_pool_is_serving_locked(const struct mm_pool *pool, int64_t now);
 
 /* Tell that to those who ask without the lock. */
 void mm_pool_publish_locked(struct mm_pool *pool, int64_t now);
+
+/* Whether the service ends. Takes no lock. */
+bool mm_pool_is_draining(const struct mm_pool *pool);
 
 /* Threads: the argument is a struct mm_pool_worker, a struct mm_pool. */
 void *mm_pool_reader(void *argument);

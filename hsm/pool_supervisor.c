@@ -417,17 +417,36 @@ static void sleep_locked(struct mm_pool *pool, int64_t now, uint64_t *last_id)
     pool->supervision = MM_POOL_AWAKE;
 }
 
-/* Whether every process is gone; one that the kernel can't end is left behind once it was given LOST_MS. */
+/* Whether to leave a process to the launcher: one that the kernel can't end, or, as the service ends, one that may be logging in. */
+static bool may_leave_locked(const struct mm_pool *pool, const struct mm_pool_worker *worker, int64_t now)
+{
+    if (worker->state != MM_POOL_ENDING)
+        return false;
+    if (worker->fate == MM_POOL_KILLED)
+        return now >= worker->until_ns + LOST_MS * 1000000LL;
+    int64_t told_ns = worker->until_ns - worker->grace_ms * 1000000;
+    return mm_pool_is_draining(pool) && worker->history == MM_POOL_NEVER_READY &&
+           now >= told_ns + MM_POOL_END_MS * 1000000LL;
+}
+
+/* Its socket goes, and nobody looks at its process any more. */
+static void leave_behind_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
+{
+    worker->process = 0;
+    (void)shutdown(worker->fd, SHUT_RDWR);
+    bury_locked(pool, worker, SIGKILL);
+}
+
+/* Whether every process is gone, or left to the launcher. */
 static bool has_ended_locked(struct mm_pool *pool, int64_t now)
 {
     for (size_t i = 0; i < pool->n_workers; i++) {
         struct mm_pool_worker *worker = &pool->workers[i];
         if (worker->state == MM_POOL_DOWN)
             continue;
-        if (worker->fate != MM_POOL_KILLED || now < worker->until_ns + LOST_MS * 1000000LL)
+        if (!may_leave_locked(pool, worker, now))
             return false;
-        worker->process = 0;
-        bury_locked(pool, worker, SIGKILL);
+        leave_behind_locked(pool, worker);
     }
     return true;
 }

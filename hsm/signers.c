@@ -111,6 +111,7 @@ static struct mm_pool *start_pool(struct mm_signers *signers, const struct mm_si
         .queue = signers->options.queue,
         .mode = wait == MM_SIGNERS_WAIT ? MM_POOL_ON_TRIAL : MM_POOL_FOR_GOOD,
         .gate = &signers->gates[signer->token],
+        .is_draining = &signers->is_draining,
         .observer = signers->options.observer,
         .observer_context = signers->options.observer_context,
     };
@@ -123,6 +124,8 @@ static struct mm_pool *start_pool(struct mm_signers *signers, const struct mm_si
 bool mm_signers_add(struct mm_signers *signers, const struct mm_pool_key *key, enum mm_signers_wait wait,
                     struct mm_error *err)
 {
+    if (wait == MM_SIGNERS_WAIT && atomic_load(&signers->is_draining))
+        return mm_fail(err, MM_SHUTTING_DOWN, "the service is shutting down");
     mm_cleanup(signer_free) struct mm_signer *signer = signer_new(signers, key, err);
     if (!signer)
         return false;
@@ -271,14 +274,14 @@ bool mm_signers_generate(struct mm_signers *signers, const char *hsm_token, enum
         .spec = (size_t)(token - config->hsm_tokens),
         .gate = &signers->gates[token - config->hsm_tokens],
         .algorithm = algorithm,
-        .is_cancelled = &signers->is_cancelled,
+        .is_cancelled = &signers->is_draining,
     };
     return mm_key_maker_run(&maker, ret_key, err);
 }
 
-void mm_signers_refuse_generation(struct mm_signers *signers)
+void mm_signers_drain(struct mm_signers *signers)
 {
-    atomic_store(&signers->is_cancelled, true);
+    atomic_store(&signers->is_draining, true);
 }
 
 static bool has_other_locked(const struct mm_signers *signers, enum mm_algorithm algorithm, mm_signer_set tried)
@@ -305,6 +308,7 @@ void mm_signers_stop(struct mm_signers *signers)
 {
     if (!signers)
         return;
+    mm_signers_drain(signers);
     /* All at once: one that hangs takes its time. */
     for (size_t i = 0; i < signers->n_listed; i++)
         mm_pool_begin_end(signers->listed[i]->pool);

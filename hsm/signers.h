@@ -31,7 +31,7 @@ enum mm_signers_wait { MM_SIGNERS_WAIT, MM_SIGNERS_DONT_WAIT };
 
 /*
  * Start the workers of `key`, all of which is copied. The key is on standby: it isn't picked before mm_signers_activate().
- * MM_SIGNERS_WAIT: until a worker is ready; if the first can't be, this fails with what that said (mm_pool_verdict()), and the key
+ * MM_SIGNERS_WAIT: until a worker is ready; if the first can't be, this fails with what that said (mm_pool_wait()), and the key
  * isn't there. MM_SIGNERS_DONT_WAIT: returns at once, and workers are tried again and again. Also MM_CONFIG_INVALID (no such HSM
  * token), MM_HSM_UNAVAILABLE (no room for another key), MM_INTERNAL (the key is there already).
  */
@@ -80,12 +80,14 @@ MM_MUST_USE bool mm_signer_sign(struct mm_signer *signer, const struct mm_pool_o
                                 mm_pool_done done, void *context, struct mm_error *err);
 
 /*
- * mm_generation_run() on an HSM token of the configuration, beside the workers that are there. MM_CONFIG_INVALID: there is no such HSM token. From
- * mm_signers_refuse_generation() on none is begun, and one under way ends soon.
+ * The service begins to end: who waits for a worker to start gives up at once (MM_SHUTTING_DOWN), now and later, and one that generates a
+ * key ends soon. A worker that may be logging in isn't killed for that: it is left to the launcher. Signing goes on.
  */
+void mm_signers_drain(struct mm_signers *signers);
+
+/* mm_generation_run() on an HSM token of the configuration, beside the workers that are there. MM_CONFIG_INVALID: there is no such HSM token. */
 MM_MUST_USE bool mm_signers_generate(struct mm_signers *signers, const char *hsm_token, enum mm_algorithm algorithm,
                                      json_t **ret_key, struct mm_error *err);
-void mm_signers_refuse_generation(struct mm_signers *signers);
 
 enum mm_signers_health {
     MM_SIGNERS_READY,    /* every active key has a ready worker */

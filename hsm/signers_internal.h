@@ -35,7 +35,7 @@ struct mm_signers {
     struct mm_signers_options options;
     struct mm_pool_gate gates[MM_HSM_TOKENS_MAX]; /* by HSM token; immutable but for the pools' own use */
 
-    atomic_bool is_cancelled; /* generations */
+    atomic_bool is_draining;
 
     pthread_mutex_t lock;
     pthread_cond_t changed; /* the last user of a key that leaves has let go of it */

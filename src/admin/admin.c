@@ -15,6 +15,8 @@ enum {
     BACKLOG = 32,
     LIBRARY_CONNECTIONS =
         256, /* beyond its limit the library closes whoever comes, so those who are turned away must fit in, too */
+    ANSWERS_MS = 5000, /* for what has begun to be answered before connections are closed */
+    ANSWERS_POLL_MS = 5,
     MEMORY_RESERVE = 4096, /* of a connection's memory, beyond its header: the fields' records, a reply's header */
 };
 
@@ -197,6 +199,15 @@ void mm_admin_drain(struct mm_admin *admin)
         atomic_store(&admin->is_draining, true);
 }
 
+/* The library closes every connection first and then waits for its handler: who gave an order would never know what came of it. */
+static void wait_for_answers(struct mm_admin *admin)
+{
+    const struct timespec pause = {.tv_nsec = ANSWERS_POLL_MS * 1000000L};
+    int64_t until_ns = mm_deadline_after_ms(ANSWERS_MS);
+    while (atomic_load(&admin->n_handled) > 0 && mm_monotonic_ns() < until_ns)
+        (void)nanosleep(&pause, NULL);
+}
+
 static void stop_listener(struct mm_admin_listener *listener)
 {
     if (listener->daemon)
@@ -213,6 +224,7 @@ void mm_admin_stop(struct mm_admin *admin)
         return;
     if (admin->socket.path)
         mm_admin_socket_remove(&admin->socket);
+    wait_for_answers(admin);
     for (size_t i = 0; i < MM_ADMIN_WAYS; i++)
         stop_listener(&admin->listeners[i]);
     mm_watchdog_stop(admin->watchdog);

@@ -57,7 +57,7 @@ void mm_admin_use_tls(struct mm_admin *admin, struct mm_tls *tls);
 void mm_admin_drain(struct mm_admin *admin);
 
 /*
- * Let what has begun end, which its handlers bound, close every connection, remove the socket if this process still may, and free. While
+ * Let what has begun end, which its handlers bound, and be answered, close every connection, remove the socket if this process still may, and free. While
  * the parts are still there. NULL is allowed.
  */
 void mm_admin_stop(struct mm_admin *admin);

@@ -43,7 +43,10 @@ void mm_admin_request_close(void *context, struct MHD_Connection *mhd, void **re
                             enum MHD_RequestTerminationCode why)
 {
     (void)context, (void)mhd, (void)why;
-    request_free(MM_TAKE(*ret_request));
+    struct mm_admin_request *request = MM_TAKE(*ret_request);
+    if (request && request->state == MM_ADMIN_HANDLED)
+        (void)atomic_fetch_sub(&request->admin->n_handled, 1);
+    request_free(request);
 }
 
 static bool changes_something(const struct mm_admin_request *request)
@@ -154,6 +157,8 @@ static struct mm_reply handle(struct mm_admin_request *request)
 {
     struct mm_error err = {0};
     mm_watch_set(&request->connection->watch, 0); /* from here on the service takes its time, not the peer */
+    request->state = MM_ADMIN_HANDLED;
+    (void)atomic_fetch_add(&request->admin->n_handled, 1);
     if (changes_something(request) && atomic_load(&request->admin->is_draining)) {
         (void)mm_fail(&err, MM_SHUTTING_DOWN, "the service is shutting down");
         return mm_admin_refuse(request, &err, NULL);

@@ -26,7 +26,7 @@ struct mm_admin_request {
     struct mm_buffer body;
     size_t n_discarded;
     struct mm_reply reply; /* a refusal may be there before the body is; it is sent after it */
-    enum { MM_ADMIN_HEAD, MM_ADMIN_BODY } state;
+    enum { MM_ADMIN_HEAD, MM_ADMIN_BODY, MM_ADMIN_HANDLED } state; /* handled: counts in admin->n_handled */
 };
 
 /* The library's callbacks (MHD_OPTION_URI_LOG_CALLBACK, the access handler, MHD_OPTION_NOTIFY_COMPLETED). */

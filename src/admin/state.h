@@ -48,6 +48,7 @@ struct mm_admin {
     int64_t started_ns; /* monotonic */
 
     atomic_bool is_draining;
+    atomic_size_t n_handled; /* requests from when their handler begins until their reply has gone */
 
     pthread_mutex_t lock;
     /* guarded by lock */

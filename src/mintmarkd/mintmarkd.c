@@ -498,7 +498,7 @@ static bool drain(struct service *service, struct mm_error *err)
 {
     mm_log(MM_LOG_INFO, "draining", NULL);
     mm_supply_drain(service->supply);
-    mm_signers_refuse_generation(service->signers);
+    mm_signers_drain(service->signers);
     mm_keeper_drain(service->keeper);
     mm_admin_drain(service->admin);
     (void)pthread_mutex_lock(&service->lock);

@@ -7,6 +7,7 @@ table that an operator reads; its rows are the tests here. Signatures that fail 
 import json
 import os
 import signal
+import threading
 import time
 
 import jwt
@@ -389,3 +390,51 @@ def test_a_slow_hsm_shows_in_the_status(mint):
     assert 60000 <= latency["p99_us"] < 500000, latency
     assert shown(mint, "secondary")["latency"]["p99_us"] < 60000
     assert "primary: 2 of 2 workers ready, a signature takes " in mint.cli("status")
+
+
+# --- a standby's HSM, and the end
+
+
+@pytest.fixture
+def spare(tmp_path):
+    """An active key in the primary, and a standby in another HSM token, behind a module that can fail."""
+    mint = short_lived(tmp_path / "mint", workers=1)
+    mint.second = mint.add_hsm_token("secondary", pin_file="secrets/pin-second")
+    mint.shim = Shim(mint, hsm_token=mint.second)
+    mint.config["limits"]["drain_timeout"] = "2s"
+    mint.write_file(mint.folder / "secrets" / "pin-second", mint.pin + "\n")
+    mint.create().start()
+    mint.standby = stage(mint, "standby", "secondary")
+    assert wait_until(lambda: states(mint)[mint.standby] == "published")
+    yield mint
+    mint.shim.write()
+    mint.ensure_stopped()
+
+
+@pytest.mark.parametrize("function", ["C_Initialize", "C_Login"])
+@pytest.mark.parametrize("change", ["activate", "publish"])
+def test_a_stop_waits_for_no_worker_that_hangs_as_it_starts(spare, function, change):
+    """Who asked for the worker is told. A login is left to end by itself: to kill one may cost the HSM token."""
+    kid = spare.standby if change == "activate" else stage(spare, "another", "secondary")
+    time.sleep(PUBLISH_AHEAD + 1)
+    before = spare.shim.calls(function)
+    spare.shim.write(f"{function} hang")
+    orders = []
+    ordering = threading.Thread(target=lambda: orders.append(spare.run_cli("key", change, "--kid", kid)))
+    ordering.start()
+    assert wait_until(lambda: spare.shim.calls(function) > before)
+    begun = time.monotonic()
+    spare.signal(signal.SIGTERM)
+    assert spare.process.wait(40) == 0
+    took = time.monotonic() - begun
+    assert took < 8, took
+    ordering.join()
+    assert "shutting_down" in orders[0].stderr, orders
+    assert not spare.events("worker_killed")
+    spare.shim.write()
+    spare.check_remains()
+    # The login went well after all, and so the next one isn't barred.
+    spare.start()
+    time.sleep(PUBLISH_AHEAD + 1)
+    spare.cli("key", change, "--kid", kid)
+    assert not spare.events("pin_latched")

@@ -316,7 +316,7 @@ class Deployment:
         """Start mintmarkd, which must end by itself: its exit status and what it logged."""
         self.spawn(**options)
         status = self.process.wait(PATIENCE)
-        self._check_remains()
+        self.check_remains()
         self.process = None
         return status, self.log()
 
@@ -375,7 +375,7 @@ class Deployment:
         self.signal(signal.SIGTERM)
         status = self.process.wait(PATIENCE)
         assert status == 0, f"exit status {status}\n{self.log()}"
-        self._check_remains()
+        self.check_remains()
         self.process = None
 
     def kill(self):
@@ -383,14 +383,14 @@ class Deployment:
         if self.process and self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE)
-        self._check_remains()
+        self.check_remains()
         self.process = None
 
     def ensure_stopped(self):
         if self.process and self.process.poll() is None:
             self.stop()
 
-    def _check_remains(self):
+    def check_remains(self):
         session, folder = self.process.pid, str(self.folder).encode()
         left = lambda: [p for p, (_, _, s, line) in processes().items() if s == session or folder in line]
         assert wait_until(lambda: not left(), 20), f"left behind: {[processes().get(pid) for pid in left()]}"

@@ -3,10 +3,12 @@
 #include "support/signers_fixture.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -436,6 +438,70 @@ static void an_hsm_token_has_room_for_so_many_keys(void **state)
     assert_true(mm_signers_add(fixture->signers, &fixture->keys[key].key, MM_SIGNERS_WAIT, NULL));
 }
 
+struct addition {
+    struct signers_fixture *fixture;
+    size_t key;
+    struct mm_error err;
+    int64_t ended_ns;
+};
+
+static void *add_one(void *context)
+{
+    struct addition *addition = context;
+    struct signers_fixture *fixture = addition->fixture;
+    assert_false(mm_signers_add(fixture->signers, &fixture->keys[addition->key].key, MM_SIGNERS_WAIT, &addition->err));
+    addition->ended_ns = mm_monotonic_ns();
+    return NULL;
+}
+
+static void as_the_service_ends_nobody_waits_for_a_worker_and_no_login_is_killed(void **state)
+{
+    struct signers_fixture *fixture = *state;
+    pthread_t thread;
+    fixture->tokens[1].start_timeout = 30;
+    behave_at(fixture, 1, "stuck");
+    open_signers(fixture);
+    (void)activate_at(fixture, 0, MM_SIGNERS_WAIT);
+    struct addition addition = {.fixture = fixture, .key = make_key_at(fixture, 1)};
+    assert_int_equal(pthread_create(&thread, NULL, add_one, &addition), 0);
+    while (count_log_at(fixture, 1, "start ") == 0)
+        sleep_ms(2);
+    int64_t before = mm_monotonic_ns();
+    mm_signers_drain(fixture->signers);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(addition.err.code, MM_SHUTTING_DOWN);
+    assert_in_range(addition.ended_ns - before, 0, 4000000000);
+    mm_cleanup(free) char *log = read_log_at(fixture, 1);
+    assert_int_equal(kill(atoi(strstr(log, "start ") + strlen("start ")), 0), 0);
+    (void)add_one(&addition);
+    assert_int_equal(addition.err.code, MM_SHUTTING_DOWN);
+    assert_int_equal(count_log_at(fixture, 1, "start "), 1);
+    /* Keys that sign do so until the end. */
+    struct reply reply;
+    mm_signer_set tried = 0;
+    assert_true(ask(fixture, &reply, &tried, NULL));
+    await(&reply);
+    assert_int_equal(reply.code, MM_OK);
+    kill_workers_at(fixture, 1);
+}
+
+static void a_stop_leaves_a_worker_that_is_starting_to_the_launcher(void **state)
+{
+    struct signers_fixture *fixture = *state;
+    fixture->tokens[0].start_timeout = 30;
+    behave_at(fixture, 0, "stuck");
+    open_signers(fixture);
+    (void)activate_at(fixture, 0, MM_SIGNERS_DONT_WAIT);
+    while (count_log_at(fixture, 0, "start ") == 0)
+        sleep_ms(2);
+    int64_t before = mm_monotonic_ns();
+    mm_signers_stop(MM_TAKE(fixture->signers));
+    assert_in_range(mm_monotonic_ns() - before, 0, 4000000000);
+    mm_cleanup(free) char *log = read_log_at(fixture, 0);
+    assert_int_equal(kill(atoi(strstr(log, "start ") + strlen("start ")), 0), 0);
+    kill_workers_at(fixture, 0);
+}
+
 struct caller {
     struct signers_fixture *fixture;
     size_t n_signed;
@@ -509,6 +575,8 @@ int main(void)
         TEST(what_is_told_of_keys_and_hsm_tokens),
         TEST(readiness_follows_the_active_keys),
         TEST(an_hsm_token_has_room_for_so_many_keys),
+        TEST(as_the_service_ends_nobody_waits_for_a_worker_and_no_login_is_killed),
+        TEST(a_stop_leaves_a_worker_that_is_starting_to_the_launcher),
         TEST(keys_come_and_go_while_others_sign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
