@@ -97,6 +97,9 @@ enum mm_signers_health {
 
 enum mm_signers_health mm_signers_health(struct mm_signers *signers);
 
+/* Whether that key signs now: it is active and a worker of its own is ready. Asks no pool's lock. */
+bool mm_signers_serves(struct mm_signers *signers, const char *kid);
+
 /* The algorithms that some active key with a ready worker signs. */
 mm_algorithm_set mm_signers_algorithms(struct mm_signers *signers);
 

@@ -26,6 +26,15 @@ enum mm_signers_health mm_signers_health(struct mm_signers *signers)
     return n_serving < n_active ? MM_SIGNERS_DEGRADED : MM_SIGNERS_READY;
 }
 
+bool mm_signers_serves(struct mm_signers *signers, const char *kid)
+{
+    (void)pthread_mutex_lock(&signers->lock);
+    const struct mm_signer *signer = mm_signers_find_locked(signers, kid);
+    bool serves = signer && signer->phase == ACTIVE && mm_pool_is_serving(signer->pool);
+    (void)pthread_mutex_unlock(&signers->lock);
+    return serves;
+}
+
 mm_algorithm_set mm_signers_algorithms(struct mm_signers *signers)
 {
     mm_algorithm_set set = 0;

@@ -20,13 +20,9 @@ static json_t *latency_status(const struct mm_latency_counts *counts)
                               (json_int_t)mm_latency_percentile_us(counts, 99));
 }
 
-static json_t *hsm_status(const struct mm_admin *admin)
+static json_t *hsm_status(const struct mm_signers_state *state)
 {
-    mm_cleanup(free) struct mm_signers_state *state = calloc(1, sizeof *state);
     mm_cleanup(json_decref) json_t *list = json_array();
-    if (!state)
-        return NULL;
-    mm_signers_state(admin->parts.signers, state);
     for (size_t i = 0; i < state->n_hsm_tokens; i++) {
         const struct mm_signers_token_state *token = &state->hsm_tokens[i];
         if (!mm_json_append(list,
@@ -56,13 +52,9 @@ static json_t *describe_algorithm(const struct mm_signers_state *state, enum mm_
                      n_ready);
 }
 
-static json_t *algorithms_status(const struct mm_admin *admin)
+static json_t *algorithms_status(const struct mm_admin *admin, const struct mm_signers_state *state)
 {
-    mm_cleanup(free) struct mm_signers_state *state = calloc(1, sizeof *state);
     mm_cleanup(json_decref) json_t *list = json_array();
-    if (!state)
-        return NULL;
-    mm_signers_state(admin->parts.signers, state);
     for (int i = 0; i < MM_N_ALGORITHMS; i++)
         if (mm_algorithms_have(admin->config->algorithms, (enum mm_algorithm)i) &&
             !mm_json_append(list, describe_algorithm(state, (enum mm_algorithm)i), NULL))
@@ -76,13 +68,18 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
     mm_cleanup(mm_config_unref) struct mm_config *config = mm_server_config(admin->parts.server);
     const json_int_t uptime = (mm_monotonic_ns() - admin->started_ns) / 1000000000;
     char started[MM_TIMESTAMP_MAX];
+    /* One look for the whole answer: its parts mustn't disagree. */
+    mm_cleanup(free) struct mm_signers_state *signers = calloc(1, sizeof *signers);
+    if (!signers)
+        return mm_reply_json(MHD_HTTP_OK, NULL);
+    mm_signers_state(admin->parts.signers, signers);
     mm_timestamp(admin->started, started);
     mm_cleanup(json_decref) json_t *body =
         json_pack("{ss ss si ss sI sb so s{sb sb} so so so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
                   (int)getpid(), "started_at", started, "uptime_seconds", uptime, "draining",
                   (int)atomic_load(&admin->is_draining), "policy", policy_status(config), "ledger", "healthy",
                   (int)mm_ledger_is_healthy(admin->parts.ledger), "clock_safe",
-                  (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(admin), "algorithms",
-                  algorithms_status(admin), "keyring", mm_admin_describe_keys(&admin->parts));
+                  (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(signers),
+                  "algorithms", algorithms_status(admin, signers), "keyring", mm_admin_describe_keys(&admin->parts));
     return mm_reply_json(MHD_HTTP_OK, body);
 }

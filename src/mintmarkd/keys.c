@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mintmarkd/keys.h"
 
-#include <string.h>
-
 #include "mintmarkd/signers.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -37,14 +35,7 @@ static void let_sign(void *context, const struct mm_key *key)
 static bool serves(void *context, const struct mm_key *key)
 {
     const struct mm_service_keys *keys = context;
-    mm_cleanup(free) struct mm_signers_state *state = calloc(1, sizeof *state);
-    if (!state)
-        return false;
-    mm_signers_state(keys->signers, state);
-    for (size_t i = 0; i < state->n_keys; i++)
-        if (strcmp(state->keys[i].kid, key->kid) == 0)
-            return state->keys[i].role == MM_SIGNER_ACTIVE && state->keys[i].pool.n_ready > 0;
-    return false;
+    return mm_signers_serves(keys->signers, key->kid);
 }
 
 /* It may not be there: one whose activation failed halfway. */

@@ -438,6 +438,24 @@ static void an_hsm_token_has_room_for_so_many_keys(void **state)
     assert_true(mm_signers_add(fixture->signers, &fixture->keys[key].key, MM_SIGNERS_WAIT, NULL));
 }
 
+static void a_key_serves_while_it_is_active_and_a_worker_is_ready(void **state)
+{
+    struct signers_fixture *fixture = *state;
+    behave_at(fixture, 0, "answer\nstart=700");
+    open_signers(fixture);
+    size_t key = make_key_at(fixture, 0);
+    assert_true(mm_signers_add(fixture->signers, &fixture->keys[key].key, MM_SIGNERS_WAIT, NULL));
+    assert_false(mm_signers_serves(fixture->signers, kid_of(fixture, key)));
+    assert_true(mm_signers_activate(fixture->signers, kid_of(fixture, key), NULL));
+    assert_true(mm_signers_serves(fixture->signers, kid_of(fixture, key)));
+    assert_false(mm_signers_serves(fixture->signers, "another"));
+    kill_workers_at(fixture, 0);
+    wait_for_health(fixture, MM_SIGNERS_DOWN);
+    assert_false(mm_signers_serves(fixture->signers, kid_of(fixture, key)));
+    wait_for_health(fixture, MM_SIGNERS_READY);
+    assert_true(mm_signers_serves(fixture->signers, kid_of(fixture, key)));
+}
+
 struct addition {
     struct signers_fixture *fixture;
     size_t key;
@@ -575,6 +593,7 @@ int main(void)
         TEST(what_is_told_of_keys_and_hsm_tokens),
         TEST(readiness_follows_the_active_keys),
         TEST(an_hsm_token_has_room_for_so_many_keys),
+        TEST(a_key_serves_while_it_is_active_and_a_worker_is_ready),
         TEST(as_the_service_ends_nobody_waits_for_a_worker_and_no_login_is_killed),
         TEST(a_stop_leaves_a_worker_that_is_starting_to_the_launcher),
         TEST(keys_come_and_go_while_others_sign),
