@@ -6,6 +6,7 @@
 #include "hsm/signers.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "hsm/key_maker.h"
@@ -100,6 +101,25 @@ static void unlist_locked(struct mm_signers *signers, const struct mm_signer *si
     memmove(&signers->listed[i], &signers->listed[i + 1], (signers->n_listed - i) * sizeof signers->listed[0]);
 }
 
+/* Whoever observes the signers hears of it, too. */
+static void on_event(void *context, enum mm_pool_event event, const char *hsm_token, const char *kid,
+                     const char *detail)
+{
+    struct mm_signers *signers = context;
+    const struct mm_config *config = signers->options.config;
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, hsm_token, NULL);
+    struct mm_signers_word *word = token ? &signers->words[token - config->hsm_tokens] : NULL;
+    (void)pthread_mutex_lock(&signers->lock);
+    if (word) {
+        word->kind = event == MM_POOL_WORKER_READY ? MM_SIGNERS_HEARD_READY : MM_SIGNERS_HEARD_FAILED;
+        word->at = mm_clock_now(&MM_SYSTEM_CLOCK);
+        (void)snprintf(word->detail, sizeof word->detail, "%s", detail);
+    }
+    (void)pthread_mutex_unlock(&signers->lock);
+    if (signers->options.observer)
+        signers->options.observer(signers->options.observer_context, event, hsm_token, kid, detail);
+}
+
 /* A pool that works, or that was not to be waited for; NULL otherwise. */
 static struct mm_pool *start_pool(struct mm_signers *signers, const struct mm_signer *signer, enum mm_signers_wait wait,
                                   struct mm_error *err)
@@ -112,8 +132,8 @@ static struct mm_pool *start_pool(struct mm_signers *signers, const struct mm_si
         .mode = wait == MM_SIGNERS_WAIT ? MM_POOL_ON_TRIAL : MM_POOL_FOR_GOOD,
         .gate = &signers->gates[signer->token],
         .is_draining = &signers->is_draining,
-        .observer = signers->options.observer,
-        .observer_context = signers->options.observer_context,
+        .observer = on_event,
+        .observer_context = signers,
     };
     mm_cleanup(mm_pool_stop) struct mm_pool *pool = mm_pool_start(&options, err);
     if (!pool || (wait == MM_SIGNERS_WAIT && !mm_pool_wait(pool, err)))

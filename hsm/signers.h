@@ -111,10 +111,23 @@ struct mm_signer_state {
     struct mm_pool_state pool;
 };
 
+/* What was last heard of a worker on an HSM token, whichever key's. */
+struct mm_signers_word {
+    enum { MM_SIGNERS_HEARD_NOTHING, MM_SIGNERS_HEARD_READY, MM_SIGNERS_HEARD_FAILED } kind;
+    int64_t at; /* Unix seconds */
+    char detail[MM_ERROR_MESSAGE_MAX];
+};
+
+/*
+ * Locked out: the latch is set, or can't be read; workers that were there before that sign on. Else down: none of its keys' workers signs. An HSM token
+ * without a key that signs, or is about to, isn't in use: `last` is all that is known of it.
+ */
 struct mm_signers_token_state {
     const char *name; /* borrowed from the configuration */
     size_t n_keys;
-    struct mm_pool_state pool; /* of all its keys together */
+    struct mm_pool_state pool; /* of all its keys together; the latch as its file says, keys or not */
+    enum { MM_SIGNERS_TOKEN_UP, MM_SIGNERS_TOKEN_DOWN, MM_SIGNERS_TOKEN_LOCKED_OUT, MM_SIGNERS_TOKEN_NOT_IN_USE } word;
+    struct mm_signers_word last;
 };
 
 struct mm_signers_state {
@@ -124,6 +137,7 @@ struct mm_signers_state {
     struct mm_signers_token_state hsm_tokens[MM_HSM_TOKENS_MAX]; /* as configured, those without a key, too */
 };
 
+/* Reads the latches' files: not for a thread that mustn't wait for a disk. */
 void mm_signers_state(struct mm_signers *signers, struct mm_signers_state *ret_state);
 
 /* When the pool that has stood still the longest last went round (monotonic): see mm_pool_beat_ns(). */

@@ -44,6 +44,7 @@ struct mm_signers {
     size_t n_listed;
     size_t n_on_token[MM_HSM_TOKENS_MAX]; /* keys that may have workers there, those that leave included */
     size_t turn;                          /* at whose place the next pick begins to look: behind the last one's */
+    struct mm_signers_word words[MM_HSM_TOKENS_MAX]; /* last heard of workers there */
 };
 
 /* The one of that `kid` that is listed, in whatever phase; NULL: none. The caller holds the lock. */

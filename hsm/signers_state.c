@@ -121,6 +121,24 @@ static void add_up(struct mm_pool_state *sum, const struct mm_pool_state *one)
     mm_latency_join(&sum->latency, &one->latency);
 }
 
+/* The file says it whether or not a key's pool looks at it; a pool that couldn't write it knows better. */
+static bool is_latched(const struct mm_config *config, const struct mm_signers_token_state *token)
+{
+    mm_cleanup(free) char *path = mm_latch_path(config, token->name, NULL);
+    return token->pool.is_latched || !path || !mm_latch_check(path, token->name, NULL);
+}
+
+static void judge_token(const struct mm_config *config, struct mm_signers_token_state *token)
+{
+    token->pool.is_latched = is_latched(config, token);
+    if (token->pool.is_latched)
+        token->word = MM_SIGNERS_TOKEN_LOCKED_OUT;
+    else if (token->n_keys == 0)
+        token->word = MM_SIGNERS_TOKEN_NOT_IN_USE;
+    else
+        token->word = token->pool.n_ready > 0 ? MM_SIGNERS_TOKEN_UP : MM_SIGNERS_TOKEN_DOWN;
+}
+
 void mm_signers_state(struct mm_signers *signers, struct mm_signers_state *ret_state)
 {
     const struct mm_config *config = signers->options.config;
@@ -141,6 +159,12 @@ void mm_signers_state(struct mm_signers *signers, struct mm_signers_state *ret_s
         add_up(&ret_state->hsm_tokens[signer->token].pool, &key->pool);
     }
     let_go(&crowd);
+    (void)pthread_mutex_lock(&signers->lock);
+    for (size_t i = 0; i < config->n_hsm_tokens; i++)
+        ret_state->hsm_tokens[i].last = signers->words[i];
+    (void)pthread_mutex_unlock(&signers->lock);
+    for (size_t i = 0; i < config->n_hsm_tokens; i++)
+        judge_token(config, &ret_state->hsm_tokens[i]);
 }
 
 int64_t mm_signers_beat_ns(struct mm_signers *signers)

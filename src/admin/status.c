@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GET /v1/status: what the service is and how it is, from what is known already; neither the HSM nor the disk is asked.
+ * GET /v1/status: what the service is and how it is, from what is known already; no HSM is asked, and of the disk only whether a PIN is latched.
  */
 #include "admin/request.h"
 
@@ -20,19 +20,38 @@ static json_t *latency_status(const struct mm_latency_counts *counts)
                               (json_int_t)mm_latency_percentile_us(counts, 99));
 }
 
+/* What was last heard of a worker there; null if nothing, since the service started. */
+static json_t *last_worker(const struct mm_signers_word *word)
+{
+    char at[MM_TIMESTAMP_MAX];
+    if (word->kind == MM_SIGNERS_HEARD_NOTHING)
+        return json_null();
+    mm_timestamp(word->at, at);
+    json_t *detail = json_string(word->detail); /* NULL: cut within a character */
+    return json_pack("{ss ss so}", "at", at, "outcome", word->kind == MM_SIGNERS_HEARD_READY ? "ready" : "failed",
+                     "detail", detail ? detail : json_null());
+}
+
+static json_t *describe_token(const struct mm_signers_token_state *token)
+{
+    static const char *const WORDS[] = {
+        [MM_SIGNERS_TOKEN_UP] = "up",
+        [MM_SIGNERS_TOKEN_DOWN] = "down",
+        [MM_SIGNERS_TOKEN_LOCKED_OUT] = "locked_out",
+        [MM_SIGNERS_TOKEN_NOT_IN_USE] = "not_in_use",
+    };
+    return json_pack("{ss ss sI sI sI sb so so}", "name", token->name, "state", WORDS[token->word], "keys",
+                     (json_int_t)token->n_keys, "workers", (json_int_t)token->pool.n_workers, "ready",
+                     (json_int_t)token->pool.n_ready, "pin_latched", (int)token->pool.is_latched, "latency",
+                     latency_status(&token->pool.latency), "last_worker", last_worker(&token->last));
+}
+
 static json_t *hsm_status(const struct mm_signers_state *state)
 {
     mm_cleanup(json_decref) json_t *list = json_array();
-    for (size_t i = 0; i < state->n_hsm_tokens; i++) {
-        const struct mm_signers_token_state *token = &state->hsm_tokens[i];
-        if (!mm_json_append(list,
-                            json_pack("{ss sI sI sI sb so}", "name", token->name, "keys", (json_int_t)token->n_keys,
-                                      "workers", (json_int_t)token->pool.n_workers, "ready",
-                                      (json_int_t)token->pool.n_ready, "pin_latched", (int)token->pool.is_latched,
-                                      "latency", latency_status(&token->pool.latency)),
-                            NULL))
+    for (size_t i = 0; i < state->n_hsm_tokens; i++)
+        if (!mm_json_append(list, describe_token(&state->hsm_tokens[i]), NULL))
             return NULL;
-    }
     return MM_TAKE(list);
 }
 

@@ -62,18 +62,61 @@ static void print_latency(FILE *out, const json_t *latency)
     (void)fputc(')', out);
 }
 
+/* One word, and how many workers; an older service has no word. */
+static void print_workers(FILE *out, const json_t *token)
+{
+    static const struct {
+        const char *state;
+        const char *word;
+    } WORDS[] = {
+        {"up", "up"},
+        {"down", "down"},
+        {"locked_out", "locked out"},
+        {"not_in_use", "not in use"},
+    };
+    const char *state = mm_json_string(token, "state");
+    int64_t n_ready = mm_json_integer(token, "ready", 0);
+    int64_t n_workers = mm_json_integer(token, "workers", 0);
+    const char *separator = ": ";
+    for (size_t i = 0; state && i < MM_ARRAY_SIZE(WORDS); i++) {
+        if (strcmp(state, WORDS[i].state) != 0)
+            continue;
+        (void)fprintf(out, ": %s", WORDS[i].word);
+        separator = ", ";
+    }
+    if (!state || n_workers > 0)
+        (void)fprintf(out, "%s%lld of %lld workers ready", separator, (long long)n_ready, (long long)n_workers);
+    if (n_ready > 0)
+        print_latency(out, json_object_get(token, "latency"));
+}
+
+/* Where none is ready now: how it ended there last. */
+static void print_last_worker(FILE *out, const json_t *last)
+{
+    const char *outcome = mm_json_string(last, "outcome");
+    if (!outcome)
+        return;
+    bool was_ready = strcmp(outcome, "ready") == 0;
+    (void)fputs(was_ready ? "; a worker was ready there at " : "; the last worker failed at ", out);
+    print_member(out, last, "at");
+    if (was_ready)
+        return;
+    (void)fputs(": ", out);
+    print_member(out, last, "detail");
+}
+
 static void print_hsm_tokens(FILE *out, const json_t *tokens)
 {
     for (size_t i = 0; i < json_array_size(tokens); i++) {
         const json_t *token = json_array_get(tokens, i);
         begin_row(out, i == 0 ? "HSM" : "");
         print_member(out, token, "name");
-        (void)fprintf(out, ": %lld of %lld workers ready", (long long)mm_json_integer(token, "ready", 0),
-                      (long long)mm_json_integer(token, "workers", 0));
-        if (mm_json_integer(token, "ready", 0) > 0)
-            print_latency(out, json_object_get(token, "latency"));
-        bool is_latched = json_is_true(json_object_get(token, "pin_latched"));
-        (void)fputs(is_latched ? "; the PIN was refused (mintmark token unlock)\n" : "\n", out);
+        print_workers(out, token);
+        if (json_is_true(json_object_get(token, "pin_latched")))
+            (void)fputs("; the PIN was refused (mintmark token unlock)", out);
+        else if (mm_json_integer(token, "ready", 0) == 0)
+            print_last_worker(out, json_object_get(token, "last_worker"));
+        (void)fputc('\n', out);
     }
 }
 

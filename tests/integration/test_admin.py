@@ -99,8 +99,9 @@ def test_status_says_what_the_service_is_and_how_it_is(mint):
     assert status["draining"] is False
     assert status["ledger"] == {"healthy": True, "clock_safe": True}
     (hsm_token,) = status["hsm_tokens"]
-    latency = hsm_token.pop("latency")
-    assert hsm_token == {"name": "primary", "keys": 1, "workers": 2, "ready": 2, "pin_latched": False}
+    latency, last = hsm_token.pop("latency"), hsm_token.pop("last_worker")
+    assert hsm_token == {"name": "primary", "state": "up", "keys": 1, "workers": 2, "ready": 2, "pin_latched": False}
+    assert (last["outcome"], last["detail"].split()[0]) == ("ready", "pid")
     assert latency["signatures"] >= 1 and 0 < latency["p50_us"] <= latency["p99_us"] < 5000000
     (key,) = status["keyring"]["keys"]
     assert (key["kid"], key["state"], key["next"]) == (mint.jwks()["keys"][0]["kid"], "active", None)
@@ -113,7 +114,7 @@ def test_status_says_what_the_service_is_and_how_it_is(mint):
 def test_the_command_shows_a_table_or_json(mint):
     mint.serving_workers()
     table = mint.cli("status")
-    for line in ("Mintmark ", "state     serving, up ", "ledger    healthy", "HSM       primary: 2 of 2 workers ready"):
+    for line in ("Mintmark ", "state     serving, up ", "ledger    healthy", "HSM       primary: up, 2 of 2 workers ready"):
         assert line in table, table
     assert json.loads(mint.cli("status", "--json"))["pid"] == mint.process.pid
     assert mint.cli("status", "--socket", str(mint.admin_socket), config=False).startswith("Mintmark")

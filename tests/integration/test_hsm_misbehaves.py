@@ -122,7 +122,8 @@ def assert_the_other_signs(mint, word):
     assert wait_until(lambda: ready(mint) == (200, "degraded") and shown(mint)["ready"] == 0), log_since(mint)
     assert wait_until(lambda: word in log_since(mint)), log_since(mint)
     assert kid_of(mint.issue(ttl_seconds=TTL)) == mint.second
-    assert f"primary: 0 of {mint.hsm_token.get('workers', 2)} workers ready" in mint.cli("status")
+    state = "locked out" if shown(mint)["pin_latched"] else "down"
+    assert f"primary: {state}, 0 of {mint.hsm_token.get('workers', 2)} workers ready" in mint.cli("status")
     assert mint.process.poll() is None
 
 
@@ -389,7 +390,7 @@ def test_a_slow_hsm_shows_in_the_status(mint):
     assert latency["signatures"] > 40
     assert 60000 <= latency["p99_us"] < 500000, latency
     assert shown(mint, "secondary")["latency"]["p99_us"] < 60000
-    assert "primary: 2 of 2 workers ready, a signature takes " in mint.cli("status")
+    assert "primary: up, 2 of 2 workers ready, a signature takes " in mint.cli("status")
 
 
 # --- a standby's HSM, and the end
@@ -409,6 +410,53 @@ def spare(tmp_path):
     yield mint
     mint.shim.write()
     mint.ensure_stopped()
+
+
+def give_second_pin(mint, pin):
+    mint.write_file(mint.folder / "secrets" / "pin-second", pin + "\n")
+
+
+def test_the_status_tells_how_a_standbys_hsm_token_last_was(spare):
+    """No worker runs there: what is known is from when one last did, and of the latch from its file."""
+    told = shown(spare, "secondary")
+    assert (told["state"], told["keys"], told["workers"]) == ("not_in_use", 0, 0)
+    assert told["last_worker"]["outcome"] == "ready"
+    assert f"secondary: not in use; a worker was ready there at {told['last_worker']['at']}\n" in spare.cli("status")
+    assert "primary: up, 1 of 1 workers ready" in spare.cli("status")
+
+    spare.shim.write("C_Initialize fail CKR_DEVICE_ERROR")
+    time.sleep(PUBLISH_AHEAD + 1)
+    assert spare.run_cli("key", "activate", "--kid", spare.standby).returncode == HSM
+    told = shown(spare, "secondary")
+    assert (told["state"], told["last_worker"]["outcome"]) == ("not_in_use", "failed")
+    assert "CKR_DEVICE_ERROR" in told["last_worker"]["detail"]
+    assert f"secondary: not in use; the last worker failed at {told['last_worker']['at']}: " in spare.cli("status")
+    assert ready(spare) == (200, "ready")
+
+    spare.shim.write()
+    give_second_pin(spare, "not-" + spare.pin)
+    refused = spare.run_cli("key", "activate", "--kid", spare.standby)
+    assert (refused.returncode, "CKR_PIN_INCORRECT" in refused.stderr) == (HSM, True), refused
+    told = shown(spare, "secondary")
+    assert (told["state"], told["pin_latched"]) == ("locked_out", True)
+    assert "secondary: locked out; the PIN was refused (mintmark token unlock)\n" in spare.cli("status")
+    assert (shown(spare)["state"], shown(spare)["pin_latched"]) == ("up", False)
+    give_second_pin(spare, spare.pin)
+    spare.cli("token", "unlock", "secondary")
+    assert shown(spare, "secondary")["state"] == "not_in_use"
+    spare.cli("key", "activate", "--kid", spare.standby)
+    assert wait_until(lambda: shown(spare, "secondary")["state"] == "up")
+    spare.shim.write("C_Initialize fail CKR_DEVICE_ERROR")
+    kill_workers(spare, "secondary")
+    assert wait_until(lambda: shown(spare, "secondary")["state"] == "down")
+    assert "secondary: down, 0 of 1 workers ready; the last worker failed at " in spare.cli("status")
+
+
+def test_a_latch_that_a_command_set_shows_for_a_standbys_hsm_token(spare):
+    give_second_pin(spare, "not-" + spare.pin)
+    assert spare.run_cli("key", "list", "--hsm-token", "secondary", "--service-pin").returncode == PIN
+    assert shown(spare, "secondary")["state"] == "locked_out"
+    give_second_pin(spare, spare.pin)
 
 
 @pytest.mark.parametrize("function", ["C_Initialize", "C_Login"])

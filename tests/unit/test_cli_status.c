@@ -163,6 +163,41 @@ static void algorithms_show_where_there_are_several_or_one_has_no_key(void **sta
     }
 }
 
+static void an_hsm_tokens_state_is_one_word(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *token;
+        const char *row;
+    } CASES[] = {
+        {"\"state\":\"up\",\"workers\":2,\"ready\":2,\"last_worker\":{\"outcome\":\"ready\",\"at\":\"T\"}",
+         "up, 2 of 2 workers ready"},
+        {"\"state\":\"down\",\"workers\":2,\"ready\":0,"
+         "\"last_worker\":{\"outcome\":\"failed\",\"at\":\"T\",\"detail\":\"a\\u001bb\"}",
+         "down, 0 of 2 workers ready; the last worker failed at T: a\\u001bb"},
+        {"\"state\":\"locked_out\",\"workers\":2,\"ready\":1,\"pin_latched\":true",
+         "locked out, 1 of 2 workers ready; the PIN was refused (mintmark token unlock)"},
+        {"\"state\":\"locked_out\",\"workers\":0,\"ready\":0,\"pin_latched\":true,"
+         "\"last_worker\":{\"outcome\":\"failed\",\"at\":\"T\",\"detail\":\"x\"}",
+         "locked out; the PIN was refused (mintmark token unlock)"},
+        {"\"state\":\"not_in_use\",\"workers\":0,\"ready\":0,\"last_worker\":null", "not in use"},
+        {"\"state\":\"not_in_use\",\"workers\":0,\"last_worker\":{\"outcome\":\"ready\",\"at\":\"T\",\"detail\":\"x\"}",
+         "not in use; a worker was ready there at T"},
+        {"\"state\":\"not_in_use\",\"workers\":0,\"last_worker\":{\"outcome\":\"failed\",\"at\":\"T\",\"detail\":"
+         "\"gone\"}",
+         "not in use; the last worker failed at T: gone"},
+        {"\"state\":\"\\u001b[2J\",\"workers\":1,\"ready\":0,\"last_worker\":[]", "0 of 1 workers ready"},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        char status[256];
+        char expected[256];
+        (void)snprintf(status, sizeof status, "{\"hsm_tokens\":[{\"name\":\"h\",%s}]}", CASES[i].token);
+        (void)snprintf(expected, sizeof expected,
+                       "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\nHSM       h: %s\n", CASES[i].row);
+        assert_shown(status, expected);
+    }
+}
+
 /* An older or newer service's, or one that means to deceive a terminal. */
 static void what_is_missing_or_odd_does_no_harm(void **state)
 {
@@ -185,6 +220,7 @@ int main(void)
         cmocka_unit_test(a_first_key_is_drawn_up_to_now),
         cmocka_unit_test(times_that_are_none_are_not_drawn),
         cmocka_unit_test(algorithms_show_where_there_are_several_or_one_has_no_key),
+        cmocka_unit_test(an_hsm_tokens_state_is_one_word),
         cmocka_unit_test(what_is_missing_or_odd_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

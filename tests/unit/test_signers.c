@@ -438,6 +438,80 @@ static void an_hsm_token_has_room_for_so_many_keys(void **state)
     assert_true(mm_signers_add(fixture->signers, &fixture->keys[key].key, MM_SIGNERS_WAIT, NULL));
 }
 
+static struct mm_signers_token_state told_of(struct signers_fixture *fixture, size_t token)
+{
+    static struct mm_signers_state told;
+    mm_signers_state(fixture->signers, &told);
+    return told.hsm_tokens[token];
+}
+
+/* As a key is vetted before it is on standby. */
+static bool add_and_remove(struct signers_fixture *fixture, size_t key, struct mm_error *err)
+{
+    return mm_signers_add(fixture->signers, &fixture->keys[key].key, MM_SIGNERS_WAIT, err) &&
+           mm_signers_remove(fixture->signers, kid_of(fixture, key), mm_deadline_after_ms(PATIENCE_MS), err);
+}
+
+static void of_an_hsm_token_without_a_key_what_was_heard_last_is_told(void **state)
+{
+    struct signers_fixture *fixture = *state;
+    char lines[64];
+    struct mm_error err = {0};
+    int64_t before = mm_clock_now(&MM_SYSTEM_CLOCK);
+    (void)snprintf(lines, sizeof lines, "answer\nready=%d\nanswer", MM_KEY_NOT_FOUND);
+    behave_at(fixture, 1, lines);
+    open_signers(fixture);
+    (void)activate_at(fixture, 0, MM_SIGNERS_WAIT);
+    size_t standby = make_key_at(fixture, 1);
+    assert_int_equal(told_of(fixture, 0).word, MM_SIGNERS_TOKEN_UP);
+    assert_int_equal(told_of(fixture, 1).word, MM_SIGNERS_TOKEN_NOT_IN_USE);
+    assert_int_equal(told_of(fixture, 1).last.kind, MM_SIGNERS_HEARD_NOTHING);
+    assert_true(add_and_remove(fixture, standby, NULL));
+    assert_int_equal(told_of(fixture, 1).word, MM_SIGNERS_TOKEN_NOT_IN_USE);
+    assert_int_equal(told_of(fixture, 1).last.kind, MM_SIGNERS_HEARD_READY);
+    assert_in_range(told_of(fixture, 1).last.at, before, mm_clock_now(&MM_SYSTEM_CLOCK));
+    assert_false(add_and_remove(fixture, standby, &err));
+    assert_int_equal(told_of(fixture, 1).last.kind, MM_SIGNERS_HEARD_FAILED);
+    assert_non_null(strstr(told_of(fixture, 1).last.detail, "the fake's?reason"));
+    assert_true(add_and_remove(fixture, standby, NULL));
+    assert_int_equal(told_of(fixture, 1).last.kind, MM_SIGNERS_HEARD_READY);
+    assert_int_equal(told_of(fixture, 0).word, MM_SIGNERS_TOKEN_UP);
+}
+
+static void an_hsm_token_whose_workers_are_lost_is_down(void **state)
+{
+    struct signers_fixture *fixture = *state;
+    behave_at(fixture, 0, "answer\nexit=4");
+    open_signers(fixture);
+    (void)activate_at(fixture, 0, MM_SIGNERS_WAIT);
+    kill_workers_at(fixture, 0);
+    wait_for_health(fixture, MM_SIGNERS_DOWN);
+    assert_int_equal(told_of(fixture, 0).word, MM_SIGNERS_TOKEN_DOWN);
+    while (told_of(fixture, 0).last.kind != MM_SIGNERS_HEARD_FAILED)
+        sleep_ms(2);
+}
+
+static void a_latch_shows_where_no_key_is_used(void **state)
+{
+    struct signers_fixture *fixture = *state;
+    open_signers(fixture);
+    mm_cleanup(free) char *path = mm_latch_path(&fixture->config, "hsm-1", NULL);
+    mm_cleanup(free) char *folder = mm_latch_folder(&fixture->config, NULL);
+    assert_true(mm_latch_make_folder(&fixture->config, NULL));
+    assert_true(mm_latch_set(path, 1764000000, "set by a command", NULL));
+    assert_int_equal(told_of(fixture, 1).word, MM_SIGNERS_TOKEN_LOCKED_OUT);
+    assert_true(told_of(fixture, 1).pool.is_latched);
+    assert_int_equal(told_of(fixture, 0).word, MM_SIGNERS_TOKEN_NOT_IN_USE);
+    assert_true(mm_latch_clear(path, NULL));
+    assert_int_equal(told_of(fixture, 1).word, MM_SIGNERS_TOKEN_NOT_IN_USE);
+    /* Where that can't be told nobody may log in either. */
+    assert_int_equal(rmdir(folder), 0);
+    FILE *file = fopen(folder, "we");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(told_of(fixture, 1).word, MM_SIGNERS_TOKEN_LOCKED_OUT);
+}
+
 static void a_key_serves_while_it_is_active_and_a_worker_is_ready(void **state)
 {
     struct signers_fixture *fixture = *state;
@@ -593,6 +667,9 @@ int main(void)
         TEST(what_is_told_of_keys_and_hsm_tokens),
         TEST(readiness_follows_the_active_keys),
         TEST(an_hsm_token_has_room_for_so_many_keys),
+        TEST(of_an_hsm_token_without_a_key_what_was_heard_last_is_told),
+        TEST(an_hsm_token_whose_workers_are_lost_is_down),
+        TEST(a_latch_shows_where_no_key_is_used),
         TEST(a_key_serves_while_it_is_active_and_a_worker_is_ready),
         TEST(as_the_service_ends_nobody_waits_for_a_worker_and_no_login_is_killed),
         TEST(a_stop_leaves_a_worker_that_is_starting_to_the_launcher),
