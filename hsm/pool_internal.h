@@ -42,6 +42,7 @@ struct mm_pool {
     struct mm_error start_error;
     int64_t start_deadline_ns; /* of the first worker; no crash after it is bad luck; 0: it wasn't started yet */
     int64_t gate_from_ns;      /* when it may take the gate again */
+    bool has_left_login;       /* to the launcher, as the service ends: the gate stays taken */
     enum { MM_POOL_RUNNING, MM_POOL_STOPPING } phase;
     enum { MM_POOL_AWAKE, MM_POOL_DOZING } supervision; /* dozing: nothing in flight, wakes once a second */
     enum { MM_POOL_UNLATCHED, MM_POOL_LATCHED } latch;

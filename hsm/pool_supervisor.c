@@ -44,7 +44,7 @@ static bool take_gate(struct mm_pool *pool, int64_t now)
 /* Let another pool's worker start; it looks each tick, so that this one's next mustn't be there first. */
 static void leave_gate_locked(struct mm_pool *pool, int64_t now)
 {
-    if (!holds_gate(pool) || has_starting_locked(pool))
+    if (!holds_gate(pool) || has_starting_locked(pool) || pool->has_left_login)
         return;
     pool->gate_from_ns = now + 2 * TICK_MS * 1000000LL;
     mm_pool_gate_leave(pool->gate, pool);
@@ -432,6 +432,7 @@ static bool may_leave_locked(const struct mm_pool *pool, const struct mm_pool_wo
 /* Its socket goes, and nobody looks at its process any more. */
 static void leave_behind_locked(struct mm_pool *pool, struct mm_pool_worker *worker)
 {
+    pool->has_left_login = pool->has_left_login || worker->fate != MM_POOL_KILLED;
     worker->process = 0;
     (void)shutdown(worker->fd, SHUT_RDWR);
     bury_locked(pool, worker, SIGKILL);

@@ -577,6 +577,26 @@ static void as_the_service_ends_nobody_waits_for_a_worker_and_no_login_is_killed
     kill_workers_at(fixture, 1);
 }
 
+static void nobody_starts_beside_a_login_that_was_left_behind(void **state)
+{
+    struct signers_fixture *fixture = *state;
+    pthread_t thread;
+    fixture->tokens[0].start_timeout = 30;
+    behave_at(fixture, 0, "answer\nstuck\nanswer");
+    open_signers(fixture);
+    (void)activate_at(fixture, 0, MM_SIGNERS_WAIT);
+    struct addition addition = {.fixture = fixture, .key = make_key_at(fixture, 0)};
+    assert_int_equal(pthread_create(&thread, NULL, add_one, &addition), 0);
+    while (count_log_at(fixture, 0, "start ") < 2)
+        sleep_ms(2);
+    mm_signers_drain(fixture->signers);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    kill_workers_at(fixture, 0);
+    wait_for_health(fixture, MM_SIGNERS_DOWN);
+    sleep_ms(500);
+    assert_int_equal(count_log_at(fixture, 0, "start "), 2);
+}
+
 static void a_stop_leaves_a_worker_that_is_starting_to_the_launcher(void **state)
 {
     struct signers_fixture *fixture = *state;
@@ -672,6 +692,7 @@ int main(void)
         TEST(a_latch_shows_where_no_key_is_used),
         TEST(a_key_serves_while_it_is_active_and_a_worker_is_ready),
         TEST(as_the_service_ends_nobody_waits_for_a_worker_and_no_login_is_killed),
+        TEST(nobody_starts_beside_a_login_that_was_left_behind),
         TEST(a_stop_leaves_a_worker_that_is_starting_to_the_launcher),
         TEST(keys_come_and_go_while_others_sign),
     };
