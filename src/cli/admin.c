@@ -10,14 +10,14 @@
 #include "client/local.h"
 #include "crypto/pubkey.h"
 
-struct mm_admin_service {
+struct mm_cli_service {
     char *socket;                      /* or, NULL: */
     char url[MM_HTTPS_SERVER_MAX + 1]; /* without a slash at its end */
     struct mm_https_options https;
     struct mm_secret *key_passphrase;
 };
 
-void mm_admin_service_free(struct mm_admin_service *service)
+void mm_cli_service_free(struct mm_cli_service *service)
 {
     if (!service)
         return;
@@ -26,7 +26,7 @@ void mm_admin_service_free(struct mm_admin_service *service)
     free(service);
 }
 
-static bool find_socket(struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
+static bool find_socket(struct mm_cli *cli, struct mm_cli_service *service, struct mm_error *err)
 {
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
     service->socket = cli->socket ? strdup(cli->socket) : mm_config_find_admin(cli->config_file, &problems);
@@ -42,7 +42,7 @@ static bool find_socket(struct mm_cli *cli, struct mm_admin_service *service, st
     return mm_cli_fail_with_problems(cli, cli->config_file, &problems, err);
 }
 
-static bool use_url(const struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
+static bool use_url(const struct mm_cli *cli, struct mm_cli_service *service, struct mm_error *err)
 {
     const char *url = cli->admin.url;
     if (cli->socket)
@@ -67,9 +67,9 @@ static bool use_url(const struct mm_cli *cli, struct mm_admin_service *service, 
     return true;
 }
 
-struct mm_admin_service *mm_admin_find(struct mm_cli *cli, struct mm_error *err)
+struct mm_cli_service *mm_cli_service_find(struct mm_cli *cli, struct mm_error *err)
 {
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = calloc(1, sizeof *service);
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = calloc(1, sizeof *service);
     if (!service) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
@@ -82,7 +82,7 @@ struct mm_admin_service *mm_admin_find(struct mm_cli *cli, struct mm_error *err)
     return (cli->admin.url ? use_url(cli, service, err) : find_socket(cli, service, err)) ? MM_TAKE(service) : NULL;
 }
 
-void mm_admin_print_problems(const json_t *problems)
+void mm_cli_service_print_problems(const json_t *problems)
 {
     for (size_t i = 0; i < json_array_size(problems); i++) {
         const json_t *item = json_array_get(problems, i);
@@ -106,7 +106,7 @@ static bool take_refusal(struct mm_cli *cli, const struct mm_https_response *ans
     bool ok = mm_answer_refused(answer, "what was asked for", &refusal, err);
     const json_t *errors = json_object_get(refusal.document, "errors");
     if (cli->form == MM_FORM_HUMAN)
-        mm_admin_print_problems(errors);
+        mm_cli_service_print_problems(errors);
     json_decref(cli->failure);
     cli->failure = refusal.code
                        ? json_pack("{s:s, s:s*, s:s*, s:i, s:O*}", "code", refusal.code, "detail", refusal.detail,
@@ -115,7 +115,7 @@ static bool take_refusal(struct mm_cli *cli, const struct mm_https_response *ans
     return ok;
 }
 
-static bool call_https(const struct mm_admin_service *service, const struct mm_local_request *request,
+static bool call_https(const struct mm_cli_service *service, const struct mm_local_request *request,
                        struct mm_https_response *ret_answer, struct mm_error *err)
 {
     char url[MM_HTTPS_URL_MAX + 1];
@@ -130,8 +130,8 @@ static bool call_https(const struct mm_admin_service *service, const struct mm_l
                : mm_https_post_json(https, url, request->body ? request->body : "", ret_answer, err);
 }
 
-bool mm_admin_call(struct mm_cli *cli, struct mm_admin_service *service, const char *method, const char *path,
-                   const json_t *body, json_t **ret_answer, struct mm_error *err)
+bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *service, const char *method, const char *path,
+                         const json_t *body, json_t **ret_answer, struct mm_error *err)
 {
     mm_cleanup(free) char *text = body ? mm_json_compact(body, err) : NULL;
     if (body && !text)
@@ -161,14 +161,14 @@ static bool check_kid(const char *kid, struct mm_error *err)
                    MM_THUMBPRINT_LENGTH);
 }
 
-bool mm_admin_order(struct mm_cli *cli, struct mm_admin_service *service, const char *change, json_t **ret_answer,
-                    struct mm_error *err)
+bool mm_cli_service_order(struct mm_cli *cli, struct mm_cli_service *service, const char *change, json_t **ret_answer,
+                          struct mm_error *err)
 {
     if (!check_kid(cli->kid, err))
         return false;
     char path[128];
     mm_cleanup(json_decref) json_t *body = json_pack("{s:s*}", "reason", cli->reason);
     (void)snprintf(path, sizeof path, "/v1/keys/%s/%s", cli->kid, change);
-    return body ? mm_admin_call(cli, service, "POST", path, body, ret_answer, err)
+    return body ? mm_cli_service_call(cli, service, "POST", path, body, ret_answer, err)
                 : mm_fail(err, MM_USAGE, "--reason isn't UTF-8");
 }

@@ -22,33 +22,33 @@
 enum { MM_ADMIN_LOOK_MS = 10000, MM_ADMIN_CHANGE_MS = 120000 /* a handler may wait for an HSM */ };
 
 struct
-    mm_admin_service; /* opaque: where the admin listener is, and what to show it; not to be used by two threads at once */
+    mm_cli_service; /* opaque: where the admin listener is, and what to show it; not to be used by two threads at once */
 
 /*
  * Where to ask: --admin-url, --socket, else what the configuration says. Nothing is asked yet. MM_CONFIG_INVALID if that can't be read or
  * names no socket; what else is wrong with it doesn't matter. MM_USAGE for options that exclude or miss each other, or a URL that is none;
  * MM_FILE for a file that can't be read.
  */
-MM_MUST_USE struct mm_admin_service *mm_admin_find(struct mm_cli *cli, struct mm_error *err);
-void mm_admin_service_free(struct mm_admin_service *service);
-MM_DEFINE_CLEANUP(struct mm_admin_service, mm_admin_service_free);
+MM_MUST_USE struct mm_cli_service *mm_cli_service_find(struct mm_cli *cli, struct mm_error *err);
+void mm_cli_service_free(struct mm_cli_service *service);
+MM_DEFINE_CLEANUP(struct mm_cli_service, mm_cli_service_free);
 
 /*
  * Ask `method` `path` with `body` (NULL: none) and take the answer, which the caller releases. Within MM_ADMIN_LOOK_MS for GET, else
  * MM_ADMIN_CHANGE_MS. A refusal becomes the error of the table that its problem document names; what else the document says is
  * kept in cli->failure and, of its `errors`, printed to standard error in human form. MM_UNREACHABLE if there is no proper answer.
  */
-MM_MUST_USE bool mm_admin_call(struct mm_cli *cli, struct mm_admin_service *service, const char *method,
-                               const char *path, const json_t *body, json_t **ret_answer, struct mm_error *err);
+MM_MUST_USE bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *service, const char *method,
+                                     const char *path, const json_t *body, json_t **ret_answer, struct mm_error *err);
 
 /*
  * Order `change` (`publish`, `revoke`, …) for the key cli->kid, which was given, because of cli->reason, and take the answer as
- * mm_admin_call() does. MM_USAGE if --kid is no kid.
+ * mm_cli_service_call() does. MM_USAGE if --kid is no kid.
  */
-MM_MUST_USE bool mm_admin_order(struct mm_cli *cli, struct mm_admin_service *service, const char *change,
-                                json_t **ret_answer, struct mm_error *err);
+MM_MUST_USE bool mm_cli_service_order(struct mm_cli *cli, struct mm_cli_service *service, const char *change,
+                                      json_t **ret_answer, struct mm_error *err);
 
 /* Print each item of an answer's list of problems to standard error, as `file:line: detail`. NULL is an empty list. */
-void mm_admin_print_problems(const json_t *problems);
+void mm_cli_service_print_problems(const json_t *problems);
 
 #endif

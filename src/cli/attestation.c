@@ -9,7 +9,7 @@
 
 enum { NONCE_MAX = 66 };
 
-bool mm_attestation_take_option(struct mm_attestation_options *options, int option)
+bool mm_cli_attestation_take_option(struct mm_cli_attestation_options *options, int option)
 {
     switch (option) {
     case MM_OPTION_ATTESTATION:
@@ -31,14 +31,15 @@ bool mm_attestation_take_option(struct mm_attestation_options *options, int opti
         options->nonce = optarg;
         return true;
     case MM_OPTION_VERIFY_ONLY:
-        options->fate = MM_ATTESTATION_VERIFY_ONLY;
+        options->fate = MM_CLI_ATTESTATION_VERIFY_ONLY;
         return true;
     default:
         return false;
     }
 }
 
-bool mm_attestation_is_given(const struct mm_attestation_options *options, bool *ret_is_given, struct mm_error *err)
+bool mm_cli_attestation_is_given(const struct mm_cli_attestation_options *options, bool *ret_is_given,
+                                 struct mm_error *err)
 {
     bool has_tpms = options->key || options->signature || options->public_area || options->nonce;
     bool is_whole = options->ca ? !has_tpms : options->key && options->signature && options->public_area;
@@ -47,7 +48,7 @@ bool mm_attestation_is_given(const struct mm_attestation_options *options, bool 
         return is_whole || mm_fail(err, MM_USAGE,
                                    "--attestation needs --attestation-ca (YubiHSM 2), or else --attestation-key, "
                                    "--attestation-signature and --attestation-public (TPM 2.0)");
-    return !(options->ca || has_tpms || options->fate == MM_ATTESTATION_VERIFY_ONLY) ||
+    return !(options->ca || has_tpms || options->fate == MM_CLI_ATTESTATION_VERIFY_ONLY) ||
            mm_fail(err, MM_USAGE, "--attestation is missing, which the other options about it go with");
 }
 
@@ -66,8 +67,8 @@ static bool read_nonce(const char *hex, struct mm_buffer *part, struct mm_error 
     return mm_buffer_append(part, bytes, length, err);
 }
 
-bool mm_attestation_read(const struct mm_attestation_options *options, struct mm_attestation *ret_attestation,
-                         struct mm_error *err)
+bool mm_cli_attestation_read(const struct mm_cli_attestation_options *options, struct mm_attestation *ret_attestation,
+                             struct mm_error *err)
 {
     const char *const files[MM_N_ATTESTATION_PARTS] = {
         [MM_ATTESTATION_STATEMENT] = options->statement,
@@ -87,7 +88,7 @@ bool mm_attestation_read(const struct mm_attestation_options *options, struct mm
     return true;
 }
 
-json_t *mm_attestation_describe(const json_t *fields, const struct mm_error *why, struct mm_error *err)
+json_t *mm_cli_attestation_describe(const json_t *fields, const struct mm_error *why, struct mm_error *err)
 {
     static const char *const MEMBERS[] = {"kind", "sha256", "verified_by", "says", "by", "reason", "evidence"};
     mm_cleanup(json_decref) json_t *described = json_pack("{sb}", "verified", (int)(why->code == MM_OK));

@@ -10,14 +10,14 @@
 #include "keyring/attested.h"
 
 /* As given; NULL: not given. */
-struct mm_attestation_options {
+struct mm_cli_attestation_options {
     const char *statement;   /* --attestation */
     const char *ca;          /* --attestation-ca */
     const char *key;         /* --attestation-key */
     const char *signature;   /* --attestation-signature */
     const char *public_area; /* --attestation-public */
     const char *nonce;       /* --attestation-nonce: hex */
-    enum { MM_ATTESTATION_KEEP, MM_ATTESTATION_VERIFY_ONLY } fate;
+    enum { MM_CLI_ATTESTATION_KEEP, MM_CLI_ATTESTATION_VERIFY_ONLY } fate;
 };
 
 enum {
@@ -53,23 +53,23 @@ enum {
     "  --verify-only          don't have the service keep it\n"
 
 /* Take one of these options (its argument is in optarg); false if it is another. */
-MM_MUST_USE bool mm_attestation_take_option(struct mm_attestation_options *options, int option);
+MM_MUST_USE bool mm_cli_attestation_take_option(struct mm_cli_attestation_options *options, int option);
 
 /* Whether there is an attestation. MM_USAGE for options that don't make one kind whole. */
-MM_MUST_USE bool mm_attestation_is_given(const struct mm_attestation_options *options, bool *ret_is_given,
-                                         struct mm_error *err);
+MM_MUST_USE bool mm_cli_attestation_is_given(const struct mm_cli_attestation_options *options, bool *ret_is_given,
+                                             struct mm_error *err);
 
 /*
  * Read the files. MM_FILE, also for one that is too large; MM_ATTESTATION_INVALID for an empty one; MM_USAGE for a
  * nonce that isn't hex.
  */
-MM_MUST_USE bool mm_attestation_read(const struct mm_attestation_options *options,
-                                     struct mm_attestation *ret_attestation, struct mm_error *err);
+MM_MUST_USE bool mm_cli_attestation_read(const struct mm_cli_attestation_options *options,
+                                         struct mm_attestation *ret_attestation, struct mm_error *err);
 
 /*
  * What `key evidence` says of it: the fields of mm_attested_entry() or of such an entry in the ledger. NULL:
  * MM_NO_MEMORY. `why` says why an entry doesn't verify any more; all zero: it does.
  */
-MM_MUST_USE json_t *mm_attestation_describe(const json_t *fields, const struct mm_error *why, struct mm_error *err);
+MM_MUST_USE json_t *mm_cli_attestation_describe(const json_t *fields, const struct mm_error *why, struct mm_error *err);
 
 #endif

@@ -21,10 +21,10 @@ bool mm_verb_clock_accept(struct mm_cli *cli, int argc, char **argv, struct mm_e
     if (mm_option_next(cli, argc, argv, OPTIONS, err) != MM_OPTION_END ||
         !mm_option_require("--reason", cli->reason, err))
         return false;
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = mm_cli_service_find(cli, err);
     mm_cleanup(json_decref) json_t *body = json_pack("{s:s}", "reason", cli->reason);
     mm_cleanup(json_decref) json_t *answer = NULL;
-    if (!service || !mm_admin_call(cli, service, "POST", "/v1/clock", body, &answer, err))
+    if (!service || !mm_cli_service_call(cli, service, "POST", "/v1/clock", body, &answer, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, answer, err);

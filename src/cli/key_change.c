@@ -99,9 +99,9 @@ static bool print_answer(const struct mm_cli *cli, const json_t *answer, struct 
 
 static bool order(struct mm_cli *cli, const char *change, struct mm_error *err)
 {
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = mm_cli_service_find(cli, err);
     mm_cleanup(json_decref) json_t *answer = NULL;
-    return service && mm_admin_order(cli, service, change, &answer, err) && print_answer(cli, answer, err);
+    return service && mm_cli_service_order(cli, service, change, &answer, err) && print_answer(cli, answer, err);
 }
 
 static bool run(struct mm_cli *cli, int argc, char **argv, const char *change, struct mm_error *err)

@@ -35,11 +35,11 @@ static const struct option OPTIONS[] = {
 };
 
 /* The service's word on the key: what it is and where it lies. */
-static bool find_retired(struct mm_cli *cli, struct mm_admin_service *service, const char *kid, json_t **ret_key,
+static bool find_retired(struct mm_cli *cli, struct mm_cli_service *service, const char *kid, json_t **ret_key,
                          struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *answer = NULL;
-    if (!mm_admin_call(cli, service, "GET", "/v1/keys", NULL, &answer, err))
+    if (!mm_cli_service_call(cli, service, "GET", "/v1/keys", NULL, &answer, err))
         return false;
     const json_t *keys = json_object_get(answer, "keys");
     for (size_t i = 0; i < json_array_size(keys); i++) {
@@ -104,9 +104,9 @@ bool mm_verb_key_destroy(struct mm_cli *cli, int argc, char **argv, struct mm_er
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
     mm_cleanup(json_decref) json_t *known = NULL;
     mm_cleanup(json_decref) json_t *answer = NULL;
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = config ? mm_admin_find(cli, err) : NULL;
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = config ? mm_cli_service_find(cli, err) : NULL;
     if (!service || !find_retired(cli, service, cli->kid, &known, err) || !confirm(cli->kid, err) ||
-        !destroy(config, custody, known, err) || !mm_admin_order(cli, service, "destroy", &answer, err))
+        !destroy(config, custody, known, err) || !mm_cli_service_order(cli, service, "destroy", &answer, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, answer, err);

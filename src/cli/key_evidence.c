@@ -54,7 +54,7 @@ struct evidence {
     const struct mm_hsm_token_config *token;
     const struct mm_module *module;
     const struct mm_hsm_key_info *info;
-    struct mm_attestation_options options;
+    struct mm_cli_attestation_options options;
     bool is_attestation_given;
     struct mm_attestation given;
 };
@@ -104,14 +104,14 @@ static bool keep(const struct evidence *evidence, json_t **ret_fields, struct mm
 {
     char path[128];
     mm_cleanup(json_decref) json_t *body = mm_attestation_to_json(&evidence->given, err);
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service =
-        body ? mm_admin_find(evidence->cli, err) : NULL;
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service =
+        body ? mm_cli_service_find(evidence->cli, err) : NULL;
     if (!service)
         return false;
     if (evidence->cli->reason && json_object_set_new(body, "reason", json_string(evidence->cli->reason)) != 0)
         return mm_fail(err, MM_USAGE, "--reason isn't UTF-8");
     (void)snprintf(path, sizeof path, "/v1/keys/%s/attestations", evidence->info->kid);
-    return mm_admin_call(evidence->cli, service, "POST", path, body, ret_fields, err);
+    return mm_cli_service_call(evidence->cli, service, "POST", path, body, ret_fields, err);
 }
 
 /* The entry that is in the ledger; what keeps it from being read is no reason to keep the module's word back. */
@@ -139,7 +139,7 @@ static bool take_kept(const struct evidence *evidence, const struct mm_key *key,
         return true;
     if (!mm_attested_check(entry, key->pubkey, &why) && why.code != MM_ATTESTATION_INVALID)
         return mm_fail(err, why.code, "%s", why.message);
-    *ret_attestation = mm_attestation_describe(entry, &why, err);
+    *ret_attestation = mm_cli_attestation_describe(entry, &why, err);
     return *ret_attestation != NULL;
 }
 
@@ -152,8 +152,8 @@ static json_t *take_given(const struct evidence *evidence, const struct mm_key *
         mm_attested_entry(key, &evidence->given, mm_clock_now(&MM_SYSTEM_CLOCK), err);
     if (!fields)
         return NULL;
-    if (evidence->options.fate == MM_ATTESTATION_VERIFY_ONLY)
-        return mm_attestation_describe(fields, &GOOD, err);
+    if (evidence->options.fate == MM_CLI_ATTESTATION_VERIFY_ONLY)
+        return mm_cli_attestation_describe(fields, &GOOD, err);
     json_t *entry = NULL;
     if (!keep(evidence, &kept, err) || !take_kept(evidence, key, &entry, err))
         return NULL;
@@ -165,7 +165,7 @@ static json_t *take_given(const struct evidence *evidence, const struct mm_key *
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
-    return mm_attestation_describe(kept, &GOOD, err);
+    return mm_cli_attestation_describe(kept, &GOOD, err);
 }
 
 /* Printed whole, even if the attestation in the ledger isn't what it was: then the exit status says so. */
@@ -207,12 +207,13 @@ static bool read_options(struct evidence *evidence, int argc, char **argv, struc
     bool is_named = false;
     int option;
     while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0)
-        if (!mm_attestation_take_option(&evidence->options, option) && !mm_custody_take_option(custody, option, err))
+        if (!mm_cli_attestation_take_option(&evidence->options, option) &&
+            !mm_custody_take_option(custody, option, err))
             return false;
     if (option != MM_OPTION_END || !mm_custody_names_key(cli->kid, custody, &is_named, err))
         return false;
     return (is_named || mm_fail(err, MM_USAGE, "--kid or --uri is needed (see --help)")) &&
-           mm_attestation_is_given(&evidence->options, &evidence->is_attestation_given, err);
+           mm_cli_attestation_is_given(&evidence->options, &evidence->is_attestation_given, err);
 }
 
 static bool open_and_print(struct evidence *evidence, const struct mm_custody_options *custody, struct mm_error *err)
@@ -233,7 +234,7 @@ bool mm_verb_key_evidence(struct mm_cli *cli, int argc, char **argv, struct mm_e
     struct mm_custody_options custody = {.pin_fd = -1};
     struct evidence evidence = {.cli = cli};
     if (!read_options(&evidence, argc, argv, &custody, err) ||
-        (evidence.is_attestation_given && !mm_attestation_read(&evidence.options, &evidence.given, err)))
+        (evidence.is_attestation_given && !mm_cli_attestation_read(&evidence.options, &evidence.given, err)))
         return false;
     bool is_done = open_and_print(&evidence, &custody, err);
     mm_attestation_clear(&evidence.given);

@@ -62,13 +62,13 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct rotat
 }
 
 /* Until the rotation to `kid` is over, however long that takes: a restart of the service in between is only waited out. */
-static bool wait_for_end(struct mm_cli *cli, struct mm_admin_service *service, const char *kid, struct mm_error *err)
+static bool wait_for_end(struct mm_cli *cli, struct mm_cli_service *service, const char *kid, struct mm_error *err)
 {
     const struct timespec pause = {.tv_sec = 1};
     for (;;) {
         mm_cleanup(json_decref) json_t *answer = NULL;
         struct mm_error why = {0};
-        if (mm_admin_call(cli, service, "GET", "/v1/keys", NULL, &answer, &why)) {
+        if (mm_cli_service_call(cli, service, "GET", "/v1/keys", NULL, &answer, &why)) {
             if (!kid || !mm_json_array_has(json_object_get(answer, "successors"), kid))
                 return true;
         } else if (why.code != MM_UNREACHABLE && why.code != MM_SHUTTING_DOWN) {
@@ -98,11 +98,11 @@ bool mm_verb_key_rotate(struct mm_cli *cli, int argc, char **argv, struct mm_err
     struct rotate_options options = {0};
     if (!read_options(cli, argc, argv, &options, err))
         return false;
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = mm_cli_service_find(cli, err);
     mm_cleanup(json_decref) json_t *body =
         json_pack("{s:s*, s:s*, s:s*}", "algorithm", options.algorithm, "hsm_token", options.to, "reason", cli->reason);
     mm_cleanup(json_decref) json_t *answer = NULL;
-    return service && mm_admin_call(cli, service, "POST", "/v1/rotation", body, &answer, err) &&
+    return service && mm_cli_service_call(cli, service, "POST", "/v1/rotation", body, &answer, err) &&
            (options.wait == DONT_WAIT || wait_for_end(cli, service, mm_json_string(answer, "kid"), err)) &&
            print_answer(cli, answer, options.wait, err);
 }

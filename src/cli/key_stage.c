@@ -82,7 +82,7 @@ bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_erro
     const struct mm_hsm_token_config *token = config ? mm_custody_hsm_token(config, &options.custody, err) : NULL;
     if (!token || !mm_custody_algorithm(options.algorithm, config, &algorithm, err))
         return false;
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = mm_cli_service_find(cli, err);
     if (!service)
         return false;
     mm_cleanup(mm_module_close) struct mm_module *module =
@@ -97,5 +97,5 @@ bool mm_verb_key_stage(struct mm_cli *cli, int argc, char **argv, struct mm_erro
     mm_cleanup(json_decref) json_t *answer = NULL;
     if (!body)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    return mm_admin_call(cli, service, "POST", "/v1/keys", body, &answer, err) && print_answer(cli, answer, err);
+    return mm_cli_service_call(cli, service, "POST", "/v1/keys", body, &answer, err) && print_answer(cli, answer, err);
 }

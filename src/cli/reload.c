@@ -25,7 +25,7 @@ static void print_reloaded(const json_t *answer)
     const json_t *policy = json_object_get(answer, "policy");
     const char *digest = mm_json_string(policy, "digest");
     int64_t n = mm_json_integer(policy, "tenants", 0);
-    mm_admin_print_problems(json_object_get(answer, "warnings"));
+    mm_cli_service_print_problems(json_object_get(answer, "warnings"));
     (void)printf("reloaded: %lld tenant%s, policy ", (long long)n, n == 1 ? "" : "s");
     mm_print_text(stdout, digest ? digest : "?");
     (void)fputc('\n', stdout);
@@ -36,9 +36,9 @@ bool mm_verb_reload(struct mm_cli *cli, int argc, char **argv, struct mm_error *
     static const struct option OPTIONS[] = {MM_COMMON_OPTIONS, MM_ADMIN_OPTIONS, {0}};
     if (mm_option_next(cli, argc, argv, OPTIONS, err) != MM_OPTION_END)
         return false;
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = mm_cli_service_find(cli, err);
     mm_cleanup(json_decref) json_t *answer = NULL;
-    if (!service || !mm_admin_call(cli, service, "POST", "/v1/reload", NULL, &answer, err))
+    if (!service || !mm_cli_service_call(cli, service, "POST", "/v1/reload", NULL, &answer, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, answer, err);

@@ -31,10 +31,10 @@ enum { WATCH = MM_OPTION_FIRST };
 
 enum repetition { ONCE, UNTIL_INTERRUPTED };
 
-static bool show(struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
+static bool show(struct mm_cli *cli, struct mm_cli_service *service, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *status = NULL;
-    if (!mm_admin_call(cli, service, "GET", "/v1/status", NULL, &status, err))
+    if (!mm_cli_service_call(cli, service, "GET", "/v1/status", NULL, &status, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, status, err);
@@ -60,7 +60,7 @@ static bool is_interrupted(const sigset_t *signals)
 }
 
 /* What can pass (a restart, a busy moment) is shown and waited for. */
-static bool watch(struct mm_cli *cli, struct mm_admin_service *service, struct mm_error *err)
+static bool watch(struct mm_cli *cli, struct mm_cli_service *service, struct mm_error *err)
 {
     sigset_t signals;
     (void)sigemptyset(&signals);
@@ -94,7 +94,7 @@ bool mm_verb_status(struct mm_cli *cli, int argc, char **argv, struct mm_error *
         repetition = UNTIL_INTERRUPTED;
     if (option == MM_OPTION_WRONG)
         return false;
-    mm_cleanup(mm_admin_service_free) struct mm_admin_service *service = mm_admin_find(cli, err);
+    mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = mm_cli_service_find(cli, err);
     if (!service)
         return false;
     return repetition == ONCE ? show(cli, service, err) : watch(cli, service, err);
