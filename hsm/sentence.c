@@ -20,17 +20,10 @@ static const char *type_of(enum mm_sentence sentence)
     return NULL;
 }
 
-static bool is_thumbprint(const char *kid)
-{
-    uint8_t digest[MM_SHA256_LENGTH + 1];
-    size_t length = 0;
-    return strlen(kid) == MM_THUMBPRINT_LENGTH && mm_base64url_decode(kid, MM_THUMBPRINT_LENGTH, digest, &length);
-}
-
 char *mm_sentence_header(enum mm_sentence sentence, const char *kid, enum mm_algorithm algorithm, struct mm_error *err)
 {
     const char *type = type_of(sentence);
-    if (!type || !is_thumbprint(kid)) {
+    if (!type || !mm_thumbprint_is_valid(kid, strlen(kid))) {
         (void)mm_fail(err, MM_SENTENCE_REFUSED, "%s", type ? "kid isn't a thumbprint" : "unknown sentence type");
         return NULL;
     }

@@ -11,6 +11,9 @@
 
 enum { REASON_MAX = 512, NAME_MAX_LENGTH = 255, ID_MAX = 510 };
 
+_Static_assert(MM_ADMIN_BY_MAX - 1 + REASON_MAX <= MM_KEY_AUTHOR_MAX,
+               "the keeper takes whatever the schemas let through");
+
 static const struct mm_schema REASON_MEMBERS[] = {
     {.name = "reason", .type = MM_SCHEMA_STRING, .max = REASON_MAX},
     {0},
@@ -33,7 +36,7 @@ static const struct mm_schema ROTATION = {.type = MM_SCHEMA_OBJECT,
 static const struct mm_schema JWK_MEMBER = {.type = MM_SCHEMA_STRING, .max = 1024};
 
 static const struct mm_schema STAGING_MEMBERS[] = {
-    {.name = "kid", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = MM_ADMIN_KID_LENGTH},
+    {.name = "kid", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = MM_THUMBPRINT_LENGTH},
     {.name = "alg", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 16},
     {.name = "jwk", .type = MM_SCHEMA_MAP, .presence = MM_REQUIRED, .max = 16, .element = &JWK_MEMBER},
     {.name = "hsm_token", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = NAME_MAX_LENGTH},

@@ -24,21 +24,16 @@ static const struct mm_admin_route ROUTES[] = {
 
 const struct mm_admin_routes MM_ADMIN_ROUTES = {ROUTES, MM_ARRAY_SIZE(ROUTES)};
 
-static bool is_kid(const char *text)
-{
-    static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    return strspn(text, ALPHABET) >= MM_ADMIN_KID_LENGTH;
-}
-
 /* Whether `path` is what `pattern` stands for; its kid, if it has one, goes to `kid`. */
-static bool matches(const char *pattern, const char *path, size_t length, char kid[MM_ADMIN_KID_LENGTH + 1])
+static bool matches(const char *pattern, const char *path, size_t length, char kid[MM_THUMBPRINT_LENGTH + 1])
 {
     const char *hole = strstr(pattern, KID);
     size_t before = hole ? (size_t)(hole - pattern) : strlen(pattern);
     const char *tail = hole ? hole + strlen(KID) : "";
-    size_t middle = hole ? MM_ADMIN_KID_LENGTH : 0;
+    size_t middle = hole ? MM_THUMBPRINT_LENGTH : 0;
     if (length != before + middle + strlen(tail) || memcmp(path, pattern, before) != 0 ||
-        memcmp(path + before + middle, tail, strlen(tail)) != 0 || (hole && !is_kid(path + before)))
+        memcmp(path + before + middle, tail, strlen(tail)) != 0 ||
+        (hole && !mm_thumbprint_is_valid(path + before, middle)))
         return false;
     memcpy(kid, path + before, middle);
     kid[middle] = '\0';

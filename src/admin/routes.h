@@ -7,6 +7,7 @@
 #define MM_ADMIN_ROUTES_H
 
 #include "config/roles.h"
+#include "crypto/pubkey.h"
 #include "http/reply.h"
 
 struct mm_admin_request;
@@ -14,12 +15,12 @@ struct mm_admin_request;
 /* The reply; a failure's is what mm_admin_refuse() makes. */
 typedef struct mm_reply (*mm_admin_handler)(struct mm_admin_request *request);
 
-enum { MM_ADMIN_KID_LENGTH = 43 /* base64url of a SHA-256 thumbprint */, MM_ADMIN_ALLOW_MAX = 64 };
+enum { MM_ADMIN_ALLOW_MAX = 64 };
 
 /* Any method but GET is taken to change something: it is logged, and refused while the service drains. */
 struct mm_admin_route {
     const char *method;
-    const char *path; /* may hold one `{kid}`, which stands for that many characters of base64url */
+    const char *path; /* may hold one `{kid}`, which stands for a thumbprint */
     enum mm_role role;
     mm_admin_handler handle;
 };
@@ -33,8 +34,8 @@ extern const struct mm_admin_routes MM_ADMIN_ROUTES;
 
 struct mm_admin_match {
     const struct mm_admin_route *route;
-    char kid[MM_ADMIN_KID_LENGTH + 1]; /* empty where the path has none */
-    char allow[MM_ADMIN_ALLOW_MAX];    /* after MM_METHOD_NOT_ALLOWED: the methods that the path has */
+    char kid[MM_THUMBPRINT_LENGTH + 1]; /* empty where the path has none */
+    char allow[MM_ADMIN_ALLOW_MAX];     /* after MM_METHOD_NOT_ALLOWED: the methods that the path has */
 };
 
 /*

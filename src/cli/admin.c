@@ -155,8 +155,7 @@ bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *service, con
 /* It becomes part of the request's path. */
 static bool check_kid(const char *kid, struct mm_error *err)
 {
-    static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    return (strlen(kid) == MM_THUMBPRINT_LENGTH && strspn(kid, ALPHABET) == MM_THUMBPRINT_LENGTH) ||
+    return mm_thumbprint_is_valid(kid, strlen(kid)) ||
            mm_fail(err, MM_USAGE, "--kid is a key's thumbprint, %d characters (see mintmark key list)",
                    MM_THUMBPRINT_LENGTH);
 }

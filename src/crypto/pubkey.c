@@ -411,6 +411,13 @@ const char *mm_pubkey_thumbprint(const struct mm_pubkey *key)
     return key->thumbprint;
 }
 
+bool mm_thumbprint_is_valid(const char *text, size_t length)
+{
+    uint8_t digest[MM_SHA256_LENGTH + 1];
+    size_t n = 0;
+    return length == MM_THUMBPRINT_LENGTH && mm_base64url_decode(text, length, digest, &n);
+}
+
 json_t *mm_pubkey_to_jwk(const struct mm_pubkey *key, enum mm_algorithm algorithm, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *jwk = required_members(key);

@@ -50,6 +50,9 @@ unsigned mm_pubkey_bits(const struct mm_pubkey *key);
 /* The RFC 7638 thumbprint (SHA-256, base64url), borrowed: Mintmark's `kid`. */
 const char *mm_pubkey_thumbprint(const struct mm_pubkey *key);
 
+/* Whether the `length` characters of `text` can be a thumbprint: the one spelling in base64url of as many bytes as SHA-256 has. */
+bool mm_thumbprint_is_valid(const char *text, size_t length);
+
 /* A new JWK with kty and its parameters, `kid`, `use: sig` and `alg`. NULL: MM_NO_MEMORY. */
 MM_MUST_USE json_t *mm_pubkey_to_jwk(const struct mm_pubkey *key, enum mm_algorithm algorithm, struct mm_error *err);
 

@@ -120,8 +120,8 @@ void mm_keeper_end_change(struct mm_keeper *keeper)
 
 static bool check_author(const struct mm_key_author *author, struct mm_error *err)
 {
-    return strlen(author->by) + strlen(author->reason) <= MM_REASON_MAX ||
-           mm_fail(err, MM_INVALID_REQUEST, "a reason of more than %d bytes", MM_REASON_MAX);
+    return strlen(author->by) + strlen(author->reason) <= MM_KEY_AUTHOR_MAX ||
+           mm_fail(err, MM_INVALID_REQUEST, "a reason of more than %d bytes", MM_KEY_AUTHOR_MAX);
 }
 
 static bool change(struct mm_keeper *keeper, const struct mm_key_order *order, enum mm_pace pace,

@@ -13,6 +13,9 @@
 
 struct mm_keeper; /* opaque; its functions may be called by any thread */
 
+/* Bytes of both together; longer ones are refused (MM_INVALID_REQUEST). */
+enum { MM_KEY_AUTHOR_MAX = 1024 };
+
 /* Who wants a change and why; for the ledger. `reason` may be empty. */
 struct mm_key_author {
     const char *by;

@@ -10,7 +10,6 @@
 #include "keyring/keeper.h"
 
 enum {
-    MM_REASON_MAX = 1024, /* bytes of who and why together */
     MM_CONDEMNED_MAX = 16,
     MM_PREPARING_MAX = 16,
 };
@@ -18,8 +17,8 @@ enum {
 /* A key that is to be revoked, by whose order: out, but that isn't recorded yet. */
 struct mm_condemned {
     char kid[MM_THUMBPRINT_LENGTH + 1];
-    char by[MM_REASON_MAX + 1];
-    char reason[MM_REASON_MAX + 1];
+    char by[MM_KEY_AUTHOR_MAX + 1];
+    char reason[MM_KEY_AUTHOR_MAX + 1];
 };
 
 struct mm_keeper {

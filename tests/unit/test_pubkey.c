@@ -88,6 +88,26 @@ static void rsa_thumbprint_matches_rfc_7638(void **state)
     assert_int_equal(mm_pubkey_bits(key), 2048);
 }
 
+static void a_thumbprint_has_one_spelling(void **state)
+{
+    (void)state;
+    static const char THUMBPRINT[] = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+    static const char *const OTHERS[] = {
+        "",
+        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9X",
+        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs=",
+        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xt", /* the same bytes */
+        "NzbLsXh8uDCcd+6MNwXF4W/7noWXFZAfHkxZsRGC9Xs",
+        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC/Xs",
+        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9X\n",
+    };
+    assert_true(mm_thumbprint_is_valid(THUMBPRINT, strlen(THUMBPRINT)));
+    assert_false(mm_thumbprint_is_valid(THUMBPRINT, sizeof THUMBPRINT));
+    for (size_t i = 0; i < MM_ARRAY_SIZE(OTHERS); i++)
+        if (mm_thumbprint_is_valid(OTHERS[i], strlen(OTHERS[i])))
+            fail_msg("taken: %s", OTHERS[i]);
+}
+
 static void ed25519_matches_rfc_8037(void **state)
 {
     (void)state;
@@ -431,6 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rsa_thumbprint_matches_rfc_7638),
+        cmocka_unit_test(a_thumbprint_has_one_spelling),
         cmocka_unit_test(ed25519_matches_rfc_8037),
         cmocka_unit_test(es256_matches_rfc_7515),
         cmocka_unit_test(every_algorithm_verifies_its_own_signatures_only),
