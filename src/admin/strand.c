@@ -10,7 +10,7 @@
 struct count {
     const char *kid;
     int64_t now;
-    int64_t max_ttl;
+    int64_t longest_ttl;
     json_int_t n_live;
     int64_t last_exp;
 };
@@ -21,7 +21,7 @@ static bool count_entry(void *context, const struct mm_ledger_record *record, st
     struct count *count = context;
     mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, err);
     const char *kid = mm_json_string(entry, "kid");
-    int64_t exp = mm_json_integer(entry, "exp", mm_json_integer(entry, "time", 0) + count->max_ttl);
+    int64_t exp = mm_json_integer(entry, "exp", mm_json_integer(entry, "time", 0) + count->longest_ttl);
     if (!entry)
         return false;
     if (!kid || strcmp(kid, count->kid) != 0 || exp <= count->now)
@@ -31,14 +31,17 @@ static bool count_entry(void *context, const struct mm_ledger_record *record, st
     return true;
 }
 
-/* At most so many: those that another key signed in the end, or none, are counted, too. Nothing older than max_ttl is alive. */
+/*
+ * At most so many: those that another key signed in the end, or none, are counted, too. What earlier runs issued may live for longer than what
+ * this one may issue.
+ */
 static bool count_live(const struct mm_config *config, struct count *count)
 {
     static const char *const TYPES[] = {"token.issued", "token.rerouted"};
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
         mm_ledger_reader_open(config->store_file, NULL);
     for (size_t i = 0; reader && i < MM_ARRAY_SIZE(TYPES); i++) {
-        const struct mm_ledger_filter filter = {.type = TYPES[i], .since = count->now - config->max_ttl - 1};
+        const struct mm_ledger_filter filter = {.type = TYPES[i], .since = count->now - count->longest_ttl - 1};
         if (!mm_ledger_list(reader, &filter, count_entry, count, NULL))
             return false;
     }
@@ -49,7 +52,7 @@ json_t *mm_admin_describe_stranded(const struct mm_config *config, const struct 
                                    const struct mm_key *key, int64_t now)
 {
     const struct mm_key *active = mm_keyring_active(keyring, key->algorithm);
-    struct count count = {.kid = key->kid, .now = now, .max_ttl = config->max_ttl};
+    struct count count = {.kid = key->kid, .now = now, .longest_ttl = mm_keyring_longest_ttl(keyring)};
     bool is_counted = count_live(config, &count);
     char last[MM_TIMESTAMP_MAX] = "their exp";
     if (count.n_live > 0)

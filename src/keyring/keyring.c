@@ -20,6 +20,7 @@ struct mm_keyring {
         [MM_N_ALGORITHMS]; /* of the rotation of each algorithm, its place and one more; 0: none is under way */
     int64_t exp_bound;
     int64_t run_max_ttl; /* of the run that began last */
+    int64_t longest_ttl; /* of any run's max_ttl */
     struct generations {
         int64_t times[MM_GENERATIONS_PER_DAY]; /* a ring: when each of the latest was begun; 0: there weren't so many */
         size_t next;
@@ -62,6 +63,7 @@ static struct mm_keyring *copy(const struct mm_keyring *keyring, struct mm_error
         memcpy(made->successors, keyring->successors, sizeof made->successors);
         made->exp_bound = keyring->exp_bound;
         made->run_max_ttl = keyring->run_max_ttl;
+        made->longest_ttl = keyring->longest_ttl;
         made->generations = keyring->generations;
     }
     atomic_init(&made->references, 1);
@@ -204,6 +206,8 @@ static void note_run(struct mm_keyring *keyring, const json_t *entry, int64_t ti
     if (bound > keyring->exp_bound)
         keyring->exp_bound = bound;
     keyring->run_max_ttl = mm_json_integer(entry, "max_ttl", 0);
+    if (keyring->run_max_ttl > keyring->longest_ttl)
+        keyring->longest_ttl = keyring->run_max_ttl;
 }
 
 enum mm_entry_type mm_key_change_entry(enum mm_key_change change)
@@ -428,6 +432,11 @@ bool mm_keyring_may_generate(const struct mm_keyring *keyring, int64_t now, int6
 int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring)
 {
     return keyring->exp_bound;
+}
+
+int64_t mm_keyring_longest_ttl(const struct mm_keyring *keyring)
+{
+    return keyring->longest_ttl;
 }
 
 json_t *mm_key_entry(const struct mm_key *key, struct mm_error *err)

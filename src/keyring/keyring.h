@@ -83,6 +83,9 @@ MM_MUST_USE bool mm_keyring_may_generate(const struct mm_keyring *keyring, int64
 /* No token that was issued by earlier runs of the service expires later (Unix seconds). */
 int64_t mm_keyring_exp_bound(const struct mm_keyring *keyring);
 
+/* The longest max_ttl of any run that the ledger tells of, this one included, in seconds: nothing that was issued earlier than that is alive. */
+int64_t mm_keyring_longest_ttl(const struct mm_keyring *keyring);
+
 /* The type of the entry that records a change. */
 enum mm_entry_type mm_key_change_entry(enum mm_key_change change);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The custodian's commands: what each does, what it refuses and why, and what the ledger says of it afterwards."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -240,32 +241,42 @@ def test_the_whole_life_shows_in_the_status(mint):
     assert wait_until(lambda: states(mint)[first] == "retired", seconds=MAX_TTL + 30)
 
 
+def restart_with_max_ttl(mint, max_ttl):
+    mint.stop()
+    mint.config["keys"]["max_ttl"] = max_ttl
+    for tenant in mint.tenants.values():
+        tenant["max_ttl"] = max_ttl
+        for account in tenant["accounts"]:
+            for grant in account["grants"]:
+                grant["ttl"]["max"] = max_ttl
+    mint.write()
+    mint.start()
+
+
 def test_a_longer_lifetime_of_an_earlier_run_is_waited_out(mint):
     """What was issued before a restart outlives what can be issued after it: the key stays in the JWKS for it."""
     (first,) = active(mint)
-    mint.stop()
-    mint.config["keys"]["max_ttl"] = "1h"
-    for tenant in mint.tenants.values():
-        tenant["max_ttl"] = "1h"
-        for account in tenant["accounts"]:
-            for grant in account["grants"]:
-                grant["ttl"]["max"] = "1h"
-    mint.write()
-    mint.start()
+    restart_with_max_ttl(mint, "1h")
     long = mint.issue(ttl_seconds=3600)
-    mint.stop()
-    mint.config["keys"]["max_ttl"] = f"{MAX_TTL}s"
-    for tenant in mint.tenants.values():
-        tenant["max_ttl"] = f"{MAX_TTL}s"
-        for account in tenant["accounts"]:
-            for grant in account["grants"]:
-                grant["ttl"]["max"] = f"{MAX_TTL}s"
-    mint.write()
-    mint.start()
+    restart_with_max_ttl(mint, f"{MAX_TTL}s")
     published(mint)
     mint.cli("key", "rotate", "--wait")
     (retiring,) = [entry for entry in mint.ledger("--type", "key.retiring") if entry["kid"] == first]
     assert retiring["last_exp"] >= long["expires_at"]
+
+
+def test_a_revocation_counts_what_an_earlier_run_issued_for_longer(mint):
+    (first,) = active(mint)
+    restart_with_max_ttl(mint, "1h")
+    issued = [mint.issue(ttl_seconds=3600) for _ in range(2)]
+    mint.issue(ttl_seconds=TTL)
+    restart_with_max_ttl(mint, f"{MAX_TTL}s")
+    time.sleep(MAX_TTL + TTL)  # nothing of this run's lifetimes is that old and alive
+    answer = json.loads(mint.cli("key", "revoke", "--kid", first, "--compromised", "--json"))
+    assert answer["live_tokens"] == len(issued), answer
+    last = datetime.datetime.fromisoformat(answer["last_exp"]).timestamp()
+    assert last == max(token["expires_at"] for token in issued)
+    assert answer["last_exp"] in answer["verifiers"][1]
 
 
 def test_after_the_last_key_was_revoked_the_service_starts_and_gets_another(mint):

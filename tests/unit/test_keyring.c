@@ -200,6 +200,11 @@ static void runs_bound_the_last_exp_that_they_signed(void **state)
     record(place->file, MM_ENTRY_SERVICE_STARTED, json_pack("{si}", "max_ttl", 60));
     mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = load_or_fail(place->file);
     assert_in_range(mm_keyring_exp_bound(keyring), before + 3600, before + 3600 + 60);
+    assert_int_equal(mm_keyring_longest_ttl(keyring), 3600);
+    mm_cleanup(json_decref) json_t *fields = json_pack("{si}", "max_ttl", 7200);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *longer =
+        mm_keyring_after(keyring, MM_ENTRY_SERVICE_STARTED, fields, before, NULL);
+    assert_int_equal(mm_keyring_longest_ttl(longer), 7200);
 }
 
 static int64_t tomorrow_ms(void *context)
