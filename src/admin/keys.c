@@ -253,9 +253,19 @@ struct mm_reply mm_admin_serve_attestation(struct mm_admin_request *request)
     return mm_reply_json(MHD_HTTP_CREATED, entry);
 }
 
+/* When a rotation's key signs; where none did it may do so by now. */
+static int64_t signs_from(struct mm_keeper *keeper, const char *kid)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, kid);
+    struct mm_key_moment moment = mm_keeper_moment(keeper);
+    const struct mm_key_plan plan = mm_keeper_plan(keeper);
+    return key->life.state == MM_KEY_PUBLISHED ? mm_plan_from(&plan, keyring, key, MM_KEY_ACTIVATE, &moment)
+                                               : key->activated_at;
+}
+
 struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)
 {
-    struct mm_keeper *keeper = request->admin->parts.keeper;
     struct mm_error err = {0};
     struct mm_reply refusal;
     char kid[MM_THUMBPRINT_LENGTH + 1];
@@ -268,12 +278,8 @@ struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)
     if ((algorithm && !mm_algorithm_parse(algorithm, &rotation.algorithm)) ||
         !mm_supply_rotate(request->admin->parts.supply, &rotation, &author, kid, &err))
         return mm_admin_refuse(request, &err, NULL);
-    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
-    const struct mm_key *key = mm_keyring_find(keyring, kid);
-    struct mm_key_moment moment = mm_keeper_moment(keeper);
-    const struct mm_key_plan plan = mm_keeper_plan(keeper);
     mm_cleanup(json_decref) json_t *answer =
-        json_pack("{ss so}", "kid", kid, "activates_at", timestamp(mm_plan_from(&plan, key, MM_KEY_ACTIVATE, &moment)));
+        json_pack("{ss so}", "kid", kid, "activates_at", timestamp(signs_from(request->admin->parts.keeper, kid)));
     return mm_reply_json(MHD_HTTP_ACCEPTED, answer);
 }
 

@@ -22,11 +22,12 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_key *key, enum mm_key_change change,
-                     const struct mm_key_moment *moment)
+/* By how long keys are published ahead, and what was recorded in earlier runs. */
+static int64_t from_ahead(int64_t publish_ahead, const struct mm_key *key, enum mm_key_change change,
+                          const struct mm_key_moment *moment)
 {
     const struct mm_key_life *life = &key->life;
-    int64_t from = mm_key_change_from(life, change, plan->publish_ahead);
+    int64_t from = mm_key_change_from(life, change, publish_ahead);
     if (change == MM_KEY_ACTIVATE)
         return later(from, moment->run_since + MM_KEY_FLOORS.publish_ahead);
     /* A clock that was put forward while the service was down must not hide keys whose tokens are alive. */
@@ -36,13 +37,11 @@ int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_key *key, e
 }
 
 /* Where nothing is signed meanwhile, only the caches are waited for. */
-static int64_t from_when(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
-                         enum mm_key_change change, const struct mm_key_moment *moment)
+int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
+                     enum mm_key_change change, const struct mm_key_moment *moment)
 {
-    struct mm_key_plan hasty = *plan;
-    if (mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) == 0)
-        hasty.publish_ahead = 0;
-    return mm_plan_from(&hasty, key, change, moment);
+    bool is_signed_meanwhile = mm_keyring_count(keyring, key->algorithm, MM_KEY_ACTIVE) > 0;
+    return from_ahead(is_signed_meanwhile ? plan->publish_ahead : 0, key, change, moment);
 }
 
 static bool refuse_state(const struct mm_key *key, const char *why, struct mm_error *err)
@@ -100,7 +99,7 @@ bool mm_plan_check(const struct mm_key_plan *plan, const struct mm_keyring *keyr
                        mm_key_change_name(order->change));
     if (!check_change(plan, keyring, key, order->change, err))
         return false;
-    int64_t from = from_when(plan, keyring, key, order->change, moment);
+    int64_t from = mm_plan_from(plan, keyring, key, order->change, moment);
     if (moment->now >= from)
         return true;
     char text[MM_TIMESTAMP_MAX];
@@ -333,15 +332,15 @@ bool mm_plan_next(const struct mm_key_plan *plan, const struct mm_keyring *keyri
     bool signs = key->life.state == MM_KEY_ACTIVE;
     if (key->life.state == MM_KEY_RETIRING) {
         *ret_change = MM_KEY_WITHDRAW;
-        *ret_time = mm_plan_from(plan, key, MM_KEY_WITHDRAW, moment);
+        *ret_time = mm_plan_from(plan, keyring, key, MM_KEY_WITHDRAW, moment);
     } else if (!is_wanted(plan, key)) {
         return false; /* nobody carries it on */
     } else if (comes_next(plan, keyring, key)) {
         *ret_change = MM_KEY_ACTIVATE;
-        *ret_time = from_when(plan, keyring, key, MM_KEY_ACTIVATE, moment);
+        *ret_time = mm_plan_from(plan, keyring, key, MM_KEY_ACTIVATE, moment);
     } else if (signs && successor && successor != key) {
         *ret_change = MM_KEY_RETIRE;
-        *ret_time = mm_plan_from(plan, successor, MM_KEY_ACTIVATE, moment);
+        *ret_time = mm_plan_from(plan, keyring, successor, MM_KEY_ACTIVATE, moment);
     } else if (signs && plan->rotate_every > 0) {
         *ret_change = MM_KEY_RETIRE;
         *ret_time = key->activated_at + plan->rotate_every;

@@ -44,9 +44,9 @@ struct mm_key_order {
     const char *kid;
 };
 
-/* Unix seconds from which on time no longer forbids the change. */
-int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_key *key, enum mm_key_change change,
-                     const struct mm_key_moment *moment);
+/* Unix seconds from which on time no longer forbids the change of a key of `keyring`: by what mm_plan_check() goes. */
+int64_t mm_plan_from(const struct mm_key_plan *plan, const struct mm_keyring *keyring, const struct mm_key *key,
+                     enum mm_key_change change, const struct mm_key_moment *moment);
 
 /*
  * Whether the order may be carried out. MM_KEY_UNKNOWN: no such key. MM_KEY_STATE: it isn't in the state for it, or of none of the plan's

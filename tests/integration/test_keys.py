@@ -230,6 +230,22 @@ def test_a_rotation_survives_a_kill(mint):
     assert "a rotation" not in mint.cli("status")
 
 
+def test_a_rotation_where_no_key_signs_says_when_its_key_will(mint):
+    """Nothing is signed meanwhile, so only the caches are waited for and not all of publish_ahead."""
+    mint.stop()
+    mint.config["keys"].update(publish_ahead="10m", standby=0)
+    mint.write()
+    mint.start()
+    (first,) = active(mint)
+    second = stage(mint, "next")
+    mint.cli("key", "revoke", "--kid", first, "--compromised")
+    answer = json.loads(mint.cli("key", "rotate", "--json"))
+    assert answer["kid"] == second
+    assert wait_until(lambda: states(mint)[second] == "active")
+    assert answer["activates_at"] <= keys(mint)[second]["activated_at"]
+    mint.issue(ttl_seconds=TTL)
+
+
 def test_the_whole_life_shows_in_the_status(mint):
     (first,) = active(mint)
     second = published(mint)

@@ -304,6 +304,7 @@ static void the_first_key_of_a_further_algorithm_signs_once_every_cache_has_it(v
     const struct mm_key *key = mm_keyring_find(world->keyring, kid_of(world, N_ES256));
     assert_true(mm_plan_next(&BOTH, world->keyring, key, &world->moment, &change, &at));
     assert_true(change == MM_KEY_ACTIVATE && at == START + 360);
+    assert_int_equal(mm_plan_from(&BOTH, world->keyring, key, MM_KEY_ACTIVATE, &world->moment), at);
     pass(world, 359);
     assert_nothing_due(world);
     assert_false(mm_plan_check(&BOTH, world->keyring, &activate, &world->moment, NULL));
