@@ -171,3 +171,15 @@ bool mm_cli_service_order(struct mm_cli *cli, struct mm_cli_service *service, co
     return body ? mm_cli_service_call(cli, service, "POST", path, body, ret_answer, err)
                 : mm_fail(err, MM_USAGE, "--reason isn't UTF-8");
 }
+
+const json_t *mm_cli_service_key(const json_t *answer, const char *kid)
+{
+    const json_t *keys = json_object_get(answer, "keys");
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        const json_t *key = json_array_get(keys, i);
+        const char *its_kid = mm_json_string(key, "kid");
+        if (its_kid && strcmp(its_kid, kid) == 0)
+            return key;
+    }
+    return NULL;
+}

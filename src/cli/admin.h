@@ -48,6 +48,9 @@ MM_MUST_USE bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *
 MM_MUST_USE bool mm_cli_service_order(struct mm_cli *cli, struct mm_cli_service *service, const char *change,
                                       json_t **ret_answer, struct mm_error *err);
 
+/* The key `kid` in the answer to GET /v1/keys, borrowed; NULL if it isn't there. */
+const json_t *mm_cli_service_key(const json_t *answer, const char *kid);
+
 /* Print each item of an answer's list of problems to standard error, as `file:line: detail`. NULL is an empty list. */
 void mm_cli_service_print_problems(const json_t *problems);
 

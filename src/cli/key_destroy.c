@@ -41,18 +41,15 @@ static bool find_retired(struct mm_cli *cli, struct mm_cli_service *service, con
     mm_cleanup(json_decref) json_t *answer = NULL;
     if (!mm_cli_service_call(cli, service, "GET", "/v1/keys", NULL, &answer, err))
         return false;
-    const json_t *keys = json_object_get(answer, "keys");
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        json_t *key = json_array_get(keys, i);
-        const char *state = mm_json_string(key, "state");
-        if (!mm_json_string(key, "kid") || strcmp(mm_json_string(key, "kid"), kid) != 0)
-            continue;
-        if (!state || strcmp(state, "retired") != 0)
-            return mm_fail(err, MM_KEY_STATE, "the key is %.32s: only a retired one can be destroyed", state);
-        *ret_key = json_incref(key);
-        return true;
-    }
-    return mm_fail(err, MM_KEY_UNKNOWN, "the service knows no such key");
+    const json_t *key = mm_cli_service_key(answer, kid);
+    const char *state = mm_json_string(key, "state");
+    if (!key)
+        return mm_fail(err, MM_KEY_UNKNOWN, "the service knows no such key");
+    if (!state || strcmp(state, "retired") != 0)
+        return mm_fail(err, MM_KEY_STATE, "the key is %.32s: only a retired one can be destroyed",
+                       state ? state : "of no state that the service told");
+    *ret_key = json_deep_copy(key);
+    return *ret_key || mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
 static bool confirm(const char *kid, struct mm_error *err)

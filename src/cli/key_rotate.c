@@ -61,16 +61,27 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct rotat
     return option == MM_OPTION_END;
 }
 
+/* A rotation is over as well when its key was revoked. */
+static bool check_signs(const json_t *answer, const char *kid, struct mm_error *err)
+{
+    const char *state = mm_json_string(mm_cli_service_key(answer, kid), "state");
+    return (state && strcmp(state, "active") == 0) ||
+           mm_fail(err, MM_KEY_STATE, "the rotation came to nothing: its key %s is %.32s", kid,
+                   state ? state : "unknown");
+}
+
 /* Until the rotation to `kid` is over, however long that takes: a restart of the service in between is only waited out. */
 static bool wait_for_end(struct mm_cli *cli, struct mm_cli_service *service, const char *kid, struct mm_error *err)
 {
     const struct timespec pause = {.tv_sec = 1};
+    if (!kid)
+        return mm_fail(err, MM_INTERNAL, "the service didn't say which key it rotates to");
     for (;;) {
         mm_cleanup(json_decref) json_t *answer = NULL;
         struct mm_error why = {0};
         if (mm_cli_service_call(cli, service, "GET", "/v1/keys", NULL, &answer, &why)) {
-            if (!kid || !mm_json_array_has(json_object_get(answer, "successors"), kid))
-                return true;
+            if (!mm_json_array_has(json_object_get(answer, "successors"), kid))
+                return check_signs(answer, kid, err);
         } else if (why.code != MM_UNREACHABLE && why.code != MM_SHUTTING_DOWN) {
             return mm_fail(err, why.code, "%s", why.message);
         }

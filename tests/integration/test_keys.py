@@ -230,6 +230,21 @@ def test_a_rotation_survives_a_kill(mint):
     assert "a rotation" not in mint.cli("status")
 
 
+def test_who_waits_for_a_rotation_that_fails_is_told(mint):
+    """Its key is revoked before it signs: that the rotation is over doesn't mean that it came to its end."""
+    (first,) = active(mint)
+    second = published(mint)
+    command = [mint.programs / "mintmark", "key", "rotate", "--wait", "--json", "--config", mint.config_file]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+        assert wait_until(lambda: mint.ledger("--type", "key.rotation"))
+        mint.cli("key", "revoke", "--kid", second, "--compromised")
+        out, failure = waiting.communicate(timeout=30)
+    assert (waiting.returncode, out) == (REFUSED, ""), failure
+    problem = json.loads(failure)
+    assert (problem["code"], second in problem["detail"], "retired" in problem["detail"]) == ("key_state", True, True)
+    assert active(mint) == {first}
+
+
 def test_a_rotation_where_no_key_signs_says_when_its_key_will(mint):
     """Nothing is signed meanwhile, so only the caches are waited for and not all of publish_ahead."""
     mint.stop()
