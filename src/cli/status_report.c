@@ -19,6 +19,15 @@ static void print_member(FILE *out, const json_t *object, const char *name)
     mm_print_text(out, text ? text : "?");
 }
 
+/* As wide as the longest name of a key's state. */
+static void print_column(FILE *out, const char *text)
+{
+    enum { WIDTH = 9 };
+    mm_print_text(out, text);
+    for (size_t length = strlen(text); length < WIDTH; length++)
+        (void)fputc(' ', out);
+}
+
 static void print_state(FILE *out, const json_t *status)
 {
     begin_row(out, "state");
@@ -126,7 +135,9 @@ static void print_key(FILE *out, const json_t *key)
     print_member(out, key, "kid");
     (void)fputs("  ", out);
     print_member(out, key, "alg");
-    (void)fprintf(out, "  %-9s  ", mm_json_string(key, "state"));
+    (void)fputs("  ", out);
+    print_column(out, mm_json_string(key, "state"));
+    (void)fputs("  ", out);
     mm_print_text(out, token ? token : "?");
     (void)fputs(", since ", out);
     print_member(out, key, "since");
@@ -203,7 +214,9 @@ static void print_event(FILE *out, const struct event *event, int64_t now)
     }
     (void)fputs("  ", out);
     print_member(out, event->key, "kid");
-    (void)fprintf(out, " %s\n", mm_tell_change(json_object_get(event->key, "next")));
+    (void)fputc(' ', out);
+    mm_print_text(out, mm_tell_change(json_object_get(event->key, "next")));
+    (void)fputc('\n', out);
 }
 
 /* What will happen by itself, soonest first. */

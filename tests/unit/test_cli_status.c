@@ -69,6 +69,8 @@ static void keys_and_what_comes_next_are_listed(void **state)
         "\"next\":{\"change\":\"withdraw\",\"at\":\"2001-01-02T00:00:00Z\"}},"
         "{\"kid\":\"C\",\"alg\":\"ES256\",\"state\":\"published\",\"hsm_token\":\"q\",\"since\":\"s\","
         "\"next\":{\"change\":\"activate\",\"at\":\"2001-01-01T00:00:00Z\"}},"
+        "{\"kid\":\"E\",\"alg\":\"ES256\",\"state\":\"\\u001b[2J\",\"hsm_token\":\"q\",\"since\":\"s\",\"next\":{"
+        "\"change\":\"\\u001b[2J\",\"at\":\"2001-01-03T00:00:00Z\"}},"
         "{\"kid\":\"D\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"q\",\"since\":\"s\",\"revoked\":true,"
         "\"next\":null}],\"not_generated\":{\"hsm_token\":\"p\",\"code\":\"key_limit\",\"detail\":\"no \\u001b room\","
         "\"failed_at\":\"s\",\"next_at\":\"2001-01-01T00:00:00Z\"}}}",
@@ -76,10 +78,12 @@ static void keys_and_what_comes_next_are_listed(void **state)
         "state     serving, up 1 s since y, pid 1\n"
         "keys      B  ES256  retiring   p, since s\n"
         "          C  ES256  published  q, since s\n"
+        "          E  ES256  \\u001b[2J       q, since s\n"
         "          D  ES256  retired    q, since s, revoked\n"
         "no key    could be generated on p: no \\u001b room; next try 2001-01-01T00:00:00Z\n"
         "next      2001-01-01T00:00:00Z  C signs\n"
-        "          2001-01-02T00:00:00Z  B leaves the JWKS\n");
+        "          2001-01-02T00:00:00Z  B leaves the JWKS\n"
+        "          2001-01-03T00:00:00Z  E \\u001b[2J\n");
 }
 
 static void assert_drawn(const char *keys_json, const char *expected)
