@@ -115,6 +115,34 @@ static bool take_refusal(struct mm_cli *cli, const struct mm_https_response *ans
     return ok;
 }
 
+/*
+ * A rotation whose key is yet to be generated takes the longest. Workers start four times: another's, which is waited for, the one that makes
+ * the key, and two to vet it. A device takes a minute over the key, other changes are waited for before each step, and each is recorded.
+ */
+enum { CHANGE_STARTS = 4, CHANGE_REST_S = 720, START_S = 60 /* the profile `generic` */ };
+
+int64_t mm_cli_service_change_ms(const struct mm_config *config)
+{
+    int64_t start = config ? 0 : START_S;
+    for (size_t i = 0; config && i < config->n_hsm_tokens; i++)
+        if (config->hsm_tokens[i].start_timeout > start)
+            start = config->hsm_tokens[i].start_timeout;
+    return (CHANGE_STARTS * start + CHANGE_REST_S) * 1000;
+}
+
+/* The configuration of this machine says nothing of a service somewhere else; whatever is wrong with it is others' business. */
+static int64_t choose_patience(const struct mm_cli *cli, const char *method)
+{
+    if (cli->patience_ms > 0)
+        return cli->patience_ms;
+    if (strcmp(method, "GET") == 0)
+        return MM_ADMIN_LOOK_MS;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config =
+        cli->admin.url || !cli->config_file ? NULL : mm_config_load_service(cli->config_file, &problems);
+    return mm_cli_service_change_ms(config);
+}
+
 static bool call_https(const struct mm_cli_service *service, const struct mm_local_request *request,
                        struct mm_https_response *ret_answer, struct mm_error *err)
 {
@@ -125,9 +153,31 @@ static bool call_https(const struct mm_cli_service *service, const struct mm_loc
     if (!https)
         return false;
     (void)snprintf(url, sizeof url, "%s%s", service->url, request->path);
-    return strcmp(request->method, "GET") == 0
-               ? mm_https_get(https, url, ret_answer, err)
-               : mm_https_post_json(https, url, request->body ? request->body : "", ret_answer, err);
+    struct mm_error why = {0};
+    if (strcmp(request->method, "GET") == 0
+            ? mm_https_get(https, url, ret_answer, &why)
+            : mm_https_post_json(https, url, request->body ? request->body : "", ret_answer, &why))
+        return true;
+    if (mm_https_is_unanswered(https))
+        return mm_fail(err, MM_DEADLINE_EXCEEDED, "%.200s: no answer within %lld s", url,
+                       (long long)request->timeout_ms / 1000);
+    return mm_fail(err, why.code, "%s", why.message);
+}
+
+/* Who gives up on a change has not stopped it. */
+static bool call(const struct mm_cli_service *service, const struct mm_local_request *request,
+                 struct mm_https_response *ret_answer, struct mm_error *err)
+{
+    struct mm_error why = {0};
+    if (service->socket ? mm_local_call(request, ret_answer, &why) : call_https(service, request, ret_answer, &why))
+        return true;
+    if (why.code != MM_DEADLINE_EXCEEDED)
+        return mm_fail(err, why.code, "%s", why.message);
+    if (strcmp(request->method, "GET") == 0)
+        return mm_fail(err, MM_UNREACHABLE, "%s", why.message);
+    return mm_fail(err, MM_DEADLINE_EXCEEDED,
+                   "%s: whether it was done isn't known, and it may still go on; mintmark status shows it",
+                   why.message);
 }
 
 bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *service, const char *method, const char *path,
@@ -141,10 +191,10 @@ bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *service, con
         .method = method,
         .path = path,
         .body = text,
-        .timeout_ms = strcmp(method, "GET") == 0 ? MM_ADMIN_LOOK_MS : MM_ADMIN_CHANGE_MS,
+        .timeout_ms = choose_patience(cli, method),
     };
     mm_cleanup(mm_https_response_clear) struct mm_https_response answer = {0};
-    if (!(service->socket ? mm_local_call(&request, &answer, err) : call_https(service, &request, &answer, err)))
+    if (!call(service, &request, &answer, err))
         return false;
     if (answer.status < 200 || answer.status > 299 || strcmp(answer.content_type, "application/json") != 0)
         return take_refusal(cli, &answer, err);

@@ -6,6 +6,7 @@
 #define MM_CLI_ADMIN_H
 
 #include "cli/options.h"
+#include "config/config.h"
 
 /* What the help of a verb says of the options that all of them take; the second, of what asks over the network. */
 #define MM_ADMIN_HELP \
@@ -19,7 +20,13 @@
     "      --key-passphrase-file FILE  what the key is encrypted with (default: it isn't)\n" \
     "      --ca FILE                   CA of the listener's certificate, PEM (default: the machine's CAs)\n"
 
-enum { MM_ADMIN_LOOK_MS = 10000, MM_ADMIN_CHANGE_MS = 120000 /* a handler may wait for an HSM */ };
+enum { MM_ADMIN_LOOK_MS = 10000 };
+
+/*
+ * The longest that a change may take a service of that configuration, in milliseconds: it waits for other changes, for the ledger, and for an
+ * HSM's workers to start, by the longest start_timeout there. NULL: as in the profile `generic`, where nobody can say.
+ */
+int64_t mm_cli_service_change_ms(const struct mm_config *config);
 
 struct
     mm_cli_service; /* opaque: where the admin listener is, and what to show it; not to be used by two threads at once */
@@ -35,7 +42,7 @@ MM_DEFINE_CLEANUP(struct mm_cli_service, mm_cli_service_free);
 
 /*
  * Ask `method` `path` with `body` (NULL: none) and take the answer, which the caller releases. Within MM_ADMIN_LOOK_MS for GET, else
- * MM_ADMIN_CHANGE_MS. A refusal becomes the error of the table that its problem document names; what else the document says is
+ * mm_cli_service_change_ms(): past it nobody knows what became of a change, which may go on (MM_DEADLINE_EXCEEDED). A refusal becomes the error of the table that its problem document names; what else the document says is
  * kept in cli->failure and, of its `errors`, printed to standard error in human form. MM_UNREACHABLE if there is no proper answer.
  */
 MM_MUST_USE bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *service, const char *method,

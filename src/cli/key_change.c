@@ -12,9 +12,8 @@
 #define CHANGE_HELP \
     "  --kid KID       the key (see mintmark key list, mintmark status)\n" \
     "  --reason TEXT   why, for the ledger\n" MM_ADMIN_HELP "\n" \
-    "Exit status: 0 done, 8 refused (the reason is told), 7 the service can't be reached, 3 configuration, 2 the " \
-    "command\n" \
-    "line.\n"
+    "Exit status: 0 done, 8 refused (the reason is told), 7 the service can't be reached, 1 no answer in time\n" \
+    "(mintmark status shows what became of it), 3 configuration, 2 the command line.\n"
 
 const char MM_KEY_PUBLISH_HELP[] =
     "Usage: mintmark key publish --kid KID [options]\n"

@@ -28,7 +28,8 @@ const char MM_KEY_DESTROY_HELP[] =
     "\n"
     "Exit status: 0 destroyed, 8 refused, 4 HSM token, module or key, 5 PIN refused (don't just try again), 7 the "
     "service\n"
-    "can't be reached, 3 configuration, 2 the command line or the kid that was typed.\n";
+    "can't be reached, 1 no answer in time (mintmark status shows what became of it), 3 configuration, 2 the command\n"
+    "line or the kid that was typed.\n";
 
 static const struct option OPTIONS[] = {
     MM_COMMON_OPTIONS, MM_ADMIN_OPTIONS, MM_HSM_TOKEN_OPTION, MM_PIN_OPTIONS, MM_KID_OPTION, MM_REASON_OPTION, {0},

@@ -23,8 +23,9 @@ const char MM_KEY_ROTATE_HELP[] =
     "  --wait          return when the new key signs alone\n"
     "  --reason TEXT   why, for the ledger\n" MM_ADMIN_HELP "\n"
     "Exit status: 0 begun (with --wait: the new key signs alone), 8 refused (no key for it, or one of the algorithm "
-    "is under way),\n"
-    "7 the service can't be reached, 3 configuration, 2 the command line.\n";
+    "is under way;\n"
+    "with --wait: it came to nothing, since the key was revoked), 7 the service can't be reached, 1 no answer in time\n"
+    "(mintmark status shows what became of it), 3 configuration, 2 the command line.\n";
 
 enum { TO = MM_OPTION_FIRST, WAIT, ALGORITHM };
 

@@ -28,7 +28,7 @@ const char MM_KEY_STAGE_HELP[] =
     "\n"
     "Exit status: 0 staged, 4 HSM token, module or key, 5 PIN refused (don't just try again), 7 the service can't be "
     "reached,\n"
-    "8 refused, 3 configuration, 2 the command line.\n";
+    "8 refused, 1 no answer in time (mintmark status shows what became of it), 3 configuration, 2 the command line.\n";
 
 enum { ALGORITHM = MM_OPTION_FIRST };
 

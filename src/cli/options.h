@@ -22,6 +22,7 @@ struct mm_cli {
         const char *key_passphrase_file;
         const char *ca_file;
     } admin;
+    int64_t patience_ms;      /* for an answer of the service; 0: as long as it may take (cli/admin.h) */
     const char *kid;          /* --kid; NULL: not given */
     const char *reason;       /* --reason, for the ledger; NULL: not given */
     enum mm_exit exit_status; /* after a failure: MM_EXIT_OK means the status of the error's code */

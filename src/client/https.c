@@ -20,6 +20,7 @@ struct mm_https {
     /* of the last request */
     enum { CONNECTING, SENDING } stage;
     bool is_unsent;
+    bool is_unanswered;
     char reason[CURL_ERROR_SIZE]; /* libcurl writes what went wrong here */
     struct mm_error tls_failure;  /* the same, of the client's certificate and key */
 };
@@ -240,6 +241,7 @@ static bool fail_request(struct mm_https *https, CURLcode code, const char *url,
 {
     const char *reason = https->reason[0] ? https->reason : curl_easy_strerror(code);
     https->is_unsent = https->stage == CONNECTING && may_pass(code);
+    https->is_unanswered = https->stage == SENDING && code == CURLE_OPERATION_TIMEDOUT;
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
@@ -297,6 +299,7 @@ static bool perform(struct mm_https *https, const char *url, struct mm_https_res
     mm_cleanup(mm_https_response_clear) struct mm_https_response response = {0};
     https->stage = CONNECTING;
     https->is_unsent = false;
+    https->is_unanswered = false;
     https->reason[0] = '\0';
     https->tls_failure = (struct mm_error){0};
     if (!mm_https_check_url(url, MM_HTTPS_ANY, err) || !make_body(https, &response.body, err))
@@ -339,6 +342,11 @@ bool mm_https_post_json(struct mm_https *https, const char *url, const char *bod
 bool mm_https_is_unsent(const struct mm_https *https)
 {
     return https->is_unsent;
+}
+
+bool mm_https_is_unanswered(const struct mm_https *https)
+{
+    return https->is_unanswered;
 }
 
 void mm_https_response_clear(struct mm_https_response *response)

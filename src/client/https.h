@@ -67,6 +67,9 @@ MM_MUST_USE bool mm_https_post_json(struct mm_https *https, const char *url, con
 /* After a failure: whether the connection couldn't be made, so that nothing of the request was sent, for a cause that may pass. */
 bool mm_https_is_unsent(const struct mm_https *https);
 
+/* After a failure: whether the request was sent, and the time was over before its answer was there. */
+bool mm_https_is_unanswered(const struct mm_https *https);
+
 /* Zeroes what it frees: an answer may hold a JWT. */
 void mm_https_response_clear(struct mm_https_response *response);
 static inline void mm_https_response_clear_cleanup(struct mm_https_response *response)

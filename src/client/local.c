@@ -81,10 +81,13 @@ static bool cut_off(const char *socket, struct mm_error *err)
 }
 
 /* What an operator can do something about. */
-static bool fail_call(CURL *curl, CURLcode code, const char *socket, struct mm_error *err)
+static bool fail_call(CURL *curl, CURLcode code, const struct mm_local_request *request, struct mm_error *err)
 {
+    const char *socket = request->socket;
     long number = 0;
+    long n_sent = 0;
     (void)curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &number);
+    (void)curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &n_sent);
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
@@ -98,7 +101,9 @@ static bool fail_call(CURL *curl, CURLcode code, const char *socket, struct mm_e
     case CURLE_RECV_ERROR:
         return cut_off(socket, err);
     case CURLE_OPERATION_TIMEDOUT:
-        return mm_fail(err, MM_UNREACHABLE, "%s: no answer in time", socket);
+        return n_sent > 0 ? mm_fail(err, MM_DEADLINE_EXCEEDED, "%s: no answer within %lld s", socket,
+                                    (long long)request->timeout_ms / 1000)
+                          : mm_fail(err, MM_UNREACHABLE, "%s: it takes no connection", socket);
     case CURLE_WRITE_ERROR:
         return mm_fail(err, MM_UNREACHABLE, "%s: the answer is larger than %d bytes", socket, MM_LOCAL_BODY_MAX);
     default:
@@ -130,7 +135,7 @@ bool mm_local_call(const struct mm_local_request *request, struct mm_https_respo
                                : mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
     CURLcode code = curl_easy_perform(curl);
     if (code != CURLE_OK)
-        return fail_call(curl, code, request->socket, err);
+        return fail_call(curl, code, request, err);
     take_answer(curl, &response);
     *ret_response = response;
     response = (struct mm_https_response){0};

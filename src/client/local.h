@@ -20,7 +20,7 @@ struct mm_local_request {
 
 /*
  * Send a request and take its answer, whatever its status. MM_UNREACHABLE, naming the socket: nobody listens there, this user may not open
- * it, no whole answer came in time or at all.
+ * it, no whole answer came at all; MM_DEADLINE_EXCEEDED: it was sent, and none came in time.
  */
 MM_MUST_USE bool mm_local_call(const struct mm_local_request *request, struct mm_https_response *ret_response,
                                struct mm_error *err);

@@ -127,8 +127,12 @@ static void a_slow_answer_ends_at_the_deadline(void **state)
     mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){.total_timeout_ms = 400});
     int64_t start = mm_monotonic_ns();
     assert_fails(https, peer_url("/silent"), MM_UNREACHABLE);
+    assert_true(mm_https_is_unanswered(https));
     assert_fails(https, peer_url("/drip"), MM_UNREACHABLE);
+    assert_true(mm_https_is_unanswered(https));
     assert_true(mm_monotonic_ns() - start < 5000000000);
+    assert_fails(https, peer_url("/hangup"), MM_UNREACHABLE);
+    assert_false(mm_https_is_unanswered(https));
 }
 
 static void an_answer_cut_short_is_refused(void **state)
