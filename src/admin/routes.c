@@ -19,7 +19,7 @@ static const struct mm_admin_route ROUTES[] = {
     {"POST", "/v1/keys/{kid}/destroy", MM_ROLE_CUSTODIAN, mm_admin_serve_destroy},
     {"POST", "/v1/keys/{kid}/attestations", MM_ROLE_CUSTODIAN, mm_admin_serve_attestation},
     {"POST", "/v1/rotation", MM_ROLE_CUSTODIAN, mm_admin_serve_rotation},
-    {"POST", "/v1/clock", MM_ROLE_CUSTODIAN, mm_admin_serve_clock},
+    {"POST", "/v1/clock", MM_ROLE_OPERATOR, mm_admin_serve_clock},
 };
 
 const struct mm_admin_routes MM_ADMIN_ROUTES = {ROUTES, MM_ARRAY_SIZE(ROUTES)};

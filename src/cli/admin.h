@@ -42,8 +42,9 @@ MM_DEFINE_CLEANUP(struct mm_cli_service, mm_cli_service_free);
 
 /*
  * Ask `method` `path` with `body` (NULL: none) and take the answer, which the caller releases. Within MM_ADMIN_LOOK_MS for GET, else
- * mm_cli_service_change_ms(): past it nobody knows what became of a change, which may go on (MM_DEADLINE_EXCEEDED). A refusal becomes the error of the table that its problem document names; what else the document says is
- * kept in cli->failure and, of its `errors`, printed to standard error in human form. MM_UNREACHABLE if there is no proper answer.
+ * mm_cli_service_change_ms(): past it nobody knows what became of a change, which may go on (MM_DEADLINE_EXCEEDED). A refusal becomes the
+ * error of the table that its problem document names; what else the document says is kept in cli->failure and, of its `errors`, printed to
+ * standard error in human form. MM_UNREACHABLE if there is no proper answer.
  */
 MM_MUST_USE bool mm_cli_service_call(struct mm_cli *cli, struct mm_cli_service *service, const char *method,
                                      const char *path, const json_t *body, json_t **ret_answer, struct mm_error *err);

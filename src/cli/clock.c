@@ -9,7 +9,7 @@ const char MM_CLOCK_ACCEPT_HELP[] =
     "\n"
     "Let the service issue again though its clock is behind the latest entry of its ledger (503 clock_unsafe): you "
     "have looked,\n"
-    "and it is that entry's time that was wrong. The acceptance is recorded.\n"
+    "and it is that entry's time that was wrong. The acceptance is recorded. Takes the role operator.\n"
     "\n"
     "  --reason TEXT   why, for the ledger\n" MM_ADMIN_HELP "\n"
     "Exit status: 0 accepted, 8 refused, 7 the service can't be reached, 3 configuration, 2 the command line.\n";

@@ -246,8 +246,12 @@ def test_a_viewer_may_look_and_nothing_else(mint):
     assert len(mint.events("reloaded")) == reloads
 
 
-def test_an_operator_may_reload_but_change_no_key(mint):
+def test_an_operator_may_reload_and_accept_a_clock_but_change_no_key(mint):
     assert mint.admin_https("POST", "/v1/reload", credential="bob").status == 200
+    done = mint.remote("clock", "accept", "--reason", "NTP was off", credential="bob")
+    assert done.returncode == 0, done
+    accepted = mint.ledger("--type", "clock.accepted")[-1]
+    assert (accepted["by"].startswith(f"san_uri:{BOB} "), accepted["reason"]) == (True, "NTP was off")
     kid = mint.jwks()["keys"][0]["kid"]
     for path in ("/v1/rotation", f"/v1/keys/{kid}/revoke", f"/v1/keys/{kid}/retire"):
         assert_problem(mint.admin_https("POST", path, {}, credential="bob"), 403, "access_denied")
@@ -552,8 +556,8 @@ def test_the_command_needs_no_configuration(mint):
     assert json.loads(mint.remote("status", "--json").stdout)["pid"] == mint.process.pid
     done = mint.remote("reload", credential="bob")
     assert (done.returncode, done.stdout.startswith("reloaded: 2 tenants")) == (0, True), done
-    done = mint.remote("clock", "accept", "--reason", "no reason", credential="bob")
-    assert (done.returncode, "access_denied" in done.stderr) == (REFUSED, True), done
+    done = mint.remote("clock", "accept", "--reason", "no reason", credential="carol")
+    assert (done.returncode, "this takes the role operator" in done.stderr) == (REFUSED, True), done
     done = mint.remote("key", "retire", "--kid", mint.jwks()["keys"][0]["kid"])
     assert (done.returncode, "key_state" in done.stderr) == (REFUSED, True), done
 
