@@ -211,6 +211,8 @@ static void print_event(FILE *out, const struct event *event, int64_t now)
         (void)fputs(" (in ", out);
         mm_print_duration(out, at - now);
         (void)fputc(')', out);
+    } else {
+        (void)fputs(" (overdue)", out);
     }
     (void)fputs("  ", out);
     print_member(out, event->key, "kid");

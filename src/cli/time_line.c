@@ -9,14 +9,18 @@ enum { WIDTH = 40, KID_SHOWN = 8, BARS_MAX = 64 };
 
 static const int64_t LATEST = 253402300799; /* the year 9999: no span is so long that a product of it overflows */
 
-/* A key's life; INT64_MAX: not known yet. */
+/*
+ * A key's life; INT64_MAX: not known yet. What has happened is told by the key's state alone: a change that is overdue may be so because its
+ * HSM is away, or for want of a key, and hasn't happened whatever the plan says.
+ */
 struct bar {
     const json_t *key;
     int64_t published;
     int64_t active;
     int64_t retiring;
     int64_t end;
-    int64_t next; /* the next change by itself */
+    int64_t next; /* the next change by itself, now at the earliest */
+    int64_t due;  /* the same as the plan has it */
 };
 
 struct span {
@@ -51,13 +55,21 @@ static bool is(const json_t *object, const char *name, const char *value)
     return text && strcmp(text, value) == 0;
 }
 
+/* By the service's clock, which may be ahead of this one. */
+static int64_t past_time_of(const json_t *key, const char *name, int64_t now)
+{
+    int64_t time = time_of(key, name);
+    return time != INT64_MAX && time > now ? now : time;
+}
+
 /* False: verifiers don't see it, or nobody knows since when. */
-static bool make_bar(const json_t *key, struct bar *ret_bar)
+static bool make_bar(const json_t *key, int64_t now, struct bar *ret_bar)
 {
     const json_t *next = json_object_get(key, "next");
-    struct bar bar = {.key = key, .published = time_of(key, "published_at"), .next = time_of(next, "at")};
-    bar.active = is(key, "state", "published") ? bar.next : time_of(key, "activated_at");
-    bar.retiring = is(key, "state", "retiring")   ? time_of(key, "since")
+    struct bar bar = {.key = key, .published = past_time_of(key, "published_at", now), .due = time_of(next, "at")};
+    bar.next = bar.due < now ? now : bar.due;
+    bar.active = is(key, "state", "published") ? bar.next : past_time_of(key, "activated_at", now);
+    bar.retiring = is(key, "state", "retiring")   ? past_time_of(key, "since", now)
                    : is(next, "change", "retire") ? bar.next
                                                   : INT64_MAX;
     bar.end = is(key, "state", "retiring") ? bar.next : INT64_MAX;
@@ -120,9 +132,13 @@ static void print_bar(FILE *out, const struct bar *bar, const struct span *span)
         return;
     }
     mm_print_text(out, mm_tell_change(json_object_get(bar->key, "next")));
-    if (bar->next > span->now) {
+    if (bar->due > span->now) {
         (void)fputs(" in ", out);
-        mm_print_duration(out, bar->next - span->now);
+        mm_print_duration(out, bar->due - span->now);
+    } else {
+        char due[MM_TIMESTAMP_MAX];
+        mm_timestamp(bar->due, due);
+        (void)fprintf(out, ": overdue since %s", due);
     }
     (void)fputc('\n', out);
 }
@@ -133,7 +149,7 @@ void mm_print_time_line(FILE *out, const json_t *keys, int64_t now)
     struct span span;
     size_t n = 0;
     for (size_t i = 0; i < json_array_size(keys) && n < BARS_MAX; i++)
-        n += make_bar(json_array_get(keys, i), &bars[n]);
+        n += make_bar(json_array_get(keys, i), now, &bars[n]);
     if (!find_span(bars, n, now, &span))
         return;
     char from[MM_TIMESTAMP_MAX];

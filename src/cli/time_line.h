@@ -12,7 +12,8 @@ enum { MM_TIME_LINE_INDENT = 10 };
 
 /*
  * A row for each of `keys` (GET /v1/status) that verifiers see, after one that says what the span is. It ends with the last change that is
- * known, and goes back as far as that is ahead, at least; without one it ends now. Members that are missing or odd: no row.
+ * known, and goes back as far as that is ahead, at least; without one it ends now. A change that is overdue hasn't happened: it is drawn as if it
+ * came now. Members that are missing or odd: no row.
  */
 void mm_print_time_line(FILE *out, const json_t *keys, int64_t now);
 

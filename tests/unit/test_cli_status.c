@@ -81,9 +81,9 @@ static void keys_and_what_comes_next_are_listed(void **state)
         "          E  ES256  \\u001b[2J       q, since s\n"
         "          D  ES256  retired    q, since s, revoked\n"
         "no key    could be generated on p: no \\u001b room; next try 2001-01-01T00:00:00Z\n"
-        "next      2001-01-01T00:00:00Z  C signs\n"
-        "          2001-01-02T00:00:00Z  B leaves the JWKS\n"
-        "          2001-01-03T00:00:00Z  E \\u001b[2J\n");
+        "next      2001-01-01T00:00:00Z (overdue)  C signs\n"
+        "          2001-01-02T00:00:00Z (overdue)  B leaves the JWKS\n"
+        "          2001-01-03T00:00:00Z (overdue)  E \\u001b[2J\n");
 }
 
 static void assert_drawn(const char *keys_json, const char *expected)
@@ -120,6 +120,52 @@ static void a_rotation_is_seen_at_a_glance(void **state)
         "          BBBBBBBB       .....==========|==================>  signs\n"
         "          CCCCCCCC                 .....|..................>  signs in 1 h\n"
         "          DDDDDDDD  ....................|..................>  on standby\n");
+}
+
+/* The schedule's time has come, and there is no key to rotate to. */
+static void a_key_whose_rotation_is_overdue_still_signs(void **state)
+{
+    (void)state;
+    assert_drawn("[{\"kid\":\"A\",\"state\":\"active\",\"published_at\":\"2026-11-24T10:00:00Z\","
+                 "\"activated_at\":\"2026-11-24T10:00:00Z\","
+                 "\"next\":{\"change\":\"retire\",\"at\":\"2026-11-24T11:00:00Z\"}}]",
+                 "time      2026-11-24T10:00:00Z to 2026-11-24T12:00:00Z   . published  = signs  - retiring  | now\n"
+                 "          A  =======================================|  "
+                 "stops signing: overdue since 2026-11-24T11:00:00Z\n");
+}
+
+/* A rotation to a key whose HSM has died: it doesn't sign, the other does, and the third is in the JWKS, whatever was planned. */
+static void what_is_overdue_is_drawn_as_not_done(void **state)
+{
+    (void)state;
+    assert_drawn(
+        "[{\"kid\":\"AAAAAAAA\",\"state\":\"active\",\"published_at\":\"2026-11-24T10:00:00Z\","
+        "\"activated_at\":\"2026-11-24T10:00:00Z\",\"next\":{\"change\":\"retire\",\"at\":\"2026-11-24T11:30:00Z\"}},"
+        "{\"kid\":\"BBBBBBBB\",\"state\":\"published\",\"published_at\":\"2026-11-24T11:00:00Z\",\"activated_at\":null,"
+        "\"next\":{\"change\":\"activate\",\"at\":\"2026-11-24T11:30:00Z\"}},"
+        "{\"kid\":\"CCCCCCCC\",\"state\":\"retiring\",\"published_at\":\"2026-11-24T10:00:00Z\","
+        "\"activated_at\":\"2026-11-24T10:00:00Z\",\"since\":\"2026-11-24T11:00:00Z\","
+        "\"next\":{\"change\":\"withdraw\",\"at\":\"2026-11-24T11:30:00Z\"}},"
+        "{\"kid\":\"DDDDDDDD\",\"state\":\"published\",\"published_at\":\"2026-11-24T11:00:00Z\","
+        "\"next\":{\"change\":\"activate\",\"at\":\"2026-11-24T13:00:00Z\"}}]",
+        "time      2026-11-24T11:00:00Z to 2026-11-24T13:00:00Z   . published  = signs  - retiring  | now\n"
+        "          AAAAAAAA  <===================|------------------>  stops signing: overdue since "
+        "2026-11-24T11:30:00Z\n"
+        "          BBBBBBBB  ....................|==================>  signs: overdue since 2026-11-24T11:30:00Z\n"
+        "          CCCCCCCC  <-------------------|                     leaves the JWKS: overdue since "
+        "2026-11-24T11:30:00Z\n"
+        "          DDDDDDDD  ....................|..................>  signs in 1 h\n");
+}
+
+/* The service's clock is ahead of this machine's. */
+static void what_has_happened_is_not_drawn_as_still_to_come(void **state)
+{
+    (void)state;
+    assert_drawn("[{\"kid\":\"A\",\"state\":\"retiring\",\"published_at\":\"2026-11-24T11:30:00Z\","
+                 "\"activated_at\":\"2026-11-24T11:30:00Z\",\"since\":\"2026-11-24T12:10:00Z\","
+                 "\"next\":{\"change\":\"withdraw\",\"at\":\"2026-11-24T12:30:00Z\"}}]",
+                 "time      2026-11-24T11:30:00Z to 2026-11-24T12:30:00Z   . published  = signs  - retiring  | now\n"
+                 "          A  ====================|-------------------  leaves the JWKS in 30 min\n");
 }
 
 static void a_first_key_is_drawn_up_to_now(void **state)
@@ -221,6 +267,9 @@ int main(void)
         cmocka_unit_test(what_is_wrong_shows),
         cmocka_unit_test(keys_and_what_comes_next_are_listed),
         cmocka_unit_test(a_rotation_is_seen_at_a_glance),
+        cmocka_unit_test(a_key_whose_rotation_is_overdue_still_signs),
+        cmocka_unit_test(what_is_overdue_is_drawn_as_not_done),
+        cmocka_unit_test(what_has_happened_is_not_drawn_as_still_to_come),
         cmocka_unit_test(a_first_key_is_drawn_up_to_now),
         cmocka_unit_test(times_that_are_none_are_not_drawn),
         cmocka_unit_test(algorithms_show_where_there_are_several_or_one_has_no_key),
