@@ -18,7 +18,8 @@ const char MM_KEY_DESTROY_HELP[] =
     "Destroy a retired key on its HSM token, for ever. The kid is asked for once more on standard input; anything else "
     "than the\n"
     "same kid stops here. Refused unless the service knows the key as retired. Your PIN is asked for on the terminal\n"
-    "unless an option says where it is.\n"
+    "unless an option says where it is, and goes to the HSM token that the key lies on; --hsm-token makes sure which "
+    "that is.\n"
     "\n"
     "  --kid KID              the key\n"
     "  --reason TEXT          why, for the ledger\n"
@@ -64,19 +65,42 @@ static bool confirm(const char *kid, struct mm_error *err)
     return strcmp(typed, kid) == 0 || mm_fail(err, MM_USAGE, "that isn't the kid: nothing was destroyed");
 }
 
+/*
+ * The HSM token that the key lies on, before anybody is asked for a kid or a PIN: one that was named for a key on another would get neither.
+ * NULL: MM_USAGE for another one than --hsm-token names, MM_HSM_TOKEN_NOT_FOUND for one that the configuration doesn't know any more.
+ */
+static const struct mm_hsm_token_config *find_token(const struct mm_config *config, const char *named,
+                                                    const json_t *known, struct mm_error *err)
+{
+    const char *lies_on = mm_json_string(known, "hsm_token");
+    if (!lies_on) {
+        (void)mm_fail(err, MM_INTERNAL, "the service didn't say where the key lies");
+        return NULL;
+    }
+    if (named && strcmp(named, lies_on) != 0) {
+        (void)mm_fail(err, MM_USAGE, "the key lies on HSM token %.64s, not on the one that --hsm-token names", lies_on);
+        return NULL;
+    }
+    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, lies_on, NULL);
+    if (!token)
+        (void)
+            mm_fail(err, MM_HSM_TOKEN_NOT_FOUND,
+                    "the key lies on HSM token %.64s, which %s doesn't name any more: name it there to destroy the key",
+                    lies_on, config->file);
+    return token;
+}
+
 /* Where the service says that it lies. */
-static bool destroy(const struct mm_config *config, struct mm_custody_options custody, const json_t *known,
-                    struct mm_error *err)
+static bool destroy(const struct mm_config *config, const struct mm_hsm_token_config *token,
+                    const struct mm_custody_options *custody, const json_t *known, struct mm_error *err)
 {
     const char *kid = mm_json_string(known, "kid");
     const char *id = mm_json_string(known, "hsm_id");
     const char *label = mm_json_string(known, "hsm_label");
-    custody.hsm_token = mm_json_string(known, "hsm_token");
-    const struct mm_hsm_token_config *token = mm_config_hsm_token(config, custody.hsm_token, err);
-    if (!token || !id || !label)
+    if (!id || !label)
         return mm_fail(err, MM_INTERNAL, "the service didn't say where the key lies");
     mm_cleanup(mm_module_close) struct mm_module *module =
-        mm_custody_open(config, token, &custody, MM_MODULE_CUSTODY, err);
+        mm_custody_open(config, token, custody, MM_MODULE_CUSTODY, err);
     if (!module)
         return false;
     struct mm_error why = {0};
@@ -103,8 +127,11 @@ bool mm_verb_key_destroy(struct mm_cli *cli, int argc, char **argv, struct mm_er
     mm_cleanup(json_decref) json_t *known = NULL;
     mm_cleanup(json_decref) json_t *answer = NULL;
     mm_cleanup(mm_cli_service_free) struct mm_cli_service *service = config ? mm_cli_service_find(cli, err) : NULL;
-    if (!service || !find_retired(cli, service, cli->kid, &known, err) || !confirm(cli->kid, err) ||
-        !destroy(config, custody, known, err) || !mm_cli_service_order(cli, service, "destroy", &answer, err))
+    if (!service || !find_retired(cli, service, cli->kid, &known, err))
+        return false;
+    const struct mm_hsm_token_config *token = find_token(config, custody.hsm_token, known, err);
+    if (!token || !confirm(cli->kid, err) || !destroy(config, token, &custody, known, err) ||
+        !mm_cli_service_order(cli, service, "destroy", &answer, err))
         return false;
     if (cli->form == MM_FORM_JSON)
         return mm_print_json(stdout, answer, err);

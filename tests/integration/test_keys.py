@@ -78,8 +78,8 @@ def listed(mint):
     return {key["label"]: key for key in json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]}
 
 
-def fails(mint, status, *arguments):
-    done = mint.run_cli(*arguments)
+def fails(mint, status, *arguments, **options):
+    done = mint.run_cli(*arguments, **options)
     assert done.returncode == status, done
     return done.stderr
 
@@ -209,6 +209,29 @@ def test_a_wrong_kid_typed_destroys_nothing(mint):
     assert states(mint)[second] == "destroyed"
     left = json.loads(mint.cli("key", "list", "--service-pin", "--json"))["keys"]
     assert second not in {key["kid"] for key in left}
+
+
+def test_no_other_hsm_token_than_the_one_named_is_asked_to_destroy_a_key(tmp_path):
+    """Nobody is asked for the kid, and no PIN leaves the file: the answer comes before the file is even looked at."""
+    mint = short_lived(tmp_path / "mint")
+    mint.add_hsm_token("second")
+    mint.create().start()
+    kid = stage(mint, "there", "second")
+    mint.cli("key", "withdraw", "--kid", kid)
+    destroy = ("key", "destroy", "--kid", kid, "--pin-file", str(tmp_path / "no-such-pin"))
+    told = fails(mint, USAGE, *destroy, "--hsm-token", "primary", input=kid + "\n")
+    assert "lies on HSM token second, not on the one that --hsm-token names" in told and "Type the kid" not in told
+    (second,) = [token for token in mint.config["hsm"]["tokens"] if token["name"] == "second"]
+    mint.config["hsm"]["tokens"].remove(second)
+    mint.write()
+    told = fails(mint, HSM, *destroy, input=kid + "\n")
+    assert "HSM token second, which" in told and "name it there" in told and "Type the kid" not in told
+    mint.config["hsm"]["tokens"].append(second)
+    mint.write()
+    assert states(mint)[kid] == "retired"
+    mint.cli(*destroy[:4], "--service-pin", "--hsm-token", "second", input=kid + "\n")
+    assert states(mint)[kid] == "destroyed"
+    mint.stop()
 
 
 def test_a_key_that_is_gone_already_is_recorded_as_destroyed(mint):
