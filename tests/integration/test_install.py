@@ -179,6 +179,13 @@ def test_the_documentation_is_installed(installed):
         assert (documents / name).is_file()
 
 
+def test_the_scripts_that_the_documentation_names_are_installed(installed):
+    """Those that it says to run; it is about building and testing, too, which takes the source."""
+    documents = installed / "share" / "doc" / "mintmark"
+    told = run(documents / "scripts" / "key-ceremony", "--help")
+    assert "--label LABEL" in told and "scripts/key-ceremony" in (documents / "docs" / "custody.md").read_text()
+
+
 def test_no_link_of_the_installed_documentation_leads_nowhere(installed):
     documents = installed / "share" / "doc" / "mintmark"
     for page in documents.rglob("*.md"):
