@@ -81,6 +81,28 @@ static json_t *algorithms_status(const struct mm_admin *admin, const struct mm_s
     return MM_TAKE(list);
 }
 
+/* What should be there and isn't, of each algorithm; and whether the service will generate it. */
+static json_t *missing_keys(const struct mm_admin *admin)
+{
+    struct mm_keeper *keeper = admin->parts.keeper;
+    const struct mm_key_plan plan = mm_keeper_plan(keeper);
+    const struct mm_key_moment moment = mm_keeper_moment(keeper);
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(keeper);
+    mm_cleanup(json_decref) json_t *list = json_array();
+    for (int i = 0; i < MM_N_ALGORITHMS; i++) {
+        enum mm_key_need need = mm_plan_need(&plan, keyring, (enum mm_algorithm)i, &moment);
+        if ((need == MM_NEED_STANDBY || need == MM_NEED_ROTATION) &&
+            !mm_json_append(list,
+                            json_pack("{ss ss sI sb}", "algorithm", mm_algorithm_name((enum mm_algorithm)i), "for",
+                                      need == MM_NEED_STANDBY ? MM_GENERATED_FOR_STANDBY : MM_GENERATED_FOR_ROTATION,
+                                      "wanted", (json_int_t)(need == MM_NEED_STANDBY ? plan.standby : 1), "generated",
+                                      (int)mm_config_makes_keys(admin->config)),
+                            NULL))
+            return NULL;
+    }
+    return MM_TAKE(list);
+}
+
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
 {
     struct mm_admin *admin = request->admin;
@@ -94,11 +116,12 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
     mm_signers_state(admin->parts.signers, signers);
     mm_timestamp(admin->started, started);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss ss si ss sI sb so s{sb sb} so so so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
+        json_pack("{ss ss si ss sI sb so s{sb sb} so so so so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
                   (int)getpid(), "started_at", started, "uptime_seconds", uptime, "draining",
                   (int)atomic_load(&admin->is_draining), "policy", policy_status(config), "ledger", "healthy",
                   (int)mm_ledger_is_healthy(admin->parts.ledger), "clock_safe",
                   (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(signers),
-                  "algorithms", algorithms_status(admin, signers), "keyring", mm_admin_describe_keys(&admin->parts));
+                  "algorithms", algorithms_status(admin, signers), "missing_keys", missing_keys(admin), "keyring",
+                  mm_admin_describe_keys(&admin->parts));
     return mm_reply_json(MHD_HTTP_OK, body);
 }

@@ -178,12 +178,51 @@ static void print_keys(FILE *out, const json_t *keys)
     }
 }
 
+/* What keeps a rotation from beginning, or a bad day from being short. */
+static void print_missing(FILE *out, const json_t *missing)
+{
+    for (size_t i = 0; i < json_array_size(missing); i++) {
+        const json_t *key = json_array_get(missing, i);
+        const char *what = mm_json_string(key, "for");
+        int64_t n_wanted = mm_json_integer(key, "wanted", 1);
+        begin_row(out, i == 0 ? "standby" : "");
+        if (n_wanted > 1)
+            (void)fprintf(out, "fewer than %lld for ", (long long)n_wanted);
+        else
+            (void)fputs("none for ", out);
+        print_member(out, key, "algorithm");
+        if (what && strcmp(what, "rotation") == 0)
+            (void)fputs(", and its rotation is due", out);
+        (void)fputs(json_is_true(json_object_get(key, "generated"))
+                        ? ": the service generates a key\n"
+                        : ": generate and stage a key (mintmark key stage)\n",
+                    out);
+    }
+}
+
+/* Of those that the service would generate a key of. */
+static void print_missing_algorithms(FILE *out, const json_t *missing)
+{
+    const char *before = "for ";
+    for (size_t i = 0; i < json_array_size(missing); i++) {
+        const json_t *key = json_array_get(missing, i);
+        if (!json_is_true(json_object_get(key, "generated")))
+            continue;
+        (void)fputs(before, out);
+        print_member(out, key, "algorithm");
+        before = ", ";
+    }
+    if (*before == ',')
+        (void)fputc(' ', out);
+}
+
 /* That the service should have a key and can't generate it. */
-static void print_not_generated(FILE *out, const json_t *failure)
+static void print_not_generated(FILE *out, const json_t *failure, const json_t *missing)
 {
     if (!json_is_object(failure))
         return;
     begin_row(out, "no key");
+    print_missing_algorithms(out, missing);
     (void)fputs("could be generated on ", out);
     print_member(out, failure, "hsm_token");
     (void)fputs(": ", out);
@@ -261,7 +300,9 @@ void mm_print_status(FILE *out, const json_t *status)
     const json_t *keyring = json_object_get(status, "keyring");
     const json_t *keys = json_object_get(keyring, "keys");
     print_keys(out, keys);
-    print_not_generated(out, json_object_get(keyring, "not_generated"));
+    const json_t *missing = json_object_get(status, "missing_keys");
+    print_missing(out, missing);
+    print_not_generated(out, json_object_get(keyring, "not_generated"), missing);
     const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
     mm_print_time_line(out, keys, now);
     print_events(out, keys, now);

@@ -231,3 +231,11 @@ const struct mm_hsm_token_config *mm_config_hsm_token(const struct mm_config *co
                           config->n_hsm_tokens));
     return NULL;
 }
+
+bool mm_config_makes_keys(const struct mm_config *config)
+{
+    for (size_t i = 0; i < config->n_hsm_tokens; i++)
+        if (config->hsm_tokens[i].service_keys > 0)
+            return true;
+    return false;
+}

@@ -166,6 +166,9 @@ MM_DEFINE_CLEANUP(struct mm_config, mm_config_unref);
 MM_MUST_USE const struct mm_hsm_token_config *mm_config_hsm_token(const struct mm_config *config, const char *name,
                                                                   struct mm_error *err);
 
+/* Whether the service may have keys generated on any of its HSM tokens. */
+MM_MUST_USE bool mm_config_makes_keys(const struct mm_config *config);
+
 /*
  * MM_CONFIG_INVALID for a file that lies in the store's folder or below it, or is a link to one that does: the service may write
  * there. One that isn't there does no harm.

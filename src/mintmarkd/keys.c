@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mintmarkd/keys.h"
 
+#include <stdatomic.h>
+
 #include "mintmarkd/signers.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -47,9 +49,26 @@ static void take_out(void *context, const struct mm_key *key)
         mm_log_error("key_not_taken_out", &err, "kid", key->kid, NULL);
 }
 
+/* One line for each algorithm as it becomes so. Where the service generates its keys that is its own business until it fails. */
+static void tell_missing_standbys(struct mm_service_keys *keys, const struct mm_keyring *keyring)
+{
+    const struct mm_key_plan plan = mm_plan_make(keys->config);
+    const struct mm_key_moment moment = {0};
+    mm_algorithm_set lacking = 0;
+    for (int i = 0; i < MM_N_ALGORITHMS && !mm_config_makes_keys(keys->config); i++)
+        if (mm_plan_need(&plan, keyring, (enum mm_algorithm)i, &moment) == MM_NEED_STANDBY)
+            lacking |= mm_algorithm_bit((enum mm_algorithm)i);
+    mm_algorithm_set known = atomic_exchange(&keys->without_standby, lacking);
+    for (int i = 0; i < MM_N_ALGORITHMS; i++)
+        if (mm_algorithms_have(lacking & ~known, (enum mm_algorithm)i))
+            mm_log(MM_LOG_WARNING, "no_standby", "algorithm", mm_algorithm_name((enum mm_algorithm)i), "detail",
+                   "fewer keys than keys.standby wait for a bad day, until a custodian stages one", NULL);
+}
+
 static bool show(void *context, struct mm_keyring *keyring, struct mm_error *err)
 {
-    const struct mm_service_keys *keys = context;
+    struct mm_service_keys *keys = context;
+    tell_missing_standbys(keys, keyring);
     return mm_server_show(keys->server, keyring, err);
 }
 
@@ -81,6 +100,7 @@ struct mm_keeper *mm_service_keep(struct mm_service_keys *keys, struct mm_keyrin
                     .show = show,
                     .told = told},
     };
+    tell_missing_standbys(keys, keyring);
     return mm_keeper_start(&parts, keyring, err);
 }
 

@@ -14,6 +14,8 @@
 struct mm_service_keys {
     struct mm_signers *signers;
     struct mm_server *server;
+    const struct mm_config *config;
+    _Atomic mm_algorithm_set without_standby; /* that the log has heard of */
 };
 
 /* Start the keeper of `keyring`, whose active keys sign already. `keys` outlives it. */

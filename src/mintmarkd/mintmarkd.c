@@ -244,7 +244,7 @@ static bool start_server(struct service *service, struct mm_error *err)
 
 static bool start_keeper(struct service *service, struct mm_error *err)
 {
-    service->keys = (struct mm_service_keys){service->signers, service->server};
+    service->keys = (struct mm_service_keys){service->signers, service->server, service->config, 0};
     service->keeper = mm_service_keep(&service->keys, service->keyring, service->config, service->ledger, err);
     if (!service->keeper)
         return false;

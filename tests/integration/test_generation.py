@@ -235,7 +235,9 @@ def test_a_full_hsm_token_is_told_once_and_ends_by_itself_when_there_is_room(min
     failure = not_generated(mint)
     assert failure["hsm_token"] == "primary"
     assert failure["detail"] == "no room for a key on the HSM token: C_GenerateKeyPair: CKR_DEVICE_MEMORY"
-    assert "no key    could be generated on primary: " in mint.cli("status")
+    shown = mint.cli("status")
+    assert "no key    for ES256 could be generated on primary: " in shown
+    assert "standby   none for ES256: the service generates a key" in shown and not mint.events("no_standby")
     assert len(mint.events("key_not_generated")) == 1
     mint.issue(ttl_seconds=TTL)
     code, detail, status = rotation_refused(mint)

@@ -284,6 +284,42 @@ def test_a_rotation_where_no_key_signs_says_when_its_key_will(mint):
     mint.issue(ttl_seconds=TTL)
 
 
+def missing(mint):
+    return json.loads(mint.cli("status", "--json"))["missing_keys"]
+
+
+def test_a_standby_that_is_missing_shows_and_is_logged_once_as_it_becomes_so(mint):
+    told = {"algorithm": "ES256", "for": "standby", "wanted": 1, "generated": False}
+    row = "standby   none for ES256: generate and stage a key (mintmark key stage)"
+    assert missing(mint) == [told] and row in mint.cli("status").splitlines()
+    (event,) = mint.events("no_standby")
+    assert (event["level"], event["algorithm"]) == ("warning", "ES256")
+    published(mint)
+    assert missing(mint) == [] and "standby   none" not in mint.cli("status")
+    assert len(mint.events("no_standby")) == 1
+    mint.cli("key", "rotate", "--wait")
+    assert missing(mint) == [told]
+    assert wait_until(lambda: len(mint.events("no_standby")) == 2)
+    assert wait_until(lambda: "retired" in states(mint).values(), seconds=MAX_TTL + 30)
+    assert len(mint.events("no_standby")) == 2
+
+
+def test_a_rotation_that_is_due_and_can_not_begin_shows(mint):
+    """The key goes on signing, and the bars say so, whatever the plan was."""
+    (first,) = active(mint)
+    mint.stop()
+    mint.config["keys"].update(rotate_every=f"{PUBLISH_AHEAD + MAX_TTL + 1}s", standby=0)
+    mint.write()
+    mint.start()
+    assert wait_until(lambda: missing(mint), seconds=60)
+    assert missing(mint) == [{"algorithm": "ES256", "for": "rotation", "wanted": 1, "generated": False}]
+    shown = mint.cli("status")
+    assert "standby   none for ES256, and its rotation is due: generate and stage a key" in shown
+    assert re.search(f"{first[:8]}  [<=]=+\\|  stops signing: overdue since 20", shown), shown
+    assert f"Z (overdue)  {first} stops signing" in shown
+    mint.issue(ttl_seconds=TTL)
+
+
 def test_the_whole_life_shows_in_the_status(mint):
     (first,) = active(mint)
     second = published(mint)

@@ -86,6 +86,40 @@ static void keys_and_what_comes_next_are_listed(void **state)
         "          2001-01-03T00:00:00Z (overdue)  E \\u001b[2J\n");
 }
 
+static void a_standby_that_is_missing_shows(void **state)
+{
+    (void)state;
+    static const char HEAD[] = "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\n";
+    static const struct {
+        const char *members;
+        const char *rows;
+    } CASES[] = {
+        {"\"missing_keys\":[]", ""},
+        {"\"missing_keys\":[{\"algorithm\":\"ES256\",\"for\":\"standby\",\"wanted\":1,\"generated\":false},"
+         "{\"algorithm\":\"RS256\",\"for\":\"standby\",\"wanted\":2,\"generated\":false}]",
+         "standby   none for ES256: generate and stage a key (mintmark key stage)\n"
+         "          fewer than 2 for RS256: generate and stage a key (mintmark key stage)\n"},
+        {"\"missing_keys\":[{\"algorithm\":\"ES256\",\"for\":\"rotation\",\"wanted\":1,\"generated\":false}]",
+         "standby   none for ES256, and its rotation is due: generate and stage a key (mintmark key stage)\n"},
+        {"\"missing_keys\":[{\"algorithm\":\"ES256\",\"for\":\"standby\",\"wanted\":1,\"generated\":true},"
+         "{\"algorithm\":\"RS256\",\"for\":\"standby\",\"wanted\":1,\"generated\":true}],\"keyring\":{\"keys\":[],"
+         "\"not_generated\":{\"hsm_token\":\"p\",\"detail\":\"full\",\"next_at\":\"later\"}}",
+         "standby   none for ES256: the service generates a key\n"
+         "          none for RS256: the service generates a key\n"
+         "no key    for ES256, RS256 could be generated on p: full; next try later\n"},
+        {"\"missing_keys\":[3,{\"algorithm\":\"\\u001b[2J\",\"for\":7}]",
+         "standby   none for ?: generate and stage a key (mintmark key stage)\n"
+         "          none for \\u001b[2J: generate and stage a key (mintmark key stage)\n"},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        char status[512];
+        char expected[512];
+        (void)snprintf(status, sizeof status, "{%s}", CASES[i].members);
+        (void)snprintf(expected, sizeof expected, "%s%s", HEAD, CASES[i].rows);
+        assert_shown(status, expected);
+    }
+}
+
 static void assert_drawn(const char *keys_json, const char *expected)
 {
     mm_cleanup(json_decref) json_t *keys = mm_json_parse(keys_json, strlen(keys_json), NULL);
@@ -266,6 +300,7 @@ int main(void)
         cmocka_unit_test(a_status_is_a_table),
         cmocka_unit_test(what_is_wrong_shows),
         cmocka_unit_test(keys_and_what_comes_next_are_listed),
+        cmocka_unit_test(a_standby_that_is_missing_shows),
         cmocka_unit_test(a_rotation_is_seen_at_a_glance),
         cmocka_unit_test(a_key_whose_rotation_is_overdue_still_signs),
         cmocka_unit_test(what_is_overdue_is_drawn_as_not_done),
