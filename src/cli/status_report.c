@@ -6,7 +6,7 @@
 #include "cli/time_line.h"
 #include "util/clock.h"
 
-enum { DIGEST_SHOWN = 12 };
+enum { DIGEST_SHOWN = 12, RETIRED_SHOWN = 3 };
 
 static void begin_row(FILE *out, const char *name)
 {
@@ -163,19 +163,54 @@ static void print_algorithms(FILE *out, const json_t *algorithms)
     }
 }
 
-/* Those that are destroyed are history: the ledger has it. */
+static bool is_in(const json_t *key, const char *state)
+{
+    const char *text = mm_json_string(key, "state");
+    return text && strcmp(text, state) == 0;
+}
+
+static size_t count_in(const json_t *keys, const char *state)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        n += is_in(json_array_get(keys, i), state);
+    return n;
+}
+
+/* How many retired keys were retired after this one; of one second, those that come later here. */
+static size_t n_later(const json_t *keys, size_t which)
+{
+    const char *since = mm_json_string(json_array_get(keys, which), "since");
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        const json_t *key = json_array_get(keys, i);
+        const char *other = mm_json_string(key, "since");
+        int order = strcmp(other ? other : "", since ? since : "");
+        n += is_in(key, "retired") && (order > 0 || (order == 0 && i > which));
+    }
+    return n;
+}
+
+/* What is done with is history, which the ledger has: those that were retired last are told, since they may still be to be destroyed. */
 static void print_keys(FILE *out, const json_t *keys)
 {
+    size_t n_destroyed = count_in(keys, "destroyed");
+    size_t n_retired = count_in(keys, "retired");
+    size_t n_left_out = n_retired > RETIRED_SHOWN ? n_retired - RETIRED_SHOWN : 0;
     bool is_first = true;
     for (size_t i = 0; i < json_array_size(keys); i++) {
         const json_t *key = json_array_get(keys, i);
-        const char *state = mm_json_string(key, "state");
-        if (!state || strcmp(state, "destroyed") == 0)
+        if (!mm_json_string(key, "state") || is_in(key, "destroyed") ||
+            (is_in(key, "retired") && n_later(keys, i) >= RETIRED_SHOWN))
             continue;
         begin_row(out, is_first ? "keys" : "");
         print_key(out, key);
         is_first = false;
     }
+    if (n_left_out + n_destroyed == 0)
+        return;
+    begin_row(out, is_first ? "keys" : "");
+    (void)fprintf(out, "and %zu retired and %zu destroyed earlier (--json has all)\n", n_left_out, n_destroyed);
 }
 
 /* What keeps a rotation from beginning, or a bad day from being short. */

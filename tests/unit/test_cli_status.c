@@ -80,10 +80,31 @@ static void keys_and_what_comes_next_are_listed(void **state)
         "          C  ES256  published  q, since s\n"
         "          E  ES256  \\u001b[2J       q, since s\n"
         "          D  ES256  retired    q, since s, revoked\n"
+        "          and 0 retired and 1 destroyed earlier (--json has all)\n"
         "no key    could be generated on p: no \\u001b room; next try 2001-01-01T00:00:00Z\n"
         "next      2001-01-01T00:00:00Z (overdue)  C signs\n"
         "          2001-01-02T00:00:00Z (overdue)  B leaves the JWKS\n"
         "          2001-01-03T00:00:00Z (overdue)  E \\u001b[2J\n");
+}
+
+static void of_the_keys_that_are_done_with_the_last_show(void **state)
+{
+    (void)state;
+    assert_shown("{\"keyring\":{\"keys\":["
+                 "{\"kid\":\"A\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"p\",\"since\":\"5\"},"
+                 "{\"kid\":\"B\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"p\",\"since\":\"2\"},"
+                 "{\"kid\":\"C\",\"alg\":\"ES256\",\"state\":\"destroyed\",\"hsm_token\":\"p\",\"since\":\"9\"},"
+                 "{\"kid\":\"D\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"p\",\"since\":\"3\"},"
+                 "{\"kid\":\"E\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"p\"},"
+                 "{\"kid\":\"F\",\"alg\":\"ES256\",\"state\":\"retired\",\"hsm_token\":\"p\",\"since\":\"3\"},"
+                 "{\"kid\":\"G\",\"alg\":\"ES256\",\"state\":\"active\",\"hsm_token\":\"p\",\"since\":\"1\"}]}}",
+                 "Mintmark  ? at ?\n"
+                 "state     serving, up 0 s since ?, pid 0\n"
+                 "keys      A  ES256  retired    p, since 5\n"
+                 "          D  ES256  retired    p, since 3\n"
+                 "          F  ES256  retired    p, since 3\n"
+                 "          G  ES256  active     p, since 1\n"
+                 "          and 2 retired and 1 destroyed earlier (--json has all)\n");
 }
 
 static void a_standby_that_is_missing_shows(void **state)
@@ -300,6 +321,7 @@ int main(void)
         cmocka_unit_test(a_status_is_a_table),
         cmocka_unit_test(what_is_wrong_shows),
         cmocka_unit_test(keys_and_what_comes_next_are_listed),
+        cmocka_unit_test(of_the_keys_that_are_done_with_the_last_show),
         cmocka_unit_test(a_standby_that_is_missing_shows),
         cmocka_unit_test(a_rotation_is_seen_at_a_glance),
         cmocka_unit_test(a_key_whose_rotation_is_overdue_still_signs),
