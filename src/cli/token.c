@@ -19,7 +19,8 @@ const char MM_TOKEN_UNLOCK_HELP[] =
     "is.\n"
     "A running service notices within a second. An HSM token that has locked itself is for its security officer.\n"
     "\n"
-    "  NAME               the HSM token's name in the configuration (default: the only one)\n"
+    "  NAME               the HSM token's name in the configuration (default: the only one); --hsm-token NAME does, "
+    "too\n"
     "  --config FILE      the configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
     "  --pin-file FILE    read the PIN from FILE (default: where the service reads it)\n"
     "  --pin-fd N         read the PIN from the open descriptor N\n"
@@ -33,7 +34,12 @@ const char MM_TOKEN_UNLOCK_HELP[] =
 enum { NO_LOGIN = MM_OPTION_FIRST };
 
 static const struct option OPTIONS[] = {
-    MM_COMMON_OPTIONS, MM_CONFIG_OPTION, MM_PIN_OPTIONS, {"no-login", no_argument, NULL, NO_LOGIN}, {0},
+    MM_COMMON_OPTIONS,
+    MM_CONFIG_OPTION,
+    MM_HSM_TOKEN_OPTION,
+    MM_PIN_OPTIONS,
+    {"no-login", no_argument, NULL, NO_LOGIN},
+    {0},
 };
 
 struct unlock_options {
@@ -54,6 +60,10 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct unloc
     }
     if (!options->custody.pin_file && options->custody.pin_fd < 0)
         options->custody.whose = MM_PIN_OF_SERVICE;
+    if (option == MM_OPTION_END && cli->operand && options->custody.hsm_token)
+        return mm_fail(err, MM_USAGE, "NAME and --hsm-token exclude each other: both name the HSM token");
+    if (cli->operand)
+        options->custody.hsm_token = cli->operand;
     return option == MM_OPTION_END;
 }
 
@@ -98,7 +108,8 @@ bool mm_verb_token_unlock(struct mm_cli *cli, int argc, char **argv, struct mm_e
         return false;
     mm_cleanup(mm_config_unref) struct mm_config *config =
         mm_cli_load_config(cli, cli->config_file, MM_LOAD_SERVICE, err);
-    const struct mm_hsm_token_config *token = config ? mm_config_hsm_token(config, cli->operand, err) : NULL;
+    const struct mm_hsm_token_config *token =
+        config ? mm_config_hsm_token(config, options.custody.hsm_token, err) : NULL;
     mm_cleanup(free) char *path = token ? mm_latch_path(config, token->name, err) : NULL;
     if (!path || !mm_latch_make_folder(config, err) ||
         (options.login == LOG_IN && !try_pin(config, token, &options, err)))

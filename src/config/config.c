@@ -218,6 +218,23 @@ void mm_config_unref(struct mm_config *config)
         config_free(config);
 }
 
+/* `primary, second`, for a message: as many as there is room for. */
+static const char *list_hsm_tokens(const struct mm_config *config, char *buffer, size_t size)
+{
+    static const char MORE[] = ", and more";
+    size_t length = 0;
+    buffer[0] = '\0';
+    for (size_t i = 0; i < config->n_hsm_tokens; i++) {
+        const char *name = config->hsm_tokens[i].name;
+        bool has_room = length + 2 + strlen(name) + sizeof MORE <= size;
+        length += (size_t)snprintf(buffer + length, size - length, "%s%s", length && has_room ? ", " : "",
+                                   has_room ? name : MORE);
+        if (!has_room)
+            break;
+    }
+    return buffer;
+}
+
 const struct mm_hsm_token_config *mm_config_hsm_token(const struct mm_config *config, const char *name,
                                                       struct mm_error *err)
 {
@@ -226,9 +243,10 @@ const struct mm_hsm_token_config *mm_config_hsm_token(const struct mm_config *co
     for (size_t i = 0; name && i < config->n_hsm_tokens; i++)
         if (strcmp(config->hsm_tokens[i].name, name) == 0)
             return &config->hsm_tokens[i];
+    char names[256];
     (void)(name ? mm_fail(err, MM_CONFIG_INVALID, "%s: there is no HSM token called %s", config->file, name)
-                : mm_fail(err, MM_CONFIG_INVALID, "%s: name one of its %zu HSM tokens", config->file,
-                          config->n_hsm_tokens));
+                : mm_fail(err, MM_CONFIG_INVALID, "%s: say which of its %zu HSM tokens with --hsm-token: %s",
+                          config->file, config->n_hsm_tokens, list_hsm_tokens(config, names, sizeof names)));
     return NULL;
 }
 

@@ -15,7 +15,7 @@ import pytest
 from pkcs11_tool import KEYPAIR, pkcs11_tool
 from service import BUILD, Deployment, grant
 
-CONFIG, HSM, PIN, STORE, NETWORK = 3, 4, 5, 6, 7
+USAGE, CONFIG, HSM, PIN, STORE, NETWORK = 2, 3, 4, 5, 6, 7
 
 
 def refused(deployment, status, *words, **options):
@@ -46,6 +46,14 @@ def test_a_wrong_pin_is_tried_once_and_never_again_until_an_operator_says_so(dep
     deployment.cli("token", "unlock")
     deployment.start()
     deployment.issue()
+
+
+def test_the_hsm_token_to_unlock_is_named_in_either_way_but_once(deployment):
+    for name in (["primary"], ["--hsm-token", "primary"]):
+        assert "it wasn't locked" in deployment.cli("token", "unlock", *name)
+    both = deployment.run_cli("token", "unlock", "primary", "--hsm-token", "primary")
+    assert both.returncode == USAGE and "exclude each other" in both.stderr, both
+    assert deployment.run_cli("token", "unlock", "--hsm-token", "nirvana").returncode == CONFIG
 
 
 def test_the_latch_holds_nothing_of_the_pin(deployment):

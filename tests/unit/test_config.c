@@ -337,7 +337,28 @@ static void an_hsm_token_may_be_preferred_to_another(void **state)
     assert_int_equal(mm_config_hsm_token(config, "primary", NULL)->service_keys, 0);
     assert_int_equal(mm_config_hsm_token(config, "spare", NULL)->priority, 100);
     assert_null(mm_config_hsm_token(config, NULL, &err));
-    assert_non_null(strstr(err.message, "name one of its 2 HSM tokens"));
+    assert_non_null(strstr(err.message, "say which of its 2 HSM tokens with --hsm-token: primary, spare"));
+}
+
+static void so_many_hsm_tokens_are_named_as_a_message_has_room_for(void **state)
+{
+    const struct place *place = *state;
+    char tokens[MM_HSM_TOKENS_MAX * 160] = "pin_file: secrets/pin";
+    for (int i = 1; i < MM_HSM_TOKENS_MAX; i++) {
+        size_t length = strlen(tokens);
+        (void)snprintf(tokens + length, sizeof tokens - length,
+                       "\n    - {name: a-name-that-takes-room-%d, profile: generic, module: /, label: l%d,"
+                       " pin_file: secrets/pin}",
+                       i, i);
+    }
+    write_changed(place, "pin_file: secrets/pin", tokens);
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    struct mm_error err = {0};
+    assert_null(mm_config_hsm_token(config, NULL, &err));
+    assert_non_null(strstr(err.message, ": primary, a-name-that-takes-room-1, "));
+    const char *end = strstr(err.message, ", and more");
+    assert_non_null(end);
+    assert_string_equal(end, ", and more");
 }
 
 static void limits_have_defaults(void **state)
@@ -1266,6 +1287,7 @@ int main(void)
         TEST(every_file_of_a_configuration_is_listed),
         TEST(what_the_file_says_of_an_hsm_token_wins),
         TEST(an_hsm_token_may_be_preferred_to_another),
+        TEST(so_many_hsm_tokens_are_named_as_a_message_has_room_for),
         TEST(limits_have_defaults),
         TEST(tenants_are_sorted_and_have_their_ca),
         TEST(an_hsm_token_is_named_by_a_uri_instead),
