@@ -59,7 +59,7 @@ static void print_help(void)
                 "  6  ledger missing, locked, full or damaged\n"
                 "  7  the service can't be reached\n"
                 "  8  the service refused the request\n"
-                "  9  a token or the ledger's chain doesn't verify\n"
+                "  9  a token, an attestation or the ledger's chain doesn't verify\n"
                 "\n"
                 "Options:\n"
                 "  --help     this text, or a command's\n"
@@ -83,6 +83,49 @@ static const struct mm_verb *find_verb(int argc, char **argv, int *ret_words)
     return NULL;
 }
 
+/* Whether the verb's name is of two words, the first of which is `first`; the second. */
+static const char *second_word(const struct mm_verb *verb, const char *first)
+{
+    size_t length = strlen(first);
+    return strncmp(verb->name, first, length) == 0 && verb->name[length] == ' ' ? verb->name + length + 1 : NULL;
+}
+
+/* What may follow the word that argv begins with; false if that begins no command of two. */
+static bool list_second_words(const char *first, char *buffer, size_t size)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(VERBS) && length < size; i++) {
+        const char *second = second_word(&VERBS[i], first);
+        if (second)
+            length += (size_t)snprintf(buffer + length, size - length, "%s%s", length ? ", " : "", second);
+    }
+    return length > 0;
+}
+
+static bool fail_unknown(const char *first, struct mm_error *err)
+{
+    char words[256];
+    if (!list_second_words(first, words, sizeof words))
+        return mm_fail(err, MM_USAGE, "no such command (see mintmark --help)");
+    return mm_fail(err, MM_USAGE, "%s needs a second word: %s (see mintmark %s --help)", first, words, first);
+}
+
+static bool print_group_help(const char *first)
+{
+    bool is_found = false;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(VERBS); i++) {
+        if (!second_word(&VERBS[i], first))
+            continue;
+        if (!is_found)
+            (void)
+                printf("Usage: mintmark %s COMMAND [options]\n\nCommands, each of which explains itself with --help:\n",
+                       first);
+        (void)printf("  %-14s %s\n", VERBS[i].name, VERBS[i].summary);
+        is_found = true;
+    }
+    return is_found;
+}
+
 /* Before options are read in earnest: a wrong one must be reported in the form that was asked for. */
 static bool has_flag(int argc, char **argv, const char *flag)
 {
@@ -97,11 +140,11 @@ static bool run_verb(struct mm_cli *cli, int argc, char **argv, struct mm_error 
     int words = 0;
     const struct mm_verb *verb = argc > 1 ? find_verb(argc, argv, &words) : NULL;
     if (!verb && argc > 1 && argv[1][0] != '-' && !has_flag(argc, argv, "--help"))
-        return mm_fail(err, MM_USAGE, "no such command (see mintmark --help)");
+        return fail_unknown(argv[1], err);
     if (has_flag(argc, argv, "--help") || has_flag(argc, argv, "-h")) {
         if (verb)
             (void)fputs(verb->help, stdout);
-        else
+        else if (!print_group_help(argv[1]))
             print_help();
         return true;
     }

@@ -38,6 +38,14 @@ static bool take_shared(struct mm_cli *cli, int option)
     return false;
 }
 
+static bool takes_kid(const struct option *table)
+{
+    for (; table->name; table++)
+        if (table->val == 'k')
+            return true;
+    return false;
+}
+
 int mm_option_next(struct mm_cli *cli, int argc, char **argv, const struct option *table, struct mm_error *err)
 {
     opterr = 0;
@@ -61,7 +69,8 @@ int mm_option_next(struct mm_cli *cli, int argc, char **argv, const struct optio
                 cli->operand = argv[optind++];
             if (optind == argc)
                 return MM_OPTION_END;
-            (void)mm_fail(err, MM_USAGE, "an argument that belongs to no option (see --help)");
+            (void)mm_fail(err, MM_USAGE, "an argument that belongs to no option%s (see --help)",
+                          takes_kid(table) ? ": a key is named with --kid" : "");
             return MM_OPTION_WRONG;
         default:
             return option;

@@ -206,6 +206,21 @@ def test_a_wrong_command_line_exits_with_2_and_says_why_in_one_line(verb):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("more", [[], ["nonsense"], ["--json"]])
+def test_half_a_command_is_told_what_may_follow(more):
+    done = subprocess.run([BUILD / "mintmark", "key", *more], capture_output=True, text=True)
+    assert done.returncode == USAGE and "key needs a second word: generate, list, evidence, " in done.stderr, done
+    told = subprocess.run([BUILD / "mintmark", "key", "--help"], capture_output=True, text=True)
+    assert told.returncode == 0 and told.stdout.startswith("Usage: mintmark key COMMAND"), told
+    rows = [row for row in told.stdout.splitlines() if row.startswith("  ")]
+    assert len(rows) == 11 and all(row.startswith("  key ") for row in rows)
+
+
+def test_the_exit_status_of_what_does_not_verify_is_explained():
+    told = subprocess.run([BUILD / "mintmark", "--help"], capture_output=True, text=True).stdout
+    assert "9  a token, an attestation or the ledger's chain doesn't verify" in told
+
+
 def test_no_command_takes_a_secret_as_an_argument():
     for verb in VERBS:
         done = subprocess.run([BUILD / "mintmark", *verb.split(), "--help"], capture_output=True, text=True)

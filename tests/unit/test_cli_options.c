@@ -109,6 +109,23 @@ static void an_operand_is_taken_only_where_the_verb_takes_one(void **state)
     assert_wrong(read_all(takes_one, (const char *const[]){"primary", "second", NULL}), "belongs to no option");
 }
 
+/* It isn't taken for one: what ends a key must say that it means a key. */
+static void an_operand_where_a_key_is_named_is_told_how(void **state)
+{
+    (void)state;
+    static const struct option WITH_KID[] = {MM_COMMON_OPTIONS, MM_KID_OPTION, {0}};
+    char program[] = "mintmark", kid[] = "4711-secret";
+    char *argv[] = {program, kid, NULL};
+    struct mm_cli cli = {0};
+    struct mm_error err = {0};
+    optind = 0;
+    assert_int_equal(mm_option_next(&cli, 2, argv, WITH_KID, &err), MM_OPTION_WRONG);
+    assert_non_null(strstr(err.message, "a key is named with --kid"));
+    assert_null(strstr(err.message, "4711"));
+    assert_null(cli.kid);
+    assert_null(strstr(READ("primary").err.message, "--kid"));
+}
+
 static void integers_keep_to_their_bounds(void **state)
 {
     (void)state;
@@ -147,6 +164,7 @@ int main(void)
         cmocka_unit_test(a_missing_value_is_named),
         cmocka_unit_test(a_value_that_may_be_a_secret_is_never_repeated),
         cmocka_unit_test(an_operand_is_taken_only_where_the_verb_takes_one),
+        cmocka_unit_test(an_operand_where_a_key_is_named_is_told_how),
         cmocka_unit_test(integers_keep_to_their_bounds),
         cmocka_unit_test(an_instant_is_a_time_or_an_age),
     };
