@@ -25,6 +25,9 @@ bool mm_custody_take_option(struct mm_custody_options *options, int option, stru
             return false;
         options->pin_fd = (int)number;
         return true;
+    case MM_OPTION_ALGORITHM:
+        options->algorithm = optarg;
+        return true;
     case MM_OPTION_URI:
         return mm_pkcs11_uri_parse(optarg, MM_PKCS11_URI_OF_KEY, &options->uri, err);
     default:
@@ -75,11 +78,11 @@ const struct mm_hsm_token_config *mm_custody_hsm_token(const struct mm_config *c
     return !options->hsm_token && n < 2 ? found : mm_config_hsm_token(config, options->hsm_token, err);
 }
 
-bool mm_custody_algorithm(const char *text, const struct mm_config *config, enum mm_algorithm *ret_algorithm,
-                          struct mm_error *err)
+bool mm_custody_algorithm(const struct mm_custody_options *options, const struct mm_config *config,
+                          enum mm_algorithm *ret_algorithm, struct mm_error *err)
 {
     enum mm_algorithm algorithm = config->algorithm;
-    if (text && !mm_algorithm_parse(text, &algorithm))
+    if (options->algorithm && !mm_algorithm_parse(options->algorithm, &algorithm))
         return mm_fail(err, MM_USAGE, "--algorithm is ES256, ES384, RS256, PS256 or EdDSA");
     *ret_algorithm = algorithm;
     return true;
@@ -246,6 +249,22 @@ const struct mm_hsm_key_info *mm_custody_find_key(const struct mm_module *module
     return NULL;
 }
 
+/* `; it could sign RS256 or PS256`, for a message; empty where it could sign nothing. */
+static const char *describe_uses(const struct mm_hsm_key_info *info, char *buffer, size_t size)
+{
+    const char *before = "; it could sign ";
+    size_t length = 0;
+    buffer[0] = '\0';
+    for (int i = 0; i < MM_N_ALGORITHMS && length < size; i++) {
+        if (!is_fit(info, (enum mm_algorithm)i))
+            continue;
+        length +=
+            (size_t)snprintf(buffer + length, size - length, "%s%s", before, mm_algorithm_name((enum mm_algorithm)i));
+        before = " or ";
+    }
+    return buffer;
+}
+
 static const struct mm_hsm_key_info *find_named(const struct mm_module *module, const struct mm_hsm_key_info *infos,
                                                 size_t n, enum mm_algorithm algorithm, const char *kid,
                                                 const struct mm_custody_options *options, struct mm_error *err)
@@ -254,23 +273,27 @@ static const struct mm_hsm_key_info *find_named(const struct mm_module *module, 
     if (!info || is_fit(info, algorithm))
         return info;
     char type[64];
-    (void)mm_fail(err, MM_KEY_MISMATCH, "key %s is %s%s and can't sign %s as keys.algorithm asks", info->kid,
+    char uses[64];
+    (void)mm_fail(err, MM_KEY_MISMATCH, "key %s is %s%s and can't sign %s as %s asks%s", info->kid,
                   mm_hsm_key_info_describe(info, type, sizeof type), info->id[0] ? "" : " without a CKA_ID",
-                  mm_algorithm_name(algorithm));
+                  mm_algorithm_name(algorithm), options->algorithm ? "--algorithm" : "keys.algorithm",
+                  describe_uses(info, uses, sizeof uses));
     return NULL;
 }
 
 static const struct mm_hsm_key_info *find_only(const struct mm_hsm_key_info *infos, size_t n,
-                                               enum mm_algorithm algorithm, struct mm_error *err)
+                                               enum mm_algorithm algorithm, const json_t *known, struct mm_error *err)
 {
     const struct mm_hsm_key_info *found = NULL, *unsound = NULL;
     struct listing listing = {0};
     char what[64];
-    size_t n_sound = 0;
+    size_t n_sound = 0, n_known = 0;
     for (size_t i = 0; i < n; i++) {
         if (!is_fit(&infos[i], algorithm))
             continue;
-        if (infos[i].is_custody_sound) {
+        if (mm_json_array_has(known, infos[i].kid)) {
+            n_known++;
+        } else if (infos[i].is_custody_sound) {
             found = &infos[i];
             n_sound++;
             list_key(found, &listing);
@@ -287,7 +310,8 @@ static const struct mm_hsm_key_info *find_only(const struct mm_hsm_key_info *inf
                       unsound->custody_reason);
     else if (n_sound == 0)
         (void)mm_fail(err, MM_KEY_NOT_FOUND,
-                      "the HSM token holds no key that signs %s: make one with mintmark key generate", name);
+                      "the HSM token holds no key that signs %s%s: make one with mintmark key generate", name,
+                      n_known > 0 ? " and wasn't staged yet" : "");
     return n_sound == 1 ? found : NULL;
 }
 
@@ -307,8 +331,8 @@ static bool export_key(const struct mm_hsm_key *key, enum mm_algorithm algorithm
 }
 
 bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm algorithm, const char *kid,
-                           const struct mm_custody_options *options, struct mm_custody_key *ret_key,
-                           struct mm_error *err)
+                           const struct mm_custody_options *options, const json_t *known,
+                           struct mm_custody_key *ret_key, struct mm_error *err)
 {
     bool is_named = false;
     if (!mm_custody_names_key(kid, options, &is_named, err))
@@ -317,8 +341,8 @@ bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm alg
     size_t n = 0;
     if (!mm_direct_check_offer(module, algorithm, err) || !mm_hsm_key_list(module, &infos, &n, err))
         return false;
-    const struct mm_hsm_key_info *info =
-        is_named ? find_named(module, infos, n, algorithm, kid, options, err) : find_only(infos, n, algorithm, err);
+    const struct mm_hsm_key_info *info = is_named ? find_named(module, infos, n, algorithm, kid, options, err)
+                                                  : find_only(infos, n, algorithm, known, err);
     if (!info)
         return false;
     /* Found again the way the service will find it, by id and label, which must be unique. */

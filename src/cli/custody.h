@@ -16,9 +16,17 @@ struct mm_custody_options {
     int pin_fd;            /* -1: not given */
     enum { MM_PIN_OF_CUSTODIAN, MM_PIN_OF_SERVICE } whose;
     struct mm_pkcs11_uri uri; /* --uri; names no key unless given */
+    const char *algorithm;    /* --algorithm; NULL: not given */
 };
 
-enum { MM_OPTION_HSM_TOKEN = 1024, MM_OPTION_PIN_FILE, MM_OPTION_PIN_FD, MM_OPTION_SERVICE_PIN, MM_OPTION_URI };
+enum {
+    MM_OPTION_HSM_TOKEN = 1024,
+    MM_OPTION_PIN_FILE,
+    MM_OPTION_PIN_FD,
+    MM_OPTION_SERVICE_PIN,
+    MM_OPTION_URI,
+    MM_OPTION_ALGORITHM
+};
 
 #define MM_HSM_TOKEN_OPTION \
     { \
@@ -28,6 +36,11 @@ enum { MM_OPTION_HSM_TOKEN = 1024, MM_OPTION_PIN_FILE, MM_OPTION_PIN_FD, MM_OPTI
     {"pin-file", required_argument, NULL, MM_OPTION_PIN_FILE}, {"pin-fd", required_argument, NULL, MM_OPTION_PIN_FD}, \
     { \
         "service-pin", no_argument, NULL, MM_OPTION_SERVICE_PIN \
+    }
+
+#define MM_ALGORITHM_OPTION \
+    { \
+        "algorithm", required_argument, NULL, MM_OPTION_ALGORITHM \
     }
 
 #define MM_URI_OPTION \
@@ -58,8 +71,8 @@ MM_MUST_USE bool mm_custody_read_options(struct mm_cli *cli, int argc, char **ar
 MM_MUST_USE const struct mm_hsm_token_config *
 mm_custody_hsm_token(const struct mm_config *config, const struct mm_custody_options *options, struct mm_error *err);
 
-/* What --algorithm says, or with NULL the configuration's keys.algorithm. MM_USAGE for one that nobody knows. */
-MM_MUST_USE bool mm_custody_algorithm(const char *text, const struct mm_config *config,
+/* What --algorithm says, or without it the configuration's keys.algorithm. MM_USAGE for one that nobody knows. */
+MM_MUST_USE bool mm_custody_algorithm(const struct mm_custody_options *options, const struct mm_config *config,
                                       enum mm_algorithm *ret_algorithm, struct mm_error *err);
 
 /*
@@ -102,11 +115,12 @@ MM_MUST_USE const struct mm_hsm_key_info *mm_custody_find_key(const struct mm_mo
                                                               struct mm_error *err);
 
 /*
- * The key that --kid or --uri means, or without them the only one whose type fits `algorithm` and whose custody is sound. Failures as
- * above; MM_KEY_MISMATCH for another type; MM_KEY_CUSTODY; MM_HSM_MECHANISM if the HSM token can't sign so.
+ * The key that --kid or --uri means, or without them the only one whose type fits `algorithm`, whose custody is sound, and whose kid isn't
+ * among `known` (an array of strings; NULL: none). Failures as above; MM_KEY_MISMATCH for another type; MM_KEY_CUSTODY; MM_HSM_MECHANISM
+ * if the HSM token can't sign so.
  */
 MM_MUST_USE bool mm_custody_choose_key(const struct mm_module *module, enum mm_algorithm algorithm, const char *kid,
-                                       const struct mm_custody_options *options, struct mm_custody_key *ret_key,
-                                       struct mm_error *err);
+                                       const struct mm_custody_options *options, const json_t *known,
+                                       struct mm_custody_key *ret_key, struct mm_error *err);
 
 #endif

@@ -124,6 +124,6 @@ bool mm_verb_init(struct mm_cli *cli, int argc, char **argv, struct mm_error *er
     mm_cleanup(mm_module_close) struct mm_module *module =
         mm_custody_open(config, token, &custody, MM_MODULE_SIGN, err);
     mm_cleanup(mm_custody_key_clear) struct mm_custody_key key = {0};
-    return module && mm_custody_choose_key(module, config->algorithm, cli->kid, &custody, &key, err) &&
+    return module && mm_custody_choose_key(module, config->algorithm, cli->kid, &custody, NULL, &key, err) &&
            make_ledger(config, token, &key, err) && print_result(cli, config, token, &key, err);
 }

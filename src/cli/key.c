@@ -48,11 +48,10 @@ const char MM_KEY_LIST_HELP[] =
 struct generate_options {
     struct mm_custody_options custody;
     const char *label;
-    const char *algorithm;
     int64_t bits;
 };
 
-enum { LABEL = MM_OPTION_FIRST, ALGORITHM, BITS };
+enum { LABEL = MM_OPTION_FIRST, BITS };
 
 enum { UNTOLD_MAX = 160 };
 
@@ -62,7 +61,7 @@ static const struct option GENERATE_OPTIONS[] = {
     MM_HSM_TOKEN_OPTION,
     MM_PIN_OPTIONS,
     {"label", required_argument, NULL, LABEL},
-    {"algorithm", required_argument, NULL, ALGORITHM},
+    MM_ALGORITHM_OPTION,
     {"bits", required_argument, NULL, BITS},
     {0},
 };
@@ -78,8 +77,6 @@ static bool read_generate_options(struct mm_cli *cli, int argc, char **argv, str
     while ((option = mm_option_next(cli, argc, argv, GENERATE_OPTIONS, err)) >= 0) {
         if (option == LABEL)
             options->label = optarg;
-        else if (option == ALGORITHM)
-            options->algorithm = optarg;
         else if (option == BITS) {
             if (!mm_option_integer("--bits", optarg, MM_RSA_BITS_MIN, MM_RSA_BITS_MAX, &options->bits, err))
                 return false;
@@ -95,7 +92,7 @@ static bool make_request(const struct generate_options *options, const struct mm
                          enum mm_algorithm *ret_algorithm, struct mm_hsm_key_request *ret_request, struct mm_error *err)
 {
     enum mm_algorithm algorithm;
-    if (!mm_custody_algorithm(options->algorithm, config, &algorithm, err))
+    if (!mm_custody_algorithm(&options->custody, config, &algorithm, err))
         return false;
     enum mm_key_type type = mm_algorithm_key_type(algorithm);
     if (options->bits && type != MM_KEY_RSA)

@@ -135,11 +135,37 @@ def test_a_uri_holds_no_pin_and_no_module(mint):
 def test_staging_one_of_several_keys_without_a_name_says_which_there_are(mint):
     kids = [generate(mint, label) for label in ("one", "two")]
     told = fails(mint, HSM, "key", "stage", "--service-pin")
-    assert "3 keys could sign ES256: choose one with --kid or --uri" in told
+    assert "2 keys could sign ES256: choose one with --kid or --uri" in told  # the active one isn't meant
     assert all(f'{kid} "{label}"' in told for kid, label in zip(kids, ("one", "two"), strict=True))
     for n in range(5):
         generate(mint, f"more-{n}")
     assert "and more (see mintmark key list)" in fails(mint, HSM, "key", "stage", "--service-pin")
+
+
+def test_staging_without_a_name_takes_the_only_key_that_is_new(mint):
+    """Also by whoever has no access to the ledger's file: the service is asked."""
+    told = fails(mint, HSM, "key", "stage", "--service-pin")
+    assert "holds no key that signs ES256 and wasn't staged yet: make one with mintmark key generate" in told
+    for label in ("next", "after that"):
+        kid = generate(mint, label)
+        mint.cli("key", "stage", "--service-pin")
+        assert kid in states(mint)
+    mint.cli("key", "withdraw", "--kid", kid)
+    assert "wasn't staged yet" in fails(mint, HSM, "key", "stage", "--service-pin")
+
+
+def test_a_key_of_another_type_is_refused_with_what_it_could_sign(mint):
+    (first,) = active(mint)
+    told = fails(mint, HSM, "key", "stage", "--service-pin", "--algorithm", "RS256", "--kid", first)
+    assert "is P-256 and can't sign RS256 as --algorithm asks; it could sign ES256" in told
+    made = mint.cli("key", "generate", "--service-pin", "--algorithm", "PS256", "--label", "rsa", "--json")
+    told = fails(mint, HSM, "key", "stage", "--service-pin", "--kid", json.loads(made)["kid"])
+    assert "can't sign ES256 as keys.algorithm asks; it could sign RS256 or PS256" in told
+
+
+def test_a_key_that_is_named_without_its_option_is_told_how(mint):
+    for verb in ("evidence", "stage", "revoke", "destroy"):
+        assert "a key is named with --kid" in fails(mint, USAGE, "key", verb, NOBODY)
 
 
 def test_an_hsm_token_is_named_by_a_uri(tmp_path):
@@ -166,7 +192,7 @@ def test_the_uri_says_which_of_several_hsm_tokens_is_meant(tmp_path):
         told = mint.cli("key", "list", "--hsm-token", token["name"], "--service-pin", "--json")
         token["serial"] = re.search("serial=([0-9a-f]+)", told).group(1)
     mint.write()
-    assert "name one of its 2" in fails(mint, CONFIG, "key", "evidence", "--service-pin", "--uri", "pkcs11:object=there")
+    assert "say which of its 2 HSM tokens with --hsm-token: primary, second" in fails(mint, CONFIG, "key", "evidence", "--service-pin", "--uri", "pkcs11:object=there")
     evidence = mint.cli("key", "evidence", "--service-pin", "--uri", f"pkcs11:serial={token['serial']};object=there")
     assert json.loads(evidence)["kid"] == kid
     told = fails(mint, HSM, "key", "evidence", "--service-pin", "--uri", "pkcs11:serial=1;object=there")
