@@ -161,6 +161,9 @@ static bool needs_no_key(const struct mm_supply *supply, const struct mm_rotatio
 bool mm_supply_rotate(struct mm_supply *supply, const struct mm_rotation_order *rotation,
                       const struct mm_key_author *author, char *ret_kid, struct mm_error *err)
 {
+    if (rotation->hsm_token && !mm_config_hsm_token(supply->parts.config, rotation->hsm_token, NULL))
+        return mm_fail(err, MM_INVALID_REQUEST, "no HSM token of the configuration is called %.64s",
+                       rotation->hsm_token);
     const struct mm_hsm_token_config *source = find_source(supply, rotation->hsm_token);
     if (!source || needs_no_key(supply, rotation))
         return mm_keeper_rotate(supply->parts.keeper, rotation, author, ret_kid, err);

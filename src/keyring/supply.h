@@ -43,8 +43,8 @@ MM_DEFINE_CLEANUP(struct mm_supply, mm_supply_stop);
 /*
  * mm_keeper_rotate(), to a key that is generated first if there is none for it and the configuration allows that: on the HSM token of the
  * order, or, for NULL, on the one of the highest priority. A rotation that the service's end cuts off after that was recorded goes on at its next start; one that fails
- * here doesn't. Fails as mm_keeper_rotate(), with what the HSM said, with MM_KEY_LIMIT after MM_GENERATIONS_PER_DAY tries, or with
- * MM_OVERLOADED while another key is being generated.
+ * here doesn't. MM_INVALID_REQUEST: the configuration names no such HSM token. Fails as mm_keeper_rotate(), with what the HSM said, with
+ * MM_KEY_LIMIT after MM_GENERATIONS_PER_DAY tries, or with MM_OVERLOADED while another key is being generated.
  */
 MM_MUST_USE bool mm_supply_rotate(struct mm_supply *supply, const struct mm_rotation_order *rotation,
                                   const struct mm_key_author *author, char *ret_kid, struct mm_error *err);

@@ -199,7 +199,7 @@ def test_where_it_is_not_allowed_nothing_is_generated(mint):
     mint.write()
     mint.start()
     assert rotation_refused(mint, "--to", "primary")[0] == "key_state"
-    assert rotation_refused(mint, "--to", "elsewhere")[0] == "key_state"
+    assert rotation_refused(mint, "--to", "elsewhere")[0] == "invalid_request"
     assert not on_hsm(mint)
 
 

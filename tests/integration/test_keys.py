@@ -61,7 +61,6 @@ def test_what_may_not_be_done_to_a_key_is_refused(mint):
     refused(mint, "key_unknown", "key", "activate", "--kid", NOBODY)
     refused(mint, "key_unknown", "key", "destroy", "--service-pin", "--kid", NOBODY)
     assert mint.run_cli("key", "revoke", "--kid", first).returncode == USAGE
-    refused(mint, "key_state", "key", "rotate", "--to", "elsewhere")
     assert states(mint) == {first: "active", second: "published"}
 
 
@@ -308,6 +307,12 @@ def test_a_rotation_where_no_key_signs_says_when_its_key_will(mint):
     assert wait_until(lambda: states(mint)[second] == "active")
     assert answer["activates_at"] <= keys(mint)[second]["activated_at"]
     mint.issue(ttl_seconds=TTL)
+
+
+def test_a_rotation_to_an_hsm_token_that_nobody_knows_says_that_it_is_none(mint):
+    told = refused(mint, "invalid_request", "key", "rotate", "--to", "nirvana")
+    assert told == "no HSM token of the configuration is called nirvana"
+    assert "staged on HSM token primary" in refused(mint, "key_state", "key", "rotate", "--to", "primary")
 
 
 def missing(mint):
