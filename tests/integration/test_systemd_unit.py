@@ -58,6 +58,32 @@ def test_a_weaker_unit_would_be_noticed(runnable):
     assert subprocess.run(command, capture_output=True, timeout=60).returncode != 0
 
 
+def drop_in():
+    """What operations.md has one write for a second HSM token: its name, its text."""
+    page = (TOP / "docs" / "operations.md").read_text()
+    (found,) = re.findall(r"^cat >/etc/systemd/system/(mintmarkd\.service\.d/\S+) <<'UNIT'\n(.*?)^UNIT$", page, re.MULTILINE | re.DOTALL)
+    return found
+
+
+@with_systemd
+@pytest.mark.parametrize(("add", "complaint"), [("", False), ("LoadCredentials=x:/y\n", True)])
+def test_a_second_hsm_tokens_drop_in_is_one_that_systemd_takes(runnable, add, complaint):
+    name, text = drop_in()
+    file = runnable.parent / name
+    file.parent.mkdir()
+    file.write_text(text + add)
+    done = subprocess.run(["systemd-analyze", "verify", str(runnable)], capture_output=True, text=True, timeout=60)
+    assert ("LoadCredentials" in done.stderr) == complaint, done.stderr
+    assert complaint or (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_second_hsm_tokens_credential_is_the_one_that_its_entry_names():
+    page = (TOP / "docs" / "operations.md").read_text().partition("## A second HSM token\n")[2].partition("\n## ")[0]
+    _, text = drop_in()
+    (credential,) = re.findall(r"^LoadCredential=([^:]+):/etc/mintmark/secrets/\1$", text, re.MULTILINE)
+    assert re.findall(r"^ +pin_credential: (\S+)$", page, re.MULTILINE) == [credential]
+
+
 def test_a_refused_pin_is_never_followed_by_a_restart(service):
     (prevented,) = service["RestartPreventExitStatus"]
     assert {"2", "3", "5"} == set(prevented.split())

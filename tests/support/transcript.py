@@ -3,19 +3,25 @@
 The transcripts of a page, followed by a reader who has nothing else: each command is run as it is written, and must print what the page shows.
 
 A transcript is a fenced block without a language: lines that start with "$ ", and below each what it prints. What differs from run to run fits
-whatever is in its place: times, numbers, digests, and "…", which on a line of its own stands for any lines. Keys are told apart: the page's kids
+whatever is in its place: times, numbers, digests, and "…", which on a line of its own stands for any lines,
+and as the first line means that other lines may stand between those that are shown, too. Keys are told apart: the page's kids
 stand for the reader's, in the order in which they appear.
 """
 
+import itertools
 import re
 import subprocess
 
 KID = r"[A-Za-z0-9_-]{43}"
 SHORT_KID = r"^ {10}(?P<short>[A-Za-z0-9_-]{8})  (?P<bar>[<>.=| -]+)  "
 
+# What heads a group of rows stands at another of them, if there is one before.
+ROW = r"^(?:keys|next| {4}) {6}(?=\S)"
+LISTED_MAX = 4
+
 # What of a page's line may be something else here: where it is found, and what may stand in its place.
 VARIABLE = [
-    (r"(?<= )[0-9]{4}-[0-9-]{5}T[0-9:]{8}Z", r"[0-9]{4}-[0-9-]{5}T[0-9:]{8}Z"),
+    (r"(?<![\w-])[0-9]{4}-[0-9-]{5}T[0-9:]{8}Z", r"[0-9]{4}-[0-9-]{5}T[0-9:]{8}Z"),
     (r"(?<=request )[A-Za-z0-9_-]{22}(?=\))", r"[A-Za-z0-9_-]{22}"),
     (r"\b[0-9a-f]{12,64}\b", r"[0-9a-f]+"),
     (r"(?:%[0-9a-f]{2})+", r"(?:%[0-9a-f]{2})+"),
@@ -65,18 +71,33 @@ class Reader:
         self.told.append((command, output))
         fails = bool(shown) and shown[-1].startswith("mintmark: ")
         assert (status != 0) == fails, (command, status, output)
-        match = re.fullmatch(self._pattern(shown), output)
+        match = self._match(shown, output)
         assert match, f"$ {command}\n{output}\n--- isn't what the page shows:\n" + "\n".join(shown)
         self.kids.update({page: match[name] for name, page in self._names.items()})
 
+    def _match(self, shown, output):
+        """Keys are listed in no order: any that fits. A long line of JSON may be shown on several."""
+        if shown and shown[0].startswith("{"):
+            shown = ["".join(line.strip() for line in shown)]
+        listed = re.split(r"(?m)^(?=\S)", output)[1:] if re.match(rf"{KID} ", output) else [output]
+        assert len(listed) <= LISTED_MAX, output
+        tried = (re.fullmatch(self._pattern(shown), "".join(order)) for order in itertools.permutations(listed))
+        return next(filter(None, tried), None)
+
     def _pattern(self, shown):
         self._names = {}
-        return "".join(r"(?:.*\n)*?" if line == "…" else self._line(line) + r"\n" for line in shown)
+        any_lines = r"(?:.*\n)*?"
+        if shown and shown[0] == "…":
+            return any_lines + any_lines.join(self._line(line) + r"\n" for line in shown[1:] if line != "…") + any_lines
+        return "".join(any_lines if line == "…" else self._line(line) + r"\n" for line in shown)
 
     def _line(self, line):
         bar = re.match(SHORT_KID, line)
         if bar:
             return rf" {{10}}{self._short(bar['short'])}  [<>.=| -]+  " + self._text(line[bar.end() :])
+        row = re.match(ROW, line)
+        if row:
+            return r"(?:keys|next| {4}) {6}" + self._text(line[row.end() :])
         return self._text(line)
 
     def _text(self, line):
