@@ -177,11 +177,23 @@ def test_an_hsm_is_lost_while_another_signs_while_another_waits_and_while_a_rota
     mint.cli("key", "rotate", "--to", "primary")
     assert rotating_to(mint) == [fifth]
     lose(mint, "primary")
+    custodian.knows("iDo9", fifth)
     custodian.read("## An HSM is lost", starting=9)
     assert mint.ask(ttl_seconds=2).status == 201
-    assert rotating_to(mint) == [fifth]
     bring_back(mint, "primary")
-    assert wait_until(lambda: active(mint) == {fifth})
+    assert (rotating_to(mint), active(mint), states(mint)[fifth]) == ([], {sixth}, "retired")
+
+
+def test_a_standby_signs_beside_a_lost_key_until_the_rotation_is_carried_on(mint):
+    other = standby(mint, "other", "second")
+    new = stage(mint, "new", "primary")
+    mint.cli("key", "rotate", "--to", "primary")
+    lose(mint, "primary")
+    mint.cli("key", "activate", "--kid", other)
+    assert mint.ask(ttl_seconds=2).status == 201
+    assert rotating_to(mint) == [new]
+    bring_back(mint, "primary")
+    assert wait_until(lambda: active(mint) == {new})
 
 
 def test_a_key_is_compromised_with_a_standby_and_without(mint, custodian):
