@@ -29,21 +29,33 @@ def short_lived(folder, **options):
     return mint
 
 
+def let_workers_log_in(mint):
+    """In a login SoftHSM2 empties the token's file for a moment: whoever opens the token then finds none, or no room."""
+
+    def all_have():
+        ready = {event["detail"] for event in mint.events("worker_ready")}
+        return all(f"pid {pid}" in ready for pid in mint.workers())
+
+    if mint.process and mint.process.poll() is None:
+        wait_until(all_have, seconds=5)  # some never will
+
+
 def generate(mint, label, hsm_token="primary"):
     """A new key on that HSM token, known to nobody yet: its kid."""
     arguments = ("--hsm-token", hsm_token, "--service-pin", "--label", label, "--json")
     for attempts_left in (2, 1, 0):
+        let_workers_log_in(mint)
         try:
             return json.loads(mint.cli("key", "generate", *arguments))["kid"]
-        except AssertionError as error:  # in another process's login SoftHSM2 empties the token's file for a moment
-            if not attempts_left or "CKR_FUNCTION_FAILED" not in str(error):
+        except AssertionError as error:  # one has started meanwhile
+            if not attempts_left or not any(why in str(error) for why in ("CKR_FUNCTION_FAILED", "no HSM token with label")):
                 raise
-            time.sleep(0.5)
 
 
 def stage(mint, label, hsm_token="primary"):
     """A new key that the service knows: its kid."""
     kid = generate(mint, label, hsm_token)
+    let_workers_log_in(mint)
     mint.cli("key", "stage", "--hsm-token", hsm_token, "--service-pin", "--kid", kid)
     return kid
 
