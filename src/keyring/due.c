@@ -11,20 +11,29 @@ enum { STANDBY_RETRY_MS = 5000, STANDBY_RETRY_MAX_MS = 300000 };
 static const struct mm_key_author TIME = {"mintmarkd", "due"};
 static const struct mm_key_author SCHEDULE = {"mintmarkd", "keys.rotate_every"};
 
+static bool find_condemned(struct mm_keeper *keeper, struct mm_condemned *ret_condemned)
+{
+    (void)pthread_mutex_lock(&keeper->lock);
+    bool is_there = keeper->n_condemned > 0;
+    if (is_there)
+        *ret_condemned = keeper->condemned[0];
+    (void)pthread_mutex_unlock(&keeper->lock);
+    return is_there;
+}
+
 /* Revocations that couldn't be recorded, in the name of those who ordered them. */
 static bool revoke_condemned(struct mm_keeper *keeper)
 {
-    struct mm_error why = {0};
-    if (keeper->n_condemned == 0) /* within a change: only others' orders make it more */
-        return true;
-    (void)pthread_mutex_lock(&keeper->lock);
-    const struct mm_condemned condemned = keeper->condemned[0];
-    (void)pthread_mutex_unlock(&keeper->lock);
-    const struct mm_key_author author = {condemned.by, condemned.reason};
-    if (mm_keeper_revoke(keeper, condemned.kid, &author, &why))
-        return true;
-    mm_keeper_tell(keeper, mm_key_change_name(MM_KEY_REVOKE), condemned.kid, &author, &why);
-    return false;
+    struct mm_condemned condemned;
+    while (find_condemned(keeper, &condemned)) {
+        struct mm_error why = {0};
+        const struct mm_key_author author = {condemned.by, condemned.reason};
+        if (mm_keeper_revoke(keeper, condemned.kid, &author, &why))
+            continue;
+        mm_keeper_tell(keeper, mm_key_change_name(MM_KEY_REVOKE), condemned.kid, &author, &why);
+        return false;
+    }
+    return true;
 }
 
 /* All rotations that the schedule wants; within a change. */
@@ -50,10 +59,7 @@ static bool do_at_once(struct mm_keeper *keeper)
         return false;
     if (keeper->view == NOT_SHOWN)
         mm_keeper_show(keeper);
-    bool is_done = true;
-    while (is_done && keeper->n_condemned > 0)
-        is_done = revoke_condemned(keeper);
-    is_done = is_done && begin_rotations(keeper);
+    bool is_done = revoke_condemned(keeper) && begin_rotations(keeper);
     mm_keeper_end_change(keeper);
     return is_done;
 }
