@@ -230,10 +230,12 @@ bool mm_keeper_revoke(struct mm_keeper *keeper, const char *kid, const struct mm
     const struct mm_key_order order = {MM_KEY_REVOKE, kid};
     mm_cleanup(mm_keyring_unref) struct mm_keyring *before = mm_keyring_ref(keeper->keyring);
     const struct mm_key *key = mm_keyring_find(before, kid);
+    if (!is_condemned(keeper, kid))
+        return true; /* somebody was faster */
     bool may_be = mm_keeper_check(keeper, before, &order, MM_AT_ONCE, err);
     if (may_be && !mm_keeper_carry_out(keeper, &order, MM_AT_ONCE, author, err))
         return false;
-    pardon(keeper, kid); /* done, or somebody was faster */
+    pardon(keeper, kid); /* done, or not to be done any more */
     if (may_be && key->life.state == MM_KEY_ACTIVE && is_wanted(keeper, key)) {
         (void)pthread_mutex_lock(&keeper->lock);
         keeper->bereft |= (mm_algorithm_set)1 << key->algorithm;

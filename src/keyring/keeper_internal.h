@@ -104,7 +104,10 @@ MM_MUST_USE bool mm_keeper_record(struct mm_keeper *keeper, enum mm_entry_type t
 MM_MUST_USE bool mm_keeper_carry_out(struct mm_keeper *keeper, const struct mm_key_order *order, enum mm_pace pace,
                                      const struct mm_key_author *author, struct mm_error *err);
 
-/* Revoke a condemned key. It stays condemned if that can't be recorded. */
+/*
+ * Revoke a condemned key. It stays condemned if that can't be recorded. True without any effect if it isn't condemned: whoever had the turn
+ * before has revoked it, in the name of who ordered it.
+ */
 MM_MUST_USE bool mm_keeper_revoke(struct mm_keeper *keeper, const char *kid, const struct mm_key_author *author,
                                   struct mm_error *err);
 

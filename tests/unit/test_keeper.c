@@ -29,8 +29,9 @@ struct world {
     atomic_int hsm;              /* WORKERS_START, NO_WORKERS */
     atomic_int stuck;            /* the number of a key whose workers don't start; -1: none */
     mm_algorithm_set algorithms;
-    atomic_int dead; /* the number of a key whose workers don't sign; -1: none */
-    atomic_int slow; /* the number of a key whose workers take until this changes to start; -1: none */
+    atomic_int dead;      /* the number of a key whose workers don't sign; -1: none */
+    atomic_int slow;      /* the number of a key whose workers take until this changes to start; -1: none */
+    atomic_int overtaken; /* the number of a key that is out only once the keeper itself has revoked it; -1: none */
     atomic_bool is_stuck_showing;
 
     pthread_mutex_t lock;
@@ -88,9 +89,29 @@ static bool serves(void *context, const struct mm_key *key)
     return number_of(world, key->kid) != (size_t)world->dead;
 }
 
+static enum mm_key_state state_of(struct world *world, size_t i)
+{
+    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(world->keeper);
+    const struct mm_key *key = mm_keyring_find(keyring, mm_pubkey_thumbprint(world->pubkeys[i]));
+    assert_non_null(key);
+    return key->life.state;
+}
+
+static void await(struct world *world, size_t i, enum mm_key_state expected)
+{
+    int64_t deadline = mm_deadline_after_ms(PATIENCE_MS);
+    while (state_of(world, i) != expected && mm_monotonic_ns() < deadline)
+        (void)usleep(10000);
+    assert_string_equal(mm_key_state_name(state_of(world, i)), mm_key_state_name(expected));
+}
+
 static void take_out(void *context, const struct mm_key *key)
 {
-    note(context, "out", key->kid);
+    struct world *world = context;
+    size_t number = number_of(world, key->kid);
+    note(world, "out", key->kid);
+    if (number == (size_t)world->overtaken)
+        await(world, number, MM_KEY_RETIRED);
 }
 
 static bool show(void *context, struct mm_keyring *keyring, struct mm_error *err)
@@ -166,6 +187,7 @@ static int open_world(void **state)
     assert_non_null(world);
     world->dead = -1;
     world->slow = -1;
+    world->overtaken = -1;
     world->stuck = -1;
     world->algorithms = 1U << MM_ES256;
     (void)pthread_mutex_init(&world->lock, NULL);
@@ -200,22 +222,6 @@ static void stage(struct world *world, size_t i)
     mm_cleanup(json_decref) json_t *entry = staging(world, i);
     if (!mm_keeper_stage(world->keeper, entry, &CUSTODIAN, &err))
         fail_msg("%s", err.message);
-}
-
-static enum mm_key_state state_of(struct world *world, size_t i)
-{
-    mm_cleanup(mm_keyring_unref) struct mm_keyring *keyring = mm_keeper_keyring(world->keeper);
-    const struct mm_key *key = mm_keyring_find(keyring, mm_pubkey_thumbprint(world->pubkeys[i]));
-    assert_non_null(key);
-    return key->life.state;
-}
-
-static void await(struct world *world, size_t i, enum mm_key_state expected)
-{
-    int64_t deadline = mm_deadline_after_ms(PATIENCE_MS);
-    while (state_of(world, i) != expected && mm_monotonic_ns() < deadline)
-        (void)usleep(10000);
-    assert_string_equal(mm_key_state_name(state_of(world, i)), mm_key_state_name(expected));
 }
 
 static bool order(struct world *world, enum mm_key_change change, size_t i, struct mm_error *err)
@@ -436,6 +442,17 @@ static void a_revoked_key_is_out_at_once_and_the_standby_in(void **state)
     assert_int_equal(state_of(world, 0), MM_KEY_RETIRED);
     assert_int_equal(state_of(world, 1), MM_KEY_ACTIVE);
     assert_called(world, "out 0; show; revoke 0; in 1; show; sign 1; activate 1; ");
+}
+
+static void whoever_records_a_revocation_it_is_done(void **state)
+{
+    struct world *world = *state;
+    stage(world, 1);
+    await(world, 1, MM_KEY_PUBLISHED);
+    world->overtaken = 0;
+    assert_true(order(world, MM_KEY_REVOKE, 0, NULL));
+    assert_int_equal(count_calls(world, "revoke 0; "), 1);
+    await(world, 1, MM_KEY_ACTIVE);
 }
 
 static void a_revocation_that_can_not_be_recorded_holds_all_the_same(void **state)
@@ -760,6 +777,7 @@ int main(void)
         in_world(a_key_that_fails_its_vetting_is_not_published),
         in_world(no_key_is_published_that_was_not_vetted),
         in_world(a_revoked_key_is_out_at_once_and_the_standby_in),
+        in_world(whoever_records_a_revocation_it_is_done),
         in_world(a_revocation_that_can_not_be_recorded_holds_all_the_same),
         in_world(revocations_that_can_not_be_recorded_are_all_made_up_for),
         in_world(a_key_that_is_revoked_while_it_is_activated_signs_nothing),
