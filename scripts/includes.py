@@ -16,16 +16,18 @@ LADDER = {
     "policy": {"crypto", "util"},
     "token": {"crypto", "util"},
     "store": {"crypto", "util"},
+    "fetch": {"confine", "util"},
     "config": {"policy", "token", "crypto", "util"},
     "hsm": {"confine", "config", "policy", "token", "crypto", "util"},
     "ledger": {"store", "crypto", "util"},
     "keyring": {"ledger", "config", "token", "crypto", "util"},
-    "oauth": {"config", "policy", "crypto", "util"},
+    "oauth": {"fetch", "config", "policy", "token", "crypto", "util"},
     "issue": {"oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
     "http": {"issue", "oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
-    "admin": {"http", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
+    "admin": {"http", "oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
     "mintmarkd": {
-        "admin", "http", "issue", "oauth", "keyring", "ledger", "hsm", "confine", "config", "policy", "token", "crypto", "util"
+        "admin", "http", "issue", "oauth", "keyring", "ledger", "hsm", "fetch", "confine", "config", "policy", "token",
+        "crypto", "util"
     },
     "client": {"token", "crypto", "util"},
     "cli": {"client", "keyring", "ledger", "store", "hsm", "config", "policy", "token", "crypto", "util"},
@@ -42,7 +44,7 @@ THIRD_PARTY = {
     "sqlite3.h": ["src/store/"],
     "microhttpd.h": ["src/http/", "src/admin/"],
     "gnutls/": ["src/http/"],
-    "curl/": ["src/client/"],
+    "curl/": ["src/client/", "src/fetch/"],
     "p11-kit/": ["hsm/"],
     "seccomp.h": ["src/confine/"],
 }

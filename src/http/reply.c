@@ -59,6 +59,7 @@ static const struct sentence {
     {MM_SHUTTING_DOWN, 1, "The service is shutting down.", UNAVAILABLE, NULL},
     {MM_HSM_UNAVAILABLE, 5, "Tokens can't be signed at the moment.", UNAVAILABLE, NULL},
     {MM_CLOCK_UNSAFE, 5, "The service's clock is behind what it has recorded.", UNAVAILABLE, NULL},
+    {MM_KEYS_UNAVAILABLE, 5, "The keys that verify the caller's JWT can't be had at the moment.", UNAVAILABLE, NULL},
     {MM_LEDGER_UNAVAILABLE, 5, "Tokens can't be recorded at the moment.", UNAVAILABLE, NULL},
     {MM_INTERNAL, 0, "Something went wrong inside the service.", "server_error", NULL},
 };
