@@ -81,9 +81,23 @@ static bool take_field(char *text, size_t length, struct mm_form *form, struct m
     return true;
 }
 
-bool mm_form_parse(char *text, size_t length, struct mm_form *ret_form, struct mm_error *err)
+static char *copy_of(const char *text, size_t length)
 {
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return NULL;
+    if (length > 0)
+        memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+bool mm_form_parse(const char *body, size_t length, struct mm_form *ret_form, struct mm_error *err)
+{
+    char *text = copy_of(body, length);
     *ret_form = (struct mm_form){.text = text, .length = length};
+    if (!text)
+        return mm_fail(err, MM_NO_MEMORY, "no memory for a form");
     for (size_t start = 0; start < length;) {
         char *end = memchr(text + start, '&', length - start);
         size_t size = end ? (size_t)(end - text) - start : length - start;
@@ -123,5 +137,6 @@ void mm_form_clear(struct mm_form *form)
 {
     if (form->text)
         explicit_bzero(form->text, form->length);
+    free(form->text);
     *form = (struct mm_form){0};
 }

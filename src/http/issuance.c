@@ -4,16 +4,6 @@
 #include "http/service.h"
 #include "util/log.h"
 
-bool mm_issuance_authenticate(struct mm_request *request, const char *tenant_id, struct mm_certificate *peer,
-                              struct mm_principal *ret_principal, struct mm_error *err)
-{
-    int64_t now = mm_clock_now(request->service->parts.clock);
-    if (!mm_mtls_authenticate(&request->config->policy, tenant_id, peer, now, ret_principal, err))
-        return false;
-    mm_peers_remember(request->service->peers, peer);
-    return true;
-}
-
 /*
  * The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. A caller
  * that asks again as soon as it is told that there is no room would be a flood by itself: it waits for that answer as

@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every path that issues tokens does alike: find out who is calling, hand the request on, and suspend the
- * connection until its token is there.
+ * What every path that issues tokens does alike: hand the request on, and suspend the connection until its token is
+ * there.
  */
 #ifndef MM_HTTP_ISSUANCE_H
 #define MM_HTTP_ISSUANCE_H
 
 #include "http/request.h"
 #include "issue/issue.h"
-
-/*
- * The account of that tenant that the client's certificate (NULL: it sent none) stands for. Fails as
- * mm_mtls_authenticate().
- */
-MM_MUST_USE bool mm_issuance_authenticate(struct mm_request *request, const char *tenant_id,
-                                          struct mm_certificate *peer, struct mm_principal *ret_principal,
-                                          struct mm_error *err);
 
 /*
  * Begin to issue; the reply is the handler's. `done` gets the pending request as its context and ends with

@@ -63,14 +63,7 @@ static bool take_ttl(struct mm_oauth_request *request, struct mm_error *err)
            mm_fail(err, MM_INVALID_REQUEST, "ttl_seconds isn't a number from 1 to %d", MM_TTL_SECONDS_MAX);
 }
 
-static size_t count_credentials(const struct mm_form *form)
-{
-    bool has_secret = mm_form_value(form, "client_secret");
-    bool has_assertion = mm_form_value(form, "client_assertion") || mm_form_value(form, "client_assertion_type");
-    return (size_t)has_secret + (size_t)has_assertion;
-}
-
-bool mm_oauth_request_parse(char *text, size_t length, struct mm_oauth_request *ret_request, struct mm_error *err)
+bool mm_oauth_request_parse(const char *text, size_t length, struct mm_oauth_request *ret_request, struct mm_error *err)
 {
     struct mm_oauth_request *request = ret_request;
     struct mm_oauth_target_request *target = &request->target;
@@ -80,9 +73,6 @@ bool mm_oauth_request_parse(char *text, size_t length, struct mm_oauth_request *
     request->grant_type = mm_form_value(&request->form, "grant_type");
     if (!request->grant_type)
         return mm_fail(err, MM_INVALID_REQUEST, "the parameter grant_type is missing");
-    request->tenant_id = mm_form_value(&request->form, "tenant_id");
-    request->client_id = mm_form_value(&request->form, "client_id");
-    request->n_credentials = count_credentials(&request->form);
     return take_ttl(request, err) && take_scopes(request, err) &&
            take_targets(request, "resource", target->uris, MM_OAUTH_TARGET_URIS_MAX, &target->n_uris, err) &&
            take_targets(request, "audience", &target->audience, 1, &target->n_audiences, err);

@@ -13,9 +13,6 @@
 struct mm_oauth_request {
     struct mm_form form; /* owned; everything below borrows from it */
     const char *grant_type;
-    const char *tenant_id; /* NULL: none */
-    const char *client_id; /* NULL: none */
-    size_t n_credentials;  /* ways to authenticate that the body tries, each of which has its own parameters */
     const char *scopes[MM_SCOPES_MAX]; /* distinct */
     size_t n_scopes;                   /* 0: the request has no scope */
     struct mm_oauth_target_request target;
@@ -23,12 +20,12 @@ struct mm_oauth_request {
 };
 
 /*
- * Take `length` bytes of `text` apart, as mm_form_parse() has it. Parameters that nobody here knows are ignored.
+ * Take `length` bytes of `text` apart, as mm_form_parse() does. Parameters that nobody here knows are ignored.
  * MM_INVALID_REQUEST for what isn't a form, a repeated parameter, no grant_type, a ttl_seconds that isn't a number of
  * seconds; MM_INVALID_SCOPE for a malformed scope; MM_INVALID_TARGET for more values of resource or audience than a
  * token can have. The request is to be cleared whatever comes of it.
  */
-MM_MUST_USE bool mm_oauth_request_parse(char *text, size_t length, struct mm_oauth_request *ret_request,
+MM_MUST_USE bool mm_oauth_request_parse(const char *text, size_t length, struct mm_oauth_request *ret_request,
                                         struct mm_error *err);
 void mm_oauth_request_clear(struct mm_oauth_request *request);
 static inline void mm_oauth_request_clear_cleanup(struct mm_oauth_request *request)

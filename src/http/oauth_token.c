@@ -5,11 +5,11 @@
  */
 #include <string.h>
 
+#include "http/caller.h"
 #include "http/guard.h"
 #include "http/issuance.h"
 #include "http/oauth_request.h"
 #include "http/routes.h"
-#include "oauth/client.h"
 #include "util/json_writer.h"
 
 /* The scopes, an array of JSON text, joined by spaces; NULL without memory. */
@@ -49,27 +49,6 @@ static void on_issued(void *context, const struct mm_issued *issued, const struc
     mm_issuance_end(context, &reply, err);
 }
 
-/* One way to authenticate a request (RFC 6749 section 2.3), and that one a certificate. */
-static bool check_credentials(const struct mm_request *request, const struct mm_oauth_request *asked,
-                              const struct mm_certificate *peer, struct mm_error *err)
-{
-    bool has_authorization = mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
-    if (asked->n_credentials + (size_t)has_authorization + (size_t)(peer != NULL) > 1)
-        return mm_fail(err, MM_INVALID_REQUEST, "the client authenticates in more than one way");
-    return peer || mm_fail(err, MM_CERTIFICATE_REQUIRED, "a client certificate is required");
-}
-
-static bool authenticate(struct mm_request *request, const struct mm_oauth_request *asked,
-                         struct mm_principal *ret_principal, struct mm_error *err)
-{
-    char tenant_id[MM_CLIENT_TENANT_MAX + 1];
-    mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
-    return mm_connection_peer(request->connection, &peer, err) && check_credentials(request, asked, peer, err) &&
-           mm_client_tenant(&request->config->policy, asked->tenant_id, asked->client_id, tenant_id, err) &&
-           mm_issuance_authenticate(request, tenant_id, peer, ret_principal, err) &&
-           mm_client_check(ret_principal->account, asked->client_id, err);
-}
-
 /* A request without a scope is for those of the account's only grant (RFC 6749 section 3.3). */
 static bool choose_scopes(const struct mm_account *account, const struct mm_oauth_request *asked,
                           struct mm_token_request *token, struct mm_error *err)
@@ -90,8 +69,9 @@ static struct mm_reply serve_client_credentials(struct mm_request *request, cons
 {
     struct mm_error err = {0};
     struct mm_principal principal;
-    if (!authenticate(request, asked, &principal, &err))
-        return mm_request_refuse(request, &err, NULL, NULL);
+    const struct mm_caller_credentials credentials = mm_caller_credentials_of(&asked->form);
+    if (!mm_caller_authenticate(request, &credentials, &principal, &err))
+        return mm_caller_refuse(request, &err);
     struct mm_oauth_target target;
     struct mm_token_request token = {.ttl = asked->ttl};
     if (!choose_scopes(principal.account, asked, &token, &err) ||
@@ -141,12 +121,10 @@ static bool check_head(const struct mm_request *request, struct mm_error *err)
 struct mm_reply mm_serve_token(struct mm_request *request)
 {
     struct mm_error err = {0};
-    char *body = (char *)request->body.data;
-    size_t length = request->body.length;
-    /* Zeroed in the end, whatever is in it and however little of it is read. */
-    mm_cleanup(mm_oauth_request_clear) struct mm_oauth_request asked = {.form = {.text = body, .length = length}};
+    mm_cleanup(mm_oauth_request_clear) struct mm_oauth_request asked = {0};
     const struct grant_type *type = NULL;
-    if (check_head(request, &err) && mm_oauth_request_parse(body, length, &asked, &err))
+    if (check_head(request, &err) &&
+        mm_oauth_request_parse((const char *)request->body.data, request->body.length, &asked, &err))
         type = find_grant_type(asked.grant_type, &err);
     return type ? type->serve(request, &asked) : mm_request_refuse(request, &err, NULL, NULL);
 }

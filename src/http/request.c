@@ -20,6 +20,8 @@ static void request_free(struct mm_request *request)
         return;
     mm_pending_unref(request->pending);
     mm_reply_clear(&request->refusal);
+    if (request->body.data)
+        explicit_bzero(request->body.data, request->body.length); /* credentials may be in it */
     mm_buffer_clear(&request->body);
     mm_config_unref(request->config);
     free(request);

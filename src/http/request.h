@@ -11,6 +11,7 @@
 #include "http/connection.h"
 #include "http/head.h"
 #include "http/reply.h"
+#include "oauth/principal.h"
 #include "util/buffer.h"
 
 struct mm_route;
@@ -27,8 +28,9 @@ struct mm_request {
     enum mm_error_form form;      /* of its failures, from its path on */
     struct mm_buffer body;
     size_t n_discarded;
-    bool is_chunked;         /* the library reads chunks leniently: nothing may follow them on the connection */
-    struct mm_reply refusal; /* decided before the body was read; sent after it */
+    bool is_chunked;               /* the library reads chunks leniently: nothing may follow them on the connection */
+    struct mm_reply refusal;       /* decided before the body was read; sent after it */
+    struct mm_principal principal; /* who sent it, once that is known; without a tenant: it isn't */
     struct mm_pending *pending;
     enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;
 };

@@ -2,6 +2,7 @@
 /*
  * POST /v1/service-tokens: a request in JSON, a token with all that is known of it.
  */
+#include "http/caller.h"
 #include "http/guard.h"
 #include "http/issuance.h"
 #include "http/routes.h"
@@ -38,14 +39,6 @@ static void on_issued(void *context, const struct mm_issued *issued, const struc
     mm_issuance_end(context, &reply, err);
 }
 
-static bool authenticate(struct mm_request *request, const char *tenant_id, struct mm_principal *ret_principal,
-                         struct mm_error *err)
-{
-    mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
-    return mm_connection_peer(request->connection, &peer, err) &&
-           mm_issuance_authenticate(request, tenant_id, peer, ret_principal, err);
-}
-
 static bool check_media_type(const struct mm_request *request, struct mm_error *err)
 {
     const char *media_type = mm_request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
@@ -62,7 +55,8 @@ struct mm_reply mm_serve_service_tokens(struct mm_request *request)
         !mm_service_token_request_parse(request->body.data, request->body.length, &asked, &problems, &err))
         return mm_request_refuse(request, &err, &problems, NULL);
     struct mm_principal principal;
-    if (!authenticate(request, asked.tenant_id, &principal, &err))
-        return mm_request_refuse(request, &err, NULL, NULL);
+    if (!mm_caller_authenticate(request, &(struct mm_caller_credentials){.tenant_id = asked.tenant_id}, &principal,
+                                &err))
+        return mm_caller_refuse(request, &err);
     return mm_issuance_begin(request, &principal, &asked.token, on_issued);
 }

@@ -10,7 +10,7 @@
 #include "config/config.h"
 #include "keyring/keyring.h"
 #include "ledger/ledger.h"
-#include "oauth/mtls.h"
+#include "oauth/principal.h"
 #include "hsm/signers.h"
 #include "policy/decide.h"
 #include "util/clock.h"

@@ -8,7 +8,7 @@
 #define MM_ISSUE_REFUSALS_H
 
 #include "ledger/ledger.h"
-#include "oauth/mtls.h"
+#include "oauth/principal.h"
 #include "policy/decide.h"
 
 enum { MM_REFUSALS_WINDOW = 60 }; /* seconds */

@@ -5,16 +5,7 @@
 #ifndef MM_OAUTH_MTLS_H
 #define MM_OAUTH_MTLS_H
 
-#include "policy/policy.h"
-
-/* An authenticated caller; borrows from the policy it was found in. */
-struct mm_principal {
-    const struct mm_tenant *tenant;
-    const struct mm_account *account;
-    int64_t not_after;                          /* Unix seconds: no token outlives the credential */
-    const char *credential;                     /* how the caller proved itself, for the ledger: `mtls` */
-    char fingerprint[MM_SHA256_HEX_LENGTH + 1]; /* of the certificate, for the ledger */
-};
+#include "oauth/principal.h"
 
 /*
  * Find the account of `tenant_id` that `certificate` (NULL: none was sent) stands for, at `now` (Unix seconds).

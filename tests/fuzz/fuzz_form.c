@@ -55,7 +55,7 @@ static void check_form(const struct mm_form *form)
         assert(*form->fields[i].value);
     }
     mm_cleanup(free) char *text = write_again(form);
-    struct mm_form again;
+    mm_cleanup(mm_form_clear) struct mm_form again;
     bool is_taken = mm_form_parse(text, strlen(text), &again, NULL);
     assert(is_taken && again.n == form->n);
     for (size_t i = 0; i < form->n; i++)
@@ -65,7 +65,7 @@ static void check_form(const struct mm_form *form)
 
 static void check_request(const struct mm_oauth_request *request)
 {
-    assert(*request->grant_type && request->n_scopes <= MM_SCOPES_MAX && request->n_credentials <= 2);
+    assert(*request->grant_type && request->n_scopes <= MM_SCOPES_MAX);
     assert(request->target.n_uris <= MM_OAUTH_TARGET_URIS_MAX && request->target.n_audiences <= 1);
     assert(request->ttl >= 0 && request->ttl <= MM_TTL_SECONDS_MAX);
     for (size_t i = 0; i < request->n_scopes; i++) {
@@ -93,7 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mm_cleanup(free) char *once = copy(data, size);
     mm_cleanup(free) char *twice = copy(data, size);
     struct mm_error err = {0};
-    struct mm_form form;
+    mm_cleanup(mm_form_clear) struct mm_form form;
     bool is_form = mm_form_parse(once, size, &form, &err);
     assert(is_form ? err.code == MM_OK : err.code == MM_INVALID_REQUEST && err.message[0]);
     if (is_form)

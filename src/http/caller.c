@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/caller.h"
+
+#include "http/service.h"
+#include "oauth/client.h"
+#include "oauth/mtls.h"
+
+struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form)
+{
+    return (struct mm_caller_credentials){
+        .tenant_id = mm_form_value(form, "tenant_id"),
+        .client_id = mm_form_value(form, "client_id"),
+        .client_secret = mm_form_value(form, "client_secret"),
+        .client_assertion = mm_form_value(form, "client_assertion"),
+        .client_assertion_type = mm_form_value(form, "client_assertion_type"),
+    };
+}
+
+/* One way to authenticate a request (RFC 6749 section 2.3), and that one a certificate. */
+static bool check_credentials(const struct mm_request *request, const struct mm_caller_credentials *credentials,
+                              const struct mm_certificate *peer, struct mm_error *err)
+{
+    bool has_authorization =
+        request->form == MM_ERRORS_OAUTH && mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
+    bool has_secret = credentials->client_secret;
+    bool has_assertion = credentials->client_assertion || credentials->client_assertion_type;
+    if (has_authorization + has_secret + has_assertion + (peer != NULL) > 1)
+        return mm_fail(err, MM_INVALID_REQUEST, "the client authenticates in more than one way");
+    return peer || mm_fail(err, MM_CERTIFICATE_REQUIRED, "a client certificate is required");
+}
+
+static bool authenticate(struct mm_request *request, const struct mm_caller_credentials *credentials,
+                         struct mm_principal *ret_principal, struct mm_error *err)
+{
+    const struct mm_policy *policy = &request->config->policy;
+    int64_t now = mm_clock_now(request->service->parts.clock);
+    char tenant_id[MM_CLIENT_TENANT_MAX + 1];
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
+    if (!mm_connection_peer(request->connection, &peer, err) || !check_credentials(request, credentials, peer, err) ||
+        !mm_client_tenant(policy, credentials->tenant_id, credentials->client_id, tenant_id, err) ||
+        !mm_mtls_authenticate(policy, tenant_id, peer, now, ret_principal, err))
+        return false;
+    mm_peers_remember(request->service->peers, peer);
+    return mm_client_check(ret_principal->account, credentials->client_id, err);
+}
+
+bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_credentials *credentials,
+                            struct mm_principal *ret_principal, struct mm_error *err)
+{
+    if (!request->principal.tenant) {
+        struct mm_principal principal;
+        if (!authenticate(request, credentials, &principal, err))
+            return false;
+        request->principal = principal;
+    }
+    *ret_principal = request->principal;
+    return true;
+}
+
+struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err)
+{
+    return mm_request_refuse(request, err, NULL, NULL);
+}
