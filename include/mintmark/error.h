@@ -72,7 +72,7 @@ enum mm_exit {
     X(MM_SIGNATURE_INVALID, 85, "hsm_unavailable", 503, MM_EXIT_HSM) \
     X(MM_CLOCK_UNSAFE, 86, "clock_unsafe", 503, MM_EXIT_FAILURE) \
     X(MM_KEYS_UNAVAILABLE, 87, "keys_unavailable", 503, MM_EXIT_FAILURE) \
-    X(MM_KEYS_AWAITED, 88, "internal_error", 500, MM_EXIT_FAILURE) /* never told: the request waits */ \
+    X(MM_REQUEST_WAITS, 88, "internal_error", 500, MM_EXIT_FAILURE) /* never told: the request waits */ \
     /* keys and their custody */ \
     X(MM_HSM_TOKEN_NOT_FOUND, 100, "hsm_unavailable", 503, MM_EXIT_HSM) \
     X(MM_KEY_NOT_FOUND, 101, "hsm_unavailable", 503, MM_EXIT_HSM) \

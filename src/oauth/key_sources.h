@@ -56,7 +56,8 @@ MM_MUST_USE bool mm_key_sources_use(struct mm_key_sources *sources, const struct
  * READY, with a reference: the set has the key that `jwt` asks for (`jwt` NULL: any set will do), or it isn't time to ask again, and the
  * caller's verification fails. AWAITED: a fetch is under way, and `wake` will be called when it has ended, however it did, or has taken too long;
  * ask again then, and the answer is another one. FAILED: MM_ACCESS_DENIED if there is no such source; MM_KEYS_UNAVAILABLE if it has no keys now;
- * MM_OVERLOADED if too many wait; MM_SHUTTING_DOWN. `wake` is called if the answer is AWAITED and not otherwise.
+ * MM_OVERLOADED if too many wait, or if `wake` is NULL, since the caller can't, and would have to; MM_SHUTTING_DOWN. `wake` is called if the
+ * answer is AWAITED and not otherwise.
  */
 MM_MUST_USE enum mm_keys mm_key_sources_get(struct mm_key_sources *sources, const char *source,
                                             const struct mm_jwt *jwt, mm_keys_wake wake, void *context,
