@@ -4,6 +4,9 @@
  *
  *     cc issue.c $(pkg-config --cflags --libs libmintmark) -o issue
  *     ./issue https://mint.example.com ca.pem client.pem client.key acme read:repo
+ *     ./issue https://mint.example.com ca.pem /var/run/secrets/mintmark/token acme read:repo
+ *
+ * With a client certificate and its key, or with a file in which the platform keeps an OIDC token.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,18 +40,26 @@ static int use_token(struct mm_token_source *source)
 
 int main(int argc, char **argv)
 {
-    if (argc != 7) {
-        fprintf(stderr, "usage: %s URL CA CERTIFICATE KEY TENANT SCOPE\n", argv[0]);
+    if (argc != 6 && argc != 7) {
+        fprintf(stderr, "usage: %s URL CA CERTIFICATE KEY TENANT SCOPE, or %s URL CA OIDC-TOKEN-FILE TENANT SCOPE\n",
+                argv[0], argv[0]);
         return MM_EXIT_USAGE;
     }
     struct mm_client_options options = {.size = sizeof options,
                                         .url = argv[1],
                                         .ca_file = argv[2],
-                                        .certificate_file = argv[3],
-                                        .key_file = argv[4],
                                         .on_failure = log_failure};
-    const char *scopes[] = {argv[6]};
-    struct mm_client_request request = {.size = sizeof request, .tenant_id = argv[5], .scopes = scopes, .n_scopes = 1};
+    if (argc == 7) {
+        options.certificate_file = argv[3];
+        options.key_file = argv[4];
+    } else {
+        options.oidc_token_file = argv[3];
+    }
+    const char *scopes[] = {argv[argc - 1]};
+    struct mm_client_request request = {.size = sizeof request,
+                                        .tenant_id = argv[argc - 2],
+                                        .scopes = scopes,
+                                        .n_scopes = 1};
 
     struct mm_error err = {0};
     struct mm_client *client = mm_client_open(&options, &err);

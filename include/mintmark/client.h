@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libmintmark: ask a Mintmark service for tokens (POST /v1/service-tokens) over mutual TLS, and keep one fresh for a whole process.
+ * libmintmark: ask a Mintmark service for tokens (POST /v1/service-tokens) with a client certificate or with the OIDC token of the
+ * platform that the program runs on, and keep one fresh for a whole process.
  *
  * HTTPS only, TLS 1.2 or later, the server's certificate and name always checked, redirects never followed, every answer bounded,
  * every wait with a deadline. Strings are NUL-terminated UTF-8; times are Unix seconds, durations seconds or milliseconds as their
@@ -47,20 +48,36 @@ struct mm_client_failure {
     int64_t retry_in_ms;    /* until the next attempt; -1: this was the last one */
 };
 
+enum { MM_CLIENT_OIDC_TOKEN_MAX = 16384 }; /* bytes */
+
+/* With a certificate and its key, or one of the OIDC token's two members, or both: a token for both is bound to the certificate where it can be. */
 struct mm_client_options {
-    size_t size;                  /* sizeof(struct mm_client_options) */
-    const char *url;              /* the service: https://host or https://host:port, at most 1,024 bytes */
-    const char *ca_file;          /* PEM, the only CAs that are trusted; NULL: those of the machine */
-    const char *certificate_file; /* PEM, the client's certificate and what of its chain the service needs */
-    const char *key_file;         /* PEM, its private key */
-    const char *key_passphrase;   /* NULL: the key isn't encrypted */
-    int64_t connect_timeout_ms;   /* for name, TCP and TLS of one attempt, at most a day; 0: 10 s */
-    int64_t total_timeout_ms;     /* for a call, attempts and waits together, at most a day; 0: 30 s */
-    unsigned max_attempts;        /* in one call, at most 100; 0: 5; 1: never retry */
+    size_t size;         /* sizeof(struct mm_client_options) */
+    const char *url;     /* the service: https://host or https://host:port, at most 1,024 bytes */
+    const char *ca_file; /* PEM, the only CAs that are trusted; NULL: those of the machine */
+    const char
+        *certificate_file;      /* PEM, the client's certificate and what of its chain the service needs; NULL: none */
+    const char *key_file;       /* PEM, its private key; with certificate_file and only then */
+    const char *key_passphrase; /* NULL: the key isn't encrypted */
+    int64_t connect_timeout_ms; /* for name, TCP and TLS of one attempt, at most a day; 0: 10 s */
+    int64_t total_timeout_ms;   /* for a call, attempts and waits together, at most a day; 0: 30 s */
+    unsigned max_attempts;      /* in one call, at most 100; 0: 5; 1: never retry */
 
     /* Told of every attempt that failed, on the thread that made it, for logs and metrics; must not call the library. NULL: nobody. */
     void (*on_failure)(void *context, const struct mm_client_failure *failure);
     void *context;
+
+    /*
+     * A file with the platform's OIDC token, sent as `Authorization: Bearer` (RFC 6750 section 2.1). It is read for each attempt, since
+     * platforms replace it; one newline behind the JWT is let through. NULL: none.
+     */
+    const char *oidc_token_file;
+    /*
+     * Gives that token instead, for one attempt, on the thread that makes it: within `timeout_ms`, NUL-terminated, into `ret_token`,
+     * which has room for `size` bytes and is zeroed afterwards. False with `err` filled ends the call with that failure. Gets the
+     * `context` above; must not call the library. NULL: none.
+     */
+    bool (*oidc_token)(void *context, int64_t timeout_ms, char *ret_token, size_t size, struct mm_error *err);
 };
 
 /* Opaque, immutable after opening: any number of threads may use one client at once. */
@@ -72,7 +89,7 @@ struct mm_client;
  * closed. Nothing is sent yet.
  * MM_USAGE: a member is missing, out of range, or unknown to this library; the URL isn't https, or holds more than host and port (a
  * slash after them apart).
- * MM_FILE: a file can't be read. NULL on failure.
+ * MM_FILE: a file can't be read, or the OIDC token's holds no JWT. NULL on failure.
  */
 MM_API MM_MUST_USE struct mm_client *mm_client_open(const struct mm_client_options *options, struct mm_error *err);
 
@@ -133,8 +150,9 @@ struct mm_service_token {
  *
  * Failures: the service's own code, e.g. MM_SCOPE_NOT_GRANTED (docs/api.md; an unknown one becomes MM_INVALID_REQUEST for 4xx,
  * MM_OVERLOADED for 429, MM_INTERNAL for 5xx), with its detail and request id in the message. MM_UNREACHABLE: no connection, no
- * answer in time, a server that isn't trusted, an answer that isn't Mintmark's. MM_FILE: certificate, key or CA can't be used.
- * MM_USAGE: the request is incomplete or not UTF-8. MM_NO_MEMORY.
+ * answer in time, a server that isn't trusted, an answer that isn't Mintmark's. MM_FILE: certificate, key, CA or OIDC token can't be
+ * used. MM_USAGE: the request is incomplete or not UTF-8, or the program's own function gave no JWT. MM_NO_MEMORY. What that function
+ * failed with.
  * On success `ret_token` holds one reference.
  */
 MM_API MM_MUST_USE bool mm_client_issue_service_token(const struct mm_client *client,

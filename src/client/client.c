@@ -9,6 +9,7 @@
 
 #include "client/answer.h"
 #include "client/https.h"
+#include "client/oidc_token.h"
 #include "client/retry.h"
 #include "client/service_token.h"
 #include "util/clock.h"
@@ -29,6 +30,8 @@ struct mm_client {
     char *ca_file;
     char *certificate_file;
     char *key_file;
+    char *oidc_token_file;
+    bool (*oidc_token)(void *context, int64_t timeout_ms, char *ret_token, size_t size, struct mm_error *err);
     struct mm_secret *key_passphrase;
     int64_t connect_timeout_ms;
     int64_t total_timeout_ms;
@@ -65,8 +68,12 @@ unsigned mm_client_version(void)
 
 static bool check_options(const struct mm_client_options *options, struct mm_error *err)
 {
-    if (!options->url || !options->certificate_file || !options->key_file)
-        return mm_fail(err, MM_USAGE, "url, certificate_file and key_file are needed");
+    if (!options->url)
+        return mm_fail(err, MM_USAGE, "url is needed");
+    if (!options->certificate_file && !options->oidc_token_file && !options->oidc_token)
+        return mm_fail(err, MM_USAGE, "certificate_file and key_file, or an OIDC token, are needed");
+    if (options->oidc_token_file && options->oidc_token)
+        return mm_fail(err, MM_USAGE, "oidc_token_file and oidc_token are two ways to one thing");
     if (options->connect_timeout_ms < 0 || options->connect_timeout_ms > TIMEOUT_MAX_MS ||
         options->total_timeout_ms < 0 || options->total_timeout_ms > TIMEOUT_MAX_MS)
         return mm_fail(err, MM_USAGE, "a time-out is negative or longer than a day");
@@ -88,12 +95,14 @@ static bool copy_options(struct mm_client *client, const struct mm_client_option
         client->url = NULL;
     if (!client->url || !copy_string(options->ca_file, &client->ca_file) ||
         !copy_string(options->certificate_file, &client->certificate_file) ||
-        !copy_string(options->key_file, &client->key_file))
+        !copy_string(options->key_file, &client->key_file) ||
+        !copy_string(options->oidc_token_file, &client->oidc_token_file))
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     client->connect_timeout_ms =
         options->connect_timeout_ms ? options->connect_timeout_ms : MM_HTTPS_CONNECT_TIMEOUT_MS;
     client->total_timeout_ms = options->total_timeout_ms ? options->total_timeout_ms : MM_HTTPS_TOTAL_TIMEOUT_MS;
     client->max_attempts = options->max_attempts ? options->max_attempts : DEFAULT_ATTEMPTS;
+    client->oidc_token = options->oidc_token;
     client->on_failure = options->on_failure;
     client->context = options->context;
     if (options->key_passphrase)
@@ -101,14 +110,55 @@ static bool copy_options(struct mm_client *client, const struct mm_client_option
     return client->key_passphrase || !options->key_passphrase;
 }
 
-static struct mm_https *connect_https(const struct mm_client *client, const struct mm_call *call, int64_t timeout_ms,
-                                      struct mm_error *err)
+static int64_t milliseconds_until(int64_t deadline_ns)
+{
+    return (deadline_ns - mm_monotonic_ns()) / 1000000;
+}
+
+/* libcurl takes 0 for no time-out at all. */
+static int64_t timeout_until(int64_t deadline_ns)
+{
+    int64_t left_ms = milliseconds_until(deadline_ns);
+    return left_ms > 0 ? left_ms : 1;
+}
+
+static bool ask_program(const struct mm_client *client, int64_t deadline_ns, struct mm_oidc_token *token,
+                        struct mm_error *err)
+{
+    struct mm_error why = {0};
+    size_t size = sizeof token->text;
+    if (!client->oidc_token(client->context, timeout_until(deadline_ns), token->text, size, &why)) {
+        why.message[sizeof why.message - 1] = '\0';
+        return mm_fail(err, why.code ? why.code : MM_USAGE, "%s", why.message[0] ? why.message : "no OIDC token");
+    }
+    token->text[size - 1] = '\0';
+    return mm_is_compact_jwt(token->text) ||
+           mm_fail(err, MM_USAGE, "what the program gave for its OIDC token is no JWT");
+}
+
+/* The token for one attempt; NULL in `ret_token` if the client has none. */
+static bool get_oidc_token(const struct mm_client *client, int64_t deadline_ns, struct mm_oidc_token **ret_token,
+                           struct mm_error *err)
+{
+    if (!client->oidc_token_file && !client->oidc_token)
+        return true;
+    mm_cleanup(mm_oidc_token_free) struct mm_oidc_token *token = mm_oidc_token_new(err);
+    if (!token || !(client->oidc_token_file ? mm_oidc_token_from_file(client->oidc_token_file, token, err)
+                                            : ask_program(client, deadline_ns, token, err)))
+        return false;
+    *ret_token = MM_TAKE(token);
+    return true;
+}
+
+static struct mm_https *connect_https(const struct mm_client *client, const struct mm_call *call, const char *bearer,
+                                      int64_t timeout_ms, struct mm_error *err)
 {
     struct mm_https_options options = {
         .ca_file = client->ca_file,
         .certificate_file = client->certificate_file,
         .key_file = client->key_file,
         .key_passphrase = client->key_passphrase,
+        .bearer = bearer,
         .connect_timeout_ms = client->connect_timeout_ms,
         .total_timeout_ms = timeout_ms,
         .body_max = MM_CLIENT_BODY_MAX,
@@ -133,8 +183,12 @@ struct mm_client *mm_client_open(const struct mm_client_options *options, struct
     }
     if (!copy_options(client, &own, err))
         return NULL;
-    /* Each attempt makes one of its own; this one only finds out now what can't work. */
-    mm_cleanup(mm_https_free) struct mm_https *trial = connect_https(client, &NO_CALL, client->total_timeout_ms, err);
+    /* Each attempt makes one of its own, and reads the token anew; this only finds out now what can't work. */
+    mm_cleanup(mm_oidc_token_free) struct mm_oidc_token *token = NULL;
+    if (client->oidc_token_file && !get_oidc_token(client, 0, &token, err))
+        return NULL;
+    mm_cleanup(mm_https_free) struct mm_https *trial =
+        connect_https(client, &NO_CALL, NULL, client->total_timeout_ms, err);
     return trial ? MM_TAKE(client) : NULL;
 }
 
@@ -146,6 +200,7 @@ void mm_client_close(struct mm_client *client)
     free(client->ca_file);
     free(client->certificate_file);
     free(client->key_file);
+    free(client->oidc_token_file);
     mm_secret_free(client->key_passphrase);
     free(client);
 }
@@ -214,12 +269,15 @@ static void outcome_clear_cleanup(struct outcome *outcome)
     mm_refusal_clear(&outcome->refusal);
 }
 
-static bool attempt(const struct mm_client *client, const struct mm_call *call, const json_t *body, int64_t timeout_ms,
+static bool attempt(const struct mm_client *client, const struct mm_call *call, const json_t *body, int64_t deadline_ns,
                     struct mm_service_token **ret_token, struct outcome *outcome)
 {
+    mm_cleanup(mm_oidc_token_free) struct mm_oidc_token *bearer = NULL;
     mm_cleanup(free) char *text = mm_json_compact(body, &outcome->error);
+    if (!text || !get_oidc_token(client, deadline_ns, &bearer, &outcome->error))
+        return false;
     mm_cleanup(mm_https_free) struct mm_https *https =
-        text ? connect_https(client, call, timeout_ms, &outcome->error) : NULL;
+        connect_https(client, call, bearer ? bearer->text : NULL, timeout_until(deadline_ns), &outcome->error);
     mm_cleanup(mm_https_response_clear) struct mm_https_response answer = {0};
     if (!https)
         return false;
@@ -236,11 +294,6 @@ static bool attempt(const struct mm_client *client, const struct mm_call *call, 
     if (token)
         *ret_token = token;
     return token != NULL;
-}
-
-static int64_t milliseconds_until(int64_t deadline_ns)
-{
-    return (deadline_ns - mm_monotonic_ns()) / 1000000;
 }
 
 static void tell(const struct mm_client *client, const struct outcome *outcome, unsigned number, int64_t retry_in_ms)
@@ -265,9 +318,7 @@ bool mm_client_call(const struct mm_client *client, const json_t *body, const st
     int64_t deadline_ns = mm_deadline_after_ms(client->total_timeout_ms);
     for (unsigned n = 1;; n++) {
         mm_cleanup(outcome_clear) struct outcome outcome = {0};
-        /* libcurl takes 0 for no time-out at all. */
-        int64_t left_ms = milliseconds_until(deadline_ns);
-        if (attempt(client, call, body, left_ms > 0 ? left_ms : 1, ret_token, &outcome))
+        if (attempt(client, call, body, deadline_ns, ret_token, &outcome))
             return true;
         int64_t delay_ms = mm_retry_delay_ms(call->random, n, outcome.retry_after_ms, FIRST_DELAY_MS, MOST_DELAY_MS);
         bool is_last = !outcome.may_repeat || n >= client->max_attempts || delay_ms >= milliseconds_until(deadline_ns);

@@ -16,6 +16,8 @@ struct mm_https {
     struct mm_https_options options;
     CURL *curl;
     struct curl_slist *json_headers;
+    struct curl_slist
+        authorization; /* libcurl borrows it; `data` is NULL without a bearer token, else zeroed in the end */
 
     /* of the last request */
     enum { CONNECTING, SENDING } stage;
@@ -144,14 +146,44 @@ static bool set_json_headers(struct mm_https *https)
     return true;
 }
 
+/* RFC 6750 section 2.1: what else could end the header's line, or mean something to a proxy. */
+static bool is_bearer(const char *text)
+{
+    static const char B64TOKEN[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/";
+    size_t length = strspn(text, B64TOKEN);
+    return length > 0 && text[length + strspn(text + length, "=")] == '\0';
+}
+
+static bool check_options(const struct mm_https_options *options, struct mm_error *err)
+{
+    if (!options->certificate_file != !options->key_file)
+        return mm_fail(err, MM_USAGE, "a client certificate and its key are given together");
+    if (options->bearer && !is_bearer(options->bearer))
+        return mm_fail(err, MM_USAGE, "a bearer token is empty or has characters that none has");
+    return check_readable(options->ca_file, err) && check_readable(options->certificate_file, err) &&
+           check_readable(options->key_file, err);
+}
+
+static bool set_bearer(struct mm_https *https)
+{
+    if (!https->options.bearer)
+        return true;
+    if (asprintf(&https->authorization.data, "Authorization: Bearer %s", https->options.bearer) < 0)
+        https->authorization.data = NULL;
+    return https->authorization.data &&
+           curl_easy_setopt(https->curl, CURLOPT_HEADEROPT, CURLHEADER_SEPARATE) == CURLE_OK;
+}
+
+/* What a request is sent with beside `others`, which may be NULL. */
+static struct curl_slist *headers_with(struct mm_https *https, struct curl_slist *others)
+{
+    https->authorization.next = others;
+    return https->authorization.data ? &https->authorization : others;
+}
+
 struct mm_https *mm_https_new(const struct mm_https_options *options, struct mm_error *err)
 {
-    if (!options->certificate_file != !options->key_file) {
-        (void)mm_fail(err, MM_USAGE, "a client certificate and its key are given together");
-        return NULL;
-    }
-    if (!check_readable(options->ca_file, err) || !check_readable(options->certificate_file, err) ||
-        !check_readable(options->key_file, err))
+    if (!check_options(options, err))
         return NULL;
 
     (void)pthread_once(&curl_once, start_curl);
@@ -162,7 +194,7 @@ struct mm_https *mm_https_new(const struct mm_https_options *options, struct mm_
         https->curl = curl_easy_init();
     }
     if (!https || !https->curl || !set_json_headers(https) || !set_limits(https->curl, options) || !set_tls(https) ||
-        !set_callbacks(https)) {
+        !set_callbacks(https) || !set_bearer(https)) {
         (void)fail_setup(err);
         return NULL;
     }
@@ -175,6 +207,9 @@ void mm_https_free(struct mm_https *https)
         return;
     curl_easy_cleanup(https->curl);
     curl_slist_free_all(https->json_headers);
+    if (https->authorization.data)
+        explicit_bzero(https->authorization.data, strlen(https->authorization.data));
+    free(https->authorization.data);
     free(https);
 }
 
@@ -320,7 +355,7 @@ static bool perform(struct mm_https *https, const char *url, struct mm_https_res
 bool mm_https_get(struct mm_https *https, const char *url, struct mm_https_response *ret_response, struct mm_error *err)
 {
     if (curl_easy_setopt(https->curl, CURLOPT_FRESH_CONNECT, 0L) != CURLE_OK ||
-        curl_easy_setopt(https->curl, CURLOPT_HTTPHEADER, NULL) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_HTTPHEADER, headers_with(https, NULL)) != CURLE_OK ||
         curl_easy_setopt(https->curl, CURLOPT_HTTPGET, 1L) != CURLE_OK)
         return mm_fail(err, MM_INTERNAL, "libcurl can't be set up");
     return perform(https, url, ret_response, err);
@@ -331,7 +366,7 @@ bool mm_https_post_json(struct mm_https *https, const char *url, const char *bod
 {
     /* On a connection that was kept, libcurl silently sends a request again when its answer doesn't come. */
     if (curl_easy_setopt(https->curl, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK ||
-        curl_easy_setopt(https->curl, CURLOPT_HTTPHEADER, https->json_headers) != CURLE_OK ||
+        curl_easy_setopt(https->curl, CURLOPT_HTTPHEADER, headers_with(https, https->json_headers)) != CURLE_OK ||
         curl_easy_setopt(https->curl, CURLOPT_POST, 1L) != CURLE_OK ||
         curl_easy_setopt(https->curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body)) != CURLE_OK ||
         curl_easy_setopt(https->curl, CURLOPT_POSTFIELDS, body) != CURLE_OK)

@@ -27,6 +27,7 @@ struct mm_https_options {
     const char *certificate_file;           /* PEM, the client's, with its chain; NULL: none */
     const char *key_file;                   /* PEM; given with certificate_file, and only then */
     const struct mm_secret *key_passphrase; /* NULL: the key isn't encrypted */
+    const char *bearer;                     /* sent as `Authorization: Bearer` (RFC 6750 section 2.1); NULL: nothing */
     int64_t connect_timeout_ms;             /* 0: MM_HTTPS_CONNECT_TIMEOUT_MS */
     int64_t total_timeout_ms;               /* from the call to the end of the answer; 0: MM_HTTPS_TOTAL_TIMEOUT_MS */
     size_t body_max;                        /* bytes; 0: MM_HTTPS_BODY_MAX */
@@ -48,7 +49,7 @@ MM_MUST_USE bool mm_https_check_url(const char *url, enum mm_https_url kind, str
 
 /*
  * What the options point to is borrowed until mm_https_free(). MM_FILE, naming it, for a file that can't be read; MM_USAGE for a key
- * without a certificate.
+ * without a certificate, and for a bearer token that has other characters than such tokens have.
  */
 MM_MUST_USE struct mm_https *mm_https_new(const struct mm_https_options *options, struct mm_error *err);
 void mm_https_free(struct mm_https *https);

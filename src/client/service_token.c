@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "client/oidc_token.h"
 #include "token/jws.h"
 
 enum { LIFETIME_MAX = 3653 * 86400 };
@@ -110,19 +111,9 @@ static bool take_seconds(const json_t *value, int64_t max, int64_t *ret_seconds)
     return true;
 }
 
-/* Three parts of base64url (RFC 7515 section 7.1): fit to be put into a header as they are. */
 static bool is_jwt(const char *text)
 {
-    static const char BASE64URL[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    if (!text || strlen(text) > MM_JWT_MAX)
-        return false;
-    for (int part = 0; part < 3; part++) {
-        size_t length = strspn(text, BASE64URL);
-        if (length == 0 || text[length] != (part < 2 ? '.' : '\0'))
-            return false;
-        text += length + 1;
-    }
-    return true;
+    return text && strlen(text) <= MM_JWT_MAX && mm_is_compact_jwt(text);
 }
 
 /* The member at fault, or NULL. */
@@ -168,13 +159,6 @@ static const char *find_difference(const struct mm_service_token *token, const j
     return NULL;
 }
 
-/* jansson frees without zeroing, and has no other way to its string's own bytes. */
-static void zero_string(const json_t *value)
-{
-    if (json_is_string(value))
-        explicit_bzero((char *)(uintptr_t)json_string_value(value), json_string_length(value));
-}
-
 static struct mm_service_token *read_answer(const json_t *answer, const void *body, size_t length,
                                             const json_t *request, struct mm_error *err)
 {
@@ -205,7 +189,7 @@ struct mm_service_token *mm_service_token_read(const void *body, size_t length, 
         return NULL;
     }
     struct mm_service_token *token = read_answer(answer, body, length, request, err);
-    zero_string(json_object_get(answer, "service_token"));
+    mm_json_zero(json_object_get(answer, "service_token"));
     return token;
 }
 

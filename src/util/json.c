@@ -204,6 +204,13 @@ int64_t mm_json_integer(const json_t *object, const char *name, int64_t otherwis
     return json_is_integer(value) ? json_integer_value(value) : otherwise;
 }
 
+/* jansson has no other way to a string's own bytes. */
+void mm_json_zero(const json_t *value)
+{
+    if (json_is_string(value))
+        explicit_bzero((char *)(uintptr_t)json_string_value(value), json_string_length(value));
+}
+
 bool mm_json_array_has(const json_t *value, const char *string)
 {
     for (size_t i = 0; i < json_array_size(value); i++) {

@@ -50,6 +50,9 @@ const char *mm_json_string(const json_t *object, const char *name);
 /* The integer member `name` of `object`, or `otherwise` if absent or not an integer. */
 int64_t mm_json_integer(const json_t *object, const char *name, int64_t otherwise);
 
+/* Zero a string's bytes before it is released: a secret's, which jansson would leave behind. Anything else stays as it is. */
+void mm_json_zero(const json_t *value);
+
 /* Whether `value` is an array of strings that holds `string`. */
 bool mm_json_array_has(const json_t *value, const char *string);
 

@@ -17,7 +17,8 @@ A step may hold
     pad      spaces before the answer's last byte
     status, headers, type, text   the answer; without a status: 201 with a token that fits the request
     set      members of that token's answer to change; null takes one away
-POST /seen tells what came in, POST /drop closes the next so many connections before their handshake.
+POST /seen tells what came in, with the Authorization header of each token request; POST /drop closes the next so many connections
+before their handshake.
 """
 import json
 import os
@@ -67,11 +68,13 @@ class Script:
         with self.lock:
             self.steps = steps
             self.requests = []
+            self.authorizations = []
             self.n_at_once = self.most_at_once = 0
 
-    def begin(self, body):
+    def begin(self, body, authorization):
         with self.lock:
             self.requests.append(json.loads(body))
+            self.authorizations.append(authorization)
             self.n_at_once += 1
             self.most_at_once = max(self.most_at_once, self.n_at_once)
             return len(self.requests), self.steps[min(len(self.requests), len(self.steps)) - 1]
@@ -82,7 +85,8 @@ class Script:
 
     def seen(self):
         with self.lock:
-            return {"n": len(self.requests), "most_at_once": self.most_at_once, "requests": self.requests}
+            seen = {"n": len(self.requests), "most_at_once": self.most_at_once, "requests": self.requests}
+            return dict(seen, authorizations=self.authorizations)
 
     def drops(self):
         with self.lock:
@@ -106,8 +110,8 @@ def token_answer(number, request, changes):
     return json.dumps({name: value for name, value in answer.items() if value is not None}).encode()
 
 
-def answer_token_request(connection, body):
-    number, step = SCRIPT.begin(body)
+def answer_token_request(connection, headers, body):
+    number, step = SCRIPT.begin(body, headers.get("authorization"))
     try:
         time.sleep(step.get("delay", 0))
         if step.get("hangup"):
@@ -152,10 +156,11 @@ def answer(connection, method, path, headers, body):
     if path == "/echo":
         peer = connection.getpeercert(binary_form=True)
         seen = {"method": method, "body": body.decode(), "content_type": headers.get("content-type"),
-                "has_certificate": peer is not None, "tls": connection.version()}
+                "has_certificate": peer is not None, "tls": connection.version(),
+                "authorization": headers.get("authorization")}
         connection.sendall(reply(200, "Application/JSON; charset=utf-8", json.dumps(seen).encode()))
     elif path == "/v1/service-tokens":
-        answer_token_request(connection, body)
+        answer_token_request(connection, headers, body)
     elif path == "/script":
         SCRIPT.set(json.loads(body))
         connection.sendall(reply(200, "application/json", b"{}"))

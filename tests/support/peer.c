@@ -144,3 +144,11 @@ json_t *peer_first_request(void)
     mm_cleanup(json_decref) json_t *seen = ask("/seen", "");
     return json_incref(json_array_get(json_object_get(seen, "requests"), 0));
 }
+
+char *peer_authorization(size_t request)
+{
+    mm_cleanup(json_decref) json_t *seen = ask("/seen", "");
+    const json_t *value = json_array_get(json_object_get(seen, "authorizations"), request);
+    assert_non_null(value);
+    return strdup(json_is_string(value) ? json_string_value(value) : "");
+}

@@ -35,5 +35,7 @@ size_t peer_n_requests(void);
 size_t peer_most_at_once(void);
 /* The body of the first of them; the caller releases it. */
 json_t *peer_first_request(void);
+/* Its Authorization header, or that of a later one, from 0; an empty string for none. The caller frees it. */
+char *peer_authorization(size_t request);
 
 #endif

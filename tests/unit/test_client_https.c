@@ -74,6 +74,31 @@ static void a_get_after_a_post_carries_no_body(void **state)
     assert_true(json_is_false(json_object_get(second, "has_certificate")));
 }
 
+static void a_bearer_token_goes_with_each_request(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_https_free) struct mm_https *https = client((struct mm_https_options){.bearer = "a.b-c_~+/=="});
+    for (int i = 0; i < 2; i++) {
+        mm_cleanup(json_decref) json_t *seen = echo(https, i ? "{}" : NULL);
+        assert_string_equal(mm_json_string(seen, "authorization"), "Bearer a.b-c_~+/==");
+    }
+    mm_cleanup(mm_https_free) struct mm_https *without = client((struct mm_https_options){0});
+    mm_cleanup(json_decref) json_t *seen = echo(without, "{}");
+    assert_null(mm_json_string(seen, "authorization"));
+}
+
+static void a_bearer_token_that_could_end_its_header_is_refused(void **state)
+{
+    (void)state;
+    static const char *const BAD[] = {"", "=", "a b", "a\r\nHost: b", "a\n", "a=b", "\xc3\xa4", "a,b"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++) {
+        struct mm_error err = {0};
+        struct mm_https_options options = {.bearer = BAD[i]};
+        assert_null(mm_https_new(&options, &err));
+        assert_int_equal(err.code, MM_USAGE);
+    }
+}
+
 static void a_refusal_is_an_answer_not_a_failure(void **state)
 {
     (void)state;
@@ -355,6 +380,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_post_arrives_with_its_body_and_the_client_certificate),
         cmocka_unit_test(a_get_after_a_post_carries_no_body),
+        cmocka_unit_test(a_bearer_token_goes_with_each_request),
+        cmocka_unit_test(a_bearer_token_that_could_end_its_header_is_refused),
         cmocka_unit_test(a_refusal_is_an_answer_not_a_failure),
         cmocka_unit_test(an_empty_answer_is_an_empty_string),
         cmocka_unit_test(a_redirect_is_not_followed),

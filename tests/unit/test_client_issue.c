@@ -511,6 +511,197 @@ static void an_encrypted_key_works_with_its_passphrase(void **state)
     assert_int_equal(waits.n, 0);
 }
 
+/* --- with an OIDC token */
+
+static const char OIDC_TOKENS[2][32] = {"eyJhIjoxfQ.e30.Zmlyc3Q", "eyJhIjoxfQ.e30.c2Vjb25k"};
+
+/* Copied: peer_file() remembers few paths. */
+static const char *token_path(void)
+{
+    static char path[128];
+    (void)snprintf(path, sizeof path, "%s", peer_file("oidc-token"));
+    return path;
+}
+
+static void write_token(const char *path, const char *token)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file, "%s\n", token) > 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void assert_authorized_with(size_t request, const char *token)
+{
+    char expected[64];
+    mm_cleanup(free) char *sent = peer_authorization(request);
+    (void)snprintf(expected, sizeof expected, "%s%s", *token ? "Bearer " : "", token);
+    assert_string_equal(sent, expected);
+}
+
+/* Without a certificate. */
+static struct mm_client_options oidc_options(void)
+{
+    struct mm_client_options options = options_of(peer_url(""));
+    options.certificate_file = options.key_file = NULL;
+    return options;
+}
+
+static void a_token_file_is_sent_as_a_bearer_token_and_read_for_each_request(void **state)
+{
+    (void)state;
+    const char *path = token_path();
+    struct mm_client_options options = oidc_options();
+    options.oidc_token_file = path;
+    write_token(path, OIDC_TOKENS[0]);
+    mm_cleanup(mm_client_close) struct mm_client *client = open_client(&options);
+    peer_script("[{}]");
+    for (size_t i = 0; i < 2; i++) {
+        struct waits waits = {0};
+        struct mm_error err;
+        write_token(path, OIDC_TOKENS[i]);
+        mm_cleanup(mm_service_token_unref) struct mm_service_token *token = call(client, &waits, &err);
+        assert_string_equal(err.message, "");
+        assert_authorized_with(i, OIDC_TOKENS[i]);
+    }
+}
+
+static void a_token_file_that_is_gone_or_spoilt_fails_the_call_and_names_it(void **state)
+{
+    (void)state;
+    struct waits waits = {0};
+    struct mm_error err;
+    const char *path = token_path();
+    struct mm_client_options options = oidc_options();
+    options.oidc_token_file = path;
+    write_token(path, OIDC_TOKENS[0]);
+    mm_cleanup(mm_client_close) struct mm_client *client = open_client(&options);
+    peer_script("[{}]");
+    write_token(path, "-----BEGIN PRIVATE KEY-----");
+    assert_null(call(client, &waits, &err));
+    assert_int_equal(err.code, MM_FILE);
+    assert_int_equal(unlink(path), 0);
+    assert_null(call(client, &waits, &err));
+    assert_int_equal(err.code, MM_FILE);
+    assert_non_null(strstr(err.message, path));
+    assert_int_equal(waits.n + peer_n_requests(), 0);
+    /* At the start it is found out, too. */
+    options.url = peer_url("");
+    assert_null(mm_client_open(&options, &err));
+    assert_int_equal(err.code, MM_FILE);
+}
+
+struct giver {
+    int n_asked;
+    int64_t timeout_ms;
+    const char *gives; /* NULL: fails */
+    const char *why;
+    enum mm_code code;
+};
+
+static bool give(void *context, int64_t timeout_ms, char *ret_token, size_t size, struct mm_error *err)
+{
+    struct giver *giver = context;
+    giver->n_asked++;
+    giver->timeout_ms = timeout_ms;
+    if (!giver->gives) {
+        err->code = giver->code;
+        (void)snprintf(err->message, sizeof err->message, "%s", giver->why);
+        return false;
+    }
+    assert_int_equal(size, MM_CLIENT_OIDC_TOKEN_MAX + 1);
+    (void)snprintf(ret_token, size, "%s", giver->gives);
+    return true;
+}
+
+static void a_program_gives_its_token_for_each_attempt(void **state)
+{
+    (void)state;
+    struct waits waits = {0};
+    struct mm_error err;
+    struct giver giver = {.gives = OIDC_TOKENS[0]};
+    struct mm_client_options options = oidc_options();
+    options.oidc_token = give;
+    options.context = &giver;
+    options.total_timeout_ms = 20000;
+    mm_cleanup(mm_client_close) struct mm_client *client = open_client(&options);
+    assert_int_equal(giver.n_asked, 0);
+    peer_script("[{\"status\": 503}, {}]");
+    mm_cleanup(mm_service_token_unref) struct mm_service_token *token = call(client, &waits, &err);
+    assert_non_null(token);
+    assert_int_equal(giver.n_asked, 2);
+    assert_in_range(giver.timeout_ms, 1, 20000);
+    assert_authorized_with(1, OIDC_TOKENS[0]);
+}
+
+static void a_program_without_a_token_fails_the_call_with_its_own_reason(void **state)
+{
+    (void)state;
+    struct waits waits = {0};
+    struct mm_error err;
+    struct giver giver = {.why = "the metadata service is away", .code = MM_OVERLOADED};
+    struct mm_client_options options = oidc_options();
+    options.oidc_token = give;
+    options.context = &giver;
+    mm_cleanup(mm_client_close) struct mm_client *client = open_client(&options);
+    peer_script("[{}]");
+    assert_null(call(client, &waits, &err));
+    assert_int_equal(err.code, MM_OVERLOADED);
+    assert_string_equal(err.message, "the metadata service is away");
+    giver.code = MM_OK;
+    giver.why = "";
+    assert_null(call(client, &waits, &err));
+    assert_int_equal(err.code, MM_USAGE);
+    static const char *const BAD[] = {"", "secret", "eyJ.eyJ.c\r\nHost: a"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++) {
+        giver.gives = BAD[i];
+        assert_null(call(client, &waits, &err));
+        assert_int_equal(err.code, MM_USAGE);
+        assert_null(strstr(err.message, "secret"));
+    }
+    assert_int_equal(waits.n + peer_n_requests(), 0);
+}
+
+static void a_certificate_and_a_token_go_together_and_two_tokens_or_neither_do_not(void **state)
+{
+    (void)state;
+    struct waits waits = {0};
+    struct mm_error err;
+    const char *path = token_path();
+    write_token(path, OIDC_TOKENS[0]);
+    struct mm_client_options options = options_of(peer_url(""));
+    options.oidc_token_file = path;
+    mm_cleanup(mm_client_close) struct mm_client *both = open_client(&options);
+    peer_script("[{}]");
+    mm_cleanup(mm_service_token_unref) struct mm_service_token *token = call(both, &waits, &err);
+    assert_non_null(token);
+    assert_authorized_with(0, OIDC_TOKENS[0]);
+
+    options.url = peer_url("");
+    options.oidc_token = give;
+    assert_null(mm_client_open(&options, &err));
+    assert_int_equal(err.code, MM_USAGE);
+    options = oidc_options();
+    assert_null(mm_client_open(&options, &err));
+    assert_int_equal(err.code, MM_USAGE);
+}
+
+/* A program built with the first header, whose struct ended with `context`. */
+static void an_older_programs_options_are_taken(void **state)
+{
+    (void)state;
+    struct waits waits = {0};
+    struct mm_error err;
+    struct mm_client_options options = options_of(peer_url(""));
+    options.size = offsetof(struct mm_client_options, context) + sizeof options.context;
+    options.oidc_token_file = "what lay behind it in memory";
+    mm_cleanup(mm_client_close) struct mm_client *client = open_client(&options);
+    peer_script("[{}]");
+    mm_cleanup(mm_service_token_unref) struct mm_service_token *token = call(client, &waits, &err);
+    assert_non_null(token);
+    assert_authorized_with(0, "");
+}
+
 static void the_version_is_the_projects(void **state)
 {
     (void)state;
@@ -544,6 +735,12 @@ int main(void)
         cmocka_unit_test(an_error_tells_of_the_last_call_alone),
         cmocka_unit_test(a_longer_struct_is_taken_unless_it_uses_what_is_new),
         cmocka_unit_test(an_encrypted_key_works_with_its_passphrase),
+        cmocka_unit_test(a_token_file_is_sent_as_a_bearer_token_and_read_for_each_request),
+        cmocka_unit_test(a_token_file_that_is_gone_or_spoilt_fails_the_call_and_names_it),
+        cmocka_unit_test(a_program_gives_its_token_for_each_attempt),
+        cmocka_unit_test(a_program_without_a_token_fails_the_call_with_its_own_reason),
+        cmocka_unit_test(a_certificate_and_a_token_go_together_and_two_tokens_or_neither_do_not),
+        cmocka_unit_test(an_older_programs_options_are_taken),
         cmocka_unit_test(the_version_is_the_projects),
     };
     return cmocka_run_group_tests(tests, peer_start, peer_stop);
