@@ -81,6 +81,21 @@ static void check_algorithms(const struct loader *loader, const char *id, const 
     }
 }
 
+static void check_tiers(const struct loader *loader, const char *id, json_t *tiers, const struct mm_envelope *envelope)
+{
+    mm_cleanup(free) char *parent = envelope_path(id, "tiers");
+    const char *audience;
+    json_t *tier;
+    json_object_foreach(tiers, audience, tier)
+    {
+        mm_cleanup(free) char *path = parent ? mm_pointer_child(parent, audience) : NULL;
+        if (!path)
+            mm_loader_no_memory(loader);
+        else if (!mm_strings_have(&envelope->audiences, audience))
+            mm_loader_report(loader, path, "‹tiers› names an audience that ‹audiences› doesn't have");
+    }
+}
+
 void mm_loader_check_envelopes(const struct loader *loader)
 {
     json_t *tenants = tenants_of(loader);
@@ -99,6 +114,7 @@ void mm_loader_check_envelopes(const struct loader *loader)
         ids[i] = id;
         check_shared_with(loader, id, &envelopes[i]);
         check_algorithms(loader, id, &envelopes[i]);
+        check_tiers(loader, id, json_object_get(json, "tiers"), &envelopes[i]);
         for (size_t j = 0; j < i; j++)
             check_overlap(loader, id, &envelopes[i], ids[j], &envelopes[j]);
         i++;

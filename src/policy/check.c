@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/exchange.h"
 #include "policy/rule.h"
 #include "policy/syntax.h"
 #include "policy/template.h"
@@ -125,18 +126,65 @@ static void check_ttl(const struct check *check, const json_t *grant, const char
         report(check, path, "the TTL is longer than the tenant's max_ttl");
 }
 
+static bool has_tier_1(const struct check *check, const json_t *audience)
+{
+    for (size_t i = 0; i < json_array_size(audience); i++) {
+        const char *item = json_string_value(json_array_get(audience, i));
+        if (item && mm_strings_have(&check->envelope->tier_1, item))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Who reads no `resources` takes any token for all of them: a grant for less than the envelope has would say what isn't so. Which audience a
+ * token has is the caller's to choose, so that one of tier 1 is enough.
+ */
+static void check_tier(const struct check *check, const json_t *grant, const char *grant_path)
+{
+    mm_cleanup(mm_strings_clear) struct mm_strings resources = {0};
+    char path[LEAF_POINTER_MAX];
+    (void)snprintf(path, sizeof path, "%s/resources", grant_path);
+    if (!has_tier_1(check, json_object_get(check->document->root, "audience")))
+        return;
+    if (!mm_strings_build(json_object_get(grant, "resources"), &resources, NULL))
+        report(check, path, "out of memory");
+    else if (!mm_envelope_is_covered(check->envelope, &resources))
+        report(
+            check, path,
+            "an audience of the tenant's is of tier 1, where ‹resources› limit nothing: they must cover all that the "
+            "envelope has");
+}
+
+/* What has scopes, resources and a TTL: an account's grant, a rule of the exchange. */
+static void check_grant(const struct check *check, const json_t *grant, const char *path)
+{
+    check_scopes(check, grant, path);
+    check_resources(check, grant, path);
+    check_token_size(check, grant, path);
+    check_ttl(check, grant, path);
+    check_tier(check, grant, path);
+}
+
 static void check_grants(const struct check *check, const json_t *account, size_t account_index)
 {
     const json_t *grants = json_object_get(account, "grants");
     for (size_t i = 0; i < json_array_size(grants); i++) {
         char path[POINTER_MAX];
         (void)snprintf(path, sizeof path, "/accounts/%zu/grants/%zu", account_index, i);
-        const json_t *grant = json_array_get(grants, i);
-        check_scopes(check, grant, path);
-        check_resources(check, grant, path);
-        check_token_size(check, grant, path);
-        check_ttl(check, grant, path);
+        check_grant(check, json_array_get(grants, i), path);
     }
+}
+
+static void check_exchange(const struct check *check, const json_t *exchange)
+{
+    const json_t *rules = json_object_get(exchange, "rules");
+    for (size_t i = 0; i < json_array_size(rules); i++) {
+        char path[POINTER_MAX];
+        (void)snprintf(path, sizeof path, "/exchange/rules/%zu", i);
+        check_grant(check, json_array_get(rules, i), path);
+    }
+    mm_exchange_check(check->document, check->envelope, check->problems);
 }
 
 static void check_accounts(const struct check *check, const json_t *accounts)
@@ -251,4 +299,5 @@ void mm_tenant_check(const char *id, const struct mm_document *document, const s
     check_audience(&check, json_object_get(root, "audience"));
     check_accounts(&check, json_object_get(root, "accounts"));
     check_rules(&check, json_object_get(root, "accounts"));
+    check_exchange(&check, json_object_get(root, "exchange"));
 }

@@ -69,8 +69,8 @@ static bool refuse(const struct mm_tenant *tenant, const struct mm_account *acco
 }
 
 /* One signature must do for all audiences. */
-static bool choose_algorithm(const struct mm_tenant *tenant, const struct mm_token_request *request,
-                             enum mm_algorithm *ret_algorithm, struct mm_error *err)
+bool mm_policy_algorithm(const struct mm_tenant *tenant, const struct mm_token_request *request,
+                         enum mm_algorithm *ret_algorithm, struct mm_error *err)
 {
     const struct mm_envelope *envelope = &tenant->envelope;
     const char *first = request->audience ? request->audience : tenant->audience.items[0];
@@ -100,7 +100,7 @@ bool mm_policy_decide(const struct mm_tenant *tenant, const struct mm_account *a
         *ret_decision = (struct mm_decision){.grant = grant,
                                              .grant_index = i,
                                              .ttl = request->ttl ? request->ttl : grant->ttl_default};
-        return choose_algorithm(tenant, request, &ret_decision->algorithm, err);
+        return mm_policy_algorithm(tenant, request, &ret_decision->algorithm, err);
     }
     return refuse(tenant, account, request, err);
 }

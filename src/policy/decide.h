@@ -20,9 +20,11 @@ struct mm_token_request {
 
 struct mm_decision {
     const struct mm_grant *grant; /* borrowed from the policy */
-    size_t grant_index;           /* of the account's grants, from 0: named in the ledger */
+    size_t grant_index;           /* of the account's grants, or of the exchange's rules, from 0: named in the ledger */
     int64_t ttl;                  /* seconds, before the credential's own end is applied */
     enum mm_algorithm algorithm;  /* that all audiences of the token want */
+    const char *scopes[MM_SCOPES_MAX]; /* borrowed from the policy: of an exchange whose request names none */
+    size_t n_scopes;
 };
 
 /*
@@ -34,5 +36,11 @@ struct mm_decision {
 MM_MUST_USE bool mm_policy_decide(const struct mm_tenant *tenant, const struct mm_account *account,
                                   const struct mm_token_request *request, struct mm_decision *ret_decision,
                                   struct mm_error *err);
+
+/*
+ * What signs a token for the request's audience, or for all of the tenant's. MM_INVALID_REQUEST if they want different algorithms.
+ */
+MM_MUST_USE bool mm_policy_algorithm(const struct mm_tenant *tenant, const struct mm_token_request *request,
+                                     enum mm_algorithm *ret_algorithm, struct mm_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/exchange.h"
 #include "policy/rule.h"
 #include "util/buffer.h"
 
@@ -312,6 +313,75 @@ static void diff_algorithms(struct diff *diff, const struct mm_envelope *before,
     }
 }
 
+/* Of the audiences that stay. */
+static void diff_tiers(struct diff *diff, enum direction direction, const struct mm_envelope *here,
+                       const struct mm_envelope *there)
+{
+    for (size_t i = 0; i < there->tier_1.n; i++) {
+        const char *audience = there->tier_1.items[i];
+        if (mm_strings_have(&here->audiences, audience) && !mm_strings_have(&here->tier_1, audience))
+            add(diff, "changes", "in its envelope: audience %s is of tier %d, was %d", audience,
+                direction == GAINS ? 1 : 2, direction == GAINS ? 2 : 1);
+    }
+}
+
+/* A rule of the exchange in a sentence, which the caller frees; NULL: no memory. */
+static char *describe_exchange_rule(const struct mm_exchange_rule *rule)
+{
+    mm_cleanup(free) char *whose = rule->issuer ? strdup(rule->issuer) : join(&rule->accounts);
+    mm_cleanup(free) char *claims = rule->claims ? mm_json_compact(rule->claims, NULL) : strdup("");
+    mm_cleanup(free) char *clients = rule->clients.n ? join(&rule->clients) : strdup("any client");
+    mm_cleanup(free) char *scopes = join(&rule->grant.scopes);
+    mm_cleanup(free) char *resources = join(&rule->grant.resources);
+    char *text = NULL;
+    if (!whose || !claims || !clients || !scopes || !resources ||
+        asprintf(&text, "an exchange of tokens of %s%s%s by %s: %s on one of %s for %s, up to %s", whose,
+                 *claims ? " with " : "", claims, clients, scopes, resources, duration(rule->grant.ttl_default).text,
+                 duration(rule->grant.ttl_max).text) < 0)
+        return NULL;
+    return text;
+}
+
+static bool has_exchange_rule(struct diff *diff, const struct mm_exchange *exchange, const char *wanted)
+{
+    for (size_t i = 0; i < exchange->n_rules; i++) {
+        mm_cleanup(free) char *text = describe_exchange_rule(&exchange->rules[i]);
+        diff->is_out_of_memory |= !text;
+        if (text && strcmp(text, wanted) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool has_public_client(const struct mm_exchange *exchange, const char *id)
+{
+    for (size_t i = 0; i < exchange->n_public_clients; i++)
+        if (strcmp(exchange->public_clients[i].id, id) == 0)
+            return true;
+    return false;
+}
+
+/* Rule by rule: one that another covers, or that others stand before, is told all the same. */
+static void diff_exchange(struct diff *diff, enum direction direction, const struct mm_exchange *here,
+                          const struct mm_exchange *there)
+{
+    static const struct mm_exchange NONE = {0};
+    here = here ? here : &NONE;
+    there = there ? there : &NONE;
+    diff_strings(diff, direction, "an exchange of tokens for audience", &here->subject_audiences,
+                 &there->subject_audiences);
+    for (size_t i = 0; i < there->n_public_clients; i++)
+        if (!has_public_client(here, there->public_clients[i].id))
+            add(diff, CHANGES[direction], "an exchange of tokens by public client %s", there->public_clients[i].id);
+    for (size_t i = 0; i < there->n_rules; i++) {
+        mm_cleanup(free) char *text = describe_exchange_rule(&there->rules[i]);
+        if (!text)
+            diff->is_out_of_memory = true;
+        else if (!has_exchange_rule(diff, here, text))
+            add_text(diff, CHANGES[direction], text);
+    }
+}
+
 static void diff_template(struct diff *diff, enum direction direction, const struct mm_resource_template *here,
                           const struct mm_resource_template *there)
 {
@@ -335,6 +405,12 @@ static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const
     diff_template(diff, LOSES, &after->resource_template, &before->resource_template);
     diff_envelope(diff, GAINS, &before->envelope, &after->envelope);
     diff_envelope(diff, LOSES, &after->envelope, &before->envelope);
+    diff_tiers(diff, GAINS, &before->envelope, &after->envelope);
+    diff_tiers(diff, LOSES, &after->envelope, &before->envelope);
+    diff_strings(diff, GAINS, "root domain", &before->root_domains, &after->root_domains);
+    diff_strings(diff, LOSES, "root domain", &after->root_domains, &before->root_domains);
+    diff_exchange(diff, GAINS, before->exchange, after->exchange);
+    diff_exchange(diff, LOSES, after->exchange, before->exchange);
     diff_strings(diff, GAINS, "audience", &before->audience, &after->audience);
     diff_strings(diff, LOSES, "audience", &after->audience, &before->audience);
     size_t n = 0;

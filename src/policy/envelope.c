@@ -14,6 +14,7 @@ static const struct mm_schema AUDIENCE = {.type = MM_SCHEMA_STRING, .min = 1, .m
 static const struct mm_schema PATTERN = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_resource_pattern};
 static const struct mm_schema ISSUER = {.type = MM_SCHEMA_STRING, .min = 1, .max = 512, .check = mm_check_https_url};
 static const struct mm_schema WORD = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_word};
+static const struct mm_schema TIER = {.type = MM_SCHEMA_INTEGER, .min = 1, .max = 2};
 static const struct mm_schema ALGORITHM = {.type = MM_SCHEMA_STRING, .one_of = MM_ALGORITHM_NAMES};
 static const struct mm_schema TENANT_ID = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_id};
 
@@ -39,6 +40,12 @@ static const struct mm_schema MEMBERS[] = {
      .max = LIST_MAX,
      .key_check = mm_check_visible,
      .element = &ALGORITHM},
+    {.name = "tiers",
+     .type = MM_SCHEMA_MAP,
+     .min = 1,
+     .max = LIST_MAX,
+     .key_check = mm_check_visible,
+     .element = &TIER},
     {0},
 };
 
@@ -87,6 +94,20 @@ static bool build_algorithms(const json_t *json, enum mm_algorithm otherwise, st
     return true;
 }
 
+/* Tier 2 is what isn't named. */
+static bool build_tiers(json_t *json, struct mm_envelope *envelope, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *first = json_array();
+    const char *audience;
+    json_t *tier;
+    json_object_foreach(json, audience, tier)
+    {
+        if (json_integer_value(tier) == 1 && !mm_json_append(first, json_string(audience), err))
+            return false;
+    }
+    return mm_strings_build(first, &envelope->tier_1, err);
+}
+
 bool mm_envelope_build(const json_t *json, enum mm_algorithm algorithm, struct mm_envelope *ret_envelope,
                        struct mm_error *err)
 {
@@ -95,7 +116,8 @@ bool mm_envelope_build(const json_t *json, enum mm_algorithm algorithm, struct m
     if (!defaults)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     struct mm_envelope envelope = {0};
-    if (!build_lists(json, defaults, &envelope, err) || !build_algorithms(json, algorithm, &envelope, err)) {
+    if (!build_lists(json, defaults, &envelope, err) || !build_algorithms(json, algorithm, &envelope, err) ||
+        !build_tiers(json_object_get(json, "tiers"), &envelope, err)) {
         mm_envelope_clear(&envelope);
         return false;
     }
@@ -111,6 +133,7 @@ void mm_envelope_clear(struct mm_envelope *envelope)
     mm_strings_clear(&envelope->actions);
     mm_strings_clear(&envelope->kinds);
     mm_strings_clear(&envelope->shared_with);
+    mm_strings_clear(&envelope->tier_1);
     for (size_t i = 0; i < envelope->n_exceptions; i++)
         free(envelope->exceptions[i].audience);
     free(envelope->exceptions);

@@ -33,6 +33,8 @@ struct mm_envelope {
     enum mm_algorithm algorithm;   /* for every audience but the exceptions */
     struct mm_audience_algorithm *exceptions;
     size_t n_exceptions;
+    struct mm_strings
+        tier_1; /* audiences whose verifiers don't read `resources`: what they accept reaches everything */
 };
 
 enum mm_mtls_name { MM_MTLS_SAN_URI, MM_MTLS_SAN_DNS, MM_MTLS_SUBJECT_DN, MM_MTLS_FINGERPRINT };
@@ -75,14 +77,19 @@ struct mm_resource_template {
     char *resource;
 };
 
+struct mm_exchange; /* policy/exchange.h */
+
 struct mm_tenant {
     char *id;
     char *env;
     struct mm_strings audience;
-    int64_t max_ttl; /* seconds */
+    int64_t max_ttl;         /* seconds */
+    enum mm_binding binding; /* of all its tokens, at least */
     struct mm_resource_template resource_template;
+    struct mm_strings root_domains; /* the claim: hosts that clients may send tokens to; none: no claim */
     struct mm_account *accounts;
     size_t n_accounts;
+    struct mm_exchange *exchange; /* owned; NULL: nobody exchanges tokens */
     struct mm_envelope envelope;
     struct mm_trust *client_ca;                      /* owned */
     char digest[MM_SHA256_HEX_LENGTH + 1];           /* of the tenant's file */
@@ -117,6 +124,7 @@ void mm_envelope_clear(struct mm_envelope *envelope);
 MM_MUST_USE bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_ttl,
                                  struct mm_tenant *ret_tenant, struct mm_problems *problems);
 void mm_tenant_clear(struct mm_tenant *tenant);
+void mm_account_clear(struct mm_account *account);
 
 /*
  * The checks of mm_tenant_build() alone, on a document that the schema may have refused: what can't be read is passed over, so
@@ -126,10 +134,13 @@ void mm_tenant_check(const char *id, const struct mm_document *document, const s
                      int64_t max_ttl, struct mm_problems *problems);
 
 /*
- * Whether two envelopes overlap: a common audience together with resources that some string matches in both. Set
- * `ret_audience` (borrowed) to the common one.
+ * Whether two envelopes overlap: a common audience together with resources that some string matches in both, or one that is of
+ * tier 1 for either, where resources mean nothing. Set `ret_audience` (borrowed) to the common one.
  */
 bool mm_envelopes_overlap(const struct mm_envelope *a, const struct mm_envelope *b, const char **ret_audience);
+
+/* Whether every resource that the envelope lets be granted is covered by one of `patterns`. */
+bool mm_envelope_is_covered(const struct mm_envelope *envelope, const struct mm_strings *patterns);
 
 /* What tokens for `audience` are signed with. */
 enum mm_algorithm mm_envelope_algorithm(const struct mm_envelope *envelope, const char *audience);

@@ -59,19 +59,33 @@ static bool patterns_meet(struct pattern a, struct pattern b)
     return covers(a, b) || covers(b, a);
 }
 
-bool mm_envelopes_overlap(const struct mm_envelope *a, const struct mm_envelope *b, const char **ret_audience)
+bool mm_envelope_is_covered(const struct mm_envelope *envelope, const struct mm_strings *patterns)
 {
-    const char *audience = NULL;
-    for (size_t i = 0; i < a->audiences.n && !audience; i++)
-        if (mm_strings_have(&b->audiences, a->audiences.items[i]))
-            audience = a->audiences.items[i];
-    if (!audience)
-        return false;
+    for (size_t i = 0; i < envelope->resources.n; i++)
+        if (!mm_pattern_is_covered(patterns, envelope->resources.items[i]))
+            return false;
+    return true;
+}
+
+static bool resources_meet(const struct mm_envelope *a, const struct mm_envelope *b)
+{
     for (size_t i = 0; i < a->resources.n; i++)
         for (size_t j = 0; j < b->resources.n; j++)
-            if (patterns_meet(pattern_of(a->resources.items[i]), pattern_of(b->resources.items[j]))) {
-                *ret_audience = audience;
+            if (patterns_meet(pattern_of(a->resources.items[i]), pattern_of(b->resources.items[j])))
                 return true;
-            }
+    return false;
+}
+
+bool mm_envelopes_overlap(const struct mm_envelope *a, const struct mm_envelope *b, const char **ret_audience)
+{
+    bool do_meet = resources_meet(a, b);
+    for (size_t i = 0; i < a->audiences.n; i++) {
+        const char *audience = a->audiences.items[i];
+        if (mm_strings_have(&b->audiences, audience) &&
+            (do_meet || mm_strings_have(&a->tier_1, audience) || mm_strings_have(&b->tier_1, audience))) {
+            *ret_audience = audience;
+            return true;
+        }
+    }
     return false;
 }

@@ -113,6 +113,14 @@ const char *mm_check_dns_name(const char *string)
     return NULL;
 }
 
+const char *mm_check_root_domain(const char *string)
+{
+    size_t length = strlen(string);
+    if (!is_dns_name(string, length) || strspn(string, LOWER DIGITS ".-") < length || !strchr(string, '.'))
+        return "must be a DNS name of two labels or more, in lower case, without wildcards";
+    return NULL;
+}
+
 /* Bytes of `host[:port]` at the start of `string`; 0 if there is no well-formed one. */
 static size_t authority_length(const char *string)
 {

@@ -47,6 +47,9 @@ const char *mm_check_san_uri(const char *string);
 /* A DNS name without wildcards, either case (RFC 1123 section 2.1). */
 const char *mm_check_dns_name(const char *string);
 
+/* A DNS name in lower case of at least two labels: hosts below it are somebody's own. */
+const char *mm_check_root_domain(const char *string);
+
 /* A SHA-256 fingerprint: 64 hex digits, either case, colons between bytes or none. */
 const char *mm_check_fingerprint(const char *string);
 

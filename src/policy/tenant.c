@@ -8,50 +8,26 @@
 #include <string.h>
 
 #include "policy/decide.h"
+#include "policy/exchange.h"
+#include "policy/grant.h"
 #include "policy/rule.h"
 #include "policy/syntax.h"
 
 enum {
-    TTL_MAX = 86400,
     ACCOUNTS_MAX = 1000,
     RULES_MAX = 8,
     GRANTS_MAX = 32,
-    RESOURCES_MAX = 100,
     AUDIENCES_MAX = 16,
+    ROOT_DOMAINS_MAX = 16,
 };
 
-static const struct mm_schema SCOPE = {.type = MM_SCHEMA_STRING,
-                                       .min = 1,
-                                       .max = MM_SCOPE_LENGTH_MAX,
-                                       .check = mm_check_scope};
-static const struct mm_schema RESOURCE = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_resource_pattern};
 static const struct mm_schema AUDIENCE = {.type = MM_SCHEMA_STRING,
                                           .min = 1,
                                           .max = MM_AUDIENCE_LENGTH_MAX,
                                           .check = mm_check_visible};
 
-static const struct mm_schema TTL_MEMBERS[] = {
-    {.name = "default", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
-    {.name = "max", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
-    {0},
-};
-
 static const struct mm_schema GRANT_MEMBERS[] = {
-    {.name = "scopes",
-     .type = MM_SCHEMA_ARRAY,
-     .presence = MM_REQUIRED,
-     .min = 1,
-     .max = MM_SCOPES_MAX,
-     .element = &SCOPE,
-     .repeats = MM_REPEATS_REFUSED},
-    {.name = "resources",
-     .type = MM_SCHEMA_ARRAY,
-     .presence = MM_REQUIRED,
-     .min = 1,
-     .max = RESOURCES_MAX,
-     .element = &RESOURCE,
-     .repeats = MM_REPEATS_REFUSED},
-    {.name = "ttl", .type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = TTL_MEMBERS},
+    MM_GRANT_MEMBERS,
     {0},
 };
 
@@ -112,6 +88,11 @@ static const struct mm_schema TEMPLATE_MEMBERS[] = {
     {0},
 };
 
+static const struct mm_schema ROOT_DOMAIN = {.type = MM_SCHEMA_STRING,
+                                             .min = 1,
+                                             .max = 253,
+                                             .check = mm_check_root_domain};
+
 static const struct mm_schema TENANT_MEMBERS[] = {
     {.name = "tenant", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .check = mm_check_id},
     {.name = "env", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 64, .check = mm_check_visible},
@@ -122,9 +103,16 @@ static const struct mm_schema TENANT_MEMBERS[] = {
      .max = AUDIENCES_MAX,
      .element = &AUDIENCE,
      .repeats = MM_REPEATS_REFUSED},
-    {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = TTL_MAX},
+    {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = MM_TTL_MAX},
     {.name = "certificate_bound", .type = MM_SCHEMA_STRING, .one_of = BINDINGS},
     {.name = "resource_template", .type = MM_SCHEMA_OBJECT, .members = TEMPLATE_MEMBERS},
+    {.name = "root_domains",
+     .type = MM_SCHEMA_ARRAY,
+     .min = 1,
+     .max = ROOT_DOMAINS_MAX,
+     .element = &ROOT_DOMAIN,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "exchange", .type = MM_SCHEMA_OBJECT, .members = MM_EXCHANGE_MEMBERS},
     {.name = "accounts", .type = MM_SCHEMA_ARRAY, .presence = MM_REQUIRED, .max = ACCOUNTS_MAX, .element = &ACCOUNT},
     {0},
 };
@@ -137,15 +125,6 @@ static bool copy_string(const json_t *json, const char *member, char **ret_strin
     return *ret_string != NULL;
 }
 
-static bool build_grant(const json_t *json, struct mm_grant *grant)
-{
-    const json_t *ttl = json_object_get(json, "ttl");
-    grant->ttl_default = mm_json_integer(ttl, "default", 0);
-    grant->ttl_max = mm_json_integer(ttl, "max", 0);
-    return mm_strings_build(json_object_get(json, "scopes"), &grant->scopes, NULL) &&
-           mm_strings_build(json_object_get(json, "resources"), &grant->resources, NULL);
-}
-
 static bool build_grants(const struct mm_document *document, size_t account_index, const json_t *json,
                          struct mm_account *account)
 {
@@ -155,9 +134,8 @@ static bool build_grants(const struct mm_document *document, size_t account_inde
     for (size_t i = 0; i < json_array_size(json); i++) {
         char path[64];
         (void)snprintf(path, sizeof path, "/accounts/%zu/grants/%zu", account_index, i);
-        struct mm_grant *grant = &account->grants[account->n_grants++];
-        grant->line = mm_document_line(document, path);
-        if (!build_grant(json_array_get(json, i), grant))
+        if (!mm_grant_build(json_array_get(json, i), mm_document_line(document, path),
+                            &account->grants[account->n_grants++]))
             return false;
     }
     return true;
@@ -212,16 +190,19 @@ static bool build_tenant(const struct mm_document *document, struct mm_tenant *t
     const json_t *accounts = json_object_get(root, "accounts");
     memcpy(tenant->digest, document->digest, sizeof tenant->digest);
     tenant->max_ttl = mm_json_integer(root, "max_ttl", 0);
+    tenant->binding = json_object_get(root, "certificate_bound") ? MM_BINDING_REQUIRED : MM_BINDING_NONE;
     tenant->accounts = calloc(json_array_size(accounts) + 1, sizeof *tenant->accounts);
     if (!tenant->accounts || !copy_string(root, "tenant", &tenant->id) || !copy_string(root, "env", &tenant->env) ||
         !mm_strings_build(json_object_get(root, "audience"), &tenant->audience, NULL) ||
+        !mm_strings_build(json_object_get(root, "root_domains"), &tenant->root_domains, NULL) ||
         !build_template(json_object_get(root, "resource_template"), &tenant->resource_template))
         return false;
     for (size_t i = 0; i < json_array_size(accounts); i++)
         if (!build_account(document, i, json_array_get(accounts, i), tenant->id,
                            &tenant->accounts[tenant->n_accounts++]))
             return false;
-    return true;
+    const json_t *exchange = json_object_get(root, "exchange");
+    return !exchange || mm_exchange_build(document, tenant->id, tenant->binding, &tenant->exchange);
 }
 
 bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_ttl, struct mm_tenant *ret_tenant,
@@ -242,14 +223,12 @@ bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_t
     return true;
 }
 
-static void clear_account(struct mm_account *account)
+void mm_account_clear(struct mm_account *account)
 {
     for (size_t i = 0; i < account->n_mtls; i++)
         mm_mtls_rule_clear(&account->mtls[i]);
-    for (size_t i = 0; i < account->n_grants; i++) {
-        mm_strings_clear(&account->grants[i].scopes);
-        mm_strings_clear(&account->grants[i].resources);
-    }
+    for (size_t i = 0; i < account->n_grants; i++)
+        mm_grant_clear(&account->grants[i]);
     free(account->mtls);
     free(account->grants);
     free(account->id);
@@ -260,13 +239,15 @@ static void clear_account(struct mm_account *account)
 void mm_tenant_clear(struct mm_tenant *tenant)
 {
     for (size_t i = 0; i < tenant->n_accounts; i++)
-        clear_account(&tenant->accounts[i]);
+        mm_account_clear(&tenant->accounts[i]);
     free(tenant->accounts);
     free(tenant->id);
     free(tenant->env);
     free(tenant->resource_template.uri);
     free(tenant->resource_template.resource);
     mm_strings_clear(&tenant->audience);
+    mm_strings_clear(&tenant->root_domains);
+    mm_exchange_free(tenant->exchange);
     mm_envelope_clear(&tenant->envelope);
     mm_trust_free(tenant->client_ca);
     *tenant = (struct mm_tenant){0};

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "policy/policy.h"
+#include "policy/exchange.h"
 
 enum { SERVICE_MAX_TTL = 3600 };
 
@@ -47,6 +47,20 @@ static void check_account(const struct mm_tenant *tenant, const struct mm_accoun
     }
 }
 
+static void check_exchange(const struct mm_tenant *tenant, const struct mm_exchange *exchange)
+{
+    assert(exchange->subject_audiences.n > 0 && exchange->n_rules > 0);
+    for (size_t i = 0; i < exchange->n_public_clients; i++)
+        for (size_t j = 0; j < tenant->n_accounts; j++)
+            assert(strcmp(exchange->public_clients[i].id, tenant->accounts[j].id) != 0);
+    for (size_t i = 0; i < exchange->n_rules; i++) {
+        const struct mm_exchange_rule *rule = &exchange->rules[i];
+        assert(!rule->issuer == (rule->accounts.n > 0) && (rule->issuer || !rule->claims));
+        assert(!rule->issuer || mm_strings_have(&tenant->envelope.issuers, rule->issuer));
+        check_grant(tenant, &rule->grant);
+    }
+}
+
 static void check_tenant(const struct mm_tenant *tenant)
 {
     assert(strcmp(tenant->id, "acme") == 0 && tenant->max_ttl >= 1 && tenant->max_ttl <= SERVICE_MAX_TTL);
@@ -54,6 +68,8 @@ static void check_tenant(const struct mm_tenant *tenant)
         assert(mm_strings_have(&tenant->envelope.audiences, tenant->audience.items[i]));
     for (size_t i = 0; i < tenant->n_accounts; i++)
         check_account(tenant, &tenant->accounts[i]);
+    if (tenant->exchange)
+        check_exchange(tenant, tenant->exchange);
 }
 
 /* As config/ does it: a file that the schema refused is checked all the same. */

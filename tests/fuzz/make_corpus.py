@@ -163,6 +163,22 @@ accounts:
     grants:
       - {scopes: ["read:repo"], resources: ["urc-*"], ttl: {default: 1m, max: 2m}}
 """ % ("ab" * 32)
+    exchange = """\
+root_domains: [lore.acme.example]
+exchange:
+  subject_audiences: ["https://lore.acme.example"]
+  public_clients: [lore-cli]
+  rules:
+    - subject: {issuer: "https://ci.acme.example", claims: {groups: [developers]}}
+      clients: [lore-cli, other]
+      resources: ["urc-*"]
+      scopes: ["read:repo"]
+      ttl: {default: 5m, max: 15m}
+    - subject: {accounts: [ci-build]}
+      resources: ["urc-1"]
+      scopes: ["read:blob"]
+      ttl: {default: 1m, max: 1m}
+"""
     service = """\
 version: 1
 issuer: https://mint.acme.example
@@ -209,6 +225,9 @@ tenants:
         account=tenant.replace("id: other", "id: ci-build"),
         rule=tenant.replace("fingerprint: ", "san_uri: ").replace("ab" * 32, "spiffe://acme.example/ci/build"),
         id=tenant.replace("tenant: acme", "tenant: globex"),
+        exchange=tenant + exchange,
+        exchange_client=tenant + exchange.replace("[lore-cli]", "[other]"),
+        exchange_issuer=tenant + exchange.replace("ci.acme", "idp.acme"),
     )
     write(
         "service_file",

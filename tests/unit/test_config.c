@@ -501,6 +501,8 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"ES384,", "ES384, readers: [anybody],", 16, "one of rsa, rfc7518, rfc8037, lore"},
         {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithm: RS256", 26, "RS256 isn't one of ‹keys.algorithms›"},
         {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithm: none", 26, "one of ES256"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    tiers:\n      nobody.example: 1", 27, "‹audiences› doesn't have"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    tiers:\n      lore.example: 3", 27, "2"},
         {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithms:\n      lore.example: RS256", 27,
          "isn't one of ‹keys.algorithms›"},
         {"[\"arc-*\"]", "[\"arc-*\"]\n    algorithms:\n      lore.example: HS256", 27, "one of ES256"},

@@ -293,6 +293,53 @@ static void a_resource_template_that_changes_is_told(void **state)
     mm_policy_clear(&after);
 }
 
+#define EXCHANGE(clients, groups, max) \
+    "exchange: {subject_audiences: [" clients "], public_clients: [cli], rules: [{subject: {issuer: \"https://idp\", " \
+    "claims: {groups: [" groups "]}}, clients: [cli], scopes: [" REPO "], resources: [\"urc-*\"], " \
+    "ttl: {default: 1m, max: " max "}}]}, root_domains: [" clients ".example]"
+
+static void who_may_exchange_what_is_told_rule_by_rule(void **state)
+{
+    (void)state;
+    static const char WITHIN[] =
+        "{\"audiences\": [\"lore\"], \"resources\": [\"urc-*\"], \"issuers\": [\"https://idp\"]}";
+    static const char *const MEMBERS[] = {EXCHANGE("one", "a", "5m"), EXCHANGE("two", "b", "5m")};
+    struct mm_policy policies[2] = {{0}, {0}};
+    for (size_t i = 0; i < 2; i++) {
+        mm_cleanup(free) char *text = NULL;
+        assert_true(asprintf(&text, "{tenant: acme, env: prod, audience: [lore], max_ttl: 1h, accounts: [], %s}",
+                             MEMBERS[i]) > 0);
+        add_tenant_within(&policies[i], "acme", WITHIN, text);
+    }
+    assert_diff(&policies[0], &policies[1],
+                "acme gains root domain two.example\nacme loses root domain one.example\n"
+                "acme gains an exchange of tokens for audience two\n"
+                "acme gains an exchange of tokens of https://idp with {\"groups\":[\"b\"]} by cli: read:repo on one of "
+                "urc-* for 1m, up to 5m\n"
+                "acme loses an exchange of tokens for audience one\n"
+                "acme loses an exchange of tokens of https://idp with {\"groups\":[\"a\"]} by cli: read:repo on one of "
+                "urc-* for 1m, up to 5m\n");
+    assert_diff(&policies[1], &policies[1], "");
+    mm_policy_clear(&policies[0]);
+    mm_policy_clear(&policies[1]);
+}
+
+static void an_audience_that_changes_its_tier_is_told(void **state)
+{
+    (void)state;
+    static const char FIRST[] = "{\"audiences\": [\"lore\"], \"resources\": [\"urc-*\"], \"tiers\": {\"lore\": 1}}";
+    static const char SECOND[] = "{\"audiences\": [\"lore\"], \"resources\": [\"urc-*\"]}";
+    mm_cleanup(free) char *text = file_of("acme", "");
+    struct mm_policy before = {0};
+    struct mm_policy after = {0};
+    add_tenant_within(&before, "acme", FIRST, text);
+    add_tenant_within(&after, "acme", SECOND, text);
+    assert_diff(&before, &after, "acme changes in its envelope: audience lore is of tier 2, was 1\n");
+    assert_diff(&after, &before, "acme changes in its envelope: audience lore is of tier 1, was 2\n");
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +351,8 @@ int main(void)
         cmocka_unit_test(tenants_and_accounts_come_and_go_in_order),
         cmocka_unit_test(a_resource_template_that_changes_is_told),
         cmocka_unit_test(a_binding_that_comes_or_goes_is_told),
+        cmocka_unit_test(who_may_exchange_what_is_told_rule_by_rule),
+        cmocka_unit_test(an_audience_that_changes_its_tier_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@
 static const int64_t SERVICE_MAX_TTL = 3600;
 
 static const char ENVELOPE[] = "file: acme.yaml\n"
+                               "tiers: {other.example: 1}\n"
                                "client_ca: ca.pem\n"
                                "audiences: [lore.example, other.example]\n"
                                "resources: [\"urc-*\", \"one\"]\n";
@@ -598,7 +599,8 @@ static void a_policys_digest_names_all_that_decides(void **state)
                            tenant.envelope.audiences.items[1],
                            tenant.envelope.resources.items[0],
                            tenant.envelope.actions.items[0],
-                           tenant.envelope.kinds.items[1]};
+                           tenant.envelope.kinds.items[1],
+                           tenant.envelope.tier_1.items[0]};
     for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
         char kept[2] = {parts[i][0], parts[i][1]};
         memcpy(parts[i], kept[0] ? "z" : "z\0", kept[0] ? 1 : 2);
