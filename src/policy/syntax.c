@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/origin.h"
+
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -14,10 +16,7 @@ enum {
     ID_MAX = 63,
     WORD_MAX = 31,
     RESOURCE_MAX = 256,
-    DNS_NAME_MAX = 253,
-    DNS_LABEL_MAX = 63,
     TRUST_DOMAIN_MAX = 255,
-    PORT_DIGITS_MAX = 5,
     TEMPLATE_MAX = 512,
 };
 
@@ -90,25 +89,9 @@ const char *mm_check_line(const char *string)
     return NULL;
 }
 
-static bool is_dns_name(const char *string, size_t length)
-{
-    if (length == 0 || length > DNS_NAME_MAX)
-        return false;
-    for (size_t start = 0; start <= length;) {
-        size_t label = 0;
-        while (start + label < length && string[start + label] != '.')
-            label++;
-        if (label == 0 || label > DNS_LABEL_MAX || string[start] == '-' || string[start + label - 1] == '-' ||
-            strspn(string + start, LOWER UPPER DIGITS "-") < label)
-            return false;
-        start += label + 1;
-    }
-    return true;
-}
-
 const char *mm_check_dns_name(const char *string)
 {
-    if (!is_dns_name(string, strlen(string)))
+    if (!mm_is_dns_name(string, strlen(string)))
         return "must be a DNS name without wildcards";
     return NULL;
 }
@@ -116,29 +99,9 @@ const char *mm_check_dns_name(const char *string)
 const char *mm_check_root_domain(const char *string)
 {
     size_t length = strlen(string);
-    if (!is_dns_name(string, length) || strspn(string, LOWER DIGITS ".-") < length || !strchr(string, '.'))
+    if (!mm_is_dns_name(string, length) || strspn(string, LOWER DIGITS ".-") < length || !strchr(string, '.'))
         return "must be a DNS name of two labels or more, in lower case, without wildcards";
     return NULL;
-}
-
-/* Bytes of `host[:port]` at the start of `string`; 0 if there is no well-formed one. */
-static size_t authority_length(const char *string)
-{
-    size_t host = strcspn(string, "/:?#@[]\\");
-    if (string[0] == '[') {
-        host = 1 + strspn(string + 1, "abcdef" DIGITS ":.");
-        if (host < 3 || string[host++] != ']')
-            return 0;
-    } else if (!is_dns_name(string, host) || strspn(string, LOWER DIGITS ".-") < host) {
-        return 0;
-    }
-    if (string[host] != ':')
-        return host;
-    size_t digits = strspn(string + host + 1, DIGITS);
-    if (digits == 0 || digits > PORT_DIGITS_MAX || string[host + 1] == '0' ||
-        strtol(string + host + 1, NULL, 10) > UINT16_MAX)
-        return 0;
-    return host + 1 + digits;
 }
 
 static const char *check_https_authority(const char *string, const char **ret_rest)
@@ -146,7 +109,7 @@ static const char *check_https_authority(const char *string, const char **ret_re
     if (strncmp(string, HTTPS, strlen(HTTPS)) != 0)
         return "must start with https://";
     const char *authority = string + strlen(HTTPS);
-    size_t length = authority_length(authority);
+    size_t length = mm_authority_length(authority);
     if (length == 0)
         return "must name a host in lower case, with an optional port, and no user";
     *ret_rest = authority + length;

@@ -20,6 +20,7 @@ A step may hold
 POST /seen tells what came in, with the Authorization header of each token request; POST /drop closes the next so many connections
 before their handshake.
 """
+import gzip
 import json
 import os
 import socket
@@ -173,6 +174,22 @@ def answer(connection, method, path, headers, body):
         raise OSError("as told")
     elif path == "/redirect":
         connection.sendall(reply(302, "text/plain", b"elsewhere", "Location: /echo\r\n"))
+    elif path == "/elsewhere":
+        connection.sendall(reply(302, "text/plain", b"", f"Location: https://127.0.0.1:{connection.getsockname()[1]}/echo\r\n"))
+    elif path == "/plain":
+        connection.sendall(reply(302, "text/plain", b"", f"Location: http://localhost:{connection.getsockname()[1]}/echo\r\n"))
+    elif path == "/round":
+        connection.sendall(reply(301, "text/plain", b"", "Location: /round\r\n"))
+    elif path == "/nowhere":
+        connection.sendall(reply(302, "text/plain", b""))
+    elif path == "/kept":
+        connection.sendall(reply(200, "text/plain", b"kept", "Cache-Control: public\r\nCache-Control: max-age=600\r\n"))
+    elif path == "/packed":
+        connection.sendall(reply(200, "application/json", gzip.compress(b" " * 1000000), "Content-Encoding: gzip\r\n"))
+    elif path == "/headers":
+        connection.sendall(reply(200, "text/plain", b"", "".join(f"X-{i}: {'x' * 4000}\r\n" for i in range(40))))
+    elif path == "/huge":
+        connection.sendall(reply(200, "text/plain", b"x" * 1100000))
     elif path == "/big":
         connection.sendall(reply(200, "text/plain", b"x" * 100000))
     elif path == "/endless":
