@@ -103,6 +103,27 @@ static json_t *missing_keys(const struct mm_admin *admin)
     return MM_TAKE(list);
 }
 
+/* Without newer ones their CAs' certificates will be refused within a day, or are now. */
+static json_t *stale_crls(const struct mm_config *config, int64_t now)
+{
+    mm_cleanup(json_decref) json_t *list = json_array();
+    for (size_t i = 0; i < config->policy.n_tenants; i++) {
+        const struct mm_tenant *tenant = &config->policy.tenants[i];
+        for (size_t j = 0; tenant->client_ca && j < mm_trust_n_crls(tenant->client_ca); j++) {
+            const struct mm_crl_facts crl = mm_trust_crl(tenant->client_ca, j);
+            char at[MM_TIMESTAMP_MAX];
+            mm_timestamp(crl.next_update, at);
+            if (now >= crl.next_update - MM_CRL_SHORT &&
+                !mm_json_append(list,
+                                json_pack("{ss ss ss sb}", "tenant", tenant->id, "ca", crl.issuer, "next_update", at,
+                                          "expired", (int)(now >= crl.next_update)),
+                                NULL))
+                return NULL;
+        }
+    }
+    return MM_TAKE(list);
+}
+
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
 {
     struct mm_admin *admin = request->admin;
@@ -116,12 +137,13 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
     mm_signers_state(admin->parts.signers, signers);
     mm_timestamp(admin->started, started);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss ss si ss sI sb so s{sb sb} so so so so}", "version", MM_VERSION, "issuer", config->issuer, "pid",
-                  (int)getpid(), "started_at", started, "uptime_seconds", uptime, "draining",
+        json_pack("{ss ss si ss sI sb so s{sb sb} so so so so so}", "version", MM_VERSION, "issuer", config->issuer,
+                  "pid", (int)getpid(), "started_at", started, "uptime_seconds", uptime, "draining",
                   (int)atomic_load(&admin->is_draining), "policy", policy_status(config), "ledger", "healthy",
                   (int)mm_ledger_is_healthy(admin->parts.ledger), "clock_safe",
                   (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(signers),
-                  "algorithms", algorithms_status(admin, signers), "missing_keys", missing_keys(admin), "keyring",
+                  "algorithms", algorithms_status(admin, signers), "missing_keys", missing_keys(admin), "stale_crls",
+                  stale_crls(config, mm_clock_now(admin->parts.clock)), "keyring",
                   mm_admin_describe_keys(&admin->parts));
     return mm_reply_json(MHD_HTTP_OK, body);
 }

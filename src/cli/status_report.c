@@ -267,6 +267,21 @@ static void print_not_generated(FILE *out, const json_t *failure, const json_t *
     (void)fputc('\n', out);
 }
 
+static void print_stale_crls(FILE *out, const json_t *crls)
+{
+    for (size_t i = 0; i < json_array_size(crls); i++) {
+        const json_t *crl = json_array_get(crls, i);
+        bool is_expired = json_is_true(json_object_get(crl, "expired"));
+        begin_row(out, i == 0 ? "CRLs" : "");
+        print_member(out, crl, "tenant");
+        (void)fputs(": that of ", out);
+        print_member(out, crl, "ca");
+        (void)fputs(is_expired ? " has expired at " : " expires at ", out);
+        print_member(out, crl, "next_update");
+        (void)fputs(is_expired ? ": its certificates are refused\n" : "\n", out);
+    }
+}
+
 struct event {
     const char *at; /* RFC 3339 in UTC: sorts as text */
     const json_t *key;
@@ -338,6 +353,7 @@ void mm_print_status(FILE *out, const json_t *status)
     const json_t *missing = json_object_get(status, "missing_keys");
     print_missing(out, missing);
     print_not_generated(out, json_object_get(keyring, "not_generated"), missing);
+    print_stale_crls(out, json_object_get(status, "stale_crls"));
     const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
     mm_print_time_line(out, keys, now);
     print_events(out, keys, now);

@@ -8,9 +8,10 @@
 #include <string.h>
 
 #include "crypto/certificate.h"
+#include "util/clock.h"
 #include "util/file.h"
 
-enum { CA_FILE_MAX = 256 * 1024 };
+enum { CA_FILE_MAX = 256 * 1024, CRL_FILE_MAX = 4 << 20 };
 
 static json_t *tenants_of(const struct loader *loader)
 {
@@ -144,10 +145,56 @@ struct mm_trust *mm_loader_read_cas(const struct loader *loader, const char *fil
     return trust;
 }
 
-static void build_client_ca(const struct loader *loader, const char *id, const char *file, struct mm_tenant *tenant)
+/* Not an error: the service must start and reload with it, and refuses its CA's certificates alone. */
+static void warn_of_crl(const struct loader *loader, const char *path, const char *file, const struct mm_crl_facts *crl,
+                        int64_t now)
 {
-    mm_cleanup(free) char *path = envelope_path(id, "client_ca");
-    tenant->client_ca = mm_loader_read_cas(loader, file, path ? path : "/tenants", tenant->client_ca_digest);
+    char at[MM_TIMESTAMP_MAX];
+    int line = mm_document_line(&loader->document, path);
+    mm_timestamp(crl->next_update, at);
+    if (now >= crl->next_update)
+        mm_problems_warn(loader->problems, loader->document.file, line, path,
+                         "%s: the CRL of ‹%s› has expired at %s: its certificates are refused", file, crl->issuer, at);
+    else if (now >= crl->next_update - MM_CRL_SHORT)
+        mm_problems_warn(loader->problems, loader->document.file, line, path,
+                         "%s: the CRL of ‹%s› expires at %s: its certificates are refused from then on", file,
+                         crl->issuer, at);
+}
+
+static void read_crls(const struct loader *loader, const char *file, const char *path, struct mm_tenant *tenant)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(CRL_FILE_MAX);
+    mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
+    if (!resolved)
+        return;
+    mm_loader_note_file(loader, resolved);
+    mm_loader_check_hands(loader, resolved, path);
+    if (!mm_file_read_trusted(resolved, &text, &err)) {
+        mm_loader_report(loader, path, "%s", err.message);
+        return;
+    }
+    if (!tenant->client_ca)
+        return;
+    if (!mm_trust_add_crls(tenant->client_ca, text.data, text.length, &err)) {
+        mm_loader_report(loader, path, "%s: %s", resolved, err.message);
+        return;
+    }
+    mm_sha256_hex(text.data, text.length, tenant->crl_digest);
+    for (size_t i = 0; i < mm_trust_n_crls(tenant->client_ca); i++) {
+        const struct mm_crl_facts crl = mm_trust_crl(tenant->client_ca, i);
+        warn_of_crl(loader, path, resolved, &crl, mm_clock_now(&MM_SYSTEM_CLOCK));
+    }
+}
+
+static void build_client_ca(const struct loader *loader, const char *id, const json_t *envelope,
+                            struct mm_tenant *tenant)
+{
+    mm_cleanup(free) char *cas = envelope_path(id, "client_ca");
+    mm_cleanup(free) char *crls = envelope_path(id, "crl_file");
+    tenant->client_ca = mm_loader_read_cas(loader, mm_json_string(envelope, "client_ca"), cas ? cas : "/tenants",
+                                           tenant->client_ca_digest);
+    read_crls(loader, mm_json_string(envelope, "crl_file"), crls ? crls : "/tenants", tenant);
 }
 
 static void read_document(const struct loader *loader, const char *id, const char *file, struct mm_document *document)
@@ -204,7 +251,7 @@ void mm_loader_build_tenants(const struct loader *loader)
         }
         policy->n_tenants++;
         are_whole &= build_from_file(loader, id, mm_json_string(json, "file"), tenant);
-        build_client_ca(loader, id, mm_json_string(json, "client_ca"), tenant);
+        build_client_ca(loader, id, json, tenant);
     }
     if (!are_whole || !policy->tenants)
         return;

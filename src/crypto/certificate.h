@@ -49,6 +49,30 @@ MM_MUST_USE struct mm_trust *mm_trust_parse(const void *pem, size_t length, stru
 void mm_trust_free(struct mm_trust *trust);
 MM_DEFINE_CLEANUP(struct mm_trust, mm_trust_free);
 
+enum {
+    MM_CRL_LEEWAY = 60,   /* seconds that clocks may differ */
+    MM_CRL_SHORT = 86400, /* with fewer seconds left to one, operators are told */
+};
+
+/*
+ * From now on a path leads to `trust` only if no certificate on it is revoked, by CRLs (RFC 5280 section 5) of those of the CAs that
+ * issued them: each of these must have one that is in force, so an intermediate that a client sends must be one of the CAs. One CRL in
+ * DER, or up to 64 in PEM, 4 MiB. Once, before other threads see the trust. MM_CONFIG_INVALID for a CRL of no such CA or with a bad
+ * signature, a delta, indirect or otherwise limited one, an unknown critical extension, a second one of a CA, one without nextUpdate.
+ */
+MM_MUST_USE bool mm_trust_add_crls(struct mm_trust *trust, const void *data, size_t length, struct mm_error *err);
+
+struct mm_crl_facts {
+    const char *issuer;  /* RFC 4514; borrowed from the trust */
+    int64_t this_update; /* Unix seconds, both */
+    int64_t next_update;
+    size_t n_revoked;
+};
+
+/* How many CRLs a trust goes by, 0 if none were added, and what they say. */
+size_t mm_trust_n_crls(const struct mm_trust *trust);
+struct mm_crl_facts mm_trust_crl(const struct mm_trust *trust, size_t i);
+
 /*
  * Whether whom one of the two certifies the other could believe, too: a CA of one has the key of one of the other's, or has issued it.
  * (Over a CA that neither names, nobody can tell.) MM_NO_MEMORY.
@@ -59,14 +83,14 @@ MM_MUST_USE bool mm_trusts_overlap(const struct mm_trust *a, const struct mm_tru
 /*
  * Whether the chain leads from the leaf to one of `trust`'s CAs through CAs alone, every certificate is valid at `now` (Unix
  * seconds), and the leaf isn't a CA and its extended key usage names clientAuth (absence isn't consent). Keys and digests
- * under 112 bits of security (RSA below 2048, SHA-1) count as no signature. Revocation isn't looked up.
+ * under 112 bits of security (RSA below 2048, SHA-1) count as no signature. Revocation is looked up where there are CRLs.
  *
  * MM_ACCESS_DENIED if the chain doesn't lead there at all; MM_CERTIFICATE_INVALID, saying why, only for a chain whose
  * signatures do lead there: strangers learn nothing. The message that comes with MM_ACCESS_DENIED names the cause for the
  * log: it must not reach the caller. `ret_not_after` (Unix seconds) is the earliest notAfter of the chain below the anchor.
  *
- * The certificate remembers the last trust that it verified with, and between which times each certificate of that path is
- * valid: nothing else can change the answer, so within them it isn't worked out again.
+ * The certificate remembers the last trust that it verified with, CRLs included, and between which times each certificate of that path is
+ * valid and each CRL in force: nothing else can change the answer, so within them it isn't worked out again.
  */
 MM_MUST_USE bool mm_trust_verify(const struct mm_trust *trust, struct mm_certificate *certificate, int64_t now,
                                  int64_t *ret_not_after, struct mm_error *err);

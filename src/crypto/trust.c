@@ -9,6 +9,7 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include "crypto/crl.h"
 #include "crypto/der.h"
 
 enum {
@@ -21,7 +22,8 @@ enum {
 /* A store of its own: no default paths or system CAs ever go into it. */
 struct mm_trust {
     X509_STORE *store;
-    uint8_t digest[MM_SHA256_LENGTH]; /* of the PEM text: the same CAs after a reload are the same trust */
+    struct mm_crls *crls;             /* NULL: revocation isn't asked about */
+    uint8_t digest[MM_SHA256_LENGTH]; /* of the files: the same CAs and CRLs after a reload are the same trust */
 };
 
 MM_DEFINE_CLEANUP(X509, X509_free);
@@ -143,8 +145,35 @@ void mm_trust_free(struct mm_trust *trust)
 {
     if (!trust)
         return;
+    mm_crls_free(trust->crls);
     X509_STORE_free(trust->store);
     free(trust);
+}
+
+bool mm_trust_add_crls(struct mm_trust *trust, const void *data, size_t length, struct mm_error *err)
+{
+    STACK_OF(X509) *cas = X509_STORE_get1_all_certs(trust->store);
+    if (!cas)
+        return out_of_memory(err);
+    trust->crls = mm_crls_parse(data, length, cas, err);
+    sk_X509_pop_free(cas, X509_free);
+    if (!trust->crls)
+        return false;
+    const struct mm_bytes parts[] = {{trust->digest, sizeof trust->digest}, {data, length}};
+    uint8_t digest[MM_SHA256_LENGTH];
+    mm_sha256_parts(parts, MM_ARRAY_SIZE(parts), digest);
+    memcpy(trust->digest, digest, sizeof digest);
+    return true;
+}
+
+size_t mm_trust_n_crls(const struct mm_trust *trust)
+{
+    return trust->crls ? mm_crls_n(trust->crls) : 0;
+}
+
+struct mm_crl_facts mm_trust_crl(const struct mm_trust *trust, size_t i)
+{
+    return mm_crls_facts(trust->crls, i);
 }
 
 /* By name and signature, whenever that may be: who is expired now may be renewed. */
@@ -299,7 +328,7 @@ static bool refuse(const struct mm_trust *trust, const struct mm_certificate *ce
     return invalid(err, validity_reason(error));
 }
 
-static bool unix_seconds(const ASN1_TIME *time, int64_t *ret_seconds)
+bool mm_x509_seconds(const ASN1_TIME *time, int64_t *ret_seconds)
 {
     struct tm parts;
     if (ASN1_TIME_to_tm(time, &parts) != 1)
@@ -317,8 +346,8 @@ static bool measure_path(STACK_OF(X509) * chain, struct mm_path *ret_path)
     for (int i = 0; i < n; i++) {
         int64_t not_before;
         int64_t not_after;
-        if (!unix_seconds(X509_get0_notBefore(sk_X509_value(chain, i)), &not_before) ||
-            !unix_seconds(X509_get0_notAfter(sk_X509_value(chain, i)), &not_after))
+        if (!mm_x509_seconds(X509_get0_notBefore(sk_X509_value(chain, i)), &not_before) ||
+            !mm_x509_seconds(X509_get0_notAfter(sk_X509_value(chain, i)), &not_after))
             return false;
         if (not_before > path.valid_from)
             path.valid_from = not_before;
@@ -345,6 +374,11 @@ static bool verify_path(const struct mm_trust *trust, const struct mm_certificat
         return false;
     if (!measure_path(chain, ret_path))
         return invalid(err, "a validity that isn't a time");
+    int64_t crls_until = INT64_MAX;
+    if (trust->crls && !mm_crls_check(trust->crls, chain, now, &crls_until, err))
+        return false;
+    if (crls_until < ret_path->valid_until)
+        ret_path->valid_until = crls_until;
     memcpy(ret_path->trust, trust->digest, sizeof trust->digest);
     return true;
 }

@@ -12,6 +12,9 @@
 /* The certificates in the order sent, leaf first; borrowed. Never changed after parsing. */
 STACK_OF(X509) * mm_certificate_chain(const struct mm_certificate *certificate);
 
+/* Unix seconds; false: it isn't a time. */
+MM_MUST_USE bool mm_x509_seconds(const ASN1_TIME *time, int64_t *ret_seconds);
+
 /* What a verification found; a plain value, all zero while there was none. */
 struct mm_path {
     uint8_t trust[MM_SHA256_LENGTH]; /* the trust's digest */

@@ -4,6 +4,8 @@
 #include <malloc.h>
 #include <pthread.h>
 
+#include "util/log.h"
+
 enum { CROWD_MIN = 200 };
 
 struct mm_snapshot {
@@ -57,11 +59,46 @@ static void give_memory_back(struct mm_service *service)
     }
 }
 
+static bool is_between(int64_t time, int64_t after, int64_t until)
+{
+    return time > after && time <= until;
+}
+
+/* What has become of it since somebody last looked; loading it told the rest. */
+static void tell_of_crl(const char *tenant, const struct mm_crl_facts *crl, int64_t before, int64_t now)
+{
+    char at[MM_TIMESTAMP_MAX];
+    mm_timestamp(crl->next_update, at);
+    if (is_between(crl->next_update, before, now))
+        mm_log(MM_LOG_ERROR, "crl_expired", "tenant", tenant, "ca", crl->issuer, "next_update", at, "detail",
+               "the client certificates of this CA are refused until a reload brings a newer CRL", NULL);
+    else if (is_between(crl->next_update - MM_CRL_SHORT, before, now))
+        mm_log(MM_LOG_WARNING, "crl_expires_soon", "tenant", tenant, "ca", crl->issuer, "next_update", at, NULL);
+}
+
+static void look_at_crls(struct mm_service *service)
+{
+    int64_t before = service->crls_looked_at;
+    int64_t now = mm_clock_now(service->parts.clock);
+    if (now <= before)
+        return;
+    service->crls_looked_at = now;
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_service_config(service);
+    for (size_t i = 0; i < config->policy.n_tenants; i++) {
+        const struct mm_tenant *tenant = &config->policy.tenants[i];
+        for (size_t j = 0; tenant->client_ca && j < mm_trust_n_crls(tenant->client_ca); j++) {
+            const struct mm_crl_facts crl = mm_trust_crl(tenant->client_ca, j);
+            tell_of_crl(tenant->id, &crl, before, now);
+        }
+    }
+}
+
 static void on_tick(void *context, int64_t now_ns)
 {
     struct mm_service *service = context;
     mm_pending_list_settle_due(service->pending, now_ns);
     give_memory_back(service);
+    look_at_crls(service);
 }
 
 struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm_config *config, struct mm_error *err)
@@ -74,6 +111,7 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
     (void)pthread_mutex_init(&service->lock, NULL);
     (void)pthread_cond_init(&service->quiet, NULL);
     service->parts = *parts;
+    service->crls_looked_at = mm_clock_now(parts->clock);
     service->snapshot = snapshot_new(config, err);
     if (!service->snapshot)
         return NULL;

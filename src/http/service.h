@@ -26,7 +26,9 @@ struct mm_service {
     struct mm_pending_list *pending;
     size_t n_listeners;
 
-    int64_t n_crowd; /* the watchdog's own: the most connections since memory was given back */
+    /* the watchdog's own */
+    int64_t n_crowd;        /* the most connections since memory was given back */
+    int64_t crls_looked_at; /* Unix seconds */
 
     atomic_bool is_draining;
 

@@ -397,6 +397,8 @@ static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const
         diff_value(diff, "env", before->env, after->env);
         if (strcmp(before->client_ca_digest, after->client_ca_digest) != 0)
             add(diff, "changes", "the CA whose client certificates are believed");
+        if (strcmp(before->crl_digest, after->crl_digest) != 0)
+            add(diff, "changes", "which client certificates are revoked");
         diff_algorithms(diff, &before->envelope, &after->envelope);
     }
     before = before ? before : &NOBODY;

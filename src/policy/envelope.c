@@ -27,6 +27,7 @@ static const struct mm_schema TENANT_ID = {.type = MM_SCHEMA_STRING, .min = 1, .
 static const struct mm_schema MEMBERS[] = {
     {.name = "file", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
     {.name = "client_ca", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1},
+    {.name = "crl_file", .type = MM_SCHEMA_STRING, .min = 1},
     LIST_OF("audiences", MM_REQUIRED, AUDIENCE),
     LIST_OF("resources", MM_REQUIRED, PATTERN),
     LIST_OF("issuers", MM_OPTIONAL, ISSUER),

@@ -40,8 +40,8 @@ static json_t *algorithms_to_json(const struct mm_envelope *envelope)
 static json_t *tenant_to_json(const struct mm_tenant *tenant)
 {
     const struct mm_envelope *envelope = &tenant->envelope;
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id, "file",
-                     tenant->digest, "client_ca", tenant->client_ca_digest, "audiences",
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id, "file",
+                     tenant->digest, "client_ca", tenant->client_ca_digest, "crl", tenant->crl_digest, "audiences",
                      strings_to_json(&envelope->audiences), "resources", strings_to_json(&envelope->resources),
                      "issuers", strings_to_json(&envelope->issuers), "actions", strings_to_json(&envelope->actions),
                      "kinds", strings_to_json(&envelope->kinds), "shared_with", strings_to_json(&envelope->shared_with),

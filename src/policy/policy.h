@@ -91,16 +91,17 @@ struct mm_tenant {
     size_t n_accounts;
     struct mm_exchange *exchange; /* owned; NULL: nobody exchanges tokens */
     struct mm_envelope envelope;
-    struct mm_trust *client_ca;                      /* owned */
+    struct mm_trust *client_ca;                      /* owned; with the CRLs of crl_file */
     char digest[MM_SHA256_HEX_LENGTH + 1];           /* of the tenant's file */
     char client_ca_digest[MM_SHA256_HEX_LENGTH + 1]; /* of the CA file that client_ca was read from; "" if none */
+    char crl_digest[MM_SHA256_HEX_LENGTH + 1];       /* of the CRL file; "" if none */
 };
 
 struct mm_policy {
     struct mm_tenant *tenants; /* sorted by id */
     size_t n_tenants;
     char digest[MM_SHA256_HEX_LENGTH +
-                1]; /* over the tenants' ids, envelopes, file and CA digests: what ledger entries name */
+                1]; /* over the tenants' ids, envelopes, file, CA and CRL digests: what ledger entries name */
 };
 
 /* The schemas of a tenant's file and of an envelope. */

@@ -95,6 +95,19 @@ class Authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         return self._write(common_name, key, builder.sign(self.key, hashes.SHA256()))
 
+    def crl(self, *revoked, next_update=None, this_update=None):
+        """PEM of a CRL that names these credentials, in force for two days unless said otherwise."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(this_update or now() - HOUR)
+            .next_update(next_update or now() + 48 * HOUR)
+        )
+        for credential in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(credential.certificate.serial_number)
+            builder = builder.add_revoked_certificate(entry.revocation_date(now() - HOUR).build())
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def _write(self, common_name, key, certificate):
         self.n_issued += 1
         stem = f"{self.name}-{self.n_issued}-{common_name.replace(' ', '-')}"

@@ -141,6 +141,17 @@ static void a_standby_that_is_missing_shows(void **state)
     }
 }
 
+static void a_crl_that_will_not_last_is_told(void **state)
+{
+    (void)state;
+    assert_shown("{\"stale_crls\":[{\"tenant\":\"acme\",\"ca\":\"CN=A\",\"next_update\":\"soon\",\"expired\":false},"
+                 "{\"tenant\":\"globex\",\"ca\":\"CN=\\u001b\",\"expired\":true}]}",
+                 "Mintmark  ? at ?\n"
+                 "state     serving, up 0 s since ?, pid 0\n"
+                 "CRLs      acme: that of CN=A expires at soon\n"
+                 "          globex: that of CN=\\u001b has expired at ?: its certificates are refused\n");
+}
+
 static void assert_drawn(const char *keys_json, const char *expected)
 {
     mm_cleanup(json_decref) json_t *keys = mm_json_parse(keys_json, strlen(keys_json), NULL);
@@ -318,6 +329,7 @@ static void what_is_missing_or_odd_does_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_crl_that_will_not_last_is_told),
         cmocka_unit_test(a_status_is_a_table),
         cmocka_unit_test(what_is_wrong_shows),
         cmocka_unit_test(keys_and_what_comes_next_are_listed),
