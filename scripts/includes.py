@@ -21,13 +21,16 @@ LADDER = {
     "hsm": {"confine", "config", "policy", "token", "crypto", "util"},
     "ledger": {"store", "crypto", "util"},
     "keyring": {"ledger", "config", "token", "crypto", "util"},
+    "revocation": {"keyring", "ledger", "config", "policy", "token", "crypto", "util"},
     "oauth": {"fetch", "config", "policy", "token", "crypto", "util"},
-    "issue": {"oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
-    "http": {"issue", "oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
-    "admin": {"http", "oauth", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
+    "issue": {"oauth", "revocation", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
+    "http": {"issue", "oauth", "revocation", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"},
+    "admin": {
+        "http", "oauth", "revocation", "keyring", "ledger", "hsm", "config", "policy", "token", "crypto", "util"
+    },
     "mintmarkd": {
-        "admin", "http", "issue", "oauth", "keyring", "ledger", "hsm", "fetch", "confine", "config", "policy", "token",
-        "crypto", "util"
+        "admin", "http", "issue", "oauth", "revocation", "keyring", "ledger", "hsm", "fetch", "confine", "config",
+        "policy", "token", "crypto", "util"
     },
     "client": {"token", "crypto", "util"},
     "cli": {"client", "keyring", "ledger", "store", "hsm", "config", "policy", "token", "crypto", "util"},

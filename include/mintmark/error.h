@@ -95,7 +95,9 @@ enum mm_exit {
     X(MM_LEDGER_CORRUPT, 122, "ledger_unavailable", 503, MM_EXIT_STORE) \
     X(MM_CANNOT_LISTEN, 123, "cannot_listen", 500, MM_EXIT_NETWORK) \
     X(MM_UNREACHABLE, 124, "unreachable", 502, MM_EXIT_NETWORK) \
-    X(MM_TOKEN_INVALID, 125, "token_invalid", 400, MM_EXIT_UNVERIFIED)
+    X(MM_TOKEN_INVALID, 125, "token_invalid", 400, MM_EXIT_UNVERIFIED) \
+    /* tokens that were taken back */ \
+    X(MM_REVOCATION_UNKNOWN, 140, "revocation_unknown", 404, MM_EXIT_REFUSED)
 
 enum mm_code {
 #define MM_ERROR_SYMBOL(symbol, number, wire, http, status) symbol = number,

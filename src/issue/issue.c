@@ -139,6 +139,7 @@ static void *keep_time(void *context)
         (void)pthread_mutex_unlock(&issuer->lock);
         answer_expired(answers, n);
         mm_refusals_flush(issuer->refusals, MM_REFUSALS_ENDED);
+        mm_revocations_sweep(issuer->parts.revocations);
         (void)pthread_mutex_lock(&issuer->lock);
     }
     (void)pthread_mutex_unlock(&issuer->lock);
@@ -147,6 +148,7 @@ static void *keep_time(void *context)
 
 struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm_error *err)
 {
+    assert(parts->revocations);
     struct mm_issuer *issuer = calloc(1, sizeof *issuer);
     if (!issuer) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
@@ -386,6 +388,11 @@ static void job_sign(struct job *job)
         end_unsigned(job, &err);
         return;
     }
+    /* Drafted before the revocation that stops it, and so hit by it: it isn't signed either, if that can be helped. */
+    if (!mm_revocations_allow(job->issuer->parts.revocations, job->tenant, job->account, &err)) {
+        end_unsigned(job, &err);
+        return;
+    }
     struct mm_pool_order order = {
         .sentence = MM_SENTENCE_ACCESS_TOKEN,
         .tenant = job->tenant,
@@ -450,6 +457,9 @@ static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *confi
     job->signer = mm_signers_pick(issuer->parts.signers, job->algorithm, &job->tried, err);
     if (!job->signer || !mm_draft_make(&issuer->parts, &config->policy, principal, request, &decision,
                                        mm_signer_kid(job->signer), request_id, &job->draft, err))
+        return NULL;
+    /* Last: what is revoked after this look has a later moment than the draft's iat, and hits it. */
+    if (!mm_revocations_allow(issuer->parts.revocations, job->tenant, job->account, err))
         return NULL;
     return MM_TAKE(job);
 }

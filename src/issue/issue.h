@@ -13,6 +13,7 @@
 #include "oauth/principal.h"
 #include "hsm/signers.h"
 #include "policy/decide.h"
+#include "revocation/revocations.h"
 #include "util/clock.h"
 
 enum { MM_REQUEST_ID_LENGTH = 22 }; /* base64url of 128 random bits */
@@ -23,6 +24,7 @@ struct mm_issuer; /* opaque */
 struct mm_issuer_parts {
     const char *issuer_url;
     struct mm_ledger *ledger;
+    struct mm_revocations *revocations;
     struct mm_signers *signers;
     const struct mm_clock *clock;
     const struct mm_random *random;
@@ -66,8 +68,8 @@ struct mm_issued {
 typedef void (*mm_issue_done)(void *context, const struct mm_issued *issued, const struct mm_error *err);
 
 /*
- * Make a token for `principal`. False: refused or not begun, `err` says why (the codes of mm_policy_decide(),
- * MM_OVERLOADED, MM_SHUTTING_DOWN), and `done` won't be called; a refusal was recorded (repeated ones coalesced).
+ * Make a token for `principal`. False: refused or not begun, `err` says why (the codes of mm_policy_decide(), MM_ACCESS_DENIED
+ * where a revocation stops issuance, MM_OVERLOADED, MM_SHUTTING_DOWN), and `done` won't be called; a refusal was recorded (repeated ones coalesced).
  * `config` is the snapshot that `principal` was found in; the job holds a reference of its own. `deadline_ns`:
  * monotonic.
  */

@@ -42,6 +42,7 @@ struct service {
     struct mm_config *config;   /* the snapshot it started with; the server holds the current one */
     struct mm_keyring *keyring; /* that it started with; the keeper holds the current one */
     struct mm_ledger *ledger;
+    struct mm_revocations *revocations;
     struct mm_launcher *launcher;
     struct mm_signers *signers;
     struct mm_issuer *issuer;
@@ -156,8 +157,20 @@ static bool check_keys(const struct service *service, struct mm_error *err)
     return true;
 }
 
-/* The keys, from a ledger whose chain is whole. */
-static bool load_keyring(struct service *service, struct mm_error *err)
+static bool load_revocations(struct service *service, struct mm_ledger_reader *reader, struct mm_error *err)
+{
+    const struct mm_revocations_parts parts = {
+        .ledger = service->ledger,
+        .reader = reader,
+        .clock = &MM_SYSTEM_CLOCK,
+        .longest_ttl = mm_keyring_longest_ttl(service->keyring),
+    };
+    service->revocations = mm_revocations_open(&parts, err);
+    return service->revocations != NULL;
+}
+
+/* The keys, and what was revoked, from a ledger whose chain is whole. */
+static bool load_ledger(struct service *service, struct mm_error *err)
 {
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
         mm_ledger_reader_open(service->config->store_file, err);
@@ -172,7 +185,7 @@ static bool load_keyring(struct service *service, struct mm_error *err)
     service->keyring = mm_keyring_load(reader, err);
     if (!service->keyring)
         return false;
-    return begin_run(service, err) && check_keys(service, err);
+    return begin_run(service, err) && check_keys(service, err) && load_revocations(service, reader, err);
 }
 
 /* From here on the launcher alone holds what a worker needs: no descriptor of a PIN stays in this process. */
@@ -217,6 +230,7 @@ static bool start_issuer(struct service *service, struct mm_error *err)
     struct mm_issuer_parts parts = {
         .issuer_url = service->config->issuer,
         .ledger = service->ledger,
+        .revocations = service->revocations,
         .signers = service->signers,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
@@ -354,7 +368,7 @@ static bool start(struct service *service, struct mm_error *err)
     /* The writer first: nobody else writes between the look at the chain and what is built on it. */
     service->ledger = mm_ledger_open(service->config->store_file, &MM_SYSTEM_CLOCK, LEDGER_GATHER_US, err);
     tell_start(service);
-    return service->ledger && load_keyring(service, err) && start_signers(service, err) &&
+    return service->ledger && load_ledger(service, err) && start_signers(service, err) &&
            mm_record_policy(service->ledger, service->config, err) &&
            mm_record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
            start_issuer(service, err) && mm_pid_file_write(&service->pid_file, err) && confine(service, err) &&
@@ -522,6 +536,7 @@ static void stop(struct service *service)
     mm_signers_stop(service->signers);
     mm_launcher_stop(service->launcher);
     mm_ledger_close(service->ledger);
+    mm_revocations_free(service->revocations);
     mm_keyring_unref(service->keyring);
     mm_config_unref(service->config);
     mm_pid_file_close(&service->pid_file);

@@ -152,6 +152,9 @@ bool mm_resource_is_covered(const struct mm_strings *patterns, const char *resou
 /* Whether every string that `pattern` matches is covered by one of `patterns`. */
 bool mm_pattern_is_covered(const struct mm_strings *patterns, const char *pattern);
 
+/* Whether some string is matched by both patterns. */
+bool mm_patterns_meet(const char *a, const char *b);
+
 bool mm_strings_have(const struct mm_strings *strings, const char *string);
 
 /* Copy the strings of a JSON array (anything else in it is passed over) into `ret_strings`. False: MM_NO_MEMORY. */

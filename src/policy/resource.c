@@ -67,6 +67,11 @@ bool mm_envelope_is_covered(const struct mm_envelope *envelope, const struct mm_
     return true;
 }
 
+bool mm_patterns_meet(const char *a, const char *b)
+{
+    return patterns_meet(pattern_of(a), pattern_of(b));
+}
+
 static bool resources_meet(const struct mm_envelope *a, const struct mm_envelope *b)
 {
     for (size_t i = 0; i < a->resources.n; i++)

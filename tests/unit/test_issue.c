@@ -37,6 +37,7 @@ struct world {
     struct signers_fixture *fixture;
     char ledger_file[96];
     struct mm_ledger *ledger;
+    struct mm_revocations *revocations;
     struct mm_grant grant;
     struct mm_account account;
     struct mm_tenant tenant;
@@ -68,6 +69,25 @@ static void describe_policy(struct world *world)
     world->fixture->config.references = 1; /* ours: never freed by a job */
 }
 
+static bool open_ledger(struct world *world, unsigned gather_us)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = NULL;
+    world->ledger = mm_ledger_open(world->ledger_file, &MM_SYSTEM_CLOCK, gather_us, &err);
+    reader = mm_ledger_reader_open(world->ledger_file, &err);
+    if (!world->ledger || !reader)
+        return false;
+    const struct mm_revocations_parts parts = {world->ledger, reader, &MM_SYSTEM_CLOCK, 900};
+    world->revocations = mm_revocations_open(&parts, &err);
+    return world->revocations != NULL;
+}
+
+static void close_ledger(struct world *world)
+{
+    mm_ledger_close(MM_TAKE(world->ledger));
+    mm_revocations_free(MM_TAKE(world->revocations));
+}
+
 static int set_up(void **state)
 {
     struct world *world = calloc(1, sizeof *world);
@@ -77,8 +97,7 @@ static int set_up(void **state)
     world->fixture = fixture;
     (void)snprintf(world->ledger_file, sizeof world->ledger_file, "%s/ledger.db", world->fixture->folder);
     struct mm_error err = {0};
-    if (!mm_ledger_create(world->ledger_file, &MM_SYSTEM_CLOCK, NULL, 0, &err) ||
-        !(world->ledger = mm_ledger_open(world->ledger_file, &MM_SYSTEM_CLOCK, 0, &err)))
+    if (!mm_ledger_create(world->ledger_file, &MM_SYSTEM_CLOCK, NULL, 0, &err) || !open_ledger(world, 0))
         return -1;
     describe_policy(world);
     *state = world;
@@ -90,6 +109,7 @@ static void start_issuer(struct world *world)
     struct mm_issuer_parts parts = {
         .issuer_url = "https://mint.example",
         .ledger = world->ledger,
+        .revocations = world->revocations,
         .signers = world->fixture->signers,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
@@ -129,7 +149,7 @@ static void stop(struct world *world)
         assert_true(mm_issuer_wait(world->issuer, mm_deadline_after_ms(10000), NULL));
     mm_issuer_stop(MM_TAKE(world->issuer));
     mm_signers_stop(MM_TAKE(world->fixture->signers));
-    mm_ledger_close(MM_TAKE(world->ledger));
+    close_ledger(world);
 }
 
 static int tear_down(void **state)
@@ -602,6 +622,88 @@ static void a_crowd_loses_nothing_when_an_hsm_goes(void **state)
     assert_int_equal(n_entries(world, "token.sign_failed", NULL), 0);
 }
 
+static void on_revoked(void *context, const struct mm_revoked *revoked, const struct mm_error *err)
+{
+    (void)err;
+    atomic_store((atomic_int *)context, revoked ? 1 : -1);
+}
+
+static void revoke_account(struct world *world, atomic_int *ret_outcome)
+{
+    const struct mm_revocation_order order = {.what = MM_REVOKE_ACCOUNT, .name = "acme/ci", .by = "me", .reason = ""};
+    assert_true(mm_revocations_revoke(world->revocations, &order, on_revoked, ret_outcome, NULL));
+}
+
+static void while_its_issuance_is_stopped_an_account_gets_nothing_until_that_is_lifted(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    struct caller later = {0};
+    struct mm_error err = {0};
+    struct mm_revoked revoked;
+    serve(world, "answer");
+    const struct mm_revocation_order order = {.what = MM_REVOKE_TENANT, .name = "acme", .by = "me", .reason = ""};
+    assert_true(
+        mm_revocations_revoke_now(world->revocations, &order, mm_deadline_after_ms(PATIENCE_MS), &revoked, NULL));
+    assert_false(call(world, &caller, WANTED, PATIENCE_MS, &err));
+    assert_int_equal(err.code, MM_ACCESS_DENIED);
+    assert_int_equal(n_entries(world, "token.issued", NULL), 0);
+    assert_true(mm_revocations_lift_now(world->revocations, revoked.id, "me", "", mm_deadline_after_ms(PATIENCE_MS),
+                                        &revoked, NULL));
+    assert_true(call(world, &later, WANTED, PATIENCE_MS, NULL));
+    await(&later);
+    assert_int_equal(later.code, MM_OK);
+}
+
+/* Its entry waits in the ledger's queue when the account is revoked: the entry gets in, the token doesn't get out. */
+static void what_is_drafted_before_a_revocation_and_recorded_with_it_is_not_signed(void **state)
+{
+    struct world *world = *state;
+    struct caller caller = {0};
+    atomic_int outcome = 0;
+    close_ledger(world);
+    assert_true(open_ledger(world, 200000));
+    serve(world, "answer chatty");
+    assert_true(call(world, &caller, WANTED, PATIENCE_MS, NULL));
+    revoke_account(world, &outcome);
+    await(&caller);
+    assert_int_equal(caller.code, MM_ACCESS_DENIED);
+    stop(world);
+    assert_int_equal(atomic_load(&outcome), 1);
+    assert_int_equal(n_entries(world, "token.issued", NULL), 1);
+    assert_int_equal(n_entries(world, "token.sign_failed", NULL), 1);
+    mm_cleanup(free) char *log = read_log_at(world->fixture, 0);
+    assert_null(strstr(log, "read:repo"));
+}
+
+/* A crowd asks while its account is revoked: whatever got out is hit. */
+static void whatever_a_crowd_got_beside_a_revocation_is_hit_by_it(void **state)
+{
+    struct world *world = *state;
+    static struct caller callers[200];
+    atomic_int outcome = 0;
+    serve(world, "answer");
+    for (size_t i = 0; i < MM_ARRAY_SIZE(callers); i++) {
+        callers[i] = (struct caller){0};
+        if (i == 100)
+            revoke_account(world, &outcome);
+        bool is_begun = call(world, &callers[i], WANTED, PATIENCE_MS, NULL);
+        assert_true(is_begun || i >= 100);
+    }
+    assert_true(mm_issuer_wait(world->issuer, mm_deadline_after_ms(10000), NULL));
+    assert_int_equal(atomic_load(&outcome), 1);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(callers); i++) {
+        mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
+        struct mm_token_facts facts;
+        if (!callers[i].jwt[0])
+            continue;
+        assert_true(i < 100);
+        assert_true(mm_jws_parse(callers[i].jwt, &jws, NULL));
+        assert_true(mm_token_facts_read(jws.payload, "k", &facts, NULL));
+        assert_true(mm_revocations_has(world->revocations, &facts));
+    }
+}
+
 #define ISSUE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -626,6 +728,9 @@ int main(void)
         ISSUE_TEST(one_tenants_flood_leaves_room_for_another),
         ISSUE_TEST(draining_refuses_what_is_new_and_ends_what_has_begun),
         ISSUE_TEST(waiting_for_jobs_ends_at_its_deadline),
+        ISSUE_TEST(while_its_issuance_is_stopped_an_account_gets_nothing_until_that_is_lifted),
+        ISSUE_TEST(what_is_drafted_before_a_revocation_and_recorded_with_it_is_not_signed),
+        ISSUE_TEST(whatever_a_crowd_got_beside_a_revocation_is_hit_by_it),
         ISSUE_TEST(every_caller_of_a_crowd_is_answered_once_and_recorded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
