@@ -40,7 +40,7 @@ static bool open_unix(struct mm_admin *admin, struct mm_error *err)
     const gid_t *group = section->socket_group ? &section->socket_gid : NULL;
     if (!section->socket)
         return true;
-    if (!mm_admin_socket_open(section->socket, group, &admin->socket, err))
+    if (!mm_local_socket_open(section->socket, group, &admin->socket, err))
         return false;
     admin->listeners[MM_ADMIN_UNIX].fd = admin->socket.fd;
     return true;
@@ -223,7 +223,7 @@ void mm_admin_stop(struct mm_admin *admin)
     if (!admin)
         return;
     if (admin->socket.path)
-        mm_admin_socket_remove(&admin->socket);
+        mm_local_socket_remove(&admin->socket);
     wait_for_answers(admin);
     for (size_t i = 0; i < MM_ADMIN_WAYS; i++)
         stop_listener(&admin->listeners[i]);

@@ -10,7 +10,7 @@
 #include <sys/queue.h>
 
 #include "admin/admin.h"
-#include "admin/socket.h"
+#include "http/local_socket.h"
 #include "http/admission.h"
 
 struct mm_admin_connection;
@@ -41,7 +41,7 @@ struct mm_admin {
     struct mm_admin_parts parts;
     struct mm_config *config; /* that the service started with: where it listens */
     uid_t own_uid;
-    struct mm_admin_socket socket;
+    struct mm_local_socket socket;
     struct mm_admin_listener listeners[MM_ADMIN_WAYS];
     struct mm_watchdog *watchdog;
     int64_t started;    /* Unix seconds */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "admin/socket.h"
+#include "http/local_socket.h"
 
 #include <errno.h>
 #include <string.h>
@@ -52,7 +52,7 @@ static bool make(int fd, const struct sockaddr_un *address, const gid_t *group, 
     return true;
 }
 
-bool mm_admin_socket_open(const char *path, const gid_t *group, struct mm_admin_socket *ret_socket,
+bool mm_local_socket_open(const char *path, const gid_t *group, struct mm_local_socket *ret_socket,
                           struct mm_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -69,12 +69,12 @@ bool mm_admin_socket_open(const char *path, const gid_t *group, struct mm_admin_
         return false;
     if (lstat(path, &info) != 0)
         return refused(err, path, strerror(errno));
-    *ret_socket = (struct mm_admin_socket){.fd = fd, .path = path, .device = info.st_dev, .inode = info.st_ino};
+    *ret_socket = (struct mm_local_socket){.fd = fd, .path = path, .device = info.st_dev, .inode = info.st_ino};
     fd = -1;
     return true;
 }
 
-void mm_admin_socket_remove(const struct mm_admin_socket *socket)
+void mm_local_socket_remove(const struct mm_local_socket *socket)
 {
     struct stat info;
     if (lstat(socket->path, &info) == 0 && info.st_dev == socket->device && info.st_ino == socket->inode)
