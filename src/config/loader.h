@@ -75,4 +75,8 @@ struct mm_trust *mm_loader_read_cas(const struct loader *loader, const char *fil
 void mm_loader_build_tenants(const struct loader *loader);
 void mm_loader_check_envelopes(const struct loader *loader);
 
+/* jwks_files.c: what the tenant's `private_key_jwt` rules name, into them. */
+void mm_loader_read_jwks_files(const struct loader *loader, const struct mm_document *document,
+                               const struct mm_tenant *tenant);
+
 #endif

@@ -97,6 +97,18 @@ static void check_tiers(const struct loader *loader, const char *id, json_t *tie
     }
 }
 
+static void check_trust_domains(const struct loader *loader, const char *id, const struct mm_envelope *envelope)
+{
+    mm_cleanup(free) char *domains = envelope_path(id, "trust_domains");
+    for (size_t i = 0; i < envelope->n_trust_domains; i++) {
+        const struct mm_trust_domain *domain = &envelope->trust_domains[i];
+        mm_cleanup(free) char *path = domains ? mm_pointer_child(domains, domain->name) : NULL;
+        if (!domain->bundle_file == !domain->bundle_uri)
+            mm_loader_report(loader, path ? path : "/tenants", "‹%s› must have one of bundle_file and bundle_uri",
+                             domain->name);
+    }
+}
+
 void mm_loader_check_envelopes(const struct loader *loader)
 {
     json_t *tenants = tenants_of(loader);
@@ -116,6 +128,7 @@ void mm_loader_check_envelopes(const struct loader *loader)
         check_shared_with(loader, id, &envelopes[i]);
         check_algorithms(loader, id, &envelopes[i]);
         check_tiers(loader, id, json_object_get(json, "tiers"), &envelopes[i]);
+        check_trust_domains(loader, id, &envelopes[i]);
         for (size_t j = 0; j < i; j++)
             check_overlap(loader, id, &envelopes[i], ids[j], &envelopes[j]);
         i++;
@@ -221,12 +234,17 @@ static bool build_from_file(const struct loader *loader, const char *id, const c
     read_document(loader, id, file, &document);
     if (!document.root)
         return false;
-    int64_t max_ttl = loader->config->max_ttl;
-    if (mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, loader->problems) &&
-        loader->problems->n_errors == n_errors)
-        return mm_tenant_build(id, &document, max_ttl, tenant, loader->problems);
-    mm_tenant_check(id, &document, &tenant->envelope, max_ttl, loader->problems);
-    return false;
+    const struct mm_service_terms terms = {.issuer = loader->config->issuer ? loader->config->issuer : "",
+                                           .max_ttl = loader->config->max_ttl};
+    if (!mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, loader->problems) ||
+        loader->problems->n_errors > n_errors) {
+        mm_tenant_check(id, &document, &tenant->envelope, &terms, loader->problems);
+        return false;
+    }
+    if (!mm_tenant_build(id, &document, &terms, tenant, loader->problems))
+        return false;
+    mm_loader_read_jwks_files(loader, &document, tenant);
+    return true;
 }
 
 static int compare_tenants(const void *a, const void *b)

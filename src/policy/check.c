@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/authenticate.h"
 #include "policy/exchange.h"
-#include "policy/rule.h"
+#include "policy/overlap.h"
 #include "policy/syntax.h"
 #include "policy/template.h"
 
@@ -28,14 +29,6 @@ struct check {
     const struct mm_envelope *envelope;
     int64_t max_ttl; /* what the tenant's grants may reach */
     struct mm_problems *problems;
-};
-
-/* A rule with the account it belongs to. */
-struct claim {
-    struct mm_mtls_rule rule;
-    const char *account; /* borrowed from the document */
-    size_t account_index;
-    char path[POINTER_MAX];
 };
 
 __attribute__((format(printf, 3, 4))) static void report(const struct check *check, const char *path,
@@ -206,68 +199,15 @@ static void check_accounts(const struct check *check, const json_t *accounts)
     }
 }
 
-static size_t count_rules(const json_t *accounts)
+static void check_authenticate(const struct check *check, const json_t *accounts)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < json_array_size(accounts); i++)
-        n += json_array_size(json_object_get(json_array_get(accounts, i), "authenticate"));
-    return n;
-}
-
-static bool is_empty(const struct mm_mtls_rule *rule)
-{
-    for (size_t i = 0; i < MM_MTLS_NAMES; i++)
-        if (rule->names[i])
-            return false;
-    return true;
-}
-
-static bool collect_claims(const struct check *check, const json_t *accounts, struct claim *claims, size_t *ret_n)
-{
-    size_t n = 0;
     for (size_t i = 0; i < json_array_size(accounts); i++) {
-        const json_t *account = json_array_get(accounts, i);
-        const char *id = mm_json_string(account, "id");
-        const json_t *rules = json_object_get(account, "authenticate");
-        for (size_t j = 0; j < json_array_size(rules); j++) {
-            struct claim *claim = &claims[n];
-            *claim = (struct claim){.account = id ? id : "", .account_index = i};
-            (void)snprintf(claim->path, sizeof claim->path, "/accounts/%zu/authenticate/%zu/mtls", i, j);
-            const json_t *rule = json_object_get(json_array_get(rules, j), "mtls");
-            if (!mm_mtls_rule_build(rule, &claim->rule, NULL))
-                return false;
-            if (json_is_object(rule) && json_object_size(rule) == 0)
-                report(check, claim->path, "‹mtls› must name a san_uri, san_dns, subject_dn or fingerprint");
-            if (!is_empty(&claim->rule))
-                *ret_n = ++n;
-        }
+        char path[POINTER_MAX];
+        (void)snprintf(path, sizeof path, "/accounts/%zu/authenticate", i);
+        mm_authenticate_check(check->document, path, json_object_get(json_array_get(accounts, i), "authenticate"),
+                              check->envelope, check->problems);
     }
-    return true;
-}
-
-static void compare_claims(const struct check *check, const struct claim *claims, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < i; j++) {
-            if (claims[i].account_index == claims[j].account_index ||
-                (!mm_mtls_rule_covers(&claims[i].rule, &claims[j].rule) &&
-                 !mm_mtls_rule_covers(&claims[j].rule, &claims[i].rule)))
-                continue;
-            report(check, claims[i].path, "one certificate would match two accounts: see account ‹%s› on line %d",
-                   claims[j].account, mm_document_line(check->document, claims[j].path));
-        }
-}
-
-static void check_rules(const struct check *check, const json_t *accounts)
-{
-    size_t n = 0;
-    mm_cleanup(free) struct claim *claims = calloc(count_rules(accounts) + 1, sizeof *claims);
-    if (!claims || !collect_claims(check, accounts, claims, &n))
-        report(check, "/accounts", "out of memory");
-    else
-        compare_claims(check, claims, n);
-    for (size_t i = 0; i < n; i++)
-        mm_mtls_rule_clear(&claims[i].rule);
+    mm_overlap_check(check->document, check->problems);
 }
 
 /* What a caller's `resource` means must not depend on what is looked at first. */
@@ -286,18 +226,18 @@ static void check_audience(const struct check *check, const json_t *audience)
 }
 
 void mm_tenant_check(const char *id, const struct mm_document *document, const struct mm_envelope *envelope,
-                     int64_t max_ttl, struct mm_problems *problems)
+                     const struct mm_service_terms *terms, struct mm_problems *problems)
 {
     struct check check = {.document = document, .envelope = envelope, .problems = problems};
     const json_t *root = document->root;
     const char *tenant = mm_json_string(root, "tenant");
     if (tenant && !mm_check_id(tenant) && strcmp(tenant, id) != 0)
         report(&check, "/tenant", "the file is for tenant ‹%s›, the configuration names it for ‹%s›", tenant, id);
-    check.max_ttl = mm_json_integer(root, "max_ttl", max_ttl);
-    if (check.max_ttl > max_ttl)
+    check.max_ttl = mm_json_integer(root, "max_ttl", terms->max_ttl);
+    if (check.max_ttl > terms->max_ttl)
         report(&check, "/max_ttl", "‹max_ttl› is longer than the service's keys.max_ttl");
     check_audience(&check, json_object_get(root, "audience"));
     check_accounts(&check, json_object_get(root, "accounts"));
-    check_rules(&check, json_object_get(root, "accounts"));
+    check_authenticate(&check, json_object_get(root, "accounts"));
     check_exchange(&check, json_object_get(root, "exchange"));
 }

@@ -18,6 +18,14 @@ static const struct mm_schema TIER = {.type = MM_SCHEMA_INTEGER, .min = 1, .max 
 static const struct mm_schema ALGORITHM = {.type = MM_SCHEMA_STRING, .one_of = MM_ALGORITHM_NAMES};
 static const struct mm_schema TENANT_ID = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_id};
 
+static const struct mm_schema TRUST_DOMAIN_MEMBERS[] = {
+    {.name = "bundle_file", .type = MM_SCHEMA_STRING, .min = 1},
+    {.name = "bundle_uri", .type = MM_SCHEMA_STRING, .min = 1, .max = 512, .check = mm_check_https_url},
+    {0},
+};
+
+static const struct mm_schema TRUST_DOMAIN = {.type = MM_SCHEMA_OBJECT, .members = TRUST_DOMAIN_MEMBERS};
+
 #define LIST_OF(member, is_required, item) \
     { \
         .name = (member), .type = MM_SCHEMA_ARRAY, .presence = (is_required), .min = 1, .max = LIST_MAX, \
@@ -47,6 +55,12 @@ static const struct mm_schema MEMBERS[] = {
      .max = LIST_MAX,
      .key_check = mm_check_visible,
      .element = &TIER},
+    {.name = "trust_domains",
+     .type = MM_SCHEMA_MAP,
+     .min = 1,
+     .max = LIST_MAX,
+     .key_check = mm_check_trust_domain,
+     .element = &TRUST_DOMAIN},
     {0},
 };
 
@@ -109,6 +123,32 @@ static bool build_tiers(json_t *json, struct mm_envelope *envelope, struct mm_er
     return mm_strings_build(first, &envelope->tier_1, err);
 }
 
+static bool copy(const json_t *json, const char *member, char **ret_string)
+{
+    const char *string = mm_json_string(json, member);
+    *ret_string = string ? strdup(string) : NULL;
+    return *ret_string || !string;
+}
+
+static bool build_trust_domains(const json_t *json, struct mm_envelope *envelope, struct mm_error *err)
+{
+    json_t *domains = json_object_get(json, "trust_domains");
+    const char *name;
+    json_t *bundle;
+    envelope->trust_domains = calloc(json_object_size(domains) + 1, sizeof *envelope->trust_domains);
+    if (!envelope->trust_domains)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    json_object_foreach(domains, name, bundle)
+    {
+        struct mm_trust_domain *domain = &envelope->trust_domains[envelope->n_trust_domains++];
+        domain->name = strdup(name);
+        if (!domain->name || !copy(bundle, "bundle_file", &domain->bundle_file) ||
+            !copy(bundle, "bundle_uri", &domain->bundle_uri))
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    }
+    return true;
+}
+
 bool mm_envelope_build(const json_t *json, enum mm_algorithm algorithm, struct mm_envelope *ret_envelope,
                        struct mm_error *err)
 {
@@ -118,7 +158,9 @@ bool mm_envelope_build(const json_t *json, enum mm_algorithm algorithm, struct m
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     struct mm_envelope envelope = {0};
     if (!build_lists(json, defaults, &envelope, err) || !build_algorithms(json, algorithm, &envelope, err) ||
-        !build_tiers(json_object_get(json, "tiers"), &envelope, err)) {
+        !build_tiers(json_object_get(json, "tiers"), &envelope, err) ||
+
+        !build_trust_domains(json, &envelope, err)) {
         mm_envelope_clear(&envelope);
         return false;
     }
@@ -138,6 +180,20 @@ void mm_envelope_clear(struct mm_envelope *envelope)
     for (size_t i = 0; i < envelope->n_exceptions; i++)
         free(envelope->exceptions[i].audience);
     free(envelope->exceptions);
+    for (size_t i = 0; i < envelope->n_trust_domains; i++) {
+        free(envelope->trust_domains[i].name);
+        free(envelope->trust_domains[i].bundle_file);
+        free(envelope->trust_domains[i].bundle_uri);
+    }
+    free(envelope->trust_domains);
+}
+
+const struct mm_trust_domain *mm_envelope_trust_domain(const struct mm_envelope *envelope, const char *name)
+{
+    for (size_t i = 0; i < envelope->n_trust_domains; i++)
+        if (strcmp(envelope->trust_domains[i].name, name) == 0)
+            return &envelope->trust_domains[i];
+    return NULL;
 }
 
 enum mm_algorithm mm_envelope_algorithm(const struct mm_envelope *envelope, const char *audience)

@@ -36,16 +36,43 @@ static json_t *algorithms_to_json(const struct mm_envelope *envelope)
     return MM_TAKE(array);
 }
 
+/* Of each rule that names keys in a file, in the file's order. */
+static json_t *jwks_to_json(const struct mm_tenant *tenant)
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        for (size_t j = 0; j < tenant->accounts[i].n_private_key_jwt; j++)
+            if (!mm_json_append(array, json_string(tenant->accounts[i].private_key_jwt[j].jwks_digest), NULL))
+                return NULL;
+    return MM_TAKE(array);
+}
+
+static json_t *trust_domains_to_json(const struct mm_envelope *envelope)
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; i < envelope->n_trust_domains; i++) {
+        const struct mm_trust_domain *domain = &envelope->trust_domains[i];
+        if (!mm_json_append(array,
+                            json_pack("{s:s, s:s?, s:s?}", "name", domain->name, "bundle_file", domain->bundle_file,
+                                      "bundle_uri", domain->bundle_uri),
+                            NULL))
+            return NULL;
+    }
+    return MM_TAKE(array);
+}
+
 /* json_pack() steals the lists even when it fails, and fails on a NULL one. */
 static json_t *tenant_to_json(const struct mm_tenant *tenant)
 {
     const struct mm_envelope *envelope = &tenant->envelope;
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id, "file",
-                     tenant->digest, "client_ca", tenant->client_ca_digest, "crl", tenant->crl_digest, "audiences",
-                     strings_to_json(&envelope->audiences), "resources", strings_to_json(&envelope->resources),
-                     "issuers", strings_to_json(&envelope->issuers), "actions", strings_to_json(&envelope->actions),
-                     "kinds", strings_to_json(&envelope->kinds), "shared_with", strings_to_json(&envelope->shared_with),
-                     "algorithms", algorithms_to_json(envelope), "tier_1", strings_to_json(&envelope->tier_1));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id,
+                     "file", tenant->digest, "client_ca", tenant->client_ca_digest, "crl", tenant->crl_digest,
+                     "audiences", strings_to_json(&envelope->audiences), "resources",
+                     strings_to_json(&envelope->resources), "issuers", strings_to_json(&envelope->issuers), "actions",
+                     strings_to_json(&envelope->actions), "kinds", strings_to_json(&envelope->kinds), "shared_with",
+                     strings_to_json(&envelope->shared_with), "algorithms", algorithms_to_json(envelope), "tier_1",
+                     strings_to_json(&envelope->tier_1), "jwks", jwks_to_json(tenant), "trust_domains",
+                     trust_domains_to_json(envelope));
 }
 
 bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err)

@@ -8,18 +8,23 @@
 
 #include "crypto/algorithm.h"
 #include "crypto/certificate.h"
+#include "policy/claim_rule.h"
+#include "policy/strings.h"
+#include "token/jwks.h"
 #include "util/problems.h"
 #include "util/schema.h"
-
-struct mm_strings {
-    char **items;
-    size_t n;
-};
 
 /* An audience whose verifiers want something else than the tenant's others. */
 struct mm_audience_algorithm {
     char *audience;
     enum mm_algorithm algorithm;
+};
+
+/* Where the keys of a SPIFFE trust domain are: one of the two. */
+struct mm_trust_domain {
+    char *name;        /* acme.example */
+    char *bundle_file; /* as mintmark.yaml has it */
+    char *bundle_uri;
 };
 
 /* What the operator lets a tenant's file grant at most, and what signs it (mintmark.yaml, tenants.<id>). */
@@ -35,6 +40,8 @@ struct mm_envelope {
     size_t n_exceptions;
     struct mm_strings
         tier_1; /* audiences whose verifiers don't read `resources`: what they accept reaches everything */
+    struct mm_trust_domain *trust_domains;
+    size_t n_trust_domains;
 };
 
 enum mm_mtls_name { MM_MTLS_SAN_URI, MM_MTLS_SAN_DNS, MM_MTLS_SUBJECT_DN, MM_MTLS_FINGERPRINT };
@@ -42,6 +49,48 @@ enum mm_mtls_name { MM_MTLS_SAN_URI, MM_MTLS_SAN_DNS, MM_MTLS_SUBJECT_DN, MM_MTL
 /* One `authenticate: - mtls:` rule: every name given must match (usually one is). */
 struct mm_mtls_rule {
     char *names[4]; /* by enum mm_mtls_name; NULL where the rule doesn't ask. Lower-cased for DNS and fingerprint */
+};
+
+/* `self_signed:`, a certificate that nobody needs to have issued (RFC 8705 section 2.2). */
+struct mm_self_signed_rule {
+    char *fingerprint; /* lower-case, without colons */
+};
+
+/* `spiffe:`, whoever has such a SPIFFE ID, by X.509-SVID or JWT-SVID. */
+struct mm_spiffe_rule {
+    char *trust_domain; /* one of the envelope's */
+    char *path;         /* a pattern (policy/glob.h) that starts with a slash */
+};
+
+enum mm_assertion_audience {
+    MM_ASSERTION_FOR_ISSUER,         /* RFC 10070 */
+    MM_ASSERTION_FOR_TOKEN_ENDPOINT, /* for clients that can't do that */
+};
+
+/* `private_key_jwt:`, whose keys sign the account's own assertions (RFC 7523): jwks_file or jwks_uri. */
+struct mm_private_key_jwt_rule {
+    char *jwks_file; /* as the tenant's file has it */
+    char *jwks_uri;
+    enum mm_assertion_audience audience;
+    struct mm_jwks *jwks; /* owned: what jwks_file holds; config/ reads it */
+    char jwks_digest[MM_SHA256_HEX_LENGTH + 1];
+    int line;
+};
+
+enum mm_rule_mode {
+    MM_RULE_ENFORCED,
+    MM_RULE_AUDITED, /* what it would decide is logged; it grants nothing */
+};
+
+/* `oidc:`, which tokens of another issuer stand for the account. */
+struct mm_oidc_rule {
+    char *issuer;   /* one of the envelope's */
+    char *audience; /* the only one that a token may have */
+    struct mm_claim_rules claims;
+    bool is_single_use;    /* a token counts once, by its `jti` */
+    bool is_client_secret; /* and may come as a client_secret */
+    enum mm_rule_mode mode;
+    int line;
 };
 
 struct mm_grant {
@@ -64,8 +113,17 @@ struct mm_account {
     char *name;
     bool is_service_account; /* the claim, false unless the file says true */
     enum mm_binding binding; /* its own, or its tenant's */
+    /* `authenticate:`, by kind and in the file's order; any one suffices. */
     struct mm_mtls_rule *mtls;
     size_t n_mtls;
+    struct mm_self_signed_rule *self_signed;
+    size_t n_self_signed;
+    struct mm_spiffe_rule *spiffe;
+    size_t n_spiffe;
+    struct mm_private_key_jwt_rule *private_key_jwt;
+    size_t n_private_key_jwt;
+    struct mm_oidc_rule *oidc;
+    size_t n_oidc;
     struct mm_grant *grants;
     size_t n_grants;
     int line;
@@ -104,6 +162,12 @@ struct mm_policy {
                 1]; /* over the tenants' ids, envelopes, file, CA and CRL digests: what ledger entries name */
 };
 
+/* What the service says that tenants' files depend on. */
+struct mm_service_terms {
+    const char *issuer; /* of our own tokens: what others' tokens are for, unless a rule says otherwise */
+    int64_t max_ttl;    /* seconds: the cap on all tenants */
+};
+
 /* The schemas of a tenant's file and of an envelope. */
 extern const struct mm_schema MM_TENANT_FILE_SCHEMA;
 extern const struct mm_schema MM_ENVELOPE_SCHEMA;
@@ -117,12 +181,12 @@ MM_MUST_USE bool mm_envelope_build(const json_t *json, enum mm_algorithm algorit
 void mm_envelope_clear(struct mm_envelope *envelope);
 
 /*
- * Build a tenant from its file, already valid against the schema, and check it against its envelope and `max_ttl` (seconds,
- * the service's cap): id mismatch, duplicate accounts, unknown scopes, grants outside the envelope, TTLs over the cap, one
- * credential under two accounts. Every problem found goes to `problems`; false if any. `ret_tenant` owns what it holds; the
- * caller fills `envelope` before and `client_ca` after.
+ * Build a tenant from its file, already valid against the schema, and check it against its envelope and the service's
+ * terms: id mismatch, duplicate accounts, unknown scopes, grants outside the envelope, TTLs over the cap, rules on issuers and
+ * trust domains that the envelope doesn't have or that anybody's token matches, one credential under two accounts. Every problem found goes to `problems`; false if any. `ret_tenant` owns what it holds; the
+ * caller fills `envelope` before, and `client_ca` and the keys of `private_key_jwt` after.
  */
-MM_MUST_USE bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_ttl,
+MM_MUST_USE bool mm_tenant_build(const char *id, struct mm_document *document, const struct mm_service_terms *terms,
                                  struct mm_tenant *ret_tenant, struct mm_problems *problems);
 void mm_tenant_clear(struct mm_tenant *tenant);
 void mm_account_clear(struct mm_account *account);
@@ -132,7 +196,7 @@ void mm_account_clear(struct mm_account *account);
  * that one mistake doesn't hide the others. What was found shows in `problems`.
  */
 void mm_tenant_check(const char *id, const struct mm_document *document, const struct mm_envelope *envelope,
-                     int64_t max_ttl, struct mm_problems *problems);
+                     const struct mm_service_terms *terms, struct mm_problems *problems);
 
 /*
  * Whether two envelopes overlap: a common audience together with resources that some string matches in both, or one that is of
@@ -155,16 +219,8 @@ bool mm_pattern_is_covered(const struct mm_strings *patterns, const char *patter
 /* Whether some string is matched by both patterns. */
 bool mm_patterns_meet(const char *a, const char *b);
 
-bool mm_strings_have(const struct mm_strings *strings, const char *string);
-
-/* Copy the strings of a JSON array (anything else in it is passed over) into `ret_strings`. False: MM_NO_MEMORY. */
-MM_MUST_USE bool mm_strings_build(const json_t *array, struct mm_strings *ret_strings, struct mm_error *err);
-
-void mm_strings_clear(struct mm_strings *strings);
-static inline void mm_strings_clear_cleanup(struct mm_strings *strings)
-{
-    mm_strings_clear(strings);
-}
+/* The trust domain of that name, or NULL. */
+const struct mm_trust_domain *mm_envelope_trust_domain(const struct mm_envelope *envelope, const char *name);
 
 /* The tenant called `id`, or NULL. */
 const struct mm_tenant *mm_policy_tenant(const struct mm_policy *policy, const char *id);

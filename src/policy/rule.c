@@ -35,6 +35,16 @@ static void remove_colons(char *string)
     *out = '\0';
 }
 
+char *mm_fingerprint_normalise(const char *fingerprint)
+{
+    char *copied = strdup(fingerprint);
+    if (!copied)
+        return NULL;
+    make_lower(copied);
+    remove_colons(copied);
+    return copied;
+}
+
 bool mm_mtls_rule_build(const json_t *json, struct mm_mtls_rule *ret_rule, struct mm_error *err)
 {
     struct mm_mtls_rule rule = {0};

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Lists of strings as the policy holds them: built once from JSON, never changed.
- */
-#include "policy/policy.h"
+#include "policy/strings.h"
 
 #include <string.h>
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/glob.h"
 #include "util/origin.h"
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
@@ -18,6 +19,7 @@ enum {
     RESOURCE_MAX = 256,
     TRUST_DOMAIN_MAX = 255,
     TEMPLATE_MAX = 512,
+    SPIFFE_PATTERN_MAX = 1024,
 };
 
 static const char HTTPS[] = "https://";
@@ -177,6 +179,30 @@ static const char *check_spiffe_path(const char *path)
     return NULL;
 }
 
+static size_t trust_domain_length(const char *string)
+{
+    size_t length = strspn(string, LOWER DIGITS "._-");
+    return length <= TRUST_DOMAIN_MAX ? length : 0;
+}
+
+const char *mm_check_trust_domain(const char *string)
+{
+    size_t length = trust_domain_length(string);
+    return length == 0 || string[length] ? "must be a SPIFFE trust domain: lower-case letters, digits and . _ -" : NULL;
+}
+
+const char *mm_check_spiffe_pattern(const char *string)
+{
+    char path[SPIFFE_PATTERN_MAX + 1];
+    size_t length = strlen(string);
+    if (length > SPIFFE_PATTERN_MAX || string[0] != '/')
+        return "must be a SPIFFE ID's path, which starts with a slash";
+    for (size_t i = 0; i <= length; i++)
+        path[i] = (char)(string[i] == '*' ? 'x' : string[i]);
+    const char *reason = check_spiffe_path(path);
+    return reason ? reason : mm_check_glob(string);
+}
+
 const char *mm_check_san_uri(const char *string)
 {
     size_t scheme = strspn(string, LOWER UPPER DIGITS "+.-");
@@ -188,8 +214,8 @@ const char *mm_check_san_uri(const char *string)
     if (strncmp(string, SPIFFE, strlen(SPIFFE)) != 0)
         return "must be a SPIFFE ID, which starts with spiffe://";
     const char *domain = string + strlen(SPIFFE);
-    size_t length = strspn(domain, LOWER DIGITS "._-");
-    if (length == 0 || length > TRUST_DOMAIN_MAX || (domain[length] && domain[length] != '/'))
+    size_t length = trust_domain_length(domain);
+    if (length == 0 || (domain[length] && domain[length] != '/'))
         return "must be a SPIFFE ID: a trust domain of lower-case letters, digits and . _ -";
     return check_spiffe_path(domain + length);
 }

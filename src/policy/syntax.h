@@ -44,6 +44,12 @@ const char *mm_check_resource_template(const char *string);
 /* A URI as certificates carry it; those that start with spiffe: must be SPIFFE IDs (SPIFFE-ID section 2). */
 const char *mm_check_san_uri(const char *string);
 
+/* A SPIFFE trust domain, without its scheme (SPIFFE-ID section 2.1). */
+const char *mm_check_trust_domain(const char *string);
+
+/* A SPIFFE ID's path, `*` and `**` as in policy/glob.h allowed. */
+const char *mm_check_spiffe_pattern(const char *string);
+
 /* A DNS name without wildcards, either case (RFC 1123 section 2.1). */
 const char *mm_check_dns_name(const char *string);
 

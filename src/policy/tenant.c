@@ -7,15 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/authenticate.h"
 #include "policy/decide.h"
 #include "policy/exchange.h"
 #include "policy/grant.h"
-#include "policy/rule.h"
 #include "policy/syntax.h"
 
 enum {
     ACCOUNTS_MAX = 1000,
-    RULES_MAX = 8,
     GRANTS_MAX = 32,
     AUDIENCES_MAX = 16,
     ROOT_DOMAINS_MAX = 16,
@@ -33,21 +32,6 @@ static const struct mm_schema GRANT_MEMBERS[] = {
 
 static const struct mm_schema GRANT = {.type = MM_SCHEMA_OBJECT, .members = GRANT_MEMBERS};
 
-static const struct mm_schema MTLS_MEMBERS[] = {
-    {.name = "san_uri", .type = MM_SCHEMA_STRING, .min = 1, .max = 2048, .check = mm_check_san_uri},
-    {.name = "san_dns", .type = MM_SCHEMA_STRING, .min = 1, .max = 253, .check = mm_check_dns_name},
-    {.name = "subject_dn", .type = MM_SCHEMA_STRING, .min = 1, .max = 1024, .check = mm_check_line},
-    {.name = "fingerprint", .type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_fingerprint},
-    {0},
-};
-
-static const struct mm_schema RULE_MEMBERS[] = {
-    {.name = "mtls", .type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = MTLS_MEMBERS},
-    {0},
-};
-
-static const struct mm_schema RULE = {.type = MM_SCHEMA_OBJECT, .members = RULE_MEMBERS};
-
 static const char *const BINDINGS[] = {"required", NULL};
 
 static const struct mm_schema ACCOUNT_MEMBERS[] = {
@@ -59,8 +43,8 @@ static const struct mm_schema ACCOUNT_MEMBERS[] = {
      .type = MM_SCHEMA_ARRAY,
      .presence = MM_REQUIRED,
      .min = 1,
-     .max = RULES_MAX,
-     .element = &RULE},
+     .max = MM_RULES_MAX,
+     .element = &MM_AUTHENTICATE_SCHEMA},
     {.name = "grants",
      .type = MM_SCHEMA_ARRAY,
      .presence = MM_REQUIRED,
@@ -141,18 +125,6 @@ static bool build_grants(const struct mm_document *document, size_t account_inde
     return true;
 }
 
-static bool build_rules(const json_t *json, struct mm_account *account)
-{
-    account->mtls = calloc(json_array_size(json) + 1, sizeof *account->mtls);
-    if (!account->mtls)
-        return false;
-    for (size_t i = 0; i < json_array_size(json); i++)
-        if (!mm_mtls_rule_build(json_object_get(json_array_get(json, i), "mtls"), &account->mtls[account->n_mtls++],
-                                NULL))
-            return false;
-    return true;
-}
-
 /* Said by the account or by its tenant. */
 static enum mm_binding binding_of(const struct mm_document *document, const json_t *account)
 {
@@ -162,7 +134,7 @@ static enum mm_binding binding_of(const struct mm_document *document, const json
 }
 
 static bool build_account(const struct mm_document *document, size_t index, const json_t *json, const char *tenant,
-                          struct mm_account *account)
+                          const char *issuer, struct mm_account *account)
 {
     account->binding = binding_of(document, json);
     char path[64];
@@ -175,7 +147,8 @@ static bool build_account(const struct mm_document *document, size_t index, cons
         account->identity = NULL;
         return false;
     }
-    return build_rules(json_object_get(json, "authenticate"), account) &&
+    (void)snprintf(path, sizeof path, "/accounts/%zu/authenticate", index);
+    return mm_authenticate_build(document, path, json_object_get(json, "authenticate"), issuer, account) &&
            build_grants(document, index, json_object_get(json, "grants"), account);
 }
 
@@ -184,7 +157,7 @@ static bool build_template(const json_t *json, struct mm_resource_template *temp
     return !json || (copy_string(json, "uri", &template->uri) && copy_string(json, "resource", &template->resource));
 }
 
-static bool build_tenant(const struct mm_document *document, struct mm_tenant *tenant)
+static bool build_tenant(const struct mm_document *document, const char *issuer, struct mm_tenant *tenant)
 {
     const json_t *root = document->root;
     const json_t *accounts = json_object_get(root, "accounts");
@@ -198,22 +171,22 @@ static bool build_tenant(const struct mm_document *document, struct mm_tenant *t
         !build_template(json_object_get(root, "resource_template"), &tenant->resource_template))
         return false;
     for (size_t i = 0; i < json_array_size(accounts); i++)
-        if (!build_account(document, i, json_array_get(accounts, i), tenant->id,
+        if (!build_account(document, i, json_array_get(accounts, i), tenant->id, issuer,
                            &tenant->accounts[tenant->n_accounts++]))
             return false;
     const json_t *exchange = json_object_get(root, "exchange");
     return !exchange || mm_exchange_build(document, tenant->id, tenant->binding, &tenant->exchange);
 }
 
-bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_ttl, struct mm_tenant *ret_tenant,
-                     struct mm_problems *problems)
+bool mm_tenant_build(const char *id, struct mm_document *document, const struct mm_service_terms *terms,
+                     struct mm_tenant *ret_tenant, struct mm_problems *problems)
 {
     size_t n_errors = problems->n_errors;
-    mm_tenant_check(id, document, &ret_tenant->envelope, max_ttl, problems);
+    mm_tenant_check(id, document, &ret_tenant->envelope, terms, problems);
     if (problems->n_errors > n_errors)
         return false;
     struct mm_tenant tenant = {0};
-    if (!build_tenant(document, &tenant)) {
+    if (!build_tenant(document, terms->issuer, &tenant)) {
         mm_tenant_clear(&tenant);
         mm_problems_add(problems, document->file, 0, "", "out of memory");
         return false;
@@ -225,11 +198,9 @@ bool mm_tenant_build(const char *id, struct mm_document *document, int64_t max_t
 
 void mm_account_clear(struct mm_account *account)
 {
-    for (size_t i = 0; i < account->n_mtls; i++)
-        mm_mtls_rule_clear(&account->mtls[i]);
+    mm_authenticate_clear(account);
     for (size_t i = 0; i < account->n_grants; i++)
         mm_grant_clear(&account->grants[i]);
-    free(account->mtls);
     free(account->grants);
     free(account->id);
     free(account->identity);

@@ -228,6 +228,7 @@ static bool has_type(enum mm_schema_type type, const json_t *value)
         return json_is_object(value);
     case MM_SCHEMA_ARRAY:
         return json_is_array(value);
+    case MM_SCHEMA_ANY:
     case MM_SCHEMA_DURATION:
         return true; /* check_duration() says it better */
     }
@@ -364,6 +365,7 @@ static json_t *check_value(const struct walk *walk, const struct mm_schema *sche
         (void)check_bounds(walk, schema, place, json_integer_value(value), 0);
         break;
     case MM_SCHEMA_BOOLEAN:
+    case MM_SCHEMA_ANY:
         break;
     case MM_SCHEMA_DURATION:
         return check_duration(walk, schema, value, place);

@@ -16,6 +16,7 @@ enum mm_schema_type {
     MM_SCHEMA_OBJECT,   /* `members` are its members; anything else is unknown and refused */
     MM_SCHEMA_ARRAY,    /* min..max: items; `element` describes each */
     MM_SCHEMA_MAP, /* an object whose member names are the file's own: `key_check` judges them, `element` their values */
+    MM_SCHEMA_ANY, /* whoever reads it judges it */
 };
 
 /* Judge one string: NULL if it is fine, else a short reason that completes "‹name› …". */

@@ -6,7 +6,7 @@
 
 #include "policy/exchange.h"
 
-enum { SERVICE_MAX_TTL = 3600 };
+static const struct mm_service_terms TERMS = {.issuer = "https://mint.example", .max_ttl = 3600};
 
 static const char ENVELOPE[] =
     "{\"audiences\":[\"lore.acme.example\",\"cache.acme.example\"],\"resources\":[\"urc-*\"],"
@@ -63,7 +63,7 @@ static void check_exchange(const struct mm_tenant *tenant, const struct mm_excha
 
 static void check_tenant(const struct mm_tenant *tenant)
 {
-    assert(strcmp(tenant->id, "acme") == 0 && tenant->max_ttl >= 1 && tenant->max_ttl <= SERVICE_MAX_TTL);
+    assert(strcmp(tenant->id, "acme") == 0 && tenant->max_ttl >= 1 && tenant->max_ttl <= TERMS.max_ttl);
     for (size_t i = 0; i < tenant->audience.n; i++)
         assert(mm_strings_have(&tenant->envelope.audiences, tenant->audience.items[i]));
     for (size_t i = 0; i < tenant->n_accounts; i++)
@@ -84,12 +84,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool is_built = mm_envelope_build(envelope, MM_ES256, &tenant.envelope, NULL);
     assert(is_built);
     if (mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems) && problems.n_errors == 0) {
-        is_built = mm_tenant_build("acme", &document, SERVICE_MAX_TTL, &tenant, &problems);
+        is_built = mm_tenant_build("acme", &document, &TERMS, &tenant, &problems);
         assert(is_built == (problems.n_errors == 0));
         if (is_built)
             check_tenant(&tenant);
     } else {
-        mm_tenant_check("acme", &document, &tenant.envelope, SERVICE_MAX_TTL, &problems);
+        mm_tenant_check("acme", &document, &tenant.envelope, &TERMS, &problems);
         assert(problems.n_errors > 0);
     }
     mm_tenant_clear(&tenant);

@@ -12,6 +12,8 @@
 static const char ENVELOPE[] = "{\"audiences\": [\"lore\", \"other\"], \"resources\": [\"urc-*\"], "
                                "\"actions\": [\"read\", \"write\"]}";
 
+static const struct mm_service_terms TERMS = {.issuer = "https://mint.example", .max_ttl = 3600};
+
 /* A tenant file of one account unless told otherwise, in JSON, which is YAML too. */
 static char *file_of(const char *tenant, const char *accounts)
 {
@@ -34,7 +36,7 @@ static void add_tenant_within(struct mm_policy *policy, const char *id, const ch
     assert_true(mm_envelope_build(envelope, MM_ES256, &tenant->envelope, NULL));
     if (!mm_yaml_parse("t.yaml", text, strlen(text), &document, &problems) ||
         !mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems) ||
-        !mm_tenant_build(id, &document, 3600, tenant, &problems))
+        !mm_tenant_build(id, &document, &TERMS, tenant, &problems))
         fail_msg("%s", problems.items[0].reason);
 }
 

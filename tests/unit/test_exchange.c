@@ -9,7 +9,7 @@
 
 #include "policy/exchange.h"
 
-static const int64_t SERVICE_MAX_TTL = 3600;
+static const struct mm_service_terms TERMS = {.issuer = "https://mint.example", .max_ttl = 3600};
 
 #define IDP "https://idp.acme.example/realms/acme"
 
@@ -56,8 +56,8 @@ static bool build(const char *text, struct mm_tenant *tenant, struct mm_problems
     assert_true(mm_envelope_build(envelope, MM_ES256, &tenant->envelope, NULL));
     assert_true(mm_yaml_parse("acme.yaml", text, strlen(text), &document, problems));
     if (mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, problems))
-        return mm_tenant_build("acme", &document, SERVICE_MAX_TTL, tenant, problems);
-    mm_tenant_check("acme", &document, &tenant->envelope, SERVICE_MAX_TTL, problems);
+        return mm_tenant_build("acme", &document, &TERMS, tenant, problems);
+    mm_tenant_check("acme", &document, &tenant->envelope, &TERMS, problems);
     return false;
 }
 

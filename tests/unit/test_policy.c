@@ -17,7 +17,7 @@
 
 #define TEMPLATE(uri, resource) "resource_template: {uri: \"" uri "\", resource: \"" resource "\"}\nmax_ttl: 15m"
 
-static const int64_t SERVICE_MAX_TTL = 3600;
+static const struct mm_service_terms TERMS = {.issuer = "https://mint.example", .max_ttl = 3600};
 
 static const char ENVELOPE[] = "file: acme.yaml\n"
                                "tiers: {other.example: 1}\n"
@@ -74,8 +74,8 @@ static bool build(const char *text, struct mm_tenant *tenant, struct mm_problems
     if (!document.root)
         return false;
     if (mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, problems) && problems->n_errors == 0)
-        return mm_tenant_build("acme", &document, SERVICE_MAX_TTL, tenant, problems);
-    mm_tenant_check("acme", &document, &tenant->envelope, SERVICE_MAX_TTL, problems);
+        return mm_tenant_build("acme", &document, &TERMS, tenant, problems);
+    mm_tenant_check("acme", &document, &tenant->envelope, &TERMS, problems);
     return false;
 }
 
@@ -168,7 +168,7 @@ static void an_audience_that_the_resource_template_has_is_refused(void **state)
     make_envelope(envelope, &tenant.envelope);
     read_yaml(text, &document);
     assert_true(mm_schema_validate(&MM_TENANT_FILE_SCHEMA, &document, &problems));
-    assert_false(mm_tenant_build("acme", &document, SERVICE_MAX_TTL, &tenant, &problems));
+    assert_false(mm_tenant_build("acme", &document, &TERMS, &tenant, &problems));
     assert_int_equal(problems.n_errors, 1);
     assert_non_null(strstr(problems.items[0].reason, "resource_template has it"));
     mm_tenant_clear(&tenant);
@@ -289,15 +289,14 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
 static void a_way_to_authenticate_that_there_is_not_is_unknown(void **state)
 {
     (void)state;
-    mm_cleanup(free) char *text = with(TENANT, "mtls: {san_dns: CI.acme.example}", "oidc: {}");
+    mm_cleanup(free) char *text = with(TENANT, "mtls: {san_dns: CI.acme.example}", "api_key: {}");
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
     struct mm_tenant tenant = {0};
     assert_false(build(text, &tenant, &problems));
     mm_tenant_clear(&tenant);
-    assert_int_equal(problems.n_errors, 2);
-    assert_string_equal(problems.items[0].reason, "unknown key ‹oidc›");
-    assert_string_equal(problems.items[1].reason, "missing key ‹mtls›");
-    assert_int_equal(problems.items[1].line, 10);
+    assert_int_equal(problems.n_errors, 1);
+    assert_string_equal(problems.items[0].reason, "unknown key ‹api_key›");
+    assert_int_equal(problems.items[0].line, 10);
 }
 
 static void an_account_without_credentials_or_grants_is_refused(void **state)

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/overlap.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/authenticate.h"
+#include "policy/rule.h"
+
+enum { POINTER_MAX = 96 };
+
+enum kind { MTLS, SELF_SIGNED, SPIFFE, OIDC };
+
+static const char *const MEMBERS[] = {
+    [MTLS] = "mtls", [SELF_SIGNED] = "self_signed", [SPIFFE] = "spiffe", [OIDC] = "oidc"};
+
+static const char *const CREDENTIALS[] = {
+    [MTLS] = "certificate", [SELF_SIGNED] = "certificate", [SPIFFE] = "SPIFFE ID", [OIDC] = "token"};
+
+struct rule {
+    enum kind kind;
+    const void *rule; /* of that kind */
+    const char *account;
+    size_t account_index;
+    size_t entry; /* of the account's list */
+};
+
+struct overlap {
+    const struct mm_document *document;
+    struct mm_problems *problems;
+    struct mm_account *accounts; /* with their rules alone */
+    size_t n_accounts;
+    struct rule *rules;
+    size_t n_rules;
+};
+
+static const json_t *account_at(const struct overlap *overlap, size_t i)
+{
+    return json_array_get(json_object_get(overlap->document->root, "accounts"), i);
+}
+
+static bool is_empty(const struct mm_mtls_rule *rule)
+{
+    for (size_t i = 0; i < MM_MTLS_NAMES; i++)
+        if (rule->names[i])
+            return false;
+    return true;
+}
+
+/* The next rule of an account, of that kind; NULL for one that stands for nobody. */
+static const void *take_rule(const struct mm_account *account, enum kind kind, size_t n[])
+{
+    size_t i = n[kind]++;
+    switch (kind) {
+    case MTLS:
+        return is_empty(&account->mtls[i]) ? NULL : &account->mtls[i];
+    case SELF_SIGNED:
+        return account->self_signed[i].fingerprint ? &account->self_signed[i] : NULL;
+    case SPIFFE:
+        return &account->spiffe[i];
+    case OIDC:
+        return account->oidc[i].mode == MM_RULE_AUDITED ? NULL : &account->oidc[i];
+    }
+    return NULL;
+}
+
+static void collect_rules(struct overlap *overlap, size_t account_index)
+{
+    const json_t *json = account_at(overlap, account_index);
+    const json_t *entries = json_object_get(json, "authenticate");
+    const char *id = mm_json_string(json, "id");
+    size_t n[MM_ARRAY_SIZE(MEMBERS)] = {0};
+    for (size_t i = 0; i < json_array_size(entries); i++)
+        for (size_t kind = 0; kind < MM_ARRAY_SIZE(MEMBERS); kind++) {
+            if (!json_object_get(json_array_get(entries, i), MEMBERS[kind]))
+                continue;
+            const void *rule = take_rule(&overlap->accounts[account_index], (enum kind)kind, n);
+            if (rule)
+                overlap->rules[overlap->n_rules++] = (struct rule){.kind = (enum kind)kind,
+                                                                   .rule = rule,
+                                                                   .account = id ? id : "",
+                                                                   .account_index = account_index,
+                                                                   .entry = i};
+        }
+}
+
+static size_t count_rules(const struct mm_account *account)
+{
+    return account->n_mtls + account->n_self_signed + account->n_spiffe + account->n_oidc;
+}
+
+static bool build_accounts(struct overlap *overlap)
+{
+    size_t n = json_array_size(json_object_get(overlap->document->root, "accounts"));
+    size_t n_rules = 0;
+    overlap->accounts = calloc(n + 1, sizeof *overlap->accounts);
+    for (; overlap->accounts && overlap->n_accounts < n; overlap->n_accounts++) {
+        struct mm_account *account = &overlap->accounts[overlap->n_accounts];
+        const json_t *entries = json_object_get(account_at(overlap, overlap->n_accounts), "authenticate");
+        if (!mm_authenticate_build(overlap->document, "", entries, "", account)) {
+            mm_authenticate_clear(account);
+            return false;
+        }
+        n_rules += count_rules(account);
+    }
+    overlap->rules = calloc(n_rules + 1, sizeof *overlap->rules);
+    return overlap->accounts && overlap->rules;
+}
+
+static const char *fingerprint_of(const struct rule *rule)
+{
+    if (rule->kind == SELF_SIGNED)
+        return ((const struct mm_self_signed_rule *)rule->rule)->fingerprint;
+    return rule->kind == MTLS ? ((const struct mm_mtls_rule *)rule->rule)->names[MM_MTLS_FINGERPRINT] : NULL;
+}
+
+/* Whether the certificates of `mtls` are SVIDs of such an id. */
+static bool spiffe_covers(const struct mm_spiffe_rule *wide, const struct mm_mtls_rule *mtls)
+{
+    static const char SCHEME[] = "spiffe://";
+    const char *uri = mtls->names[MM_MTLS_SAN_URI];
+    size_t length = wide->trust_domain ? strlen(wide->trust_domain) : 0;
+    if (!uri || length == 0 || strncmp(uri, SCHEME, sizeof SCHEME - 1) != 0)
+        return false;
+    uri += sizeof SCHEME - 1;
+    const struct mm_spiffe_rule narrow = {.trust_domain = wide->trust_domain, .path = (char *)(uintptr_t)uri + length};
+    return strncmp(uri, wide->trust_domain, length) == 0 && uri[length] == '/' && mm_spiffe_rule_covers(wide, &narrow);
+}
+
+static bool covers(const struct rule *wide, const struct rule *narrow)
+{
+    if (wide->kind == SPIFFE && narrow->kind == MTLS)
+        return spiffe_covers(wide->rule, narrow->rule);
+    if (wide->kind == SELF_SIGNED || narrow->kind == SELF_SIGNED) {
+        const char *a = fingerprint_of(wide);
+        const char *b = fingerprint_of(narrow);
+        return a && b && strcmp(a, b) == 0;
+    }
+    if (wide->kind != narrow->kind)
+        return false;
+    return wide->kind == MTLS     ? mm_mtls_rule_covers(wide->rule, narrow->rule)
+           : wide->kind == SPIFFE ? mm_spiffe_rule_covers(wide->rule, narrow->rule)
+                                  : mm_oidc_rule_covers(wide->rule, narrow->rule);
+}
+
+static void point_to(const struct rule *rule, char path[POINTER_MAX])
+{
+    (void)snprintf(path, POINTER_MAX, "/accounts/%zu/authenticate/%zu/%s", rule->account_index, rule->entry,
+                   MEMBERS[rule->kind]);
+}
+
+static void compare(const struct overlap *overlap, const struct rule *rule, const struct rule *earlier)
+{
+    if (rule->account_index == earlier->account_index || (!covers(rule, earlier) && !covers(earlier, rule)))
+        return;
+    char path[POINTER_MAX];
+    char other[POINTER_MAX];
+    point_to(rule, path);
+    point_to(earlier, other);
+    mm_problems_add(overlap->problems, overlap->document->file, mm_document_line(overlap->document, path), path,
+                    "one %s would match two accounts: see account ‹%s› on line %d", CREDENTIALS[rule->kind],
+                    earlier->account, mm_document_line(overlap->document, other));
+}
+
+void mm_overlap_check(const struct mm_document *document, struct mm_problems *problems)
+{
+    struct overlap overlap = {.document = document, .problems = problems};
+    if (!build_accounts(&overlap))
+        mm_problems_add(problems, document->file, 0, "/accounts", "out of memory");
+    for (size_t i = 0; overlap.rules && i < overlap.n_accounts; i++)
+        collect_rules(&overlap, i);
+    for (size_t i = 0; i < overlap.n_rules; i++)
+        for (size_t j = 0; j < i; j++)
+            compare(&overlap, &overlap.rules[i], &overlap.rules[j]);
+    for (size_t i = 0; i < overlap.n_accounts; i++)
+        mm_authenticate_clear(&overlap.accounts[i]);
+    free(overlap.accounts);
+    free(overlap.rules);
+}
