@@ -166,6 +166,40 @@ bool mm_file_read(const char *path, struct mm_buffer *buffer, struct mm_error *e
     return read_all(fd, path, buffer, err);
 }
 
+static bool write_all(int fd, const char *data, size_t length)
+{
+    while (length > 0) {
+        ssize_t n = write(fd, data, length);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        data += n;
+        length -= (size_t)n;
+    }
+    return true;
+}
+
+bool mm_file_replace(const char *path, const void *data, size_t length, struct mm_error *err)
+{
+    struct stat info;
+    if (lstat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return mm_fail(err, MM_FILE, "%s: not a regular file", path);
+    mm_cleanup(free) char *other = NULL;
+    if (asprintf(&other, "%s.XXXXXX", path) < 0) {
+        other = NULL;
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    }
+    mm_cleanup(mm_close) int fd = mkostemp(other, O_CLOEXEC); /* O_EXCL, mode 0600 */
+    if (fd < 0)
+        return mm_fail(err, MM_FILE, "%s: %s", path, strerror(errno));
+    if (fchmod(fd, S_IRUSR | S_IWUSR) == 0 && write_all(fd, data, length) && fsync(fd) == 0 && rename(other, path) == 0)
+        return true;
+    int why = errno;
+    (void)unlink(other);
+    return mm_fail(err, MM_FILE, "%s: %s", path, strerror(why));
+}
+
 char *mm_path_beside(const char *base_file, const char *path, struct mm_error *err)
 {
     const char *slash = strrchr(base_file, '/');

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading the files that decide what the service does: whole, bounded, and only if nobody else could have written them.
+ * Reading the files that decide what the service does: whole, bounded, and only if nobody else could have written them. Writing one
+ * that nobody else may ever read.
  */
 #ifndef MM_UTIL_FILE_H
 #define MM_UTIL_FILE_H
@@ -26,6 +27,12 @@ MM_MUST_USE bool mm_file_read_trusted(const char *path, struct mm_buffer *buffer
 
 /* Read a whole regular file of at most buffer->cap bytes, whoever may write it. */
 MM_MUST_USE bool mm_file_read(const char *path, struct mm_buffer *buffer, struct mm_error *err);
+
+/*
+ * Put these bytes in the place of the file `path`, or make it: mode 0600 from its first moment, whole or not at all, written beside it under
+ * a name of its own and renamed. What is there and no regular file (a link, a device) is left alone. MM_FILE; nothing stays behind then.
+ */
+MM_MUST_USE bool mm_file_replace(const char *path, const void *data, size_t length, struct mm_error *err);
 
 /*
  * `path` as seen from the folder that holds `base_file`: absolute paths stay, relative ones are joined to that folder.

@@ -483,7 +483,20 @@ def entries():
     write("ledger_entry", issued=compact(issued), created=compact(created), odd='{"type":null,"time":1,"jti":[]}', array="[1]")
 
 
-MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries]
+def runner_answers():
+    jwt = f"{base64url(compact({'alg': 'RS256'}))}.{base64url(compact({'aud': ISSUER}))}.{base64url(b'signature')}"
+    write(
+        "runner_answer",
+        **{
+            "answer.json": compact({"count": len(jwt), "value": jwt}),
+            "refusal.json": compact({"message": "Unauthorized"}),
+            "no-jwt.json": compact({"value": f"{jwt}\r\nHost: elsewhere"}),
+            "not-a-string.json": compact({"value": [jwt]}),
+        },
+    )
+
+
+MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
 MAKERS += [uris, attestations, foreign_tokens]
 
 for make in MAKERS:

@@ -227,6 +227,64 @@ static void folder_in_a_files_place_is_refused(void **state)
     assert_int_equal(err.code, MM_FILE);
 }
 
+/* --- mm_file_replace() */
+
+static void assert_holds(const char *content, mode_t mode)
+{
+    struct stat info;
+    mm_cleanup(mm_buffer_clear) struct mm_buffer buffer = mm_buffer_make(64);
+    assert_int_equal(lstat(path, &info), 0);
+    assert_int_equal(info.st_mode, S_IFREG | mode);
+    assert_true(mm_file_read(path, &buffer, NULL));
+    assert_string_equal((const char *)buffer.data, content);
+}
+
+static void assert_not_replaced(const char *file)
+{
+    struct mm_error err = {0};
+    assert_false(mm_file_replace(file, "new", 3, &err));
+    assert_int_equal(err.code, MM_FILE);
+    assert_non_null(strstr(err.message, file));
+}
+
+/* The folder's own test, tear_down(), finds what stays behind. */
+static void a_replaced_file_is_its_owners_alone_whatever_it_was(void **state)
+{
+    (void)state;
+    mode_t before = umask(0);
+    assert_true(mm_file_replace(path, "first", 5, NULL));
+    assert_holds("first", 0600);
+    write_file("others may read this", 0666);
+    mm_cleanup(mm_close) int old = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(mm_file_replace(path, "second", 6, NULL));
+    assert_holds("second", 0600);
+    char text[64] = "";
+    assert_true(read(old, text, sizeof text - 1) > 0);
+    assert_string_equal(text, "others may read this");
+    (void)umask(0777);
+    assert_true(mm_file_replace(path, "third", 5, NULL));
+    assert_holds("third", 0600);
+    (void)umask(before);
+}
+
+static void what_is_no_regular_file_is_not_replaced(void **state)
+{
+    (void)state;
+    char other[PATH_LENGTH];
+    (void)snprintf(other, sizeof other, "%s/other", folder);
+    write_file("old", 0600);
+    assert_int_equal(symlink(path, other), 0);
+    assert_not_replaced(other);
+    assert_holds("old", 0600);
+    assert_int_equal(unlink(other), 0);
+    assert_int_equal(mkfifo(other, 0600), 0);
+    assert_not_replaced(other);
+    assert_int_equal(unlink(other), 0);
+    assert_not_replaced(folder);
+    (void)snprintf(other, sizeof other, "%s/nowhere/file", folder);
+    assert_not_replaced(other);
+}
+
 static void assert_beside(const char *base, const char *name, const char *expected)
 {
     mm_cleanup(free) char *joined = mm_path_beside(base, name, NULL);
@@ -258,6 +316,8 @@ int main(void)
         TEST(missing_file_is_named),
         TEST(fifo_in_a_files_place_does_not_hang),
         TEST(folder_in_a_files_place_is_refused),
+        TEST(a_replaced_file_is_its_owners_alone_whatever_it_was),
+        TEST(what_is_no_regular_file_is_not_replaced),
         TEST(relative_paths_start_at_the_files_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
