@@ -64,6 +64,7 @@ enum mm_exit {
     X(MM_AUDIENCE_NOT_GRANTED, 62, "audience_not_granted", 403, MM_EXIT_REFUSED) \
     X(MM_TTL_TOO_LONG, 63, "ttl_too_long", 403, MM_EXIT_REFUSED) \
     X(MM_NO_SINGLE_GRANT, 64, "no_single_grant", 403, MM_EXIT_REFUSED) \
+    X(MM_RATE_LIMITED, 65, "rate_limited", 429, MM_EXIT_REFUSED) \
     /* what the service can't do now: retry after a while */ \
     X(MM_OVERLOADED, 80, "overloaded", 503, MM_EXIT_FAILURE) \
     X(MM_DEADLINE_EXCEEDED, 81, "deadline_exceeded", 503, MM_EXIT_FAILURE) \

@@ -4,11 +4,24 @@
 #include "http/service.h"
 #include "util/log.h"
 
+enum { FLOOD_DELAY_MS = 1000 };
+
 /*
- * The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. A caller
- * that asks again as soon as it is told that there is no room would be a flood by itself: it waits for that answer as
- * long as it should wait after it.
+ * A caller that asks again as soon as it is told that there is nothing for it would be a flood by itself: it waits a second for that
+ * answer.
  */
+static void refuse(struct mm_request *request, const struct mm_principal *principal, const struct mm_error *err)
+{
+    struct mm_reply reply = mm_request_refuse(request, err, NULL, principal->tenant->id);
+    if (err->code == MM_RATE_LIMITED)
+        reply.retry_after = (unsigned)request->rate.more_after;
+    if (err->code == MM_RATE_LIMITED || err->code == MM_OVERLOADED)
+        mm_pending_settle_at(request->pending, &reply, mm_deadline_after_ms(FLOOD_DELAY_MS));
+    else
+        mm_pending_settle(request->pending, &reply);
+}
+
+/* The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. */
 struct mm_reply mm_issuance_begin(struct mm_request *request, const struct mm_principal *principal,
                                   const struct mm_token_request *token, mm_issue_done done)
 {
@@ -19,13 +32,8 @@ struct mm_reply mm_issuance_begin(struct mm_request *request, const struct mm_pr
     if (!request->pending)
         return mm_request_refuse(request, &err, NULL, principal->tenant->id);
     if (!mm_issue(service->parts.issuer, request->config, principal, token, request->id, deadline, done,
-                  request->pending, &err)) {
-        struct mm_reply reply = mm_request_refuse(request, &err, NULL, principal->tenant->id);
-        if (err.code == MM_OVERLOADED)
-            mm_pending_settle_at(request->pending, &reply, mm_deadline_after_ms(reply.retry_after * INT64_C(1000)));
-        else
-            mm_pending_settle(request->pending, &reply);
-    }
+                  request->pending, &request->rate, &err))
+        refuse(request, principal, &err);
     return (struct mm_reply){0};
 }
 

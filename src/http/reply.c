@@ -54,6 +54,7 @@ static const struct sentence {
     {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of the tenant's.", INVALID_TARGET, NULL},
     {MM_TTL_TOO_LONG, 0, "The lifetime is longer than granted.", INVALID_REQUEST, NULL},
     {MM_NO_SINGLE_GRANT, 0, "No single grant covers the whole request.", INVALID_SCOPE, NULL},
+    {MM_RATE_LIMITED, 1, "This caller has had its tokens for now.", UNAVAILABLE, NULL}, /* OAuth has no code for it */
     {MM_OVERLOADED, 1, "The service is busy.", UNAVAILABLE, NULL},
     {MM_DEADLINE_EXCEEDED, 2, "The request could not be served in time.", UNAVAILABLE, NULL},
     {MM_SHUTTING_DOWN, 1, "The service is shutting down.", UNAVAILABLE, NULL},
@@ -241,6 +242,19 @@ static bool add(struct MHD_Response *response, const char *name, const char *val
     return !value || MHD_add_response_header(response, name, value) == MHD_YES;
 }
 
+/* draft-ietf-httpapi-ratelimit-headers-10: the policy in whole minutes, then what is left of it and when there is more. */
+static bool add_rate(struct MHD_Response *response, const struct mm_rate_state *rate)
+{
+    char policy[64];
+    char state[96];
+    if (!rate->limit)
+        return true;
+    (void)snprintf(policy, sizeof policy, "\"%s\";q=%lld;w=60", rate->limit, (long long)rate->per_minute);
+    (void)snprintf(state, sizeof state, "\"%s\";r=%lld;t=%lld", rate->limit, (long long)rate->remaining,
+                   (long long)rate->more_after);
+    return add(response, "RateLimit-Policy", policy) && add(response, "RateLimit", state);
+}
+
 static bool add_headers(struct MHD_Response *response, const struct mm_reply *reply, const char *request_id,
                         enum mm_reply_connection afterwards)
 {
@@ -255,7 +269,7 @@ static bool add_headers(struct MHD_Response *response, const struct mm_reply *re
            add(response, MHD_HTTP_HEADER_ALLOW, reply->allow) &&
            add(response, MHD_HTTP_HEADER_RETRY_AFTER, reply->retry_after > 0 ? retry : NULL) &&
            add(response, MHD_HTTP_HEADER_PRAGMA, reply->cache == MM_CACHE_OAUTH ? "no-cache" : NULL) &&
-           add(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, reply->challenge) &&
+           add(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, reply->challenge) && add_rate(response, &reply->rate) &&
            add(response, "X-Content-Type-Options", "nosniff") && add(response, "X-Request-Id", request_id) &&
            add(response, MHD_HTTP_HEADER_CONNECTION, afterwards == MM_REPLY_CLOSE ? "close" : NULL);
 }

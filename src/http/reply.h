@@ -10,6 +10,7 @@
 #include <microhttpd.h>
 
 #include "http/served.h"
+#include "issue/buckets.h"
 #include "util/json.h"
 #include "util/problems.h"
 
@@ -28,9 +29,10 @@ struct mm_reply {
     struct mm_served *
         served; /* a reference of the reply's own; its text is the body, unless content_type is NULL, and its tag the ETag */
     enum mm_reply_cache cache;
-    const char *allow;     /* constant; NULL: none */
-    unsigned retry_after;  /* seconds; 0: none */
-    const char *challenge; /* constant; 401: WWW-Authenticate */
+    const char *allow;         /* constant; NULL: none */
+    unsigned retry_after;      /* seconds; 0: none */
+    const char *challenge;     /* constant; 401: WWW-Authenticate */
+    struct mm_rate_state rate; /* without a limit: no RateLimit fields */
 };
 
 void mm_reply_clear(struct mm_reply *reply);

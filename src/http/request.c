@@ -108,6 +108,7 @@ static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *r
 {
     mm_cleanup(mm_reply_clear) struct mm_reply taken = *reply;
     *reply = (struct mm_reply){0};
+    taken.rate = request->rate;
     int64_t patience = request->config->limits.request_timeout;
     mm_watch_set(&request->connection->watch, mm_deadline_after_ms(patience * 1000)); /* to write it */
     if (request->is_chunked || atomic_load(&request->service->is_draining))

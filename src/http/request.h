@@ -31,6 +31,7 @@ struct mm_request {
     bool is_chunked;               /* the library reads chunks leniently: nothing may follow them on the connection */
     struct mm_reply refusal;       /* decided before the body was read; sent after it */
     struct mm_principal principal; /* who sent it, once that is known; without a tenant: it isn't */
+    struct mm_rate_state rate;     /* once a token has been asked for */
     struct mm_pending *pending;
     enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;
 };

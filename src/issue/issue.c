@@ -48,6 +48,7 @@ struct mm_issuer {
     /* immutable */
     struct mm_issuer_parts parts;
     struct mm_refusals *refusals;
+    struct mm_buckets *buckets;
     pthread_t timekeeper;
 
     _Atomic int64_t beat_ns;
@@ -158,11 +159,14 @@ struct mm_issuer *mm_issuer_start(const struct mm_issuer_parts *parts, struct mm
     atomic_init(&issuer->beat_ns, mm_monotonic_ns());
     issuer->turns = mm_turns_new(parts->queue, parts->at_once, err);
     issuer->refusals = mm_refusals_new(parts->ledger, parts->clock, err);
+    issuer->buckets = mm_buckets_new(err);
     (void)pthread_mutex_init(&issuer->lock, NULL);
     (void)pthread_cond_init(&issuer->changed, NULL);
-    if (issuer->turns && issuer->refusals && pthread_create(&issuer->timekeeper, NULL, keep_time, issuer) == 0)
+    bool is_complete = issuer->turns && issuer->refusals && issuer->buckets;
+    if (is_complete && pthread_create(&issuer->timekeeper, NULL, keep_time, issuer) == 0)
         return issuer;
     (void)mm_fail(err, MM_INTERNAL, "can't start the issuer's thread");
+    mm_buckets_free(issuer->buckets);
     mm_refusals_free(issuer->refusals);
     mm_turns_free(issuer->turns);
     free(issuer);
@@ -203,6 +207,7 @@ void mm_issuer_stop(struct mm_issuer *issuer)
     (void)pthread_cond_broadcast(&issuer->changed);
     (void)pthread_mutex_unlock(&issuer->lock);
     (void)pthread_join(issuer->timekeeper, NULL);
+    mm_buckets_free(issuer->buckets);
     mm_refusals_free(issuer->refusals);
     mm_turns_free(issuer->turns);
     (void)pthread_cond_destroy(&issuer->changed);
@@ -442,26 +447,51 @@ static struct job *job_new(struct mm_issuer *issuer, struct mm_config *config, c
     return job;
 }
 
-/* Decide and draft: all that can refuse a request. */
-static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
-                               const struct mm_token_request *request, const char *request_id, struct mm_error *err)
+static struct job *job_draft(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
+                             const struct mm_token_request *request, const struct mm_decision *decision,
+                             const char *request_id, struct mm_error *err)
 {
-    struct mm_decision decision;
-    if (!mm_policy_decide(principal->tenant, principal->account, request, &decision, err) ||
-        !mm_ledger_check_clock(issuer->parts.ledger, err))
-        return NULL;
     mm_cleanup(job_free) struct job *job = job_new(issuer, config, principal, request_id, err);
     if (!job)
         return NULL;
-    job->algorithm = decision.algorithm;
+    job->algorithm = decision->algorithm;
     job->signer = mm_signers_pick(issuer->parts.signers, job->algorithm, &job->tried, err);
-    if (!job->signer || !mm_draft_make(&issuer->parts, &config->policy, principal, request, &decision,
+    if (!job->signer || !mm_draft_make(&issuer->parts, &config->policy, principal, request, decision,
                                        mm_signer_kid(job->signer), request_id, &job->draft, err))
         return NULL;
     /* Last: what is revoked after this look has a later moment than the draft's iat, and hits it. */
     if (!mm_revocations_allow(issuer->parts.revocations, job->tenant, job->account, err))
         return NULL;
     return MM_TAKE(job);
+}
+
+/* The last that can refuse a request: what is refused for another reason costs nothing of the limits. */
+static bool is_within_limits(struct mm_issuer *issuer, const struct mm_principal *principal,
+                             struct mm_rate_state *ret_rate, struct mm_error *err)
+{
+    return mm_buckets_take(issuer->buckets, principal->tenant, principal->account, mm_monotonic_ns(), ret_rate, err);
+}
+
+/* For a token that the service doesn't even begin to make. */
+static void give_back(struct mm_issuer *issuer, const struct mm_principal *principal, struct mm_rate_state *ret_rate)
+{
+    *ret_rate = (struct mm_rate_state){0};
+    mm_buckets_give_back(issuer->buckets, principal->tenant, principal->account);
+}
+
+/* Decide and draft: all that can refuse a request. */
+static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
+                               const struct mm_token_request *request, const char *request_id,
+                               struct mm_rate_state *ret_rate, struct mm_error *err)
+{
+    struct mm_decision decision;
+    if (!mm_policy_decide(principal->tenant, principal->account, request, &decision, err) ||
+        !mm_ledger_check_clock(issuer->parts.ledger, err) || !is_within_limits(issuer, principal, ret_rate, err))
+        return NULL;
+    struct job *job = job_draft(issuer, config, principal, request, &decision, request_id, err);
+    if (!job)
+        give_back(issuer, principal, ret_rate);
+    return job;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -477,10 +507,11 @@ static int64_t expiry_ns(const struct mm_issuer *issuer, const struct mm_draft *
 
 bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
               const struct mm_token_request *request, const char *request_id, int64_t deadline_ns, mm_issue_done done,
-              void *context, struct mm_error *err)
+              void *context, struct mm_rate_state *ret_rate, struct mm_error *err)
 {
     struct mm_error why = {0};
-    mm_cleanup(job_free) struct job *job = job_prepare(issuer, config, principal, request, request_id, &why);
+    *ret_rate = (struct mm_rate_state){0};
+    mm_cleanup(job_free) struct job *job = job_prepare(issuer, config, principal, request, request_id, ret_rate, &why);
     if (!job) {
         if (mm_code_http_status(why.code) < 500)
             mm_refusals_note(issuer->refusals, principal, request, request_id, &why);
@@ -490,8 +521,10 @@ bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct m
     job->done = done;
     job->context = context;
     enum mm_turns_verdict verdict = job_enter(job, err);
-    if (verdict == MM_TURN_REFUSED)
+    if (verdict == MM_TURN_REFUSED) {
+        give_back(issuer, principal, ret_rate);
         return false;
+    }
     /* From here on the job may end on another thread at any moment. */
     struct job *begun = MM_TAKE(job);
     if (verdict == MM_TURN_WAITS || job_record(begun, err))
@@ -499,5 +532,12 @@ bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct m
     /* Nobody else holds it, except perhaps the timekeeper who has answered already. */
     bool is_mine = job_claim(begun);
     job_leave(begun);
+    if (is_mine)
+        give_back(issuer, principal, ret_rate);
     return !is_mine;
+}
+
+size_t mm_issuer_limited(struct mm_issuer *issuer, struct mm_limited *ret_limited, size_t max)
+{
+    return mm_buckets_limited(issuer->buckets, mm_monotonic_ns(), ret_limited, max);
 }

@@ -12,6 +12,7 @@
 #include "ledger/ledger.h"
 #include "oauth/principal.h"
 #include "hsm/signers.h"
+#include "issue/buckets.h"
 #include "policy/decide.h"
 #include "revocation/revocations.h"
 #include "util/clock.h"
@@ -68,13 +69,17 @@ struct mm_issued {
 typedef void (*mm_issue_done)(void *context, const struct mm_issued *issued, const struct mm_error *err);
 
 /*
- * Make a token for `principal`. False: refused or not begun, `err` says why (the codes of mm_policy_decide(), MM_ACCESS_DENIED
- * where a revocation stops issuance, MM_OVERLOADED, MM_SHUTTING_DOWN), and `done` won't be called; a refusal was recorded (repeated ones coalesced).
- * `config` is the snapshot that `principal` was found in; the job holds a reference of its own. `deadline_ns`:
- * monotonic.
+ * Make a token for `principal`. False: refused or not begun, `err` says why (the codes of mm_policy_decide() and
+ * mm_buckets_take(), MM_ACCESS_DENIED where a revocation stops issuance, MM_OVERLOADED, MM_SHUTTING_DOWN), and `done` won't be
+ * called; a refusal was recorded (repeated ones coalesced). `config` is the snapshot that `principal` was found in; the job holds a
+ * reference of its own. `deadline_ns`: monotonic. `ret_rate` is how it stands with the limit that is closest, once the request is
+ * one that policy allows; it is set before this returns and not touched later.
  */
 MM_MUST_USE bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
                           const struct mm_token_request *request, const char *request_id, int64_t deadline_ns,
-                          mm_issue_done done, void *context, struct mm_error *err);
+                          mm_issue_done done, void *context, struct mm_rate_state *ret_rate, struct mm_error *err);
+
+/* Who was refused most for want of tokens in a bucket, as mm_buckets_limited(). */
+size_t mm_issuer_limited(struct mm_issuer *issuer, struct mm_limited *ret_limited, size_t max);
 
 #endif

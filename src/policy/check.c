@@ -225,6 +225,27 @@ static void check_audience(const struct check *check, const json_t *audience)
     }
 }
 
+static void check_account_rates(const struct check *check, const json_t *accounts, const struct mm_rate *tenant)
+{
+    for (size_t i = 0; i < json_array_size(accounts); i++) {
+        char path[POINTER_MAX];
+        (void)snprintf(path, sizeof path, "/accounts/%zu/rate_limit", i);
+        struct mm_rate rate = mm_rate_build(json_object_get(json_array_get(accounts, i), "rate_limit"));
+        if (rate.per_minute > 0 && tenant->per_minute > 0 && !mm_rate_is_within(&rate, tenant))
+            report(check, path, "‹rate_limit› is more than its tenant's: it would never be reached");
+    }
+}
+
+static void check_rates(const struct check *check)
+{
+    const json_t *root = check->document->root;
+    const struct mm_rate *envelope = &check->envelope->rate;
+    struct mm_rate rate = mm_rate_build(json_object_get(root, "rate_limit"));
+    if (rate.per_minute > 0 && envelope->per_minute > 0 && !mm_rate_is_within(&rate, envelope))
+        report(check, "/rate_limit", "‹rate_limit› is more than the tenant's envelope has");
+    check_account_rates(check, json_object_get(root, "accounts"), rate.per_minute > 0 ? &rate : envelope);
+}
+
 void mm_tenant_check(const char *id, const struct mm_document *document, const struct mm_envelope *envelope,
                      const struct mm_service_terms *terms, struct mm_problems *problems)
 {
@@ -237,6 +258,7 @@ void mm_tenant_check(const char *id, const struct mm_document *document, const s
     if (check.max_ttl > terms->max_ttl)
         report(&check, "/max_ttl", "‹max_ttl› is longer than the service's keys.max_ttl");
     check_audience(&check, json_object_get(root, "audience"));
+    check_rates(&check);
     check_accounts(&check, json_object_get(root, "accounts"));
     check_authenticate(&check, json_object_get(root, "accounts"));
     check_exchange(&check, json_object_get(root, "exchange"));

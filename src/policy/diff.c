@@ -245,6 +245,24 @@ static void diff_account_one_way(struct diff *diff, enum direction direction, co
         add(diff, CHANGES[direction], "a binding of its tokens to the caller's certificate");
 }
 
+struct rate_text {
+    char text[64];
+};
+
+static struct rate_text describe_rate(const struct mm_rate *rate)
+{
+    struct rate_text out = {"none"};
+    if (rate->per_minute > 0)
+        (void)snprintf(out.text, sizeof out.text, "%lld a minute, %lld at once", (long long)rate->per_minute,
+                       (long long)rate->burst);
+    return out;
+}
+
+static void diff_rate(struct diff *diff, const char *what, const struct mm_rate *before, const struct mm_rate *after)
+{
+    diff_value(diff, what, describe_rate(before).text, describe_rate(after).text);
+}
+
 static void diff_account(struct diff *diff, const char *id, const struct mm_account *before,
                          const struct mm_account *after)
 {
@@ -252,6 +270,7 @@ static void diff_account(struct diff *diff, const char *id, const struct mm_acco
     diff->account = id;
     if (before && after)
         diff_value(diff, "name", before->name, after->name);
+    diff_rate(diff, "rate limit", before ? &before->rate : &NOBODY.rate, after ? &after->rate : &NOBODY.rate);
     diff_account_one_way(diff, GAINS, before ? before : &NOBODY, after ? after : &NOBODY);
     diff_account_one_way(diff, LOSES, after ? after : &NOBODY, before ? before : &NOBODY);
     diff->account = NULL;
@@ -405,6 +424,8 @@ static void diff_tenant(struct diff *diff, const struct mm_tenant *before, const
     after = after ? after : &NOBODY;
     diff_template(diff, GAINS, &before->resource_template, &after->resource_template);
     diff_template(diff, LOSES, &after->resource_template, &before->resource_template);
+    diff_rate(diff, "rate limit", &before->rate, &after->rate);
+    diff_rate(diff, "in its envelope: rate limit", &before->envelope.rate, &after->envelope.rate);
     diff_envelope(diff, GAINS, &before->envelope, &after->envelope);
     diff_envelope(diff, LOSES, &after->envelope, &before->envelope);
     diff_tiers(diff, GAINS, &before->envelope, &after->envelope);

@@ -61,6 +61,7 @@ static const struct mm_schema MEMBERS[] = {
      .max = LIST_MAX,
      .key_check = mm_check_trust_domain,
      .element = &TRUST_DOMAIN},
+    {.name = "rate_limit", .type = MM_SCHEMA_OBJECT, .members = MM_RATE_MEMBERS},
     {0},
 };
 
@@ -156,7 +157,7 @@ bool mm_envelope_build(const json_t *json, enum mm_algorithm algorithm, struct m
         json_pack("{s:[s], s:[s, s]}", "actions", "read", "kinds", "repo", "blob");
     if (!defaults)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    struct mm_envelope envelope = {0};
+    struct mm_envelope envelope = {.rate = mm_rate_build(json_object_get(json, "rate_limit"))};
     if (!build_lists(json, defaults, &envelope, err) || !build_algorithms(json, algorithm, &envelope, err) ||
         !build_tiers(json_object_get(json, "tiers"), &envelope, err) ||
 

@@ -61,18 +61,24 @@ static json_t *trust_domains_to_json(const struct mm_envelope *envelope)
     return MM_TAKE(array);
 }
 
+/* NULL: none, and the digest is that of a policy from before there were any. */
+static json_t *rate_to_json(const struct mm_rate *rate)
+{
+    return rate->per_minute == 0 ? NULL : json_pack("[I, I]", (json_int_t)rate->per_minute, (json_int_t)rate->burst);
+}
+
 /* json_pack() steals the lists even when it fails, and fails on a NULL one. */
 static json_t *tenant_to_json(const struct mm_tenant *tenant)
 {
     const struct mm_envelope *envelope = &tenant->envelope;
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "tenant", tenant->id,
-                     "file", tenant->digest, "client_ca", tenant->client_ca_digest, "crl", tenant->crl_digest,
-                     "audiences", strings_to_json(&envelope->audiences), "resources",
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o*}", "tenant",
+                     tenant->id, "file", tenant->digest, "client_ca", tenant->client_ca_digest, "crl",
+                     tenant->crl_digest, "audiences", strings_to_json(&envelope->audiences), "resources",
                      strings_to_json(&envelope->resources), "issuers", strings_to_json(&envelope->issuers), "actions",
                      strings_to_json(&envelope->actions), "kinds", strings_to_json(&envelope->kinds), "shared_with",
                      strings_to_json(&envelope->shared_with), "algorithms", algorithms_to_json(envelope), "tier_1",
                      strings_to_json(&envelope->tier_1), "jwks", jwks_to_json(tenant), "trust_domains",
-                     trust_domains_to_json(envelope));
+                     trust_domains_to_json(envelope), "rate_limit", rate_to_json(&envelope->rate));
 }
 
 bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err)

@@ -9,6 +9,7 @@
 #include "crypto/algorithm.h"
 #include "crypto/certificate.h"
 #include "policy/claim_rule.h"
+#include "policy/rate.h"
 #include "policy/strings.h"
 #include "token/jwks.h"
 #include "util/problems.h"
@@ -42,6 +43,7 @@ struct mm_envelope {
         tier_1; /* audiences whose verifiers don't read `resources`: what they accept reaches everything */
     struct mm_trust_domain *trust_domains;
     size_t n_trust_domains;
+    struct mm_rate rate; /* what the tenant's own may be at most, and is where its file says none */
 };
 
 enum mm_mtls_name { MM_MTLS_SAN_URI, MM_MTLS_SAN_DNS, MM_MTLS_SUBJECT_DN, MM_MTLS_FINGERPRINT };
@@ -113,6 +115,7 @@ struct mm_account {
     char *name;
     bool is_service_account; /* the claim, false unless the file says true */
     enum mm_binding binding; /* its own, or its tenant's */
+    struct mm_rate rate;     /* its own, within its tenant's */
     /* `authenticate:`, by kind and in the file's order; any one suffices. */
     struct mm_mtls_rule *mtls;
     size_t n_mtls;
@@ -143,6 +146,7 @@ struct mm_tenant {
     struct mm_strings audience;
     int64_t max_ttl;         /* seconds */
     enum mm_binding binding; /* of all its tokens, at least */
+    struct mm_rate rate;     /* of all its accounts together: its file's, else its envelope's */
     struct mm_resource_template resource_template;
     struct mm_strings root_domains; /* the claim: hosts that clients may send tokens to; none: no claim */
     struct mm_account *accounts;

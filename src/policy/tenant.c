@@ -39,6 +39,7 @@ static const struct mm_schema ACCOUNT_MEMBERS[] = {
     {.name = "name", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1, .max = 128, .check = mm_check_line},
     {.name = "is_service_account", .type = MM_SCHEMA_BOOLEAN},
     {.name = "certificate_bound", .type = MM_SCHEMA_STRING, .one_of = BINDINGS},
+    {.name = "rate_limit", .type = MM_SCHEMA_OBJECT, .members = MM_RATE_MEMBERS},
     {.name = "authenticate",
      .type = MM_SCHEMA_ARRAY,
      .presence = MM_REQUIRED,
@@ -89,6 +90,7 @@ static const struct mm_schema TENANT_MEMBERS[] = {
      .repeats = MM_REPEATS_REFUSED},
     {.name = "max_ttl", .type = MM_SCHEMA_DURATION, .presence = MM_REQUIRED, .min = 1, .max = MM_TTL_MAX},
     {.name = "certificate_bound", .type = MM_SCHEMA_STRING, .one_of = BINDINGS},
+    {.name = "rate_limit", .type = MM_SCHEMA_OBJECT, .members = MM_RATE_MEMBERS},
     {.name = "resource_template", .type = MM_SCHEMA_OBJECT, .members = TEMPLATE_MEMBERS},
     {.name = "root_domains",
      .type = MM_SCHEMA_ARRAY,
@@ -137,6 +139,7 @@ static bool build_account(const struct mm_document *document, size_t index, cons
                           const char *issuer, struct mm_account *account)
 {
     account->binding = binding_of(document, json);
+    account->rate = mm_rate_build(json_object_get(json, "rate_limit"));
     char path[64];
     (void)snprintf(path, sizeof path, "/accounts/%zu", index);
     account->line = mm_document_line(document, path);
@@ -192,6 +195,8 @@ bool mm_tenant_build(const char *id, struct mm_document *document, const struct 
         return false;
     }
     tenant.envelope = ret_tenant->envelope;
+    const json_t *rate = json_object_get(document->root, "rate_limit");
+    tenant.rate = rate ? mm_rate_build(rate) : tenant.envelope.rate;
     *ret_tenant = tenant;
     return true;
 }

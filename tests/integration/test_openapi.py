@@ -156,7 +156,9 @@ def test_an_error_that_is_not_among_them_stays_inside(description):
 
 
 def test_its_retry_after_is_that_of_the_code(description):
-    waits = set(sentences_of_the_code().values()) - {0}
+    sentences = sentences_of_the_code()
+    del sentences["MM_RATE_LIMITED"]  # its bucket says for how long
+    waits = set(sentences.values()) - {0}
     assert waits == set(description.document["components"]["headers"]["RetryAfter"]["schema"]["enum"])
 
 
@@ -310,6 +312,20 @@ def test_oauth_tokens_and_refusals_are_as_described(mint, description):
     for status, error, credential, headers, changes in cases:
         got = ask_oauth(mint, description, credential, headers, changes)
         assert got == (status, error), (changes, got)
+
+
+def test_a_limit_is_told_as_described(tmp_path, description):
+    mint = Deployment(tmp_path / "mint")
+    mint.account("ci-build")["rate_limit"] = {"per_minute": 1, "burst": 2}
+    mint.create().start()
+    try:
+        assert ask(mint, description)[0] == 201
+        assert ask_oauth(mint, description, "ci", {}, {}) == (200, None)
+        status, body = ask(mint, description)
+        assert (status, body["code"]) == (429, "rate_limited")
+        assert ask_oauth(mint, description, "ci", {}, {}) == (429, "temporarily_unavailable")
+    finally:
+        mint.ensure_stopped()
 
 
 def test_the_authorization_endpoint_is_as_described(mint, description):

@@ -213,9 +213,9 @@ static void start_answer(struct held one)
 
 bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
               const struct mm_token_request *request, const char *request_id, int64_t deadline_ns, mm_issue_done done,
-              void *context, struct mm_error *err)
+              void *context, struct mm_rate_state *ret_rate, struct mm_error *err)
 {
-    (void)issuer, (void)config, (void)principal, (void)request, (void)request_id, (void)deadline_ns;
+    (void)issuer, (void)config, (void)principal, (void)request, (void)request_id, (void)deadline_ns, (void)ret_rate;
     struct held one = {done, context};
     (void)pthread_mutex_lock(&lock);
     enum fake_answer how = answer;

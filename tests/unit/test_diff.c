@@ -276,6 +276,30 @@ static void a_binding_that_comes_or_goes_is_told(void **state)
     mm_policy_clear(&after);
 }
 
+static void a_rate_limit_that_changes_is_told(void **state)
+{
+    (void)state;
+    static const char UNLIMITED[] = "{\"audiences\": [\"lore\"], \"resources\": [\"urc-*\"]}";
+    static const char LIMITED[] = "{\"audiences\": [\"lore\"], \"resources\": [\"urc-*\"], "
+                                  "\"rate_limit\": {\"per_minute\": 600, \"burst\": 100}}";
+    mm_cleanup(free) char *plain = file_of("acme", ACCOUNT(GRANT(REPO, "urc-1", "10m")));
+    mm_cleanup(free) char *limited = file_of("acme", "{id: ci, name: CI, rate_limit: {per_minute: 60, burst: 20}, " MTLS
+                                                     ", grants: [" GRANT(REPO, "urc-1", "10m") "]}");
+    struct mm_policy before = {0};
+    struct mm_policy after = {0};
+    add_tenant_within(&before, "acme", UNLIMITED, plain);
+    add_tenant_within(&after, "acme", LIMITED, limited);
+    assert_diff(&before, &after,
+                "acme changes rate limit: 600 a minute, 100 at once, was none\n"
+                "acme changes in its envelope: rate limit: 600 a minute, 100 at once, was none\n"
+                "acme/ci changes rate limit: 60 a minute, 20 at once, was none\n");
+    assert_diff(&after, &after, "");
+    assert_true(mm_policy_seal(&before, NULL) && mm_policy_seal(&after, NULL));
+    assert_string_not_equal(before.digest, after.digest);
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
 static void a_resource_template_that_changes_is_told(void **state)
 {
     (void)state;
@@ -352,6 +376,7 @@ int main(void)
         cmocka_unit_test(what_signs_an_audiences_tokens_is_told_when_it_changes),
         cmocka_unit_test(tenants_and_accounts_come_and_go_in_order),
         cmocka_unit_test(a_resource_template_that_changes_is_told),
+        cmocka_unit_test(a_rate_limit_that_changes_is_told),
         cmocka_unit_test(a_binding_that_comes_or_goes_is_told),
         cmocka_unit_test(who_may_exchange_what_is_told_rule_by_rule),
         cmocka_unit_test(an_audience_that_changes_its_tier_is_told),

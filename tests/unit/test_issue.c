@@ -168,6 +168,7 @@ struct caller {
     enum mm_code code;
     char jwt[2048];
     char jti[64];
+    struct mm_rate_state rate;
 };
 
 static void on_done(void *context, const struct mm_issued *issued, const struct mm_error *err)
@@ -186,7 +187,7 @@ static bool call(struct world *world, struct caller *caller, const char *const *
 {
     struct mm_token_request request = {.scopes = scopes, .n_scopes = 1};
     return mm_issue(world->issuer, &world->fixture->config, &world->principal, &request, "req-1",
-                    mm_deadline_after_ms(within_ms), on_done, caller, err);
+                    mm_deadline_after_ms(within_ms), on_done, caller, &caller->rate, err);
 }
 
 static void await(struct caller *caller)

@@ -66,10 +66,10 @@ static void make_envelope(const char *text, struct mm_envelope *envelope)
 }
 
 /* As config/ does it: the schema, then the tenant, or its checks alone where the schema refused. */
-static bool build(const char *text, struct mm_tenant *tenant, struct mm_problems *problems)
+static bool build_within(const char *envelope, const char *text, struct mm_tenant *tenant, struct mm_problems *problems)
 {
     mm_cleanup(mm_document_clear) struct mm_document document = {0};
-    make_envelope(ENVELOPE, &tenant->envelope);
+    make_envelope(envelope, &tenant->envelope);
     (void)!mm_yaml_parse("acme.yaml", text, strlen(text), &document, problems);
     if (!document.root)
         return false;
@@ -77,6 +77,11 @@ static bool build(const char *text, struct mm_tenant *tenant, struct mm_problems
         return mm_tenant_build("acme", &document, &TERMS, tenant, problems);
     mm_tenant_check("acme", &document, &tenant->envelope, &TERMS, problems);
     return false;
+}
+
+static bool build(const char *text, struct mm_tenant *tenant, struct mm_problems *problems)
+{
+    return build_within(ENVELOPE, text, tenant, problems);
 }
 
 static void a_tenant_is_built_as_its_file_says(void **state)
@@ -152,6 +157,75 @@ static void tokens_are_bound_where_the_account_or_its_tenant_says_so(void **stat
         assert_int_equal(built.accounts[0].binding, cases[i].first);
         assert_int_equal(built.accounts[1].binding, cases[i].second);
         mm_tenant_clear(&built);
+    }
+}
+
+static void a_rate_limit_is_the_files_own_or_its_envelopes(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(free) char *limited =
+        with(TENANT, "max_ttl: 15m", "max_ttl: 15m\nrate_limit: {per_minute: 600, burst: 100}");
+    mm_cleanup(free) char *text =
+        with(limited, "is_service_account: true", "rate_limit: {per_minute: 60}\n    is_service_account: true");
+    mm_cleanup(free) char *envelope = NULL;
+    assert_true(asprintf(&envelope, "%srate_limit: {per_minute: 30, burst: 7}\n", ENVELOPE) > 0);
+    struct mm_tenant tenant = {0};
+    assert_true(build(text, &tenant, &problems));
+    assert_int_equal(tenant.rate.per_minute, 600);
+    assert_int_equal(tenant.rate.burst, 100);
+    assert_int_equal(tenant.accounts[0].rate.per_minute, 0);
+    assert_int_equal(tenant.accounts[1].rate.per_minute, 60);
+    assert_int_equal(tenant.accounts[1].rate.burst, 60);
+    mm_tenant_clear(&tenant);
+    assert_true(build_within(envelope, TENANT, &tenant, &problems));
+    assert_int_equal(tenant.rate.per_minute, 30);
+    assert_int_equal(tenant.rate.burst, 7);
+    mm_tenant_clear(&tenant);
+    assert_true(build(TENANT, &tenant, &problems));
+    assert_int_equal(tenant.rate.per_minute, 0);
+    mm_tenant_clear(&tenant);
+}
+
+static void a_rate_limit_over_the_one_above_it_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *envelope;
+        const char *tenant;
+        const char *account;
+        const char *reason;
+    } CASES[] = {
+        {"", "{per_minute: 60, burst: 20}", "{per_minute: 61, burst: 20}", "would never be reached"},
+        {"", "{per_minute: 60, burst: 20}", "{per_minute: 60, burst: 21}", "would never be reached"},
+        {"{per_minute: 60, burst: 20}", "{per_minute: 61, burst: 20}", NULL, "more than the tenant's envelope has"},
+        {"{per_minute: 60, burst: 20}", "{per_minute: 60, burst: 21}", NULL, "more than the tenant's envelope has"},
+        {"{per_minute: 60, burst: 20}", NULL, "{per_minute: 60, burst: 21}", "would never be reached"},
+        {"", "{per_minute: 0}", NULL, "must be at least 1"},
+        {"", "{per_minute: 1000001}", NULL, "must be at most 1000000"},
+        {"", "{per_minute: 1, burst: 0}", NULL, "must be at least 1"},
+        {"", "{burst: 1}", NULL, "missing key"},
+        {"", "{per_minute: 1, per_hour: 2}", NULL, "unknown key"},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        mm_cleanup(free) char *envelope = NULL;
+        mm_cleanup(free) char *limit = NULL;
+        assert_true(
+            asprintf(&envelope, "%s%s%s\n", ENVELOPE, *CASES[i].envelope ? "rate_limit: " : "", CASES[i].envelope) > 0);
+        assert_true(asprintf(&limit, "max_ttl: 15m%s%s", CASES[i].tenant ? "\nrate_limit: " : "",
+                             CASES[i].tenant ? CASES[i].tenant : "") > 0);
+        mm_cleanup(free) char *tenant_text = with(TENANT, "max_ttl: 15m", limit);
+        mm_cleanup(free) char *account = NULL;
+        assert_true(asprintf(&account, "%s%s", CASES[i].account ? "rate_limit: " : "is_service_account: ",
+                             CASES[i].account ? CASES[i].account : "true") > 0);
+        mm_cleanup(free) char *text = with(tenant_text, "is_service_account: true", account);
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        struct mm_tenant tenant = {0};
+        assert_false(build_within(envelope, text, &tenant, &problems));
+        assert_int_equal(problems.n_errors, 1);
+        if (!strstr(problems.items[0].reason, CASES[i].reason))
+            fail_msg("%zu: %s", i, problems.items[0].reason);
+        mm_tenant_clear(&tenant);
     }
 }
 
@@ -663,6 +737,8 @@ int main(void)
         cmocka_unit_test(a_tenant_is_built_as_its_file_says),
         cmocka_unit_test(a_resource_template_is_taken_as_it_is),
         cmocka_unit_test(an_audience_that_the_resource_template_has_is_refused),
+        cmocka_unit_test(a_rate_limit_is_the_files_own_or_its_envelopes),
+        cmocka_unit_test(a_rate_limit_over_the_one_above_it_is_refused),
         cmocka_unit_test(an_envelope_has_narrow_defaults),
         cmocka_unit_test(a_file_that_breaks_a_rule_is_refused_at_the_right_line),
         cmocka_unit_test(a_way_to_authenticate_that_there_is_not_is_unknown),
