@@ -465,7 +465,7 @@ static struct job *job_draft(struct mm_issuer *issuer, struct mm_config *config,
     return MM_TAKE(job);
 }
 
-/* The last that can refuse a request: what is refused for another reason costs nothing of the limits. */
+/* After policy, so that what that refuses takes nothing from the buckets. */
 static bool is_within_limits(struct mm_issuer *issuer, const struct mm_principal *principal,
                              struct mm_rate_state *ret_rate, struct mm_error *err)
 {

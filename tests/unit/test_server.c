@@ -337,7 +337,7 @@ static void a_port_in_use_is_named(void **state)
     struct mm_config *config = fake_config_new(&mint, "server", mint.ca);
     config->listen[0].port = mint.port;
     struct mm_error err = {0};
-    struct mm_server_parts parts = {.random = &MM_SYSTEM_RANDOM};
+    struct mm_server_parts parts = {.clock = &MM_SYSTEM_CLOCK, .random = &MM_SYSTEM_RANDOM};
     assert_null(mm_server_start(&parts, config, &err));
     assert_int_equal(err.code, MM_CANNOT_LISTEN);
     char port[16];
