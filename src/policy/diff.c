@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "policy/exchange.h"
-#include "policy/rule.h"
+#include "policy/credentials.h"
 #include "util/buffer.h"
 
 /* The list that differences go to, and whose they are. */
@@ -199,38 +199,14 @@ static void diff_joined_rights(struct diff *diff, enum direction direction, cons
     }
 }
 
-static bool any_rule_covers(const struct mm_account *account, const struct mm_mtls_rule *rule)
-{
-    for (size_t i = 0; i < account->n_mtls; i++)
-        if (mm_mtls_rule_covers(&account->mtls[i], rule))
-            return true;
-    return false;
-}
-
-static char *describe_rule(const struct mm_mtls_rule *rule)
-{
-    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(LIST_TEXT_MAX);
-    for (size_t i = 0; i < MM_MTLS_NAMES; i++)
-        if (rule->names[i] &&
-            (!mm_buffer_append_string(&text, text.length ? " and " : "", NULL) ||
-             !mm_buffer_append_string(&text, mm_mtls_title((enum mm_mtls_name)i), NULL) ||
-             !mm_buffer_append_string(&text, " ", NULL) || !mm_buffer_append_string(&text, rule->names[i], NULL)))
-            return NULL;
-    return (char *)MM_TAKE(text.data);
-}
-
 static void diff_credentials(struct diff *diff, enum direction direction, const struct mm_account *here,
                              const struct mm_account *there)
 {
-    for (size_t i = 0; i < there->n_mtls; i++) {
-        if (any_rule_covers(here, &there->mtls[i]))
-            continue;
-        mm_cleanup(free) char *rule = describe_rule(&there->mtls[i]);
-        if (rule)
-            add(diff, CHANGES[direction], "certificates with %s", rule);
-        else
-            diff->is_out_of_memory = true;
-    }
+    mm_cleanup(json_decref) json_t *texts = json_array();
+    if (!texts || !mm_credentials_added(here, there, texts))
+        diff->is_out_of_memory = true;
+    for (size_t i = 0; i < json_array_size(texts); i++)
+        add_text(diff, CHANGES[direction], json_string_value(json_array_get(texts, i)));
 }
 
 static void diff_account_one_way(struct diff *diff, enum direction direction, const struct mm_account *here,
@@ -305,6 +281,23 @@ static const char **account_ids(const struct mm_tenant *before, const struct mm_
     return ids;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static void diff_trust_domains(struct diff *diff, enum direction direction, const struct mm_envelope *here,
+                               const struct mm_envelope *there)
+{
+    for (size_t i = 0; i < there->n_trust_domains; i++) {
+        const struct mm_trust_domain *domain = &there->trust_domains[i];
+        const struct mm_trust_domain *own = mm_envelope_trust_domain(here, domain->name);
+        if (!own || !is_same(own->bundle_file, domain->bundle_file) || !is_same(own->bundle_uri, domain->bundle_uri))
+            add(diff, CHANGES[direction], "in its envelope: trust domain %s by %s", domain->name,
+                domain->bundle_file ? domain->bundle_file : domain->bundle_uri);
+    }
+}
+
 /* What the tenant's file may grant, whether it does or not. */
 static void diff_envelope(struct diff *diff, enum direction direction, const struct mm_envelope *here,
                           const struct mm_envelope *there)
@@ -316,6 +309,7 @@ static void diff_envelope(struct diff *diff, enum direction direction, const str
     diff_strings(diff, direction, "in its envelope: action", &here->actions, &there->actions);
     diff_strings(diff, direction, "in its envelope: kind", &here->kinds, &there->kinds);
     diff_strings(diff, direction, "in its envelope: issuer", &here->issuers, &there->issuers);
+    diff_trust_domains(diff, direction, here, there);
     diff_strings(diff, direction, "in its envelope: overlap with tenant", &here->shared_with, &there->shared_with);
 }
 

@@ -119,21 +119,14 @@ static int make_place(void **state)
 static int remove_place(void **state)
 {
     struct place *place = *state;
-    static const char *const NAMES[] = {"tls/server.pem",
-                                        "tls/server.key",
-                                        "tls/ca.pem",
-                                        "tls/custodians.pem",
-                                        "secrets/pin",
-                                        "tenants/acme.yaml",
-                                        "mintmark.yaml",
-                                        "tenants/globex.yaml",
-                                        "tls",
-                                        "secrets",
-                                        "tenants",
-                                        "other.yaml",
-                                        "state/pin",
-                                        "state",
-                                        ""};
+    static const char *const NAMES[] = {"tls/server.pem",  "tls/server.key",
+                                        "tls/ca.pem",      "tls/custodians.pem",
+                                        "secrets/pin",     "tenants/acme.yaml",
+                                        "mintmark.yaml",   "tenants/globex.yaml",
+                                        "tenants/ci.json", "tls",
+                                        "secrets",         "tenants",
+                                        "other.yaml",      "state/pin",
+                                        "state",           ""};
     for (size_t i = 0; i < MM_ARRAY_SIZE(NAMES); i++) {
         char path[256];
         (void)snprintf(path, sizeof path, "%s/%s", place->folder, NAMES[i]);
@@ -285,6 +278,71 @@ static void every_file_of_a_configuration_is_listed(void **state)
     assert_int_equal(config->files.n, MM_ARRAY_SIZE(FILES));
     for (size_t i = 0; i < MM_ARRAY_SIZE(FILES); i++)
         assert_path(place, config->files.items[i], FILES[i]);
+}
+
+#define P256 \
+    "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\"," \
+    "\"y\":\"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"" /* RFC 7517 appendix A.1 */
+
+static void write_client_with_keys(const struct place *place)
+{
+    char text[1024];
+    (void)snprintf(text, sizeof text, TENANT, "acme", "acme", "urc");
+    char *rule = strstr(text, "[{mtls:");
+    char rest[1024];
+    (void)strcpy(rest, strchr(rule, '\n'));
+    (void)snprintf(rule, sizeof text - (size_t)(rule - text), "[{private_key_jwt: {jwks_file: ci.json}}]%s", rest);
+    write_file(place, "tenants/acme.yaml", text, 0644);
+}
+
+static void the_keys_of_clients_are_read_from_beside_the_tenants_file(void **state)
+{
+    const struct place *place = *state;
+    write_client_with_keys(place);
+    write_file(place, "tenants/ci.json", "{\"keys\":[{" P256 "}]}", 0644);
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_private_key_jwt_rule *rule = &config->policy.tenants[0].accounts[0].private_key_jwt[0];
+    assert_int_equal(mm_jwks_n_keys(rule->jwks), 1);
+    assert_int_equal(strlen(rule->jwks_digest), 64);
+    assert_path(place, config->files.items[5], "tenants/acme.yaml");
+    assert_path(place, config->files.items[6], "tenants/ci.json");
+    write_file(place, "tenants/ci.json", "{\"keys\":[{" P256 ",\"kid\":\"2\"}]}", 0644);
+    mm_cleanup(mm_config_unref) struct mm_config *other = load(place);
+    assert_string_not_equal(config->policy.digest, other->policy.digest);
+}
+
+static void keys_of_clients_that_cannot_be_used_are_refused(void **state)
+{
+    const struct place *place = *state;
+    static const struct {
+        const char *jwks;
+        mode_t mode;
+        const char *words;
+    } REFUSALS[] = {
+        {"{\"keys\":[{" P256 ",\"d\":\"AA\"}]}", 0644, "private"},
+        {"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}", 0644, "secret"},
+        {"{\"keys\":[]}", 0644, "no keys"},
+        {"{\"keys\":[{\"kty\":\"EC\"}]}", 0644, "unknown"},
+        {"{\"keys\":[{" P256 "}]} x", 0644, "not a JSON object"},
+        {"{\"keys\":[{" P256 "}]}", 0666, "write"},
+    };
+    write_client_with_keys(place);
+    assert_one_problem(place, "tenants/acme.yaml", 8, "ci.json");
+    for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSALS); i++) {
+        write_file(place, "tenants/ci.json", REFUSALS[i].jwks, REFUSALS[i].mode);
+        assert_one_problem(place, "tenants/acme.yaml", 8, REFUSALS[i].words);
+    }
+}
+
+static void a_trust_domain_has_one_bundle(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "resources: [\"urc-*\"]\n", "resources: [\"urc-*\"]\n    trust_domains: {acme.example: {}}\n");
+    assert_one_problem(place, "mintmark.yaml", 31, "one of bundle_file and bundle_uri");
+    write_changed(
+        place, "resources: [\"urc-*\"]\n",
+        "resources: [\"urc-*\"]\n    trust_domains: {acme.example: {bundle_file: a, bundle_uri: \"https://b\"}}\n");
+    assert_one_problem(place, "mintmark.yaml", 31, "one of bundle_file and bundle_uri");
 }
 
 static void an_hsm_token_is_named_by_a_uri_instead(void **state)
@@ -1292,6 +1350,9 @@ int main(void)
         TEST(so_many_hsm_tokens_are_named_as_a_message_has_room_for),
         TEST(limits_have_defaults),
         TEST(tenants_are_sorted_and_have_their_ca),
+        TEST(the_keys_of_clients_are_read_from_beside_the_tenants_file),
+        TEST(keys_of_clients_that_cannot_be_used_are_refused),
+        TEST(a_trust_domain_has_one_bundle),
         TEST(an_hsm_token_is_named_by_a_uri_instead),
         TEST(a_digest_is_that_of_the_files_bytes),
         TEST(a_file_that_breaks_a_rule_is_refused_at_the_right_line),

@@ -132,6 +132,81 @@ static void a_change_is_told_as_who_gains_and_who_loses_what(void **state)
     }
 }
 
+#define CREDENTIAL(list) \
+    "{id: ci, name: CI, authenticate: [" list \
+    "], grants: [{scopes: [\"read:repo\"], resources: [urc-1], ttl: {default: 1m, max: 1m}}]}"
+#define OIDC(rest) "{oidc: {issuer: \"https://idp.example\", " rest "}}"
+#define PRINT      "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* Within an envelope that has others to believe. */
+static struct mm_policy federated_tenant(const char *accounts)
+{
+    struct mm_policy policy = {0};
+    mm_cleanup(free) char *text = file_of("acme", accounts);
+    add_tenant_within(&policy, "acme",
+                      "{\"audiences\": [\"lore\"], \"resources\": [\"urc-*\"], \"issuers\": [\"https://idp.example\"], "
+                      "\"trust_domains\": {\"a.example\": {\"bundle_file\": \"a.json\"}}}",
+                      text);
+    return policy;
+}
+
+static void who_may_call_is_told_for_every_kind_of_credential(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before;
+        const char *after;
+        const char *changes;
+    } CASES[] = {
+        {CREDENTIAL(OIDC("claims: {a: x}")), CREDENTIAL(OIDC("claims: {a: x}")), ""},
+        {CREDENTIAL(OIDC("claims: {a: x}")), CREDENTIAL(OIDC("claims: {a: [x, \"y/*\"]}")),
+         "acme/ci gains tokens of https://idp.example for https://mint.example with a: any of x or y/*\n"},
+        {CREDENTIAL(OIDC("claims: {a: x}")), CREDENTIAL(OIDC("claims: {a: x, b: 1}")),
+         "acme/ci loses tokens of https://idp.example for https://mint.example with a: x\n"},
+        {CREDENTIAL(OIDC("claims: {a: x}, mode: audit")), CREDENTIAL(OIDC("claims: {a: x}")),
+         "acme/ci gains tokens of https://idp.example for https://mint.example with a: x\n"
+         "acme/ci loses an audit of tokens of https://idp.example for https://mint.example with a: x\n"},
+        {CREDENTIAL(OIDC("claims: {a: x}, single_use: true")), CREDENTIAL(OIDC("claims: {a: x}")),
+         "acme/ci gains tokens of https://idp.example for https://mint.example with a: x\n"},
+        {CREDENTIAL(OIDC("claims: {a: x}")), CREDENTIAL(OIDC("claims: {a: x}, as_client_secret: true")),
+         "acme/ci gains tokens of https://idp.example for https://mint.example with a: x, also as a client secret\n"},
+        {CREDENTIAL("{spiffe: {trust_domain: a.example, path: \"/ci/*\"}}"),
+         CREDENTIAL("{spiffe: {trust_domain: a.example, path: /ci/b}}"),
+         "acme/ci loses SPIFFE IDs spiffe://a.example/ci/*\n"},
+        {CREDENTIAL("{private_key_jwt: {jwks_uri: \"https://a.b/c\"}}"),
+         CREDENTIAL("{private_key_jwt: {jwks_uri: \"https://a.b/c\", assertion_audience: token_endpoint}}"),
+         "acme/ci gains assertions signed with keys of https://a.b/c, for the token endpoint\n"
+         "acme/ci loses assertions signed with keys of https://a.b/c\n"},
+        {CREDENTIAL("{mtls: {san_dns: a.b}}"),
+         CREDENTIAL("{mtls: {san_dns: a.b}}, {self_signed: {fingerprint: \"" PRINT "\"}}"),
+         "acme/ci gains the certificate with fingerprint " PRINT ", whoever issued it\n"},
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        struct mm_policy before = federated_tenant(CASES[i].before);
+        struct mm_policy after = federated_tenant(CASES[i].after);
+        assert_diff(&before, &after, CASES[i].changes);
+        mm_policy_clear(&before);
+        mm_policy_clear(&after);
+    }
+}
+
+/* What a file that the policy names holds counts as what the policy says. */
+static void other_keys_in_the_same_file_are_other_credentials(void **state)
+{
+    (void)state;
+    struct mm_policy before = federated_tenant(CREDENTIAL("{private_key_jwt: {jwks_file: ci.json}}"));
+    struct mm_policy after = federated_tenant(CREDENTIAL("{private_key_jwt: {jwks_file: ci.json}}"));
+    (void)strcpy(before.tenants[0].accounts[0].private_key_jwt[0].jwks_digest, "aaaa");
+    (void)strcpy(after.tenants[0].accounts[0].private_key_jwt[0].jwks_digest, "bbbb");
+    assert_diff(&before, &after,
+                "acme/ci gains assertions signed with keys of ci.json (SHA-256 bbbb…)\n"
+                "acme/ci loses assertions signed with keys of ci.json (SHA-256 aaaa…)\n");
+    assert_true(mm_policy_seal(&before, NULL) && mm_policy_seal(&after, NULL));
+    assert_string_not_equal(before.digest, after.digest);
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
 static void credentials_and_claims_count(void **state)
 {
     (void)state;
@@ -370,6 +445,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_is_told_as_who_gains_and_who_loses_what),
+        cmocka_unit_test(who_may_call_is_told_for_every_kind_of_credential),
+        cmocka_unit_test(other_keys_in_the_same_file_are_other_credentials),
         cmocka_unit_test(credentials_and_claims_count),
         cmocka_unit_test(a_tenants_own_changes_come_first),
         cmocka_unit_test(what_a_tenants_file_may_grant_counts_though_it_doesnt),
