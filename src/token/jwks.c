@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "token/jwks.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,18 @@ static const char *find_fault(const json_t *jwk, enum mm_algorithm *ret_algorith
     if (kid && (json_string_length(kid) == 0 || json_string_length(kid) > MM_KID_MAX))
         return "its kid isn't a string of 1 to 256 bytes";
     return read_algorithm(jwk, ret_algorithm) ? NULL : "of an unknown kty, crv or alg";
+}
+
+/* A bundle's key for JWT-SVIDs as a JWK for signatures, which it is but for its `use`; NULL for any other. */
+static json_t *from_bundle(const json_t *jwk)
+{
+    const char *use = mm_json_string(jwk, "use");
+    if (!use || strcmp(use, "jwt-svid") != 0 || !mm_json_string(jwk, "kid"))
+        return NULL;
+    json_t *copied = json_copy((json_t *)(uintptr_t)jwk);
+    if (copied)
+        (void)json_object_del(copied, "use");
+    return copied;
 }
 
 /* False only for want of memory. */
@@ -150,7 +163,23 @@ static json_t *parse_set(const void *data, size_t length, struct mm_error *err)
     return NULL;
 }
 
-struct mm_jwks *mm_jwks_parse(const void *data, size_t length, struct mm_error *err)
+enum kind { SET, BUNDLE };
+
+static bool take_any_key(struct mm_jwks *jwks, const json_t *jwk, size_t place, enum kind kind, struct mm_error *err)
+{
+    if (kind == SET)
+        return take_key(jwks, jwk, place, err);
+    errno = 0;
+    mm_cleanup(json_decref) json_t *plain = from_bundle(jwk);
+    if (plain)
+        return take_key(jwks, plain, place, err);
+    if (errno == ENOMEM)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    skip(jwks, place, "not for JWT-SVIDs, or without a kid");
+    return true;
+}
+
+static struct mm_jwks *parse(const void *data, size_t length, enum kind kind, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *set = parse_set(data, length, err);
     if (!set)
@@ -163,10 +192,20 @@ struct mm_jwks *mm_jwks_parse(const void *data, size_t length, struct mm_error *
     atomic_init(&jwks->n_references, 1);
     const json_t *keys = json_object_get(set, "keys");
     for (size_t i = 0; i < json_array_size(keys); i++)
-        if (!take_key(jwks, json_array_get(keys, i), i, err))
+        if (!take_any_key(jwks, json_array_get(keys, i), i, kind, err))
             return NULL;
     drop_ambiguous(jwks);
     return MM_TAKE(jwks);
+}
+
+struct mm_jwks *mm_jwks_parse(const void *data, size_t length, struct mm_error *err)
+{
+    return parse(data, length, SET, err);
+}
+
+struct mm_jwks *mm_jwks_parse_bundle(const void *data, size_t length, struct mm_error *err)
+{
+    return parse(data, length, BUNDLE, err);
 }
 
 struct mm_jwks *mm_jwks_ref(struct mm_jwks *jwks)

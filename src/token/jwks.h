@@ -34,6 +34,12 @@ struct mm_jwks; /* somebody else's keys; immutable, reference-counted, safe to u
  * are all left out, so that it never depends on their order which one is meant. `x5c`, `x5u` and other members are ignored.
  */
 MM_MUST_USE struct mm_jwks *mm_jwks_parse(const void *data, size_t length, struct mm_error *err);
+
+/*
+ * The same of a SPIFFE trust domain's bundle: the keys for JWT-SVIDs (use `jwt-svid`, with a `kid`; SPIFFE Trust Domain and Bundle section 4.2),
+ * and no others, such as those for X.509-SVIDs. `spiffe_sequence` and `spiffe_refresh_hint` are ignored.
+ */
+MM_MUST_USE struct mm_jwks *mm_jwks_parse_bundle(const void *data, size_t length, struct mm_error *err);
 struct mm_jwks *mm_jwks_ref(struct mm_jwks *jwks);
 void mm_jwks_unref(struct mm_jwks *jwks);
 MM_DEFINE_CLEANUP(struct mm_jwks, mm_jwks_unref);
