@@ -27,7 +27,9 @@ const char MM_CHECK_CONFIG_HELP[] =
     "\n"
     "  --config FILE  the configuration to check (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
     "  --diff OTHER   also say who gains and loses what relative to the configuration OTHER (the running or the old\n"
-    "                 one), which envelopes change, and whether taking it over needs a restart\n"
+    "                 one), which envelopes change, what may be fetched and whose keys come from elsewhere, and "
+    "whether\n"
+    "                 taking it over needs a restart\n"
     "  --json         the result, and errors, as JSON\n"
     "\n"
     "Exit status: 0 no errors (whatever --diff found), 3 errors, 2 the command line.\n"
@@ -69,7 +71,7 @@ static bool compare(const struct mm_config *config, const char *other_file, stru
             return mm_fail(err, MM_NO_MEMORY, "out of memory");
     }
     ret_difference->changes = mm_policy_diff(&other->policy, &config->policy, err);
-    return ret_difference->changes != NULL;
+    return ret_difference->changes && mm_config_diff(other, config, ret_difference->changes, err);
 }
 
 static size_t count_grants(const struct mm_tenant *tenant)
@@ -142,7 +144,10 @@ static void print_change(const json_t *change)
     const char *account = mm_json_string(change, "account");
     kind = kind ? kind : "changes";
     (void)printf("%c ", strcmp(kind, "gains") == 0 ? '+' : strcmp(kind, "loses") == 0 ? '-' : '~');
-    mm_print_value(stdout, json_object_get(change, "tenant"));
+    if (mm_json_string(change, "tenant"))
+        mm_print_value(stdout, json_object_get(change, "tenant"));
+    else
+        (void)fputs("the service", stdout);
     if (account && *account) {
         (void)fputc('/', stdout);
         mm_print_text(stdout, account);

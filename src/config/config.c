@@ -96,7 +96,9 @@ static bool build(struct loader *loader, enum extent extent)
         mm_loader_build_roles(loader);
         mm_loader_check_socket(loader);
         mm_loader_check_files(loader);
+        mm_loader_build_issuers(loader);
         mm_loader_build_tenants(loader);
+        mm_loader_check_issuers(loader);
         mm_loader_build_custodians(loader);
         mm_loader_check_store(loader);
     }
@@ -177,6 +179,14 @@ static void clear_hsm_token(struct mm_hsm_token_config *token)
     free(token->pin_form.description);
 }
 
+static void clear_issuer(struct mm_issuer_keys *issuer)
+{
+    free(issuer->issuer);
+    free(issuer->jwks_uri);
+    free(issuer->jwks_file);
+    mm_jwks_unref(issuer->jwks);
+}
+
 static void config_free(struct mm_config *config)
 {
     for (size_t i = 0; i < config->n_listen; i++) {
@@ -198,6 +208,11 @@ static void config_free(struct mm_config *config)
     free(config->file);
     free(config->issuer);
     free(config->store_file);
+    mm_strings_clear(&config->fetch.hosts);
+    free(config->fetch.ca_file);
+    for (size_t i = 0; i < config->n_issuers; i++)
+        clear_issuer(&config->issuers[i]);
+    free(config->issuers);
     mm_strings_clear(&config->files);
     mm_policy_clear(&config->policy);
     free(config);

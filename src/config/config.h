@@ -10,6 +10,7 @@
 #include "config/roles.h"
 #include "crypto/algorithm.h"
 #include "policy/policy.h"
+#include "token/jwks.h"
 #include "token/readers.h"
 #include "util/secret.h"
 
@@ -100,6 +101,21 @@ struct mm_admin_config {
     struct mm_roles roles;      /* empty unless loaded with tenants */
 };
 
+/* What may be fetched from others (fetch/fetcher.h); a change needs a restart. */
+struct mm_fetch_config {
+    struct mm_strings hosts; /* as mm_url_host() spells them; none: nothing is fetched */
+    char *ca_file;           /* NULL: the system's CAs */
+};
+
+/* Where an issuer's keys are, if not where its discovery document says: at a URL or in a file. */
+struct mm_issuer_keys {
+    char *issuer;
+    char *jwks_uri; /* NULL: a file */
+    char *jwks_file;
+    struct mm_jwks *jwks;                  /* of the file; NULL unless loaded with tenants */
+    char digest[MM_SHA256_HEX_LENGTH + 1]; /* of the file */
+};
+
 /* Who may be able to write what decides something. */
 enum mm_hands { MM_OWN_HANDS, MM_OTHER_HANDS };
 
@@ -122,7 +138,10 @@ struct mm_config {
     int64_t rotate_every;        /* seconds; 0: keys are rotated by hand only */
     int64_t standby;             /* published keys that wait for a bad day */
     char *store_file;            /* SQLite */
-    struct mm_strings files;     /* all that it was read from, and what it names for the service itself to read */
+    struct mm_fetch_config fetch;
+    struct mm_issuer_keys *issuers; /* sorted by issuer */
+    size_t n_issuers;
+    struct mm_strings files; /* all that it was read from, and what it names for the service itself to read */
     struct mm_policy policy;
     char digest[MM_SHA256_HEX_LENGTH + 1]; /* of mintmark.yaml's bytes */
 };
@@ -166,6 +185,21 @@ MM_DEFINE_CLEANUP(struct mm_config, mm_config_unref);
 MM_MUST_USE const struct mm_hsm_token_config *mm_config_hsm_token(const struct mm_config *config, const char *name,
                                                                   struct mm_error *err);
 
+/* What the configuration says of where that issuer's keys are; NULL: nothing, so that its discovery document does. */
+const struct mm_issuer_keys *mm_config_issuer(const struct mm_config *config, const char *issuer);
+
+/* Whether documents of that https URL (NULL: none) may be fetched. */
+bool mm_config_may_fetch(const struct mm_config *config, const char *url);
+
+/* Whether an issuer's keys can be had at all: they are in a file, or may be fetched. */
+bool mm_config_can_know_issuer(const struct mm_config *config, const char *issuer);
+
+/*
+ * What `after` changes of `fetch` and `issuers`, added to an array as mm_policy_diff() makes it, of no tenant. False: MM_NO_MEMORY.
+ */
+MM_MUST_USE bool mm_config_diff(const struct mm_config *before, const struct mm_config *after, json_t *changes,
+                                struct mm_error *err);
+
 /* Whether the service may have keys generated on any of its HSM tokens. */
 MM_MUST_USE bool mm_config_makes_keys(const struct mm_config *config);
 
@@ -177,7 +211,7 @@ MM_MUST_USE bool mm_config_check_beyond_store(const struct mm_config *config, co
 
 /*
  * Whether `after` can replace `before` in a running service. False with MM_CONFIG_INVALID naming what needs a restart
- * (issuer, listen addresses, admin but for its certificates and CAs, hsm, keys, store, max_ttl, limits.threads, limits.queue).
+ * (issuer, listen addresses, admin but for its certificates and CAs, hsm, keys, store, fetch, max_ttl, limits.threads, limits.queue).
  */
 MM_MUST_USE bool mm_config_can_replace(const struct mm_config *before, const struct mm_config *after,
                                        struct mm_error *err);

@@ -52,6 +52,17 @@ void mm_loader_build_roles(const struct loader *loader);
 void mm_loader_check_socket(const struct loader *loader);
 void mm_loader_build_custodians(const struct loader *loader);
 
+/*
+ * issuers.c: hosts and URLs, from the document alone; files of keys, trust domains' bundles among them; whose keys can't be had, of envelopes
+ * once the tenants are there, and of a tenant's file.
+ */
+void mm_loader_build_fetch(const struct loader *loader);
+void mm_loader_build_issuers(const struct loader *loader);
+void mm_loader_read_bundles(const struct loader *loader, const char *tenant_id, struct mm_envelope *envelope);
+void mm_loader_check_issuers(const struct loader *loader);
+void mm_loader_check_sources(const struct loader *loader, const struct mm_document *document,
+                             const struct mm_tenant *tenant);
+
 /* hsm_tokens.c */
 void mm_loader_check_pins(
     const struct loader *loader); /* before the schema: a PIN in the file deserves its own words */

@@ -60,6 +60,14 @@ static bool are_same_admins(const struct mm_config *a, const struct mm_config *b
            mm_roles_are_same_locally(&a->admin.roles, &b->admin.roles);
 }
 
+static bool are_same_fetches(const struct mm_config *a, const struct mm_config *b)
+{
+    bool are_same = a->fetch.hosts.n == b->fetch.hosts.n && is_same_path(a, a->fetch.ca_file, b, b->fetch.ca_file);
+    for (size_t i = 0; are_same && i < a->fetch.hosts.n; i++)
+        are_same = mm_strings_have(&b->fetch.hosts, a->fetch.hosts.items[i]);
+    return are_same;
+}
+
 /* A description of what a worker runs by: two that differ in anything are described differently. */
 
 static bool add_text(struct mm_buffer *out, const char *text, struct mm_error *err)
@@ -192,6 +200,7 @@ bool mm_config_can_replace(const struct mm_config *before, const struct mm_confi
              before->standby == after->standby,
          "keys"},
         {is_same_path(before, before->store_file, after, after->store_file), "store"},
+        {are_same_fetches(before, after), "fetch"},
         {before->limits.threads == after->limits.threads, "limits.threads"},
         {before->limits.queue == after->limits.queue, "limits.queue"},
     };

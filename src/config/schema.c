@@ -10,6 +10,7 @@
 #include "config/roles.h"
 #include "policy/policy.h"
 #include "policy/syntax.h"
+#include "util/origin.h"
 
 enum {
     LISTEN_MAX = 16,
@@ -28,6 +29,8 @@ enum {
     PUBLISH_AHEAD_MAX = 30 * 86400,
     ROTATE_EVERY_MAX = 1100 * 86400,
     STANDBY_MAX = 8,
+    FETCH_HOSTS_MAX = 1000,
+    ISSUERS_MAX = 1000,
 };
 
 static const char *check_environment_name(const char *name)
@@ -290,6 +293,31 @@ static const struct mm_schema LIMITS_MEMBERS[] = {
         {0},
 };
 
+static const struct mm_schema FETCH_HOST = {.type = MM_SCHEMA_STRING,
+                                            .min = 1,
+                                            .max = MM_HOST_MAX,
+                                            .check = mm_check_host};
+
+static const struct mm_schema FETCH_MEMBERS[] = {
+    {.name = "hosts",
+     .type = MM_SCHEMA_ARRAY,
+     .presence = MM_REQUIRED,
+     .min = 1,
+     .max = FETCH_HOSTS_MAX,
+     .element = &FETCH_HOST,
+     .repeats = MM_REPEATS_REFUSED},
+    {.name = "ca", .type = MM_SCHEMA_STRING, .min = 1},
+    {0},
+};
+
+static const struct mm_schema ISSUER_KEYS_MEMBERS[] = {
+    {.name = "jwks_file", .type = MM_SCHEMA_STRING, .min = 1},
+    {.name = "jwks_uri", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_URL_MAX, .check = mm_check_url},
+    {0},
+};
+
+static const struct mm_schema ISSUER_KEYS = {.type = MM_SCHEMA_OBJECT, .members = ISSUER_KEYS_MEMBERS};
+
 static const struct mm_schema ROOT_MEMBERS[] = {
     {.name = "version", .type = MM_SCHEMA_INTEGER, .presence = MM_REQUIRED, .min = 1, .max = 1},
     {.name = "issuer",
@@ -309,6 +337,12 @@ static const struct mm_schema ROOT_MEMBERS[] = {
     {.name = "keys", .type = MM_SCHEMA_OBJECT, .members = KEYS_MEMBERS},
     {.name = "store", .type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = STORE_MEMBERS},
     {.name = "limits", .type = MM_SCHEMA_OBJECT, .members = LIMITS_MEMBERS},
+    {.name = "fetch", .type = MM_SCHEMA_OBJECT, .members = FETCH_MEMBERS},
+    {.name = "issuers",
+     .type = MM_SCHEMA_MAP,
+     .max = ISSUERS_MAX,
+     .key_check = mm_check_https_url,
+     .element = &ISSUER_KEYS},
     {.name = "tenants",
      .type = MM_SCHEMA_MAP,
      .presence = MM_REQUIRED,

@@ -169,4 +169,5 @@ void mm_loader_build_service(const struct loader *loader)
     mm_loader_build_hsm_tokens(loader);
     build_keys(loader);
     build_limits(loader);
+    mm_loader_build_fetch(loader);
 }

@@ -244,6 +244,7 @@ static bool build_from_file(const struct loader *loader, const char *id, const c
     if (!mm_tenant_build(id, &document, &terms, tenant, loader->problems))
         return false;
     mm_loader_read_jwks_files(loader, &document, tenant);
+    mm_loader_check_sources(loader, &document, tenant);
     return true;
 }
 
@@ -268,6 +269,7 @@ void mm_loader_build_tenants(const struct loader *loader)
             return;
         }
         policy->n_tenants++;
+        mm_loader_read_bundles(loader, id, &tenant->envelope);
         are_whole &= build_from_file(loader, id, mm_json_string(json, "file"), tenant);
         build_client_ca(loader, id, json, tenant);
     }

@@ -185,6 +185,7 @@ void mm_envelope_clear(struct mm_envelope *envelope)
         free(envelope->trust_domains[i].name);
         free(envelope->trust_domains[i].bundle_file);
         free(envelope->trust_domains[i].bundle_uri);
+        mm_jwks_unref(envelope->trust_domains[i].bundle);
     }
     free(envelope->trust_domains);
 }

@@ -53,8 +53,9 @@ static json_t *trust_domains_to_json(const struct mm_envelope *envelope)
     for (size_t i = 0; i < envelope->n_trust_domains; i++) {
         const struct mm_trust_domain *domain = &envelope->trust_domains[i];
         if (!mm_json_append(array,
-                            json_pack("{s:s, s:s?, s:s?}", "name", domain->name, "bundle_file", domain->bundle_file,
-                                      "bundle_uri", domain->bundle_uri),
+                            json_pack("{s:s, s:s?, s:s?, s:s}", "name", domain->name, "bundle_file",
+                                      domain->bundle_file, "bundle_uri", domain->bundle_uri, "bundle",
+                                      domain->bundle_digest),
                             NULL))
             return NULL;
     }

@@ -26,6 +26,8 @@ struct mm_trust_domain {
     char *name;        /* acme.example */
     char *bundle_file; /* as mintmark.yaml has it */
     char *bundle_uri;
+    struct mm_jwks *bundle;                       /* owned: the file's keys for JWT-SVIDs; config/ reads them */
+    char bundle_digest[MM_SHA256_HEX_LENGTH + 1]; /* of the file */
 };
 
 /* What the operator lets a tenant's file grant at most, and what signs it (mintmark.yaml, tenants.<id>). */

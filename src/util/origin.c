@@ -79,3 +79,10 @@ bool mm_url_host(const char *url, char ret_host[MM_HOST_MAX])
     ret_host[spelled] = '\0';
     return true;
 }
+
+const char *mm_check_url(const char *string)
+{
+    char host[MM_HOST_MAX];
+    return mm_url_host(string, host) ? NULL
+                                     : "must be a https URL, its host in lower case, without a user and a fragment";
+}

@@ -25,4 +25,7 @@ const char *mm_check_host(const char *string);
  */
 MM_MUST_USE bool mm_url_host(const char *url, char ret_host[MM_HOST_MAX]);
 
+/* A reason why `string` is no such URL, or NULL (mm_schema_check). */
+const char *mm_check_url(const char *string);
+
 #endif

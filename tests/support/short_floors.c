@@ -6,5 +6,7 @@ const struct mm_key_floors MM_KEY_FLOORS = {
     .max_age = 1,
     .publish_ahead = 2,
     .leeway = 1,
+    .fetched_age = 1,
+    .fetch_again = 1,
     .is_test = true,
 };

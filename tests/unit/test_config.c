@@ -482,6 +482,17 @@ struct refusal {
     const char *words;
 };
 
+static const char KEYS[] = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"%s\",\"x\":"
+                           "\"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\",\"y\":"
+                           "\"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}";
+
+static void write_keys(const struct place *place, const char *name, const char *kid)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, KEYS, kid);
+    write_file(place, name, text, 0644);
+}
+
 static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
 {
     static const struct refusal REFUSALS[] = {
@@ -577,6 +588,31 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"connections: 50", "conections: 50", 19, "did you mean ‹connections›?"},
         {"tenants:", "metrics: {address: x}\ntenants:", 20, "unknown key ‹metrics›"},
         {"tenants:", "metrics: {address: x}\ntenants:", 20, "unknown key ‹metrics›"},
+        {"tenants:", "fetch: {hosts: []}\ntenants:", 20, "at least 1"},
+        {"tenants:", "fetch: {ca: tls/ca.pem}\ntenants:", 20, "hosts"},
+        {"tenants:", "fetch: {hosts: [IDP.example]}\ntenants:", 20, "in lower case"},
+        {"tenants:", "fetch: {hosts: [\"idp.example:443\"]}\ntenants:", 20, "leaves the port 443 out"},
+        {"tenants:", "fetch: {hosts: [\"idp.example:0443\"]}\ntenants:", 20, "host[:port]"},
+        {"tenants:", "fetch: {hosts: [\"https://idp.example\"]}\ntenants:", 20, "host[:port]"},
+        {"tenants:", "fetch: {hosts: [\"*.example\"]}\ntenants:", 20, "host[:port]"},
+        {"tenants:", "fetch: {hosts: [idp.example, idp.example]}\ntenants:", 20, "idp.example"},
+        {"tenants:", "fetch: {hosts: [idp.example], ca: tls/none.pem}\ntenants:", 20, "No such file"},
+        {"tenants:", "fetch: {hosts: [idp.example], ca: tls/server.pem}\ntenants:", 20, "tls/server.pem"},
+        {"tenants:", "issuers:\n  \"https://idp.example\": {}\ntenants:", 21, "one of ‹jwks_file› and ‹jwks_uri›"},
+        {"tenants:",
+         "fetch: {hosts: [a.example]}\nissuers:\n  \"https://idp.example\": {jwks_file: x, jwks_uri: "
+         "\"https://a.example\"}\ntenants:",
+         22, "one of ‹jwks_file› and ‹jwks_uri›"},
+        {"tenants:", "issuers:\n  \"https://idp.example\": {jwks_uri: \"https://a.example/keys\"}\ntenants:", 21,
+         "isn't one of ‹fetch.hosts›"},
+        {"tenants:", "issuers:\n  \"https://idp.example\": {jwks_uri: \"http://a.example/keys\"}\ntenants:", 21,
+         "a https URL"},
+        {"tenants:", "issuers:\n  \"https://idp.example\": {jwks_file: none.json}\ntenants:", 21, "No such file"},
+        {"tenants:", "issuers:\n  \"https://idp.example\": {jwks_file: tls/ca.pem}\ntenants:", 21, "JWK set"},
+        {"tenants:", "issuers:\n  \"http://idp.example\": {jwks_file: keys.json}\ntenants:", 21, "https://"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    trust_domains: {a.example: {bundle_uri: \"https://a.example\"}}", 26,
+         "isn't one of ‹fetch.hosts›"},
+        {"[\"arc-*\"]", "[\"arc-*\"]\n    trust_domains: {a.example: {bundle_file: none.json}}", 26, "No such file"},
         {"audiences: [lore.example]\n", "audiences: [lore.example, a b]\n", 24, "without spaces"},
         {"[\"arc-*\"]", "[\"arc-*\", \"x**\"]", 25, "then at most one *"},
         {"[\"arc-*\"]", "[\"arc-*\"]\n    actions: [read, Read]", 26, "lower-case"},
@@ -592,6 +628,7 @@ static void a_file_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
         {"  acme:", "  globex:", 26, "duplicate key ‹globex›, first on line 21"},
     };
     const struct place *place = *state;
+    write_keys(place, "keys.json", "a");
     for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSALS); i++) {
         write_changed(place, REFUSALS[i].old, REFUSALS[i].new);
         assert_one_problem(place, "mintmark.yaml", REFUSALS[i].line, REFUSALS[i].words);
@@ -851,6 +888,7 @@ static void only_what_a_running_service_can_change_is_replaced(void **state)
         {"pin_file: secrets/pin", "pin_file: secrets/pin\n      start_timeout: 31s", "hsm"},
         {"pin_file: secrets/pin", "pin_file: secrets/pin\n      signing: direct", "hsm"},
         {"libsofthsm2.so", "libsofthsm3.so", "hsm"},
+        {"tenants:", "fetch: {hosts: [idp.example]}\ntenants:", "fetch"},
         {"ES384", "ES256", "keys.algorithm"},
         {"ES384", "ES384, algorithms: [ES384]", NULL},
         {"ES384", "ES384, readers: [rfc7518]", NULL},
@@ -1155,6 +1193,130 @@ static void the_same_configuration_in_another_folder_needs_no_restart(void **sta
     assert_null(strstr(err.message, "store"));
 }
 
+#define IDP          "https://idp.example"
+#define LISTED(more) "fetch: {hosts: [idp.example, \"keys.example:8443\"]" more "}\n"
+
+static void others_keys_are_where_the_file_says(void **state)
+{
+    const struct place *place = *state;
+    write_keys(place, "k.json", "a");
+    write_changed(place, "tenants:",
+                  LISTED(", ca: tls/ca.pem") "issuers:\n"
+                                             "  \"https://z.example\": {jwks_file: k.json}\n"
+                                             "  \"https://a.example\": {jwks_uri: "
+                                             "\"https://keys.example:8443/k?p=1\"}\n"
+                                             "tenants:");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    assert_int_equal(config->fetch.hosts.n, 2);
+    assert_path(place, config->fetch.ca_file, "tls/ca.pem");
+    assert_int_equal(config->n_issuers, 2);
+    assert_int_equal(mm_jwks_n_keys(mm_config_issuer(config, "https://z.example")->jwks), 1);
+    assert_string_equal(mm_config_issuer(config, "https://a.example")->jwks_uri, "https://keys.example:8443/k?p=1");
+    assert_null(mm_config_issuer(config, IDP));
+    assert_true(mm_config_can_know_issuer(config, "https://z.example"));
+    assert_true(mm_config_can_know_issuer(config, "https://a.example"));
+    assert_true(mm_config_can_know_issuer(config, IDP));
+    assert_true(mm_config_can_know_issuer(config, IDP ":443/realms/acme"));
+    assert_false(mm_config_can_know_issuer(config, IDP ":8443"));
+    assert_false(mm_config_can_know_issuer(config, "https://x."
+                                                   "idp.example"));
+    assert_false(mm_config_can_know_issuer(config, IDP ".evil.example"));
+    assert_false(mm_config_can_know_issuer(config, "https://keys.example"));
+    assert_false(mm_config_may_fetch(config, NULL));
+}
+
+/* A tenant's file with one more account, whose authentication is that. */
+static void write_account(const struct place *place, const char *rule)
+{
+    char text[2048];
+    int n = snprintf(text, sizeof text, TENANT, "globex", "globex", "arc");
+    (void)snprintf(text + n, sizeof text - (size_t)n,
+                   "  - id: job\n"
+                   "    name: Job\n"
+                   "    authenticate:\n"
+                   "      - %s\n"
+                   "    grants: [{scopes: [\"read:repo\"], resources: [\"arc-1\"], ttl: {default: 5m, max: 15m}}]\n",
+                   rule);
+    write_file(place, "tenants/globex.yaml", text, 0644);
+}
+
+static void a_rule_whose_keys_cannot_be_had_is_refused(void **state)
+{
+    const struct place *place = *state;
+    static const char ENVELOPE[] = "[\"arc-*\"]\n    issuers: [\"" IDP "\"]";
+    write_account(place, "oidc: {issuer: \"" IDP "\", claims: {sub: job}}");
+    write_changed(place, "[\"arc-*\"]", ENVELOPE);
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    assert_null(mm_config_load(place->file, &problems));
+    assert_int_equal(problems.n_errors, 1);
+    assert_true(has_problem(&problems, "/tenants/globex.yaml", 13));
+    write_account(place, "private_key_jwt: {jwks_uri: \"https://keys.example/job\"}");
+    mm_cleanup(mm_problems_clear) struct mm_problems others = {0};
+    assert_null(mm_config_load(place->file, &others));
+    assert_int_equal(others.n_errors, 1);
+    assert_true(has_problem(&others, "/tenants/globex.yaml", 13));
+}
+
+static void an_issuer_of_an_envelope_whose_keys_cannot_be_had_is_warned_of(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "[\"arc-*\"]", "[\"arc-*\"]\n    issuers: [\"" IDP "\"]");
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_config_load(place->file, &problems);
+    assert_non_null(config);
+    assert_int_equal(problems.n, 1);
+    assert_int_equal(problems.items[0].line, 26);
+    assert_non_null(strstr(problems.items[0].reason, "the keys of " IDP " can't be had"));
+}
+
+static void a_trust_domains_bundle_is_read_for_its_jwt_svid_keys(void **state)
+{
+    const struct place *place = *state;
+    write_keys(place, "bundle.json", "a\",\"use\":\"jwt-svid");
+    write_changed(place, "[\"arc-*\"]", "[\"arc-*\"]\n    trust_domains: {a.example: {bundle_file: bundle.json}}");
+    mm_cleanup(mm_config_unref) struct mm_config *config = load(place);
+    const struct mm_tenant *globex = mm_policy_tenant(&config->policy, "globex");
+    assert_int_equal(mm_jwks_n_keys(globex->envelope.trust_domains[0].bundle), 1);
+    char digest[MM_SHA256_HEX_LENGTH + 1];
+    memcpy(digest, config->policy.digest, sizeof digest);
+    write_keys(place, "other.json", "c\",\"use\":\"jwt-svid");
+    write_changed(
+        place, "[\"arc-*\"]",
+        "[\"arc-*\"]\n    trust_domains: {a.example: {bundle_file: bundle.json}}\n  third:\n"
+        "    file: tenants/acme.yaml\n    client_ca: tls/ca.pem\n    audiences: [x.example]\n    resources: [x]\n"
+        "    trust_domains: {a.example: {bundle_file: other.json}}");
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    assert_null(mm_config_load(place->file, &problems));
+    assert_non_null(strstr(problems.items[0].reason, "another tenant's envelope has another bundle for ‹a.example›"));
+    write_changed(place, "[\"arc-*\"]", "[\"arc-*\"]\n    trust_domains: {a.example: {bundle_file: bundle.json}}");
+    write_keys(place, "bundle.json", "b\",\"use\":\"jwt-svid");
+    mm_cleanup(mm_config_unref) struct mm_config *other = load(place);
+    assert_string_not_equal(other->policy.digest, digest);
+}
+
+static void what_changes_of_others_keys_is_told(void **state)
+{
+    static const char *const WANTED[] = {
+        "host new.example, which may be asked for documents",
+        "host keys.example:8443, which may be asked for documents",
+        "keys of https://a.example: where its discovery document says, was https://idp.example/k",
+    };
+    const struct place *place = *state;
+    write_changed(place,
+                  "tenants:", LISTED("") "issuers: {\"https://a.example\": {jwks_uri: \"" IDP "/k\"}}\ntenants:");
+    mm_cleanup(mm_config_unref) struct mm_config *before = load(place);
+    write_changed(place, "tenants:", "fetch: {hosts: [new.example, idp.example]}\ntenants:");
+    mm_cleanup(mm_config_unref) struct mm_config *after = load(place);
+    mm_cleanup(json_decref) json_t *changes = json_array();
+    assert_true(mm_config_diff(before, after, changes, NULL));
+    assert_int_equal(json_array_size(changes), MM_ARRAY_SIZE(WANTED));
+    for (size_t i = 0; i < MM_ARRAY_SIZE(WANTED); i++)
+        assert_string_equal(mm_json_string(json_array_get(changes, i), "what"), WANTED[i]);
+    mm_cleanup(json_decref) json_t *none = json_array();
+    assert_true(mm_config_diff(after, after, none, NULL));
+    assert_int_equal(json_array_size(none), 0);
+}
+
 static void the_last_reference_frees(void **state)
 {
     const struct place *place = *state;
@@ -1380,6 +1542,11 @@ int main(void)
         TEST(a_configuration_loaded_again_is_held_to_the_same_rules),
         TEST(the_workers_digest_tells_what_a_reload_cannot_change),
         TEST(the_same_configuration_in_another_folder_needs_no_restart),
+        TEST(others_keys_are_where_the_file_says),
+        TEST(a_rule_whose_keys_cannot_be_had_is_refused),
+        TEST(an_issuer_of_an_envelope_whose_keys_cannot_be_had_is_warned_of),
+        TEST(a_trust_domains_bundle_is_read_for_its_jwt_svid_keys),
+        TEST(what_changes_of_others_keys_is_told),
         TEST(the_last_reference_frees),
         TEST(a_pin_is_read_from_a_private_file_only),
         TEST(a_pin_is_read_again_from_a_seekable_descriptor),

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the keys of others come from: what may be fetched, and the issuers whose keys are somewhere else than their discovery documents say.
+ */
+#include "config/loader.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/file.h"
+#include "util/origin.h"
+
+static const char ISSUERS[] = "/issuers";
+
+static int compare_issuers(const void *a, const void *b)
+{
+    const char *one = ((const struct mm_issuer_keys *)a)->issuer;
+    const char *other = ((const struct mm_issuer_keys *)b)->issuer;
+    return strcmp(one ? one : "", other ? other : "");
+}
+
+const struct mm_issuer_keys *mm_config_issuer(const struct mm_config *config, const char *issuer)
+{
+    const struct mm_issuer_keys wanted = {.issuer = (char *)(uintptr_t)issuer};
+    return config->n_issuers ? bsearch(&wanted, config->issuers, config->n_issuers, sizeof wanted, compare_issuers)
+                             : NULL;
+}
+
+void mm_loader_build_fetch(const struct loader *loader)
+{
+    const json_t *fetch = json_object_get(loader->document.root, "fetch");
+    struct mm_fetch_config *built = &loader->config->fetch;
+    if (!mm_strings_build(json_object_get(fetch, "hosts"), &built->hosts, NULL))
+        mm_loader_no_memory(loader);
+    built->ca_file = mm_loader_resolve(loader, mm_json_string(fetch, "ca"));
+}
+
+typedef struct mm_jwks *(*parse_jwks)(const void *data, size_t length, struct mm_error *err);
+
+/* One file of keys, named at `path`; NULL if it can't be used. */
+static struct mm_jwks *read_jwks(const struct loader *loader, const char *file, const char *path, parse_jwks parse,
+                                 char ret_digest[MM_SHA256_HEX_LENGTH + 1])
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_FOREIGN_JWKS_MAX);
+    mm_loader_note_file(loader, file);
+    mm_loader_check_hands(loader, file, path);
+    if (!mm_loader_read(file, &text, &err)) {
+        mm_loader_report(loader, path, "%s", err.message);
+        return NULL;
+    }
+    struct mm_jwks *jwks = parse(text.data, text.length, &err);
+    mm_sha256_hex(text.data, text.length, ret_digest);
+    if (!jwks)
+        mm_loader_report(loader, path, "%s: %s", file, err.message);
+    else if (mm_jwks_n_keys(jwks) == 0)
+        mm_loader_report(loader, path, "%s: no key of it can be used%s%s", file, mm_jwks_n_skipped(jwks) ? ": " : "",
+                         mm_jwks_skipped_why(jwks));
+    return jwks;
+}
+
+static void check_ca(const struct loader *loader)
+{
+    char digest[MM_SHA256_HEX_LENGTH + 1];
+    const json_t *fetch = json_object_get(loader->document.root, "fetch");
+    mm_trust_free(mm_loader_read_cas(loader, mm_json_string(fetch, "ca"), "/fetch/ca", digest));
+}
+
+/* At the line of `path`/`member`. */
+static void build_jwks(const struct loader *loader, const json_t *json, const char *path, struct mm_issuer_keys *issuer)
+{
+    mm_cleanup(free) char *uri_path = mm_pointer_child(path, "jwks_uri");
+    mm_cleanup(free) char *file_path = mm_pointer_child(path, "jwks_file");
+    issuer->jwks_uri = mm_loader_copy(loader, mm_json_string(json, "jwks_uri"));
+    issuer->jwks_file = mm_loader_resolve(loader, mm_json_string(json, "jwks_file"));
+    if (!issuer->jwks_uri == !issuer->jwks_file)
+        mm_loader_report(loader, path, "must have one of ‹jwks_file› and ‹jwks_uri›");
+    else if (issuer->jwks_uri && !mm_check_url(issuer->jwks_uri) &&
+             !mm_config_may_fetch(loader->config, issuer->jwks_uri))
+        mm_loader_report(loader, uri_path ? uri_path : path, "its host isn't one of ‹fetch.hosts›");
+    else if (issuer->jwks_file)
+        issuer->jwks =
+            read_jwks(loader, issuer->jwks_file, file_path ? file_path : path, mm_jwks_parse, issuer->digest);
+}
+
+void mm_loader_build_issuers(const struct loader *loader)
+{
+    struct mm_config *config = loader->config;
+    json_t *issuers = json_object_get(loader->document.root, "issuers");
+    const char *name;
+    json_t *json;
+    check_ca(loader);
+    config->issuers = calloc(json_object_size(issuers) + 1, sizeof *config->issuers);
+    if (!config->issuers) {
+        mm_loader_no_memory(loader);
+        return;
+    }
+    json_object_foreach(issuers, name, json)
+    {
+        struct mm_issuer_keys *issuer = &config->issuers[config->n_issuers++];
+        mm_cleanup(free) char *path = mm_pointer_child(ISSUERS, name);
+        issuer->issuer = mm_loader_copy(loader, name);
+        build_jwks(loader, json, path ? path : ISSUERS, issuer);
+    }
+    qsort(config->issuers, config->n_issuers, sizeof *config->issuers, compare_issuers);
+}
+
+static void read_bundle(const struct loader *loader, const char *path, struct mm_trust_domain *domain)
+{
+    mm_cleanup(free) char *file = mm_loader_resolve(loader, domain->bundle_file);
+    if (file && !domain->bundle_uri)
+        domain->bundle = read_jwks(loader, file, path, mm_jwks_parse_bundle, domain->bundle_digest);
+    else if (!file && domain->bundle_uri && !mm_config_may_fetch(loader->config, domain->bundle_uri))
+        mm_loader_report(loader, path, "the host of ‹bundle_uri› isn't one of ‹fetch.hosts›");
+}
+
+static bool is_same_bundle(const struct mm_trust_domain *a, const struct mm_trust_domain *b)
+{
+    return !a->bundle_uri == !b->bundle_uri && (!a->bundle_uri || strcmp(a->bundle_uri, b->bundle_uri) == 0) &&
+           strcmp(a->bundle_digest, b->bundle_digest) == 0;
+}
+
+/* A trust domain has one set of keys, whichever tenants name it. */
+static void check_other_tenants(const struct loader *loader, const char *path, const struct mm_envelope *envelope,
+                                const struct mm_trust_domain *domain)
+{
+    const struct mm_policy *policy = &loader->config->policy;
+    for (size_t i = 0; i < policy->n_tenants; i++) {
+        const struct mm_envelope *other = &policy->tenants[i].envelope;
+        for (size_t j = 0; other != envelope && j < other->n_trust_domains; j++)
+            if (strcmp(other->trust_domains[j].name, domain->name) == 0 &&
+                !is_same_bundle(&other->trust_domains[j], domain))
+                mm_loader_report(loader, path, "another tenant's envelope has another bundle for ‹%s›", domain->name);
+    }
+}
+
+void mm_loader_read_bundles(const struct loader *loader, const char *tenant_id, struct mm_envelope *envelope)
+{
+    mm_cleanup(free) char *parent = mm_pointer_child("/tenants", tenant_id);
+    mm_cleanup(free) char *domains = parent ? mm_pointer_child(parent, "trust_domains") : NULL;
+    for (size_t i = 0; domains && i < envelope->n_trust_domains; i++) {
+        mm_cleanup(free) char *path = mm_pointer_child(domains, envelope->trust_domains[i].name);
+        read_bundle(loader, path ? path : domains, &envelope->trust_domains[i]);
+        check_other_tenants(loader, path ? path : domains, envelope, &envelope->trust_domains[i]);
+    }
+}
+
+/* At the tenant's envelope. */
+static void check_envelope(const struct loader *loader, const struct mm_tenant *tenant)
+{
+    mm_cleanup(free) char *parent = mm_pointer_child("/tenants", tenant->id);
+    mm_cleanup(free) char *path = parent ? mm_pointer_child(parent, "issuers") : NULL;
+    for (size_t i = 0; path && i < tenant->envelope.issuers.n; i++) {
+        const char *issuer = tenant->envelope.issuers.items[i];
+        if (!mm_config_can_know_issuer(loader->config, issuer))
+            mm_problems_warn(loader->problems, loader->document.file, mm_document_line(&loader->document, path), path,
+                             "the keys of %s can't be had: neither is its host one of ‹fetch.hosts›, nor do "
+                             "‹issuers› say where they are",
+                             issuer);
+    }
+}
+
+static void report_rule(const struct loader *loader, const struct mm_document *document, int line, size_t account,
+                        const char *reason)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/accounts/%zu/authenticate", account);
+    mm_problems_add(loader->problems, document->file, line, path, "%s", reason);
+}
+
+/* A rule that nobody can satisfy is a mistake. */
+void mm_loader_check_sources(const struct loader *loader, const struct mm_document *document,
+                             const struct mm_tenant *tenant)
+{
+    const struct mm_config *config = loader->config;
+    for (size_t i = 0; i < tenant->n_accounts; i++) {
+        const struct mm_account *account = &tenant->accounts[i];
+        for (size_t j = 0; j < account->n_private_key_jwt; j++) {
+            const struct mm_private_key_jwt_rule *rule = &account->private_key_jwt[j];
+            if (rule->jwks_uri && !mm_config_may_fetch(config, rule->jwks_uri))
+                report_rule(loader, document, rule->line, i,
+                            "the host of ‹jwks_uri› isn't one of ‹fetch.hosts› in mintmark.yaml");
+        }
+        for (size_t j = 0; j < account->n_oidc; j++)
+            if (!mm_config_can_know_issuer(config, account->oidc[j].issuer))
+                report_rule(
+                    loader, document, account->oidc[j].line, i,
+                    "the keys of ‹issuer› can't be had: mintmark.yaml neither lists its host in ‹fetch.hosts› nor "
+                    "says in ‹issuers› where they are");
+    }
+}
+
+void mm_loader_check_issuers(const struct loader *loader)
+{
+    const struct mm_policy *policy = &loader->config->policy;
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        if (policy->tenants[i].id)
+            check_envelope(loader, &policy->tenants[i]);
+}
+
+bool mm_config_may_fetch(const struct mm_config *config, const char *url)
+{
+    char host[MM_HOST_MAX];
+    return url && mm_url_host(url, host) && mm_strings_have(&config->fetch.hosts, host);
+}
+
+bool mm_config_can_know_issuer(const struct mm_config *config, const char *issuer)
+{
+    const struct mm_issuer_keys *keys = mm_config_issuer(config, issuer);
+    return (keys && keys->jwks_file) || mm_config_may_fetch(config, keys ? keys->jwks_uri : issuer);
+}
+
+/* --- what changes */
+
+__attribute__((format(printf, 4, 5))) static bool add_change(json_t *changes, const char *change, struct mm_error *err,
+                                                             const char *format, ...)
+{
+    char text[MM_URL_MAX * 2];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return mm_json_append(changes,
+                          json_pack("{s:s, s:n, s:n, s:s}", "change", change, "tenant", "account", "what", text), err);
+}
+
+static bool diff_hosts(const struct mm_config *here, const struct mm_config *there, const char *change, json_t *changes,
+                       struct mm_error *err)
+{
+    for (size_t i = 0; i < there->fetch.hosts.n; i++)
+        if (!mm_strings_have(&here->fetch.hosts, there->fetch.hosts.items[i]) &&
+            !add_change(changes, change, err, "host %s, which may be asked for documents", there->fetch.hosts.items[i]))
+            return false;
+    return true;
+}
+
+/* In a few words. */
+static const char *describe(const struct mm_issuer_keys *keys, char *out, size_t size)
+{
+    if (!keys)
+        return "where its discovery document says";
+    (void)snprintf(out, size, "%s%.16s", keys->jwks_uri ? keys->jwks_uri : "a file of SHA-256 ", keys->digest);
+    return out;
+}
+
+static bool diff_issuer(const struct mm_config *before, const struct mm_config *after, const char *issuer,
+                        json_t *changes, struct mm_error *err)
+{
+    char was[MM_URL_MAX + 32];
+    char is[MM_URL_MAX + 32];
+    const char *was_text = describe(mm_config_issuer(before, issuer), was, sizeof was);
+    const char *is_text = describe(mm_config_issuer(after, issuer), is, sizeof is);
+    return strcmp(was_text, is_text) == 0 ||
+           add_change(changes, "changes", err, "keys of %.500s: %.1500s, was %.1500s", issuer, is_text, was_text);
+}
+
+bool mm_config_diff(const struct mm_config *before, const struct mm_config *after, json_t *changes,
+                    struct mm_error *err)
+{
+    if (!diff_hosts(before, after, "gains", changes, err) || !diff_hosts(after, before, "loses", changes, err))
+        return false;
+    for (size_t i = 0; i < after->n_issuers; i++)
+        if (!diff_issuer(before, after, after->issuers[i].issuer, changes, err))
+            return false;
+    for (size_t i = 0; i < before->n_issuers; i++)
+        if (!mm_config_issuer(after, before->issuers[i].issuer) &&
+            !diff_issuer(before, after, before->issuers[i].issuer, changes, err))
+            return false;
+    return true;
+}
