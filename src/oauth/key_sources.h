@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The keys of those whose JWTs callers bring: of OIDC issuers, of clients with a jwks_uri, of SPIFFE trust domains. Read from a file with the
- * configuration, or fetched over HTTPS (fetch/fetch.h), kept, and refreshed ahead of need. What is fetched is asked for by a thread of
+ * configuration, or fetched over HTTPS (fetch/fetcher.h), kept, and refreshed ahead of need. What is fetched is asked for by a thread of
  * its own: who wants keys gets what is there, or waits without a thread, for seconds at most.
  *
  * A source is asked for one document at a time, again at the earliest after a while, and after failures ever more seldom, whatever callers'
@@ -14,7 +14,6 @@
 #include "crypto/digest.h"
 #include "token/jwt.h"
 
-struct mm_fetcher;
 struct mm_key_sources; /* opaque; safe to use from many threads */
 
 enum mm_keys { MM_KEYS_READY, MM_KEYS_AWAITED, MM_KEYS_FAILED };
@@ -31,9 +30,18 @@ enum mm_key_source_event {
 typedef void (*mm_key_source_observer)(void *context, enum mm_key_source_event event, const char *source,
                                        const char *detail);
 
+enum {
+    MM_KEY_SOURCES_MAX = 4096,
+    MM_KEY_WAITERS_MAX = 1024,
+    MM_KEY_WAITERS_PER_SOURCE = 128,
+    MM_KEY_WAIT_MS = 4000, /* nobody waits for a fetch beyond that, from when it was wanted */
+};
+
 /* Everything is borrowed and outlives mm_key_sources_free(). */
 struct mm_key_sources_parts {
-    struct mm_fetcher *fetcher; /* NULL: nothing is fetched */
+    /* Have a URL fetched: what mm_fetcher_ask() does. NULL: nothing is fetched, and there is no thread. */
+    bool (*fetch)(void *context, const char *url, int *ret_fd, struct mm_error *err);
+    void *fetch_context;
     const struct mm_random *random;
     int64_t (*monotonic_ns)(void); /* NULL: mm_monotonic_ns() */
     mm_key_source_observer observer;
@@ -45,7 +53,7 @@ MM_MUST_USE struct mm_key_sources *mm_key_sources_start(const struct mm_key_sour
 
 /*
  * Which sources there are from now on: at the start and after each reload. New ones are fetched ahead; those that stay the same keep their
- * keys; who waits for one that is gone is woken. A failure (MM_NO_MEMORY) changes nothing.
+ * keys; who waits for one that is gone is woken. A failure (MM_NO_MEMORY; MM_CONFIG_INVALID for more than MM_KEY_SOURCES_MAX) changes nothing.
  */
 MM_MUST_USE bool mm_key_sources_use(struct mm_key_sources *sources, const struct mm_config *config,
                                     struct mm_error *err);
