@@ -135,7 +135,7 @@ static bool begin_handshake(struct mm_admin_connection *connection, struct MHD_C
     connection->session = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
     connection->tls = mm_admin_tls(listener->admin);
     connection->owner = (struct mm_tls_owner){.fd = connection->fd, .context = connection, .judge = judge};
-    if (mm_tls_attach(connection->tls, connection->session, &connection->owner, &err))
+    if (mm_tls_attach(connection->tls, connection->session, &connection->owner, MM_CLIENT_CERTIFICATES_REQUESTED, &err))
         return true;
     mm_log_error("tls_failed", &err, "address", connection->peer.address, NULL);
     return false;

@@ -114,11 +114,24 @@ static const char *call_token(const struct mm_hsm_token_config *token, const cha
     return names[i].name;
 }
 
+static void print_listener(const struct mm_listen *listen)
+{
+    if (listen->socket)
+        (void)printf("  listens  %s, plain HTTP from a proxy", listen->socket);
+    else
+        (void)printf("  listens  %s port %u", listen->address, (unsigned)listen->port);
+    if (listen->proxy_ca)
+        (void)fputs(", proxies only", stdout);
+    if (listen->client_certificates == MM_CLIENT_CERTIFICATES_NONE)
+        (void)fputs(", without client certificates", stdout);
+    (void)puts(listen->trusts_client_cert_header ? ", which says who its clients are (Client-Cert)" : "");
+}
+
 static void print_summary(const struct mm_config *config)
 {
     (void)printf("ok: %s\n  issuer   %s\n", config->file, config->issuer);
     for (size_t i = 0; i < config->n_listen; i++)
-        (void)printf("  listens  %s port %u\n", config->listen[i].address, (unsigned)config->listen[i].port);
+        print_listener(&config->listen[i]);
     for (size_t i = 0; i < config->n_hsm_tokens; i++) {
         const struct mm_hsm_token_config *token = &config->hsm_tokens[i];
         const char *how;

@@ -61,6 +61,13 @@ static bool recall(const struct loader *loader, const char *path, const char *te
         *ret_id = admin->socket_gid;
         return true;
     }
+    for (size_t i = 0; i < loader->running->n_listen; i++) {
+        const struct mm_listen *listen = &loader->running->listen[i];
+        if (listen->socket_group && strcmp(listen->socket_group, text) == 0) {
+            *ret_id = listen->socket_gid;
+            return true;
+        }
+    }
     mm_loader_report(loader, path, "%s: a restart is needed to look it up", text);
     return false;
 }
@@ -112,18 +119,17 @@ static void add_list(const struct loader *loader, const json_t *admin, size_t li
     }
 }
 
-static void set_group(const struct loader *loader, const char *text)
+void mm_loader_build_group(const struct loader *loader, const char *text, const char *path, char **ret_group,
+                           gid_t *ret_gid)
 {
-    static const char PATH[] = "/admin/socket_group";
-    struct mm_admin_config *admin = &loader->config->admin;
     enum mm_holder_kind kind = MM_HOLDER_GROUP;
     uint32_t id = 0;
-    if (!text || !resolve(loader, PATH, text, &kind, &id))
+    if (!text || !resolve(loader, path, text, &kind, &id))
         return;
     if (kind == MM_HOLDER_USER)
-        mm_loader_report(loader, PATH, "‹socket_group› must be group:NAME or gid:N");
-    admin->socket_group = mm_loader_copy(loader, text);
-    admin->socket_gid = id;
+        mm_loader_report(loader, path, "‹socket_group› must be group:NAME or gid:N");
+    *ret_group = mm_loader_copy(loader, text);
+    *ret_gid = id;
 }
 
 void mm_loader_build_roles(const struct loader *loader)
@@ -140,13 +146,14 @@ void mm_loader_build_roles(const struct loader *loader)
     }
     for (size_t i = 0; i < MM_ARRAY_SIZE(LISTS); i++)
         add_list(loader, admin, i);
-    set_group(loader, mm_json_string(admin, "socket_group"));
+    struct mm_admin_config *built = &loader->config->admin;
+    mm_loader_build_group(loader, mm_json_string(admin, "socket_group"), "/admin/socket_group", &built->socket_group,
+                          &built->socket_gid);
 }
 
-/* Whoever can write the folder can put a socket of his own there, and be told what operators want. */
-void mm_loader_check_socket(const struct loader *loader)
+/* Whoever can write the folder can put a socket of his own there, and be told what others want. */
+void mm_loader_check_socket_folder(const struct loader *loader, const char *socket, const char *path)
 {
-    const char *socket = loader->config->admin.socket;
     mm_cleanup(free) char *folder = socket ? mm_path_beside(socket, ".", NULL) : NULL;
     struct stat info;
     if (!socket)
@@ -156,13 +163,18 @@ void mm_loader_check_socket(const struct loader *loader)
     else if (stat(folder, &info) != 0) /* made when the service starts (systemd's RuntimeDirectory=), or named then */
         return;
     else if (!S_ISDIR(info.st_mode))
-        mm_loader_report(loader, SOCKET, "%s: its folder isn't one", socket);
+        mm_loader_report(loader, path, "%s: its folder isn't one", socket);
     else if (info.st_mode & (S_IWGRP | S_IWOTH))
-        mm_loader_report(loader, SOCKET, "%s: group or others can write its folder (mode %04o)", socket,
+        mm_loader_report(loader, path, "%s: group or others can write its folder (mode %04o)", socket,
                          (unsigned)(info.st_mode & 07777));
     else if (info.st_uid != 0 && info.st_uid != geteuid())
-        mm_loader_report(loader, SOCKET, "%s: its folder is owned by uid %u, neither root nor this user", socket,
+        mm_loader_report(loader, path, "%s: its folder is owned by uid %u, neither root nor this user", socket,
                          (unsigned)info.st_uid);
+}
+
+void mm_loader_check_socket(const struct loader *loader)
+{
+    mm_loader_check_socket_folder(loader, loader->config->admin.socket, SOCKET);
 }
 
 static void check_is_apart(const struct loader *loader, const struct mm_trust *custodians,

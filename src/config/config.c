@@ -100,6 +100,7 @@ static bool build(struct loader *loader, enum extent extent)
         mm_loader_build_tenants(loader);
         mm_loader_check_issuers(loader);
         mm_loader_build_custodians(loader);
+        mm_loader_complete_listeners(loader);
         mm_loader_check_store(loader);
     }
     return is_valid;
@@ -193,6 +194,9 @@ static void config_free(struct mm_config *config)
         free(config->listen[i].address);
         free(config->listen[i].certificate_file);
         free(config->listen[i].key_file);
+        free(config->listen[i].socket);
+        free(config->listen[i].socket_group);
+        mm_trust_free(config->listen[i].proxy_ca);
     }
     free(config->listen);
     free(config->admin.https.address);

@@ -14,13 +14,29 @@
 #include "token/readers.h"
 #include "util/secret.h"
 
+enum mm_client_certificates { MM_CLIENT_CERTIFICATES_REQUESTED, MM_CLIENT_CERTIFICATES_NONE };
+
+/* TLS on an address, or plain HTTP on a local socket, which a proxy alone can open. */
 struct mm_listen {
-    char *address; /* numeric IPv4 or IPv6, without brackets */
+    char *address; /* numeric IPv4 or IPv6, without brackets; NULL: the socket */
     uint16_t port; /* 0: the kernel chooses (tests) */
     char *certificate_file;
     char *key_file;
+    enum mm_client_certificates client_certificates; /* whether the handshake asks for one */
+    char *socket;                                    /* path; NULL: the address */
+    char *socket_group; /* who may open it, as mintmark.yaml has it; NULL: the service's own group */
+    gid_t socket_gid;   /* of interest if there is a socket_group */
+    struct mm_trust *
+        proxy_ca; /* whose certificates whoever connects must show: proxies; NULL: not asked, or loaded without tenants */
+    bool trusts_client_cert_header; /* the proxy says who its client is (RFC 9440) */
     int line;
 };
+
+/* Whether none but proxies get through to it, who say what their clients' addresses are. */
+static inline bool mm_listen_is_proxied(const struct mm_listen *listen)
+{
+    return listen->socket || listen->proxy_ca;
+}
 
 /* All times in seconds, all sizes in bytes. Reloadable, but for the two that say otherwise. */
 struct mm_limits {
@@ -211,7 +227,8 @@ MM_MUST_USE bool mm_config_check_beyond_store(const struct mm_config *config, co
 
 /*
  * Whether `after` can replace `before` in a running service. False with MM_CONFIG_INVALID naming what needs a restart
- * (issuer, listen addresses, admin but for its certificates and CAs, hsm, keys, store, fetch, max_ttl, limits.threads, limits.queue).
+ * (issuer, listen but for certificates and CAs, admin but for its certificates and CAs, hsm, keys, store, fetch, max_ttl, limits.threads,
+ * limits.queue).
  */
 MM_MUST_USE bool mm_config_can_replace(const struct mm_config *before, const struct mm_config *after,
                                        struct mm_error *err);

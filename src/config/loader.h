@@ -39,7 +39,14 @@ char *mm_loader_copy(const struct loader *loader, const char *string);
 /* service.c: everything but HSM tokens and tenants, from the document alone. */
 void mm_loader_build_service(const struct loader *loader);
 
-/* Build the listener that `item`, at `path`, describes. One that is built already has the address to itself. */
+/*
+ * listen.c: the listeners, from the document alone; after the tenants, what needs look-ups and files: groups, folders of sockets, the
+ * proxies' CAs, which no tenant may have.
+ */
+void mm_loader_build_listeners(const struct loader *loader);
+void mm_loader_complete_listeners(const struct loader *loader);
+
+/* Build the address, the certificate and the key of the listener that `item`, at `path`, describes. One that is built already has the address to itself. */
 void mm_loader_build_listen(const struct loader *loader, const json_t *item, const char *path,
                             struct mm_listen *ret_listen);
 
@@ -51,6 +58,11 @@ void mm_loader_build_admin(const struct loader *loader);
 void mm_loader_build_roles(const struct loader *loader);
 void mm_loader_check_socket(const struct loader *loader);
 void mm_loader_build_custodians(const struct loader *loader);
+
+/* A socket's folder, reported at `path` if others can put a socket of theirs there; and its `socket_group`, NULL for none, looked up. */
+void mm_loader_check_socket_folder(const struct loader *loader, const char *socket, const char *path);
+void mm_loader_build_group(const struct loader *loader, const char *text, const char *path, char **ret_group,
+                           gid_t *ret_gid);
 
 /*
  * issuers.c: hosts and URLs, from the document alone; files of keys, trust domains' bundles among them; whose keys can't be had, of envelopes

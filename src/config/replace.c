@@ -40,13 +40,24 @@ static bool is_same_address(const struct mm_listen *a, const struct mm_listen *b
     return a->port == b->port && is_same(a->address, b->address);
 }
 
-/* Certificates and keys may change; sockets stay. */
+/* Who is let in stays, too: connections live on, and go by what held when they began. */
+static bool is_same_listener(const struct mm_config *a, const struct mm_listen *one, const struct mm_config *b,
+                             const struct mm_listen *other)
+{
+    return is_same_address(one, other) && is_same_path(a, one->socket, b, other->socket) &&
+           is_same(one->socket_group, other->socket_group) && one->socket_gid == other->socket_gid &&
+           one->client_certificates == other->client_certificates &&
+           one->trusts_client_cert_header == other->trusts_client_cert_header &&
+           mm_listen_is_proxied(one) == mm_listen_is_proxied(other);
+}
+
+/* Certificates, keys and CAs may change; sockets stay. */
 static bool are_same_sockets(const struct mm_config *a, const struct mm_config *b)
 {
     if (a->n_listen != b->n_listen)
         return false;
     for (size_t i = 0; i < a->n_listen; i++)
-        if (!is_same_address(&a->listen[i], &b->listen[i]))
+        if (!is_same_listener(a, &a->listen[i], b, &b->listen[i]))
             return false;
     return true;
 }
@@ -188,7 +199,7 @@ bool mm_config_can_replace(const struct mm_config *before, const struct mm_confi
         const char *name;
     } parts[] = {
         {is_same(before->issuer, after->issuer), "issuer"},
-        {are_same_sockets(before, after), "listen addresses"},
+        {are_same_sockets(before, after), "listen"},
         {are_same_admins(before, after), "admin"},
         {hsm_before.length == hsm_after.length && memcmp(hsm_before.data, hsm_after.data, hsm_after.length) == 0,
          "hsm"},

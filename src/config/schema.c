@@ -106,7 +106,20 @@ static const char *check_vendor_key(const char *key)
         .name = "key", .type = MM_SCHEMA_STRING, .presence = MM_REQUIRED, .min = 1 \
     }
 
-static const struct mm_schema LISTEN_MEMBERS[] = {LISTEN_PARTS, {0}};
+static const char *const CLIENT_CERTIFICATES[] = {"request", "none", NULL};
+
+/* Which of them go together, listen.c says. */
+static const struct mm_schema LISTEN_MEMBERS[] = {
+    {.name = "address", .type = MM_SCHEMA_STRING, .check = mm_check_listen_address},
+    {.name = "certificate", .type = MM_SCHEMA_STRING, .min = 1},
+    {.name = "key", .type = MM_SCHEMA_STRING, .min = 1},
+    {.name = "client_certificates", .type = MM_SCHEMA_STRING, .one_of = CLIENT_CERTIFICATES},
+    {.name = "proxy_ca", .type = MM_SCHEMA_STRING, .min = 1},
+    {.name = "unix", .type = MM_SCHEMA_STRING, .min = 1},
+    {.name = "socket_group", .type = MM_SCHEMA_STRING, .check = mm_check_local_holder},
+    {.name = "trust_client_cert_header", .type = MM_SCHEMA_BOOLEAN},
+    {0},
+};
 
 static const struct mm_schema LISTEN = {.type = MM_SCHEMA_OBJECT, .members = LISTEN_MEMBERS};
 

@@ -1,60 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The service's own part of mintmark.yaml: issuer, listeners, admin socket, keys, store, limits.
+ * The service's own part of mintmark.yaml: issuer, keys, store, limits.
  */
 #include "config/loader.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "config/address.h"
 #include "config/floors.h"
 #include "config/schema.h"
 
 enum { POINTER_MAX = 64, PUBLISH_AHEAD_DEFAULT = 3600 };
-
-static void check_address_is_new(const struct loader *loader, const struct mm_listen *listen, const char *path)
-{
-    const struct mm_config *config = loader->config;
-    for (const struct mm_listen *other = config->listen; other && other < config->listen + config->n_listen; other++)
-        if (other != listen && listen->port && other->port == listen->port && other->address && listen->address &&
-            strcmp(other->address, listen->address) == 0)
-            mm_loader_report(loader, path, "‹address› repeats that of line %d", other->line);
-}
-
-void mm_loader_build_listen(const struct loader *loader, const json_t *item, const char *path,
-                            struct mm_listen *ret_listen)
-{
-    struct mm_listen *listen = ret_listen;
-    char host[MM_ADDRESS_MAX];
-    const char *address = mm_json_string(item, "address");
-    listen->line = mm_document_line(&loader->document, path);
-    listen->certificate_file = mm_loader_resolve(loader, mm_json_string(item, "certificate"));
-    listen->key_file = mm_loader_resolve(loader, mm_json_string(item, "key"));
-    mm_loader_note_file(loader, listen->certificate_file);
-    mm_loader_note_file(loader, listen->key_file);
-    if (address && mm_listen_address_parse(address, host, &listen->port))
-        listen->address = mm_loader_copy(loader, host);
-    if (MM_KEY_FLOORS.is_test && listen->address && !mm_address_is_loopback(listen->address))
-        mm_loader_report(loader, path, "a test build listens on loopback only");
-    check_address_is_new(loader, listen, path);
-}
-
-static void build_listen(const struct loader *loader)
-{
-    struct mm_config *config = loader->config;
-    const json_t *items = json_object_get(loader->document.root, "listen");
-    config->listen = calloc(json_array_size(items) + 1, sizeof *config->listen);
-    if (!config->listen) {
-        mm_loader_no_memory(loader);
-        return;
-    }
-    for (size_t i = 0; i < json_array_size(items); i++) {
-        char path[POINTER_MAX];
-        (void)snprintf(path, sizeof path, "/listen/%zu", i);
-        mm_loader_build_listen(loader, json_array_get(items, i), path, &config->listen[config->n_listen++]);
-    }
-}
 
 static void build_limits(const struct loader *loader)
 {
@@ -164,7 +120,7 @@ void mm_loader_build_service(const struct loader *loader)
     config->issuer = mm_loader_copy(loader, mm_json_string(root, "issuer"));
     config->store_file = mm_loader_resolve(loader, mm_json_string(json_object_get(root, "store"), "sqlite"));
     memcpy(config->digest, loader->document.digest, sizeof config->digest);
-    build_listen(loader);
+    mm_loader_build_listeners(loader);
     mm_loader_build_admin(loader);
     mm_loader_build_hsm_tokens(loader);
     build_keys(loader);

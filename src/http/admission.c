@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_BUCKETS = 1024 };
+enum { N_BUCKETS = 1024, FAMILY_PROXIES = 255 };
 
 struct counter {
     struct mm_address_key key;
@@ -45,10 +45,18 @@ struct mm_address_key mm_address_key(const struct sockaddr *address)
     return key;
 }
 
+struct mm_address_key mm_address_key_of_proxies(void)
+{
+    return (struct mm_address_key){{FAMILY_PROXIES}};
+}
+
 void mm_address_format(const struct sockaddr *address, char *out)
 {
     const char *text = NULL;
-    if (address->sa_family == AF_INET) {
+    if (address->sa_family == AF_UNIX) {
+        text = "unix";
+        (void)snprintf(out, MM_ADDRESS_TEXT_MAX, "%s", text);
+    } else if (address->sa_family == AF_INET) {
         struct sockaddr_in in;
         memcpy(&in, address, sizeof in);
         text = inet_ntop(AF_INET, &in.sin_addr, out, MM_ADDRESS_TEXT_MAX);
@@ -118,7 +126,8 @@ static struct counter **find_locked(struct mm_admission *admission, const struct
 
 static bool has_room_locked(const struct mm_admission *admission, const struct counter *counter)
 {
-    return admission->n < admission->connections && (counter ? counter->n : 0) < admission->per_address;
+    return admission->n < admission->connections &&
+           (!counter || counter->n < admission->per_address || counter->key.bytes[0] == FAMILY_PROXIES);
 }
 
 bool mm_admission_has_room(struct mm_admission *admission, const struct mm_address_key *key)

@@ -19,6 +19,9 @@ struct mm_address_key {
 
 struct mm_address_key mm_address_key(const struct sockaddr *address);
 
+/* Of every proxy's connections: many clients share one, so that it counts in all, but not against the limit of an address. */
+struct mm_address_key mm_address_key_of_proxies(void);
+
 /* The address as text without a port, for logs, into `out` of MM_ADDRESS_TEXT_MAX bytes. */
 enum { MM_ADDRESS_TEXT_MAX = 64 };
 void mm_address_format(const struct sockaddr *address, char *out);

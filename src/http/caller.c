@@ -36,7 +36,7 @@ static bool authenticate(struct mm_request *request, const struct mm_caller_cred
     int64_t now = mm_clock_now(request->service->parts.clock);
     char tenant_id[MM_CLIENT_TENANT_MAX + 1];
     mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
-    if (!mm_connection_peer(request->connection, &peer, err) || !check_credentials(request, credentials, peer, err) ||
+    if (!mm_request_peer(request, &peer, err) || !check_credentials(request, credentials, peer, err) ||
         !mm_client_tenant(policy, credentials->tenant_id, credentials->client_id, tenant_id, err) ||
         !mm_mtls_authenticate(policy, tenant_id, peer, now, ret_principal, err))
         return false;

@@ -13,7 +13,10 @@
 
 struct mm_connection {
     struct mm_service *service;
+    size_t listener;
     int fd;
+    bool is_proxied;     /* its peer is a proxy, whose requests come from many clients */
+    bool trusts_headers; /* who say what certificate each has */
     bool is_in_handshake;
     bool awaits_more; /* something came in since the last complete request */
     struct mm_address_key key;
@@ -21,14 +24,14 @@ struct mm_connection {
     bool is_counted;
     struct mm_watch watch;
     struct mm_parked parked;
-    struct mm_tls *tls; /* outlives the TLS session, and so does: */
+    struct mm_tls *tls; /* NULL: plain HTTP. Outlives the TLS session, and so does: */
     struct mm_tls_owner owner;
     struct gnutls_session_int *session;
     struct mm_transport transport;
 };
 
-/* Whether a connection from `address` may begin; counts nothing. */
-bool mm_connection_is_welcome(struct mm_service *service, const struct sockaddr *address);
+/* Whether a connection from `address` may begin at that listener; counts nothing. */
+bool mm_connection_is_welcome(struct mm_service *service, size_t listener, const struct sockaddr *address);
 
 /* Take charge of a connection that was accepted. NULL: out of memory; its handshake will fail. */
 struct mm_connection *mm_connection_open(struct mm_service *service, size_t listener, struct MHD_Connection *mhd);
@@ -37,10 +40,9 @@ struct mm_connection *mm_connection_open(struct mm_service *service, size_t list
 void mm_connection_close(struct mm_connection *connection);
 
 /*
- * The client's certificate, with a reference for the caller; NULL in `ret_peer` if it sent none. MM_CERTIFICATE_INVALID if it can't be
- * parsed. The connection keeps nothing of it: who is no account here takes no memory but that of a handshake.
+ * The chain that the peer has sent in its handshake, leaf first, as DER that the connection keeps; 0 if it sent none. Of more than
+ * MM_CHAIN_MAX certificates those beyond aren't filled in.
  */
-MM_MUST_USE bool mm_connection_peer(const struct mm_connection *connection, struct mm_certificate **ret_peer,
-                                    struct mm_error *err);
+size_t mm_connection_chain(const struct mm_connection *connection, struct mm_bytes ret_chain[MM_CHAIN_MAX]);
 
 #endif

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { BACKLOG = 32, OPEN_MODE = 0660, CLOSED_MODE = 0600 };
+enum { BACKLOG = 1024, OPEN_MODE = 0660, CLOSED_MODE = 0600 };
 
 static bool refused(struct mm_error *err, const char *path, const char *why)
 {

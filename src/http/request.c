@@ -52,6 +52,8 @@ void *mm_request_open(void *context, const char *target, struct MHD_Connection *
     request->target = mm_target_judge(target);
     request->config = mm_service_config(request->service);
     request->body = mm_buffer_make((size_t)request->config->limits.body_bytes);
+    request->key = connection->key;
+    memcpy(request->address, connection->address, sizeof request->address);
     mm_service_enter(request->service);
     return MM_TAKE(request);
 }
@@ -66,8 +68,37 @@ void mm_request_close(void *context, struct MHD_Connection *mhd, void **ret_requ
     const struct mm_limits *limits = &request->config->limits;
     mm_watch_set(&request->connection->watch,
                  mm_deadline_after_ms((limits->idle_timeout + limits->header_timeout) * 1000));
+    if (request->is_counted)
+        mm_admission_leave(request->service->proxied, &request->key);
     mm_service_leave(request->service);
     request_free(request);
+}
+
+static bool parse_peer(const struct mm_request *request, const struct mm_bytes *chain, size_t n,
+                       struct mm_certificate **ret_peer, struct mm_error *err)
+{
+    if (n > MM_CHAIN_MAX)
+        return mm_fail(err, MM_CERTIFICATE_INVALID, "the client sent more than %d certificates", MM_CHAIN_MAX);
+    struct mm_certificate *peer = n > 0 ? mm_peers_find(request->service->peers, chain, n) : NULL;
+    if (n > 0 && !peer)
+        peer = mm_certificate_parse(chain, n, err);
+    *ret_peer = peer;
+    return peer || n == 0;
+}
+
+bool mm_request_peer(const struct mm_request *request, struct mm_certificate **ret_peer, struct mm_error *err)
+{
+    struct mm_bytes sent[MM_CHAIN_MAX];
+    struct mm_forwarded_chain forwarded;
+    const struct mm_connection *connection = request->connection;
+    *ret_peer = NULL;
+    if (!connection->is_proxied) {
+        size_t n = mm_connection_chain(connection, sent);
+        return parse_peer(request, sent, n, ret_peer, err);
+    }
+    /* The certificate of the connection is the proxy's own. */
+    return !connection->trusts_headers || (mm_forwarded_decode(&request->forwarded, &forwarded, err) &&
+                                           parse_peer(request, forwarded.items, forwarded.n, ret_peer, err));
 }
 
 const char *mm_request_header(const struct mm_request *request, const char *name)
@@ -91,12 +122,13 @@ struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_er
                                   const struct mm_problems *problems, const char *tenant)
 {
     const char *path = request->route ? request->route->path : NULL;
+    const char *proxy = request->connection->is_proxied ? request->connection->address : NULL;
     if (mm_code_http_status(err->code) >= 500)
         mm_log_error("request_failed", err, "request_id", request->id, "path", path, "tenant", tenant, "address",
-                     request->connection->address, NULL);
+                     request->address, "proxy", proxy, NULL);
     else
         mm_log(MM_LOG_INFO, "request_refused", "request_id", request->id, "path", path, "tenant", tenant, "address",
-               request->connection->address, "code", mm_code_name(err->code), "error", err->message, NULL);
+               request->address, "proxy", proxy, "code", mm_code_name(err->code), "error", err->message, NULL);
     struct mm_reply reply = mm_reply_failure(request->form, err, request->id, problems);
     if (request->form == MM_ERRORS_OAUTH && reply.challenge && mm_request_authorizes_by(request, "Basic"))
         reply.challenge = MM_CHALLENGE_BASIC;
@@ -119,9 +151,41 @@ static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *r
     return mm_reply_send(&taken, request->mhd, request->id, afterwards);
 }
 
+static enum MHD_Result gather_forwarded(void *context, enum MHD_ValueKind kind, const char *name, size_t name_length,
+                                        const char *value, size_t value_length)
+{
+    (void)kind;
+    mm_forwarded_add(context, name, name_length, value ? value : "", value_length);
+    return MHD_YES;
+}
+
+/* Clients whose address the proxy doesn't tell count as one. */
+static bool take_forwarded(struct mm_request *request, struct mm_error *err)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    if (!request->connection->is_proxied)
+        return true;
+    (void)MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, gather_forwarded, &request->forwarded);
+    (void)mm_forwarded_address(&request->forwarded, &address);
+    request->key = mm_address_key((const struct sockaddr *)&address);
+    mm_address_format((const struct sockaddr *)&address, request->address);
+    return !request->connection->trusts_headers || mm_forwarded_check(&request->forwarded, err);
+}
+
+/* Through a proxy, requests are what connections are otherwise. */
+static bool count(struct mm_request *request, struct mm_error *err)
+{
+    request->is_counted =
+        request->connection->is_proxied && mm_admission_enter(request->service->proxied, &request->key);
+    return request->is_counted || !request->connection->is_proxied ||
+           mm_fail(err, MM_OVERLOADED, "too many requests at once, in all or from this address");
+}
+
 /* Anything wrong with a well-formed head: no such route (`err` says so already), or a body that is too large. */
 static void check_head(struct mm_request *request, const struct mm_head *head, const char *allow, struct mm_error *err)
 {
+    if (err->code == MM_OK)
+        (void)count(request, err);
     if (request->route && head->content_length > (uint64_t)request->config->limits.body_bytes)
         (void)mm_fail(err, MM_BODY_TOO_LARGE, "a body of %llu bytes is announced",
                       (unsigned long long)head->content_length);
@@ -141,7 +205,7 @@ static enum MHD_Result take_head(struct mm_request *request, const struct mm_req
     size_t max = (size_t)request->config->limits.header_bytes;
     request->route = mm_route_find(line->method, mm_target_path(line->target), &near, &unrouted);
     request->form = near ? near->errors : MM_ERRORS_PROBLEM;
-    if (!mm_head_take(request->mhd, line, &request->target, max, &head, &err)) {
+    if (!mm_head_take(request->mhd, line, &request->target, max, &head, &err) || !take_forwarded(request, &err)) {
         struct mm_reply reply = mm_request_refuse(request, &err, NULL, NULL);
         return send_reply(request, &reply, MM_REPLY_CLOSE);
     }

@@ -9,6 +9,7 @@
 #include <microhttpd.h>
 
 #include "http/connection.h"
+#include "http/forwarded.h"
 #include "http/head.h"
 #include "http/reply.h"
 #include "oauth/principal.h"
@@ -23,6 +24,11 @@ struct mm_request {
     char id[MM_REQUEST_ID_LENGTH + 1];
     int64_t started_ns;
     struct mm_target target;
+    /* The client's: of the connection, or, behind a proxy, as that says. */
+    struct mm_address_key key;
+    char address[MM_ADDRESS_TEXT_MAX];
+    bool is_counted; /* among the requests of its address, which came through a proxy */
+    struct mm_forwarded forwarded;
     struct mm_config *config;     /* the snapshot this request began with */
     const struct mm_route *route; /* NULL: none, or not by this method */
     enum mm_error_form form;      /* of its failures, from its path on */
@@ -45,6 +51,14 @@ void mm_request_close(void *context, struct MHD_Connection *mhd, void **ret_requ
 
 /* A new id, base64url of 128 random bits. False: no randomness. */
 MM_MUST_USE bool mm_request_id_make(const struct mm_random *random, char ret_id[MM_REQUEST_ID_LENGTH + 1]);
+
+/*
+ * The client's certificate, with a reference for the caller: that of its handshake, or, from a listener that trusts a proxy's word, what
+ * the proxy says; NULL in `ret_peer` if it has none. MM_CERTIFICATE_INVALID if it can't be parsed, MM_INVALID_REQUEST if the proxy's fields
+ * can't. Nothing keeps it: who is no account here takes no memory but that of a handshake.
+ */
+MM_MUST_USE bool mm_request_peer(const struct mm_request *request, struct mm_certificate **ret_peer,
+                                 struct mm_error *err);
 
 /* A header field's value, borrowed; NULL if there is none. */
 const char *mm_request_header(const struct mm_request *request, const char *name);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "http/connection.h"
+#include "http/local_socket.h"
 #include "http/request.h"
 #include "http/service.h"
 #include "http/sockets.h"
@@ -61,7 +62,7 @@ static enum MHD_Result on_accept(void *context, const struct sockaddr *address, 
 {
     const struct listener *listener = context;
     (void)length;
-    return mm_connection_is_welcome(listener->service, address) ? MHD_YES : MHD_NO;
+    return mm_connection_is_welcome(listener->service, listener->index, address) ? MHD_YES : MHD_NO;
 }
 
 static void on_connection(void *context, struct MHD_Connection *mhd, void **ret_connection,
@@ -81,11 +82,20 @@ static unsigned n_threads(const struct mm_limits *limits)
     return (unsigned)(n < THREADS_MIN ? THREADS_MIN : n > THREADS_MAX ? THREADS_MAX : n);
 }
 
-static struct MHD_Daemon *start_daemon(struct listener *listener, const struct mm_limits *limits)
+/* Plain HTTP on a local socket. */
+static struct MHD_Daemon *start_daemon(struct listener *listener, const struct mm_listen *listen,
+                                       const struct mm_limits *limits)
 {
+    static const struct MHD_OptionItem WITHOUT_TLS[] = {{MHD_OPTION_END, 0, NULL}};
+    static const struct MHD_OptionItem WITH_TLS[] = {
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)MM_TLS_PRIORITIES},
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(uintptr_t)mm_tls_refuse},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     /* clang-format off */
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0,
+        listen->address ? flags | MHD_USE_TLS : flags, 0,
         on_accept, listener, mm_request_advance, listener,
         MHD_OPTION_EXTERNAL_LOGGER, log_library, listener,
         MHD_OPTION_LISTEN_SOCKET, listener->fd,
@@ -93,8 +103,7 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, const struct m
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIBRARY_CONNECTIONS,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)limits->idle_timeout,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)limits->header_bytes + MEMORY_RESERVE,
-        MHD_OPTION_HTTPS_PRIORITIES, MM_TLS_PRIORITIES,
-        MHD_OPTION_HTTPS_CERT_CALLBACK2, mm_tls_refuse,
+        MHD_OPTION_ARRAY, listen->address ? WITH_TLS : WITHOUT_TLS,
         MHD_OPTION_UNESCAPE_CALLBACK, mm_target_keep_escaped, NULL,
         MHD_OPTION_URI_LOG_CALLBACK, mm_request_open, listener,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener,
@@ -103,20 +112,65 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, const struct m
     /* clang-format on */
 }
 
-static bool start_listener(struct mm_server *server, const struct mm_config *config, size_t index, struct mm_error *err)
+bool mm_server_open_sockets(const struct mm_config *config, struct mm_local_socket **ret_sockets, struct mm_error *err)
+{
+    struct mm_local_socket *sockets = calloc(config->n_listen + 1, sizeof *sockets);
+    if (!sockets)
+        return mm_fail(err, MM_NO_MEMORY, "no memory for the listeners");
+    for (size_t i = 0; i < config->n_listen; i++)
+        sockets[i].fd = -1;
+    for (size_t i = 0; i < config->n_listen; i++) {
+        const struct mm_listen *listen = &config->listen[i];
+        const gid_t *group = listen->socket_group ? &listen->socket_gid : NULL;
+        if (listen->socket && !mm_local_socket_open(listen->socket, group, &sockets[i], err)) {
+            mm_server_close_sockets(sockets, config);
+            return false;
+        }
+    }
+    *ret_sockets = sockets;
+    return true;
+}
+
+void mm_server_close_sockets(struct mm_local_socket *sockets, const struct mm_config *config)
+{
+    for (size_t i = 0; sockets && i < config->n_listen; i++) {
+        if (sockets[i].path)
+            mm_local_socket_remove(&sockets[i]);
+        if (sockets[i].fd >= 0)
+            (void)close(sockets[i].fd);
+    }
+    free(sockets);
+}
+
+static bool open_listener(struct listener *listener, const struct mm_listen *listen, struct mm_local_socket *socket,
+                          struct mm_error *err)
+{
+    if (listen->socket) {
+        listener->fd = socket->fd;
+        socket->fd = -1;
+        return true;
+    }
+    if (!mm_tcp_listen(listen, BACKLOG, &listener->fd, err))
+        return false;
+    listener->port = mm_tcp_port(listener->fd);
+    return true;
+}
+
+static bool start_listener(struct mm_server *server, const struct mm_server_parts *parts,
+                           const struct mm_config *config, size_t index, struct mm_error *err)
 {
     struct listener *listener = &server->listeners[index];
+    const struct mm_listen *listen = &config->listen[index];
     listener->service = server->service;
     listener->index = index;
     listener->fd = -1;
     server->n_listeners++;
-    if (!mm_tcp_listen(&config->listen[index], BACKLOG, &listener->fd, err))
+    if (!open_listener(listener, listen, parts->sockets ? &parts->sockets[index] : NULL, err))
         return false;
-    listener->port = mm_tcp_port(listener->fd);
-    listener->daemon = start_daemon(listener, &config->limits);
+    listener->daemon = start_daemon(listener, listen, &config->limits);
     if (!listener->daemon)
         return mm_fail(err, MM_CANNOT_LISTEN, "can't serve on %s port %u: the HTTP library doesn't start",
-                       config->listen[index].address, listener->port);
+                       listen->socket ? listen->socket : listen->address, listener->port);
     listener->fd = -1; /* the library's from now on */
     return true;
 }
@@ -133,7 +187,7 @@ struct mm_server *mm_server_start(const struct mm_server_parts *parts, struct mm
     if (!server->service)
         return NULL;
     for (size_t i = 0; i < config->n_listen; i++) {
-        if (!start_listener(server, config, i, err))
+        if (!start_listener(server, parts, config, i, err))
             return NULL;
     }
     return MM_TAKE(server);

@@ -16,12 +16,25 @@
 
 struct mm_server; /* opaque */
 
+struct mm_local_socket; /* http/local_socket.h */
+
+/*
+ * Open the local sockets among the listeners of `config`, before the service is confined. One for each listener, of which those on an
+ * address have no descriptor; borrows from `config`. NULL without any, or with `err`: MM_CANNOT_LISTEN names the path and the cause.
+ */
+MM_MUST_USE bool mm_server_open_sockets(const struct mm_config *config, struct mm_local_socket **ret_sockets,
+                                        struct mm_error *err);
+
+/* Remove them from the file system, as far as this process may, and close those that no server has taken. NULL is allowed. */
+void mm_server_close_sockets(struct mm_local_socket *sockets, const struct mm_config *config);
+
 /* What a server works with; everything is borrowed and outlives mm_server_stop(). */
 struct mm_server_parts {
     struct mm_issuer *issuer;
     struct mm_signers *signers;
     struct mm_ledger *ledger;
     const struct mm_keyring *keyring; /* what it shows at first; borrowed until mm_server_start() returns */
+    struct mm_local_socket *sockets;  /* mm_server_open_sockets(); mm_server_start() takes their descriptors */
     const struct mm_clock *clock;
     const struct mm_random *random;
 };

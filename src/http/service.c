@@ -11,7 +11,7 @@ enum { CROWD_MIN = 200 };
 struct mm_snapshot {
     struct mm_config *config;
     size_t n_tls;
-    struct mm_tls *tls[]; /* by listener */
+    struct mm_tls *tls[]; /* by listener; NULL: plain HTTP */
 };
 
 static void snapshot_free(struct mm_snapshot *snapshot)
@@ -35,11 +35,13 @@ static struct mm_snapshot *snapshot_new(struct mm_config *config, struct mm_erro
         return NULL;
     }
     snapshot->config = mm_config_ref(config);
-    for (size_t i = 0; i < config->n_listen; i++) {
-        snapshot->tls[i] = mm_tls_load(config->listen[i].certificate_file, config->listen[i].key_file, err);
-        if (!snapshot->tls[i])
+    for (; snapshot->n_tls < config->n_listen; snapshot->n_tls++) {
+        const struct mm_listen *listen = &config->listen[snapshot->n_tls];
+        if (!listen->address)
+            continue;
+        snapshot->tls[snapshot->n_tls] = mm_tls_load(listen->certificate_file, listen->key_file, err);
+        if (!snapshot->tls[snapshot->n_tls])
             return NULL;
-        snapshot->n_tls++;
     }
     return MM_TAKE(snapshot);
 }
@@ -120,7 +122,8 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
         return NULL;
     const struct mm_limits *limits = &config->limits;
     service->admission = mm_admission_new(limits->connections, limits->connections_per_address, err);
-    if (!service->admission)
+    service->proxied = mm_admission_new(limits->connections, limits->connections_per_address, err);
+    if (!service->admission || !service->proxied)
         return NULL;
     service->n_listeners = config->n_listen;
     service->pending = mm_pending_list_new(err);
@@ -147,6 +150,7 @@ void mm_service_free(struct mm_service *service)
         mm_pending_list_settle_due(service->pending, INT64_MAX);
     mm_pending_list_unref(service->pending);
     mm_admission_free(service->admission);
+    mm_admission_free(service->proxied);
     mm_documents_free(service->documents);
     snapshot_free(service->snapshot);
     (void)pthread_cond_destroy(&service->quiet);
@@ -170,6 +174,7 @@ bool mm_service_replace(struct mm_service *service, struct mm_config *config, mm
     snapshot = before; /* freed on the way out */
     (void)pthread_mutex_unlock(&service->lock);
     mm_admission_configure(service->admission, config->limits.connections, config->limits.connections_per_address);
+    mm_admission_configure(service->proxied, config->limits.connections, config->limits.connections_per_address);
     return true;
 }
 

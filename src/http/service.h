@@ -20,6 +20,7 @@ struct mm_service {
     /* immutable between mm_service_new() and mm_service_free() */
     struct mm_server_parts parts;
     struct mm_admission *admission;
+    struct mm_admission *proxied; /* requests that came through proxies, by the client's address */
     struct mm_watchdog *watchdog;
     struct mm_parking *parking;
     struct mm_peers *peers;

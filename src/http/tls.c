@@ -177,7 +177,8 @@ static ssize_t pull(gnutls_transport_ptr_t context, void *data, size_t length)
     return owner->pull ? owner->pull(owner->context, data, length) : recv(owner->fd, data, length, 0);
 }
 
-bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_tls_owner *owner, struct mm_error *err)
+bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_tls_owner *owner,
+                   enum mm_client_certificates certificates, struct mm_error *err)
 {
     int result = gnutls_priority_set(session, tls->priorities);
     if (result >= 0)
@@ -190,7 +191,9 @@ bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_tls_o
         gnutls_transport_set_vec_push_function(session, push);
     gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_POST, on_handshake_message);
     gnutls_handshake_set_max_packet_length(session, HANDSHAKE_MESSAGE_MAX);
-    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
+    gnutls_certificate_server_set_request(session, certificates == MM_CLIENT_CERTIFICATES_REQUESTED
+                                                       ? GNUTLS_CERT_REQUEST
+                                                       : GNUTLS_CERT_IGNORE);
     gnutls_certificate_send_x509_rdn_sequence(session, 1); /* 1: send none */
     return true;
 }

@@ -11,6 +11,7 @@
 
 #include <gnutls/abstract.h>
 
+#include "config/config.h"
 #include "crypto/certificate.h"
 
 struct mm_tls; /* one server certificate with its key; immutable, reference-counted */
@@ -42,12 +43,12 @@ struct mm_tls_owner {
 };
 
 /*
- * Have a session that hasn't begun its handshake use `tls`, which must outlive it, and ask the client for a certificate. No CA names are
+ * Have a session that hasn't begun its handshake use `tls`, which must outlive it, and ask the client for a certificate, or not. No CA names are
  * sent with the question: they would tell every stranger who the tenants are. Any key can be sent, before anybody knows who sends it, and
  * a signature of an RSA key with a huge modulus and exponent takes seconds to check: the handshake ends before that.
  */
 MM_MUST_USE bool mm_tls_attach(struct mm_tls *tls, gnutls_session_t session, struct mm_tls_owner *owner,
-                               struct mm_error *err);
+                               enum mm_client_certificates certificates, struct mm_error *err);
 
 /*
  * The chain that the peer has sent, leaf first, as DER that the session keeps; 0 if it sent none. Of more than MM_CHAIN_MAX

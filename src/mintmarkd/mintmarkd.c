@@ -46,6 +46,7 @@ struct service {
     struct mm_launcher *launcher;
     struct mm_signers *signers;
     struct mm_issuer *issuer;
+    struct mm_local_socket *sockets; /* the server's */
     struct mm_server *server;
     struct mm_service_keys keys;
     struct mm_keeper *keeper;
@@ -249,6 +250,7 @@ static bool start_server(struct service *service, struct mm_error *err)
         .signers = service->signers,
         .ledger = service->ledger,
         .keyring = service->keyring,
+        .sockets = service->sockets,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
     };
@@ -360,7 +362,9 @@ static bool start(struct service *service, struct mm_error *err)
     service->config = load_config(service, &problems, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
         !mm_notify_open(&service->notify, err) || !mm_pid_file_open(&service->pid_file, err) ||
-        !mm_admin_open(service->config, &service->admin, err) || !restrict_files(service, err) || !mm_log_start(err))
+        !mm_admin_open(service->config, &service->admin, err) ||
+        !mm_server_open_sockets(service->config, &service->sockets, err) || !restrict_files(service, err) ||
+        !mm_log_start(err))
         return false;
     raise_descriptors(service);
     check_descriptors(service, service->config);
@@ -377,12 +381,15 @@ static bool start(struct service *service, struct mm_error *err)
 
 static void write_address(const struct mm_listen *listen, uint16_t port, char *out, size_t size)
 {
-    (void)snprintf(out, size, strchr(listen->address, ':') ? "[%s]:%u" : "%s:%u", listen->address, port);
+    if (listen->socket)
+        (void)snprintf(out, size, "unix:%s", listen->socket);
+    else
+        (void)snprintf(out, size, strchr(listen->address, ':') ? "[%s]:%u" : "%s:%u", listen->address, port);
 }
 
 static void log_ready(const struct service *service)
 {
-    char listen[128];
+    char listen[160];
     if (mm_admin_port(service->admin)) {
         write_address(&service->config->admin.https, mm_admin_port(service->admin), listen, sizeof listen);
         mm_log(MM_LOG_INFO, "admin_ready", "listen", listen, NULL);
@@ -532,6 +539,7 @@ static void stop(struct service *service)
     mm_supply_stop(service->supply);
     mm_keeper_stop(service->keeper);
     mm_server_stop(service->server);
+    mm_server_close_sockets(service->sockets, service->config);
     mm_issuer_stop(service->issuer);
     mm_signers_stop(service->signers);
     mm_launcher_stop(service->launcher);

@@ -477,6 +477,20 @@ def uris():
     )
 
 
+def client_cert_headers():
+    write(
+        "client_cert_header",
+        leaf=":Zm9v:",
+        chain=":Zm9v:\n:YmE=:, :cg==:\n10.0.0.1, 192.0.2.1:4711",
+        padding=":Zg==:\n-\n[2001:db8::1]:443",
+        unpadded=":Zm8:",
+        parameters=":Zm9v:;a=1",
+        twice=":Zm9v:\n-\n-\n:Zm9v:",
+        alone="-\n:Zm9v:",
+        empty="::",
+    )
+
+
 def entries():
     issued = {"type": "token.issued", "time": NOW, "account": "acme/ci-build", "jti": "seed", "kid": KID_ONE, "exp": NOW + 600}
     created = {"type": "ledger.created", "time": NOW}
@@ -497,7 +511,7 @@ def runner_answers():
 
 
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
-MAKERS += [uris, attestations, foreign_tokens]
+MAKERS += [uris, attestations, foreign_tokens, client_cert_headers]
 
 for make in MAKERS:
     make()

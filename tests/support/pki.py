@@ -49,25 +49,29 @@ class Credential:
 class Authority:
     """A CA that lives in `folder`; issues whatever it is asked for."""
 
-    def __init__(self, folder, name):
+    def __init__(self, folder, name, issuer=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.key = ec.generate_private_key(ec.SECP256R1())
-        self.certificate = self._self_sign()
+        self.certificate = self._certify(issuer or self)
         self.file = self.folder / f"{name}-ca.pem"
         self.file.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
         self.file.chmod(0o644)
         self.n_issued = 0
 
-    def _self_sign(self):
+    def intermediate(self, name):
+        """A CA below this one."""
+        return Authority(self.folder, name, self)
+
+    def _certify(self, issuer):
         builder = self._builder(subject(f"{self.name} CA"), self.key.public_key(), now() - 24 * HOUR, now() + 240 * HOUR)
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         return (
-            builder.issuer_name(subject(f"{self.name} CA"))
+            builder.issuer_name(subject(f"{issuer.name} CA"))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
-            .sign(self.key, hashes.SHA256())
+            .sign(issuer.key, hashes.SHA256())
         )
 
     @staticmethod
