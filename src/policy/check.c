@@ -12,6 +12,7 @@
 #include "policy/authenticate.h"
 #include "policy/exchange.h"
 #include "policy/overlap.h"
+#include "policy/resource_server.h"
 #include "policy/syntax.h"
 #include "policy/template.h"
 
@@ -262,4 +263,5 @@ void mm_tenant_check(const char *id, const struct mm_document *document, const s
     check_accounts(&check, json_object_get(root, "accounts"));
     check_authenticate(&check, json_object_get(root, "accounts"));
     check_exchange(&check, json_object_get(root, "exchange"));
+    mm_resource_servers_check(document, envelope, problems);
 }

@@ -34,9 +34,19 @@ struct overlap {
     size_t n_rules;
 };
 
+/* Where it lies: resource servers follow the accounts, and prove who they are as those do. */
+static size_t place_of(const struct overlap *overlap, size_t i, const char **ret_list)
+{
+    size_t n = json_array_size(json_object_get(overlap->document->root, "accounts"));
+    *ret_list = i < n ? "accounts" : "resource_servers";
+    return i < n ? i : i - n;
+}
+
 static const json_t *account_at(const struct overlap *overlap, size_t i)
 {
-    return json_array_get(json_object_get(overlap->document->root, "accounts"), i);
+    const char *list;
+    size_t place = place_of(overlap, i, &list);
+    return json_array_get(json_object_get(overlap->document->root, list), place);
 }
 
 static bool is_empty(const struct mm_mtls_rule *rule)
@@ -91,7 +101,9 @@ static size_t count_rules(const struct mm_account *account)
 
 static bool build_accounts(struct overlap *overlap)
 {
-    size_t n = json_array_size(json_object_get(overlap->document->root, "accounts"));
+    const json_t *root = overlap->document->root;
+    size_t n =
+        json_array_size(json_object_get(root, "accounts")) + json_array_size(json_object_get(root, "resource_servers"));
     size_t n_rules = 0;
     overlap->accounts = calloc(n + 1, sizeof *overlap->accounts);
     for (; overlap->accounts && overlap->n_accounts < n; overlap->n_accounts++) {
@@ -143,10 +155,11 @@ static bool covers(const struct rule *wide, const struct rule *narrow)
                                   : mm_oidc_rule_covers(wide->rule, narrow->rule);
 }
 
-static void point_to(const struct rule *rule, char path[POINTER_MAX])
+static void point_to(const struct overlap *overlap, const struct rule *rule, char path[POINTER_MAX])
 {
-    (void)snprintf(path, POINTER_MAX, "/accounts/%zu/authenticate/%zu/%s", rule->account_index, rule->entry,
-                   MEMBERS[rule->kind]);
+    const char *list;
+    size_t place = place_of(overlap, rule->account_index, &list);
+    (void)snprintf(path, POINTER_MAX, "/%s/%zu/authenticate/%zu/%s", list, place, rule->entry, MEMBERS[rule->kind]);
 }
 
 static void compare(const struct overlap *overlap, const struct rule *rule, const struct rule *earlier)
@@ -155,8 +168,8 @@ static void compare(const struct overlap *overlap, const struct rule *rule, cons
         return;
     char path[POINTER_MAX];
     char other[POINTER_MAX];
-    point_to(rule, path);
-    point_to(earlier, other);
+    point_to(overlap, rule, path);
+    point_to(overlap, earlier, other);
     mm_problems_add(overlap->problems, overlap->document->file, mm_document_line(overlap->document, path), path,
                     "one %s would match two accounts: see account ‹%s› on line %d", CREDENTIALS[rule->kind],
                     earlier->account, mm_document_line(overlap->document, other));

@@ -131,6 +131,8 @@ struct mm_account {
     size_t n_oidc;
     struct mm_grant *grants;
     size_t n_grants;
+    struct mm_strings
+        introspects; /* a resource server's (policy/resource_server.h): the audiences whose tokens it may ask about */
     int line;
 };
 

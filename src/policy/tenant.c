@@ -11,6 +11,7 @@
 #include "policy/decide.h"
 #include "policy/exchange.h"
 #include "policy/grant.h"
+#include "policy/resource_server.h"
 #include "policy/syntax.h"
 
 enum {
@@ -99,6 +100,10 @@ static const struct mm_schema TENANT_MEMBERS[] = {
      .element = &ROOT_DOMAIN,
      .repeats = MM_REPEATS_REFUSED},
     {.name = "exchange", .type = MM_SCHEMA_OBJECT, .members = MM_EXCHANGE_MEMBERS},
+    {.name = "resource_servers",
+     .type = MM_SCHEMA_ARRAY,
+     .max = MM_RESOURCE_SERVERS_MAX,
+     .element = &MM_RESOURCE_SERVER_SCHEMA},
     {.name = "accounts", .type = MM_SCHEMA_ARRAY, .presence = MM_REQUIRED, .max = ACCOUNTS_MAX, .element = &ACCOUNT},
     {0},
 };
@@ -164,10 +169,11 @@ static bool build_tenant(const struct mm_document *document, const char *issuer,
 {
     const json_t *root = document->root;
     const json_t *accounts = json_object_get(root, "accounts");
+    size_t n_servers = json_array_size(json_object_get(root, "resource_servers"));
     memcpy(tenant->digest, document->digest, sizeof tenant->digest);
     tenant->max_ttl = mm_json_integer(root, "max_ttl", 0);
     tenant->binding = json_object_get(root, "certificate_bound") ? MM_BINDING_REQUIRED : MM_BINDING_NONE;
-    tenant->accounts = calloc(json_array_size(accounts) + 1, sizeof *tenant->accounts);
+    tenant->accounts = calloc(json_array_size(accounts) + n_servers + 1, sizeof *tenant->accounts);
     if (!tenant->accounts || !copy_string(root, "tenant", &tenant->id) || !copy_string(root, "env", &tenant->env) ||
         !mm_strings_build(json_object_get(root, "audience"), &tenant->audience, NULL) ||
         !mm_strings_build(json_object_get(root, "root_domains"), &tenant->root_domains, NULL) ||
@@ -176,6 +182,9 @@ static bool build_tenant(const struct mm_document *document, const char *issuer,
     for (size_t i = 0; i < json_array_size(accounts); i++)
         if (!build_account(document, i, json_array_get(accounts, i), tenant->id, issuer,
                            &tenant->accounts[tenant->n_accounts++]))
+            return false;
+    for (size_t i = 0; i < n_servers; i++)
+        if (!mm_resource_server_build(document, i, tenant->id, issuer, &tenant->accounts[tenant->n_accounts++]))
             return false;
     const json_t *exchange = json_object_get(root, "exchange");
     return !exchange || mm_exchange_build(document, tenant->id, tenant->binding, &tenant->exchange);
@@ -206,6 +215,7 @@ void mm_account_clear(struct mm_account *account)
     mm_authenticate_clear(account);
     for (size_t i = 0; i < account->n_grants; i++)
         mm_grant_clear(&account->grants[i]);
+    mm_strings_clear(&account->introspects);
     free(account->grants);
     free(account->id);
     free(account->identity);
