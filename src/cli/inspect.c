@@ -4,13 +4,11 @@
  */
 #include "cli/verbs.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "cli/describe.h"
 #include "cli/judge.h"
+#include "cli/token_text.h"
 #include "client/https.h"
 #include "token/jws.h"
 #include "util/clock.h"
@@ -82,53 +80,6 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct inspe
     if (!options->issuer && !options->jwks && options->mode != DECODE_ONLY)
         return mm_fail(err, MM_USAGE, "give --issuer or --jwks, or --no-verify to only decode");
     return true;
-}
-
-/* All of `fd` into `text`, up to `size` bytes. */
-static bool read_text(int fd, const char *name, char *text, size_t size, size_t *ret_length, struct mm_error *err)
-{
-    size_t length = 0;
-    while (length < size) {
-        ssize_t n = read(fd, text + length, size - length);
-        if (n == 0)
-            break;
-        if (n < 0 && errno != EINTR)
-            return mm_fail(err, MM_FILE, "%s: %s", name, strerror(errno));
-        length += n > 0 ? (size_t)n : 0;
-    }
-    *ret_length = length;
-    return true;
-}
-
-/* The token, without the white space around it. The caller frees it. */
-static char *read_token(const char *file, struct mm_error *err)
-{
-    bool is_stdin = strcmp(file, "-") == 0;
-    const char *name = is_stdin ? "standard input" : file;
-    if (is_stdin && isatty(STDIN_FILENO))
-        (void)fputs("Paste the token, then Enter and Ctrl-D:\n", stderr);
-    mm_cleanup(mm_close) int fd = is_stdin ? dup(STDIN_FILENO) : open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) {
-        (void)mm_fail(err, MM_FILE, "%s: %s", name, strerror(errno));
-        return NULL;
-    }
-    char text[MM_JWT_MAX + 64]; /* longer than a JWT may be, so that the parser says so */
-    size_t length = 0;
-    if (!read_text(fd, name, text, sizeof text, &length, err))
-        return NULL;
-    if (memchr(text, '\0', length)) {
-        (void)mm_fail(err, MM_TOKEN_INVALID, "%s: not a token: it holds a NUL byte", name);
-        return NULL;
-    }
-    const char *start = text;
-    for (; length > 0 && isspace((unsigned char)*start); start++)
-        length--;
-    while (length > 0 && isspace((unsigned char)start[length - 1]))
-        length--;
-    char *token = strndup(start, length);
-    if (!token)
-        (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
-    return token;
 }
 
 static bool is_url(const char *text)
@@ -275,7 +226,7 @@ bool mm_verb_inspect(struct mm_cli *cli, int argc, char **argv, struct mm_error 
     struct inspect_options options = {.token_file = "-"};
     if (!read_options(cli, argc, argv, &options, err))
         return false;
-    mm_cleanup(free) char *token = read_token(options.token_file, err);
+    mm_cleanup(free) char *token = mm_cli_read_token(options.token_file, err);
     mm_cleanup(mm_jws_clear) struct mm_jws jws = {0};
     struct mm_error verdict = {0};
     if (!token)
