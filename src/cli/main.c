@@ -15,6 +15,8 @@ static const struct mm_verb VERBS[] = {
     {"inspect", "verify a token and say what it allows", MM_INSPECT_HELP, mm_verb_inspect},
     {"check-config", "check configuration and policy; say who gains and loses what", MM_CHECK_CONFIG_HELP,
      mm_verb_check_config},
+    {"policy explain", "say which rules a caller's token satisfies", MM_POLICY_EXPLAIN_HELP, mm_verb_policy_explain},
+    {"policy test", "check policy against what is expected of it", MM_POLICY_TEST_HELP, mm_verb_policy_test},
     {"status", "what the running service is and how it is", MM_STATUS_HELP, mm_verb_status},
     {"reload", "have the running service load its configuration anew", MM_RELOAD_HELP, mm_verb_reload},
     {"key generate", "generate a signing key on the HSM token", MM_KEY_GENERATE_HELP, mm_verb_key_generate},

@@ -67,6 +67,11 @@ int mm_option_next(struct mm_cli *cli, int argc, char **argv, const struct optio
         case -1:
             if (cli->operands == MM_OPERAND_OPTIONAL && optind + 1 == argc)
                 cli->operand = argv[optind++];
+            if (cli->operands == MM_OPERANDS_ANY) {
+                cli->all_operands = argv + optind;
+                cli->n_operands = (size_t)(argc - optind);
+                optind = argc;
+            }
             if (optind == argc)
                 return MM_OPTION_END;
             (void)mm_fail(err, MM_USAGE, "an argument that belongs to no option%s (see --help)",

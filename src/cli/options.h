@@ -27,8 +27,14 @@ struct mm_cli {
     const char *reason;       /* --reason, for the ledger; NULL: not given */
     enum mm_exit exit_status; /* after a failure: MM_EXIT_OK means the status of the error's code */
     json_t *failure;          /* after a failure: members for the JSON form of the error; NULL: none */
-    enum { MM_OPERAND_NONE, MM_OPERAND_OPTIONAL } operands; /* whether the verb takes an argument that is no option */
-    const char *operand;                                    /* that argument, after MM_OPTION_END; NULL: none */
+    enum {
+        MM_OPERAND_NONE,
+        MM_OPERAND_OPTIONAL,
+        MM_OPERANDS_ANY
+    } operands;                /* arguments that are no options: how many */
+    const char *operand;       /* the one, after MM_OPTION_END; NULL: none */
+    char *const *all_operands; /* MM_OPERANDS_ANY: all of them; borrowed from argv */
+    size_t n_operands;
 };
 
 struct mm_verb {

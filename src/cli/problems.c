@@ -38,8 +38,9 @@ bool mm_cli_fail_with_problems(struct mm_cli *cli, const char *file, const struc
 struct mm_config *mm_cli_load_config(struct mm_cli *cli, const char *file, enum mm_load load, struct mm_error *err)
 {
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
-    struct mm_config *config =
-        load == MM_LOAD_ALL ? mm_config_load(file, &problems) : mm_config_load_service(file, &problems);
+    struct mm_config *config = load == MM_LOAD_ALL      ? mm_config_load(file, &problems)
+                               : load == MM_LOAD_POLICY ? mm_config_load_policy(file, &problems)
+                                                        : mm_config_load_service(file, &problems);
     mm_cli_print_problems(cli, &problems);
     if (!config)
         (void)mm_cli_fail_with_problems(cli, file, &problems, err);

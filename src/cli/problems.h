@@ -8,7 +8,7 @@
 #include "cli/options.h"
 #include "config/config.h"
 
-enum mm_load { MM_LOAD_ALL, MM_LOAD_SERVICE /* mm_config_load_service() */ };
+enum mm_load { MM_LOAD_ALL, MM_LOAD_SERVICE /* mm_config_load_service() */, MM_LOAD_POLICY /* …_policy() */ };
 
 /* Load `file`. Problems are printed to standard error, or in JSON form kept in cli->failure; NULL with MM_CONFIG_INVALID. */
 MM_MUST_USE struct mm_config *mm_cli_load_config(struct mm_cli *cli, const char *file, enum mm_load load,

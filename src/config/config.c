@@ -11,7 +11,7 @@
 #include "config/schema.h"
 #include "util/file.h"
 
-enum extent { SERVICE_ONLY, WITH_TENANTS };
+enum extent { SERVICE_ONLY, POLICY_ONLY, WITH_TENANTS };
 
 void mm_loader_report(const struct loader *loader, const char *path, const char *format, ...)
 {
@@ -92,6 +92,8 @@ static bool build(struct loader *loader, enum extent extent)
     bool is_valid = mm_schema_validate(&MM_CONFIG_SCHEMA, &loader->document, loader->problems);
     mm_loader_build_service(loader);
     mm_loader_check_envelopes(loader);
+    if (extent == POLICY_ONLY)
+        mm_loader_build_tenants(loader);
     if (extent == WITH_TENANTS) {
         mm_loader_build_roles(loader);
         mm_loader_check_socket(loader);
@@ -154,6 +156,11 @@ struct mm_config *mm_config_load_again(const struct mm_config *running, struct m
 struct mm_config *mm_config_load_service(const char *file, struct mm_problems *problems)
 {
     return load(file, SERVICE_ONLY, MM_OWN_HANDS, NULL, problems);
+}
+
+struct mm_config *mm_config_load_policy(const char *file, struct mm_problems *problems)
+{
+    return load(file, POLICY_ONLY, MM_OWN_HANDS, NULL, problems);
 }
 
 char *mm_config_find_admin(const char *file, struct mm_problems *problems)

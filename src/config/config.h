@@ -188,6 +188,12 @@ MM_MUST_USE struct mm_config *mm_config_load_again(const struct mm_config *runni
 MM_MUST_USE struct mm_config *mm_config_load_service(const char *file, struct mm_problems *problems);
 
 /*
+ * As mm_config_load, but of what the service itself needs, as certificates, PIN files and its socket's folder, nothing: what it decides by, wherever
+ * that is looked at.
+ */
+MM_MUST_USE struct mm_config *mm_config_load_policy(const char *file, struct mm_problems *problems);
+
+/*
  * The path of the admin listener's socket that `file` names, for the caller to free, whatever else is wrong with it: what asks a running
  * service works while its configuration is being mended. NULL if that can't be told; `problems` then say why, or there is no `admin`.
  */

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/explain.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/credentials.h"
+#include "policy/match.h"
+#include "token/jwt.h"
+
+enum { ASSERTION_LIFETIME_MAX = 300 /* seconds */ };
+
+enum kind { BY_OIDC, BY_PRIVATE_KEY_JWT, BY_SPIFFE };
+
+static const char *const KINDS[] = {
+    [BY_OIDC] = "oidc", [BY_PRIVATE_KEY_JWT] = "private_key_jwt", [BY_SPIFFE] = "spiffe"};
+
+/* Which rules are asked follows from who the token says has issued it: an issuer's URL, a client itself, or nobody but a SPIFFE ID. */
+static enum kind kind_of(const json_t *claims)
+{
+    const char *issuer = mm_json_string(claims, "iss");
+    const char *subject = mm_json_string(claims, "sub");
+    if (issuer && strncmp(issuer, "https://", strlen("https://")) == 0)
+        return BY_OIDC;
+    return !issuer && subject && strncmp(subject, "spiffe://", strlen("spiffe://")) == 0 ? BY_SPIFFE
+                                                                                         : BY_PRIVATE_KEY_JWT;
+}
+
+static json_t *strings_to_json(const struct mm_strings *strings)
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; i < strings->n; i++)
+        if (!mm_json_append(array, json_string(strings->items[i]), NULL))
+            return NULL;
+    return MM_TAKE(array);
+}
+
+/* `expected` is taken over; NULL `got`: it isn't there. */
+static bool add_failure(json_t *failures, const char *claim, json_t *expected, const json_t *got, const char *why)
+{
+    json_t *failure = json_pack("{s:s?, s:o, s:O?, s:s}", "claim", claim, "expected", expected, "got", got, "why", why);
+    return mm_json_append(failures, failure, NULL);
+}
+
+static bool add_claim_failures(json_t *failures, const struct mm_claim_rules *rules, const json_t *claims)
+{
+    for (size_t i = 0; i < rules->n; i++) {
+        const struct mm_claim_rules one = {.items = &rules->items[i], .n = 1, .subject = rules->subject};
+        struct mm_claim_mismatch why = {0};
+        char reason[1024];
+        if (!mm_claim_rules_match(&one, claims, &why) &&
+            !add_failure(failures, one.items->name, strings_to_json(&one.items->values),
+                         mm_claim_find(claims, one.items->name), mm_claim_mismatch_format(&why, reason, sizeof reason)))
+            return false;
+    }
+    return true;
+}
+
+/* RULE without failures is one that matches. `says` and `failures` are taken over. */
+static json_t *make_rule(enum kind kind, int line, enum mm_rule_mode mode, char *says, json_t *failures)
+{
+    mm_cleanup(free) char *text = says;
+    return json_pack("{s:s, s:i, s:s, s:s, s:b, s:o}", "kind", KINDS[kind], "line", line, "says", text ? text : "",
+                     "mode", mode == MM_RULE_AUDITED ? "audit" : "enforce", "matches",
+                     failures && json_array_size(failures) == 0, "failures", failures);
+}
+
+static bool has_sole_audience(const json_t *claims, const char *audience)
+{
+    const json_t *aud = json_object_get(claims, "aud");
+    if (json_is_array(aud) && json_array_size(aud) == 1)
+        aud = json_array_get(aud, 0);
+    const char *sole = json_string_value(aud);
+    return sole && strcmp(sole, audience) == 0;
+}
+
+static json_t *explain_oidc(const struct mm_oidc_rule *rule, const json_t *claims)
+{
+    mm_cleanup(json_decref) json_t *failures = json_array();
+    if (!has_sole_audience(claims, rule->audience) &&
+        !add_failure(failures, "aud", json_string(rule->audience), json_object_get(claims, "aud"),
+                     "aud isn't the rule's audience alone"))
+        return NULL;
+    if (!add_claim_failures(failures, &rule->claims, claims))
+        return NULL;
+    return make_rule(BY_OIDC, rule->line, rule->mode, mm_oidc_rule_describe(rule), MM_TAKE(failures));
+}
+
+static json_t *explain_spiffe(const struct mm_spiffe_rule *rule, int line, const json_t *claims)
+{
+    const char *id = mm_json_string(claims, "sub");
+    mm_cleanup(json_decref) json_t *failures = json_array();
+    char *says = NULL;
+    if (asprintf(&says, "SPIFFE IDs spiffe://%s%s", rule->trust_domain, rule->path) < 0)
+        return NULL;
+    if ((!id || !mm_spiffe_rule_matches(rule, id)) &&
+        !add_failure(failures, "sub", json_string(says), json_object_get(claims, "sub"),
+                     "sub isn't such a SPIFFE ID")) {
+        free(says);
+        return NULL;
+    }
+    return make_rule(BY_SPIFFE, line, MM_RULE_ENFORCED, says, MM_TAKE(failures));
+}
+
+/* With the keys of a file at hand everything is checked, as the service would. */
+static bool check_assertion(const struct mm_config *config, const struct mm_private_key_jwt_rule *rule,
+                            const struct mm_explained *token, json_t *failures)
+{
+    static const char *const TYPES[] = {"JWT", "client-authentication+jwt", "", NULL};
+    mm_cleanup(free) char *endpoint = NULL;
+    bool is_endpoint = rule->audience == MM_ASSERTION_FOR_TOKEN_ENDPOINT;
+    if (asprintf(&endpoint, "%s/oauth2/token", config->issuer) < 0)
+        return false;
+    const char *audiences[] = {config->issuer, is_endpoint ? endpoint : NULL, NULL};
+    const char *issuer = mm_json_string(token->claims, "iss");
+    const struct mm_jwt_rules rules = {.issuer = issuer,
+                                       .audiences = audiences,
+                                       .audience = MM_AUDIENCE_SOLE,
+                                       .types = TYPES,
+                                       .expiry = MM_EXPIRY_REQUIRED,
+                                       .leeway = MM_JWT_LEEWAY,
+                                       .max_lifetime = ASSERTION_LIFETIME_MAX};
+    struct mm_error err = {0};
+    struct mm_jwt_claims claims;
+    if (!token->text || !rule->jwks) {
+        if (mm_jwt_claims_check(token->claims, &rules, token->now, &claims, &err))
+            return true;
+    } else {
+        mm_cleanup(mm_jwt_free) struct mm_jwt *jwt = mm_jwt_open(token->text, strlen(token->text), &err);
+        if (jwt && mm_jwt_verify(jwt, rule->jwks, &rules, token->now, &err))
+            return true;
+    }
+    return add_failure(failures, NULL, json_null(), NULL, err.message);
+}
+
+static json_t *explain_private_key_jwt(const struct mm_config *config, const struct mm_private_key_jwt_rule *rule,
+                                       const struct mm_explained *token)
+{
+    const char *issuer = mm_json_string(token->claims, "iss");
+    const char *subject = mm_json_string(token->claims, "sub");
+    mm_cleanup(json_decref) json_t *failures = json_array();
+    char *says = NULL;
+    if ((!subject || strcmp(subject, issuer) != 0) &&
+        !add_failure(failures, "sub", json_string(issuer), json_object_get(token->claims, "sub"), "sub isn't iss"))
+        return NULL;
+    if (!mm_json_string(token->claims, "jti") &&
+        !add_failure(failures, "jti", json_null(), NULL, "jti isn't there: an assertion is used once"))
+        return NULL;
+    if (!check_assertion(config, rule, token, failures) ||
+        asprintf(&says, "assertions signed with keys of %s", rule->jwks_uri ? rule->jwks_uri : rule->jwks_file) < 0)
+        return NULL;
+    return make_rule(BY_PRIVATE_KEY_JWT, rule->line, MM_RULE_ENFORCED, says, MM_TAKE(failures));
+}
+
+static bool is_called(const struct mm_account *account, const char *client_id)
+{
+    return client_id && (strcmp(account->identity, client_id) == 0 || strcmp(account->id, client_id) == 0);
+}
+
+static json_t *explain_account(const struct mm_config *config, const struct mm_account *account, enum kind kind,
+                               const struct mm_explained *token)
+{
+    const char *issuer = mm_json_string(token->claims, "iss");
+    mm_cleanup(json_decref) json_t *rules = json_array();
+    for (size_t i = 0; kind == BY_OIDC && i < account->n_oidc; i++)
+        if (strcmp(account->oidc[i].issuer, issuer) == 0 &&
+            !mm_json_append(rules, explain_oidc(&account->oidc[i], token->claims), NULL))
+            return NULL;
+    for (size_t i = 0; kind == BY_SPIFFE && i < account->n_spiffe; i++)
+        if (!mm_json_append(rules, explain_spiffe(&account->spiffe[i], account->line, token->claims), NULL))
+            return NULL;
+    for (size_t i = 0; kind == BY_PRIVATE_KEY_JWT && is_called(account, issuer) && i < account->n_private_key_jwt; i++)
+        if (!mm_json_append(rules, explain_private_key_jwt(config, &account->private_key_jwt[i], token), NULL))
+            return NULL;
+    return MM_TAKE(rules);
+}
+
+static bool note_audits(json_t *list, const struct mm_audit_matches *audit)
+{
+    for (size_t i = 0; i < audit->n; i++)
+        if (!mm_json_append(list, json_string(audit->items[i].account->identity), NULL))
+            return false;
+    return true;
+}
+
+/* The account that is called so and has keys that sign its assertions; ones at hand must verify it. */
+static const struct mm_account *find_client(const struct mm_config *config, const struct mm_tenant *tenant,
+                                            const struct mm_explained *token, struct mm_error *err)
+{
+    for (size_t i = 0; i < tenant->n_accounts; i++) {
+        const struct mm_account *account = &tenant->accounts[i];
+        mm_cleanup(json_decref) json_t *rules = explain_account(config, account, BY_PRIVATE_KEY_JWT, token);
+        for (size_t j = 0; j < json_array_size(rules); j++)
+            if (json_is_true(json_object_get(json_array_get(rules, j), "matches")))
+                return account;
+    }
+    (void)mm_fail(err, MM_ACCESS_DENIED, "no account of tenant %s has such an assertion", tenant->id);
+    return NULL;
+}
+
+bool mm_explain_outcome(const struct mm_config *config, const struct mm_tenant *tenant,
+                        const struct mm_explained *token, struct mm_explained_outcome *ret_outcome)
+{
+    struct mm_explained_outcome outcome = {.audit = json_array()};
+    struct mm_audit_matches audit = {0};
+    struct mm_oidc_match match = {0};
+    switch (kind_of(token->claims)) {
+    case BY_OIDC:
+        if (mm_policy_match_oidc(tenant, NULL, mm_json_string(token->claims, "iss"), token->claims, &match, &audit,
+                                 &outcome.err))
+            outcome.account = match.account;
+        break;
+    case BY_SPIFFE:
+        if (!mm_policy_match_spiffe(tenant, NULL, mm_json_string(token->claims, "sub"), &outcome.account, &outcome.err))
+            outcome.account = NULL;
+        break;
+    case BY_PRIVATE_KEY_JWT:
+        outcome.account = find_client(config, tenant, token, &outcome.err);
+        break;
+    }
+    if (!outcome.audit || !note_audits(outcome.audit, &audit)) {
+        json_decref(outcome.audit);
+        return false;
+    }
+    *ret_outcome = outcome;
+    return true;
+}
+
+/* [RULE] of each account that has such rules. */
+static json_t *explain_accounts(const struct mm_config *config, const struct mm_tenant *tenant,
+                                const struct mm_explained *token)
+{
+    enum kind kind = kind_of(token->claims);
+    mm_cleanup(json_decref) json_t *accounts = json_array();
+    for (size_t i = 0; i < tenant->n_accounts; i++) {
+        mm_cleanup(json_decref) json_t *rules = explain_account(config, &tenant->accounts[i], kind, token);
+        if (!rules)
+            return NULL;
+        if (json_array_size(rules) > 0 &&
+            !mm_json_append(accounts, json_pack("{s:s, s:O}", "account", tenant->accounts[i].identity, "rules", rules),
+                            NULL))
+            return NULL;
+    }
+    return MM_TAKE(accounts);
+}
+
+static json_t *grants_to_json(const struct mm_account *account)
+{
+    mm_cleanup(json_decref) json_t *grants = json_array();
+    for (size_t i = 0; i < account->n_grants; i++) {
+        const struct mm_grant *grant = &account->grants[i];
+        json_t *json = json_pack("{s:o, s:o, s:I, s:I}", "scopes", strings_to_json(&grant->scopes), "resources",
+                                 strings_to_json(&grant->resources), "ttl_default", (json_int_t)grant->ttl_default,
+                                 "ttl_max", (json_int_t)grant->ttl_max);
+        if (!mm_json_append(grants, json, NULL))
+            return NULL;
+    }
+    return MM_TAKE(grants);
+}
+
+/* `accounts` is taken over. */
+static json_t *explain_tenant(const struct mm_config *config, const struct mm_tenant *tenant,
+                              const struct mm_explained *token, json_t *accounts)
+{
+    struct mm_explained_outcome outcome;
+    if (!mm_explain_outcome(config, tenant, token, &outcome)) {
+        json_decref(accounts);
+        return NULL;
+    }
+    const struct mm_account *account = outcome.account;
+    if (!account)
+        return json_pack("{s:s, s:o, s:n, s:s, s:s, s:o}", "tenant", tenant->id, "accounts", accounts, "account",
+                         "refused", mm_code_name(outcome.err.code), "detail", outcome.err.message, "audit",
+                         outcome.audit);
+    return json_pack("{s:s, s:o, s:s, s:o, s:o}", "tenant", tenant->id, "accounts", accounts, "account",
+                     account->identity, "grants", grants_to_json(account), "audit", outcome.audit);
+}
+
+json_t *mm_explain(const struct mm_config *config, const struct mm_tenant *tenant, const struct mm_explained *token,
+                   struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *tenants = json_array();
+    for (size_t i = 0; i < config->policy.n_tenants; i++) {
+        const struct mm_tenant *one = &config->policy.tenants[i];
+        if (tenant && one != tenant)
+            continue;
+        json_t *accounts = explain_accounts(config, one, token);
+        if (accounts && json_array_size(accounts) == 0 && !tenant) {
+            json_decref(accounts);
+            continue;
+        }
+        if (!accounts || !mm_json_append(tenants, explain_tenant(config, one, token, accounts), NULL)) {
+            (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+            return NULL;
+        }
+    }
+    return MM_TAKE(tenants);
+}
