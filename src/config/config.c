@@ -92,15 +92,17 @@ static bool build(struct loader *loader, enum extent extent)
     bool is_valid = mm_schema_validate(&MM_CONFIG_SCHEMA, &loader->document, loader->problems);
     mm_loader_build_service(loader);
     mm_loader_check_envelopes(loader);
-    if (extent == POLICY_ONLY)
-        mm_loader_build_tenants(loader);
     if (extent == WITH_TENANTS) {
         mm_loader_build_roles(loader);
         mm_loader_check_socket(loader);
         mm_loader_check_files(loader);
+    }
+    if (extent != SERVICE_ONLY) {
         mm_loader_build_issuers(loader);
         mm_loader_build_tenants(loader);
         mm_loader_check_issuers(loader);
+    }
+    if (extent == WITH_TENANTS) {
         mm_loader_build_custodians(loader);
         mm_loader_complete_listeners(loader);
         mm_loader_check_store(loader);

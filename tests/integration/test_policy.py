@@ -48,16 +48,17 @@ class Place:
         self.config = folder / "mintmark.yaml"
         ca = Authority(folder / "tls", "acme")
         (folder / "tenants").mkdir()
-        self.key = make_key("RS256")
+        self.key = make_key("ES256")
         self.client_key = make_key("ES256")
         self.write("mintmark.yaml", {
             "version": 1, "issuer": ISSUER,
             "listen": [{"address": "127.0.0.1:0", "certificate": "not-here.pem", "key": "not-here.key"}],
             "hsm": {"tokens": [{"name": "a", "profile": "softhsm2", "module": "/not/here.so", "label": "a", "pin_file": "no"}]},
             "store": {"sqlite": "state/mintmark.db"},
+            "fetch": {"hosts": [GITHUB[8:], KUBERNETES[8:], "spire.acme.example"]},
             "tenants": {"acme": {
                 "file": "tenants/acme.yaml", "client_ca": str(ca.file), "audiences": ["lore"], "resources": ["urc-*"],
-                "issuers": [GITHUB, KUBERNETES], "trust_domains": {"acme.example": {"bundle_file": "bundle.json"}},
+                "issuers": [GITHUB, KUBERNETES], "trust_domains": {"acme.example": {"bundle_uri": "https://spire.acme.example/bundle"}},
             }},
         })  # fmt: skip
         self.write("tenants/key.json", {"keys": [self.client_key.jwk]})
@@ -174,7 +175,7 @@ def test_kubernetes_svids_and_assertions_are_explained(place):
 
 def test_with_the_issuers_keys_the_token_is_verified(place):
     jwks = place.write("jwks.json", {"keys": [place.key.jwk]})
-    others = place.write("others.json", {"keys": [make_key("RS256").jwk]})
+    others = place.write("others.json", {"keys": [make_key("ES256").jwk]})
     place.token(ci_tokens.github())
     assert place.explain("--jwks", jwks)["verified"] is True
     report = place.explain("--jwks", others, status=UNVERIFIED)
