@@ -52,6 +52,7 @@ enum mm_exit {
     X(MM_UNSUPPORTED_RESPONSE_TYPE, 29, "unsupported_response_type", 400, MM_EXIT_REFUSED) \
     X(MM_INVALID_SCOPE, 30, "invalid_scope", 400, MM_EXIT_REFUSED) \
     X(MM_INVALID_TARGET, 31, "invalid_target", 400, MM_EXIT_REFUSED) \
+    X(MM_TOKEN_OF_ANOTHER, 33, "token_of_another", 400, MM_EXIT_REFUSED) \
     X(MM_SUBJECT_TOKEN_INVALID, 32, "subject_token_invalid", 400, MM_EXIT_REFUSED) \
     /* who a caller is */ \
     X(MM_CERTIFICATE_REQUIRED, 40, "certificate_required", 401, MM_EXIT_REFUSED) \

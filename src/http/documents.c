@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/documents.h"
 
+#include <string.h>
+
 #include "http/guard.h"
 #include "http/routes.h"
 #include "http/service.h"
 
-static bool make_jwks(const struct mm_keyring *keyring, struct mm_served **ret_jwks, struct mm_error *err)
+static bool make_jwks(const struct mm_keyring *keyring, struct mm_documents *documents, struct mm_error *err)
 {
     struct mm_jwks_key keys[MM_KEYRING_LISTED_MAX];
     size_t n = 0;
@@ -18,8 +20,13 @@ static bool make_jwks(const struct mm_keyring *keyring, struct mm_served **ret_j
         keys[n++] = (struct mm_jwks_key){key->pubkey, key->algorithm};
     }
     char *text = mm_jwks_document(keys, n, err);
-    *ret_jwks = text ? mm_served_new(text, err) : NULL;
-    return *ret_jwks != NULL;
+    documents->keys = text ? mm_jwks_parse(text, strlen(text), err) : NULL;
+    if (!documents->keys) {
+        free(text);
+        return false;
+    }
+    documents->items[MM_DOCUMENT_JWKS] = mm_served_new(text, err);
+    return documents->items[MM_DOCUMENT_JWKS] != NULL;
 }
 
 static bool set(json_t *object, const char *name, json_t *value)
@@ -47,6 +54,8 @@ static json_t *metadata(const char *issuer)
     if (!value || !set(value, "response_types_supported", json_array()) ||
         !set(value, "grant_types_supported", names(mm_oauth_grant_type)) ||
         !set(value, "token_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)) ||
+        !set(value, "revocation_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)) ||
+        !set(value, "introspection_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)) ||
         !set(value, "tls_client_certificate_bound_access_tokens", json_true()))
         return NULL;
     return MM_TAKE(value);
@@ -93,8 +102,7 @@ struct mm_documents *mm_documents_new(const char *issuer, const struct mm_keyrin
         (void)mm_fail(err, MM_NO_MEMORY, "no memory for the documents");
         return NULL;
     }
-    if (!make_jwks(keyring, &documents->items[MM_DOCUMENT_JWKS], err) ||
-        !make_discovery(issuer, keyring, documents, err))
+    if (!make_jwks(keyring, documents, err) || !make_discovery(issuer, keyring, documents, err))
         return NULL;
     return MM_TAKE(documents);
 }
@@ -105,6 +113,7 @@ void mm_documents_free(struct mm_documents *documents)
         return;
     for (size_t i = 0; i < MM_N_DOCUMENTS; i++)
         mm_served_unref(documents->items[i]);
+    mm_jwks_unref(documents->keys);
     free(documents);
 }
 

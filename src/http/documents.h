@@ -18,6 +18,7 @@ enum mm_document_kind {
 
 struct mm_documents {
     struct mm_served *items[MM_N_DOCUMENTS]; /* a reference of each */
+    struct mm_jwks *keys;                    /* those of the JWK set, which our own tokens are verified with */
 };
 
 MM_MUST_USE struct mm_documents *mm_documents_new(const char *issuer, const struct mm_keyring *keyring,

@@ -7,7 +7,7 @@
 
 #include "util/base.h"
 
-enum { MM_FORM_FIELDS_MAX = 32, MM_FORM_NAME_MAX = 64, MM_FORM_VALUE_MAX = 8192 };
+enum { MM_FORM_FIELDS_MAX = 32, MM_FORM_NAME_MAX = 64, MM_FORM_VALUE_MAX = 24576 /* a JWT: MM_JWT_MAX */ };
 
 struct mm_form_field {
     const char *name;

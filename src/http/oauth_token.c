@@ -108,22 +108,12 @@ static const struct grant_type *find_grant_type(const char *name, struct mm_erro
     return NULL;
 }
 
-/* Parameters never come in the URI, where others would log them (RFC 6749 section 2.3.1). */
-static bool check_head(const struct mm_request *request, struct mm_error *err)
-{
-    const char *media_type = mm_request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
-    if (mm_request_has_query(request))
-        return mm_fail(err, MM_INVALID_REQUEST, "parameters belong into the body, not into the URI");
-    return mm_media_type_is(media_type, MM_MEDIA_TYPE_FORM) ||
-           mm_fail(err, MM_UNSUPPORTED_MEDIA_TYPE, "%s", media_type ? "not a form" : "no Content-Type");
-}
-
 struct mm_reply mm_serve_token(struct mm_request *request)
 {
     struct mm_error err = {0};
     mm_cleanup(mm_oauth_request_clear) struct mm_oauth_request asked = {0};
     const struct grant_type *type = NULL;
-    if (check_head(request, &err) &&
+    if (mm_request_check_form(request, &err) &&
         mm_oauth_request_parse((const char *)request->body.data, request->body.length, &asked, &err))
         type = find_grant_type(asked.grant_type, &err);
     return type ? type->serve(request, &asked) : mm_request_refuse(request, &err, NULL, NULL);

@@ -111,6 +111,15 @@ bool mm_request_has_query(const struct mm_request *request)
     return MHD_get_connection_values(request->mhd, MHD_GET_ARGUMENT_KIND, NULL, NULL) > 0;
 }
 
+bool mm_request_check_form(const struct mm_request *request, struct mm_error *err)
+{
+    const char *media_type = mm_request_header(request, MHD_HTTP_HEADER_CONTENT_TYPE);
+    if (mm_request_has_query(request))
+        return mm_fail(err, MM_INVALID_REQUEST, "parameters belong into the body, not into the URI");
+    return mm_media_type_is(media_type, MM_MEDIA_TYPE_FORM) ||
+           mm_fail(err, MM_UNSUPPORTED_MEDIA_TYPE, "%s", media_type ? "not a form" : "no Content-Type");
+}
+
 bool mm_request_authorizes_by(const struct mm_request *request, const char *scheme)
 {
     const char *value = mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);

@@ -66,6 +66,9 @@ const char *mm_request_header(const struct mm_request *request, const char *name
 /* Whether its target has a query with anything in it. */
 bool mm_request_has_query(const struct mm_request *request);
 
+/* Parameters come as a form in the body, never in the URI, where others would log them (RFC 6749 section 2.3.1). MM_INVALID_REQUEST, MM_UNSUPPORTED_MEDIA_TYPE. */
+MM_MUST_USE bool mm_request_check_form(const struct mm_request *request, struct mm_error *err);
+
 /* Whether it came with an Authorization of that scheme. */
 bool mm_request_authorizes_by(const struct mm_request *request, const char *scheme);
 

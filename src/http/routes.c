@@ -6,6 +6,8 @@
 static const struct mm_route ROUTES[] = {
     {"/v1/service-tokens", "POST", "POST", mm_serve_service_tokens, MM_ERRORS_PROBLEM, NULL},
     {"/oauth2/token", "POST", "POST", mm_serve_token, MM_ERRORS_OAUTH, "token_endpoint"},
+    {"/oauth2/revoke", "POST", "POST", mm_serve_revocation, MM_ERRORS_OAUTH, "revocation_endpoint"},
+    {"/oauth2/introspect", "POST", "POST", mm_serve_introspection, MM_ERRORS_OAUTH, "introspection_endpoint"},
     {"/oauth2/authorize", "GET", "GET, HEAD", mm_serve_authorization, MM_ERRORS_OAUTH, "authorization_endpoint"},
     {"/.well-known/jwks.json", "GET", "GET, HEAD", mm_serve_jwks, MM_ERRORS_PROBLEM, "jwks_uri"},
     {"/.well-known/openid-configuration", "GET", "GET, HEAD", mm_serve_openid_configuration, MM_ERRORS_PROBLEM, NULL},

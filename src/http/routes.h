@@ -38,6 +38,8 @@ const char *mm_oauth_client_authentication(size_t i);
 
 struct mm_reply mm_serve_service_tokens(struct mm_request *request);
 struct mm_reply mm_serve_token(struct mm_request *request);
+struct mm_reply mm_serve_revocation(struct mm_request *request);
+struct mm_reply mm_serve_introspection(struct mm_request *request);
 struct mm_reply mm_serve_authorization(struct mm_request *request);
 struct mm_reply mm_serve_jwks(struct mm_request *request);
 struct mm_reply mm_serve_openid_configuration(struct mm_request *request);

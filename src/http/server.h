@@ -33,6 +33,7 @@ struct mm_server_parts {
     struct mm_issuer *issuer;
     struct mm_signers *signers;
     struct mm_ledger *ledger;
+    struct mm_revocations *revocations;
     const struct mm_keyring *keyring; /* what it shows at first; borrowed until mm_server_start() returns */
     struct mm_local_socket *sockets;  /* mm_server_open_sockets(); mm_server_start() takes their descriptors */
     const struct mm_clock *clock;

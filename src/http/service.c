@@ -134,7 +134,8 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
         return NULL;
     service->parking = mm_parking_start(err);
     service->peers = service->parking ? mm_peers_new(err) : NULL;
-    if (!service->peers)
+    service->own_tokens = service->peers ? mm_own_tokens_new(config->issuer, MM_OWN_TOKENS_CAPACITY, err) : NULL;
+    if (!service->own_tokens)
         return NULL;
     return MM_TAKE(service);
 }
@@ -145,6 +146,7 @@ void mm_service_free(struct mm_service *service)
         return;
     mm_parking_free(service->parking);
     mm_peers_free(service->peers);
+    mm_own_tokens_free(service->own_tokens);
     mm_watchdog_stop(service->watchdog);
     if (service->pending)
         mm_pending_list_settle_due(service->pending, INT64_MAX);
@@ -192,6 +194,14 @@ struct mm_tls *mm_service_tls(struct mm_service *service, size_t listener)
     struct mm_tls *tls = mm_tls_ref(service->snapshot->tls[listener]);
     (void)pthread_mutex_unlock(&service->lock);
     return tls;
+}
+
+struct mm_jwks *mm_service_keys(struct mm_service *service)
+{
+    (void)pthread_mutex_lock(&service->lock);
+    struct mm_jwks *keys = mm_jwks_ref(service->documents->keys);
+    (void)pthread_mutex_unlock(&service->lock);
+    return keys;
 }
 
 struct mm_served *mm_service_document(struct mm_service *service, enum mm_document_kind kind)

@@ -13,6 +13,7 @@
 #include "http/server.h"
 #include "http/tls.h"
 #include "http/watchdog.h"
+#include "revocation/own_tokens.h"
 
 struct mm_snapshot; /* what a reload replaces: configuration, TLS credentials */
 
@@ -24,6 +25,7 @@ struct mm_service {
     struct mm_watchdog *watchdog;
     struct mm_parking *parking;
     struct mm_peers *peers;
+    struct mm_own_tokens *own_tokens;
     struct mm_pending_list *pending;
     size_t n_listeners;
 
@@ -54,6 +56,8 @@ MM_MUST_USE bool mm_service_replace(struct mm_service *service, struct mm_config
 /* References to what is in force now; the caller drops them. */
 struct mm_config *mm_service_config(struct mm_service *service);
 struct mm_tls *mm_service_tls(struct mm_service *service, size_t listener);
+/* The keys that verifiers are shown; a reference. */
+struct mm_jwks *mm_service_keys(struct mm_service *service);
 struct mm_served *mm_service_document(struct mm_service *service, enum mm_document_kind kind);
 
 /* Make the documents of that keyring and serve them from now on. A failure (MM_NO_MEMORY) changes nothing. */

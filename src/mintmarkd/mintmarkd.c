@@ -249,6 +249,7 @@ static bool start_server(struct service *service, struct mm_error *err)
         .issuer = service->issuer,
         .signers = service->signers,
         .ledger = service->ledger,
+        .revocations = service->revocations,
         .keyring = service->keyring,
         .sockets = service->sockets,
         .clock = &MM_SYSTEM_CLOCK,

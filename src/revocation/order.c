@@ -75,21 +75,3 @@ bool mm_revocation_order_stops(const struct mm_revocation_order *order)
 {
     return (order->what == MM_REVOKE_ACCOUNT || order->what == MM_REVOKE_TENANT) && order->issued_before == 0;
 }
-
-bool mm_token_facts_read(const json_t *claims, const char *kid, struct mm_token_facts *ret_facts, struct mm_error *err)
-{
-    const struct mm_token_facts facts = {
-        .jti = mm_json_string(claims, "jti"),
-        .tenant = mm_json_string(claims, "tenant_id"),
-        .subject = mm_json_string(claims, "sub"),
-        .client_id = mm_json_string(claims, "client_id"),
-        .resources = json_object_get(claims, "resources"),
-        .kid = kid,
-        .issued_at = mm_json_integer(claims, "iat", -1),
-        .expires_at = mm_json_integer(claims, "exp", -1),
-    };
-    if (!facts.jti || facts.issued_at < 0 || facts.expires_at < 0)
-        return mm_fail(err, MM_TOKEN_INVALID, "a token without jti, iat or exp");
-    *ret_facts = facts;
-    return true;
-}

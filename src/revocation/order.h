@@ -54,17 +54,14 @@ bool mm_revocation_order_stops(const struct mm_revocation_order *order);
 /* What of a token decides; borrowed. */
 struct mm_token_facts {
     const char *jti;
-    const char *tenant;      /* NULL: none */
-    const char *subject;     /* `sub`; NULL: none */
-    const char *client_id;   /* whom it was issued to; NULL: none */
-    const json_t *resources; /* its claim: [{"resource_id":…}…]; NULL: none */
+    const char *tenant;           /* NULL: none */
+    const char *subject;          /* `sub`; NULL: none */
+    const char *client_id;        /* whom it was issued to; NULL: none */
+    const char *const *resources; /* literals and patterns */
+    size_t n_resources;
     const char *kid;
     int64_t issued_at;  /* Unix seconds */
     int64_t expires_at; /* Unix seconds */
 };
-
-/* The facts of a token of ours that verified, from its claims. MM_TOKEN_INVALID without jti, iat or exp. */
-MM_MUST_USE bool mm_token_facts_read(const json_t *claims, const char *kid, struct mm_token_facts *ret_facts,
-                                     struct mm_error *err);
 
 #endif

@@ -11,8 +11,10 @@
 
 /* Who waits for an entry to be durable. */
 struct mm_revocation_waiter {
-    struct mm_revocation_waiter *next;
-    mm_revocations_done done;
+    struct mm_revocation_waiter *next; /* of the same revocation */
+    LIST_ENTRY(mm_revocation_waiter) link;
+    int64_t deadline_ns;      /* monotonic */
+    mm_revocations_done done; /* NULL: told already that it took too long */
     void *context;
 };
 

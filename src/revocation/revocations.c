@@ -14,7 +14,8 @@ enum {
     N_BUCKETS = 1 << 16,
     N_CLIENT_BUCKETS = 1 << 12,
     SWEEP_MAX = 4096,
-    LEEWAY = 60, /* seconds for which a clock may be set back without anything being forgotten */
+    TOLD_MAX = 256, /* in one sweep */
+    LEEWAY = 60,    /* seconds for which a clock may be set back without anything being forgotten */
 };
 
 /* How many tokens of its own a client has revoked that are remembered. */
@@ -37,6 +38,7 @@ struct mm_revocations {
     LIST_HEAD(bucket, mm_revocation) buckets[N_BUCKETS];
     TAILQ_HEAD(places, mm_revocation) places; /* in the order in which they came */
     LIST_HEAD(clients, client) clients[N_CLIENT_BUCKETS];
+    LIST_HEAD(, mm_revocation_waiter) waiters;
     struct mm_revocations_counts counts;
     struct mm_revocation *next_swept; /* NULL: the first */
     int64_t forgotten_until;          /* the latest `until` of what was forgotten */
@@ -219,14 +221,11 @@ void mm_revocations_free(struct mm_revocations *revocations)
 
 /* Asking. */
 
-static bool meets(const struct mm_revocation *revocation, const json_t *resources)
+static bool meets(const struct mm_revocation *revocation, const struct mm_token_facts *facts)
 {
-    for (size_t i = 0; i < json_array_size(resources); i++) {
-        const char *resource = mm_json_string(json_array_get(resources, i), "resource_id");
-        /* What can't be read isn't known to be spared. */
-        if (!resource || mm_patterns_meet(revocation->name, resource))
+    for (size_t i = 0; i < facts->n_resources; i++)
+        if (mm_patterns_meet(revocation->name, facts->resources[i]))
             return true;
-    }
     return false;
 }
 
@@ -238,8 +237,7 @@ static bool is_hit_locked(struct mm_revocations *revocations, enum mm_revoke_wha
         return false;
     LIST_FOREACH(revocation, bucket_of(revocations, what, key), link)
         if (revocation->what == what && facts->issued_at <= revocation->issued_until &&
-            strcmp(mm_revocation_key(revocation), key) == 0 &&
-            (what != MM_REVOKE_RESOURCE || meets(revocation, facts->resources)))
+            strcmp(mm_revocation_key(revocation), key) == 0 && (what != MM_REVOKE_RESOURCE || meets(revocation, facts)))
             return true;
     return false;
 }
@@ -318,12 +316,31 @@ json_t *mm_revocations_list(struct mm_revocations *revocations, size_t max, stru
     return is_whole ? MM_TAKE(list) : NULL;
 }
 
-void mm_revocations_sweep(struct mm_revocations *revocations)
+/* Whoever has waited until now is told, and whose turn it is in the ledger isn't waited for any more. */
+static size_t take_expired_locked(struct mm_revocations *revocations, struct mm_revocation_waiter *ret_expired)
+{
+    int64_t now = mm_monotonic_ns();
+    size_t n = 0;
+    struct mm_revocation_waiter *waiter;
+    LIST_FOREACH(waiter, &revocations->waiters, link)
+        if (waiter->done && waiter->deadline_ns <= now && n < TOLD_MAX) {
+            ret_expired[n++] = *waiter;
+            waiter->done = NULL;
+        }
+    return n;
+}
+
+static void tell_expired(const struct mm_revocation_waiter *expired, size_t n)
+{
+    struct mm_error err = {0};
+    (void)mm_fail(&err, MM_DEADLINE_EXCEEDED, "the ledger didn't answer in time");
+    for (size_t i = 0; i < n; i++)
+        expired[i].done(expired[i].context, NULL, &err);
+}
+
+static void forget_spent_locked(struct mm_revocations *revocations)
 {
     int64_t now = mm_clock_now(revocations->clock);
-    if (atomic_load(&revocations->n) == 0)
-        return;
-    (void)pthread_rwlock_wrlock(&revocations->lock);
     struct mm_revocation *next = revocations->next_swept ? revocations->next_swept : TAILQ_FIRST(&revocations->places);
     for (size_t i = 0; next && i < SWEEP_MAX; i++) {
         struct mm_revocation *revocation = next;
@@ -335,7 +352,18 @@ void mm_revocations_sweep(struct mm_revocations *revocations)
         mm_revocation_free(revocation);
     }
     revocations->next_swept = next;
+}
+
+void mm_revocations_sweep(struct mm_revocations *revocations)
+{
+    struct mm_revocation_waiter expired[TOLD_MAX];
+    if (atomic_load(&revocations->n) == 0)
+        return;
+    (void)pthread_rwlock_wrlock(&revocations->lock);
+    forget_spent_locked(revocations);
+    size_t n = take_expired_locked(revocations, expired);
     (void)pthread_rwlock_unlock(&revocations->lock);
+    tell_expired(expired, n);
 }
 
 /* Changing. */
@@ -345,7 +373,8 @@ static void tell(struct mm_revocation_waiter *waiters, const struct mm_revoked *
     while (waiters) {
         struct mm_revocation_waiter *waiter = waiters;
         waiters = waiter->next;
-        waiter->done(waiter->context, revoked, err);
+        if (waiter->done)
+            waiter->done(waiter->context, revoked, err);
         free(waiter);
     }
 }
@@ -357,6 +386,8 @@ static void on_recorded(void *context, const struct mm_receipt *receipt, const s
     struct mm_revocations *revocations = revocation->index;
     (void)pthread_rwlock_wrlock(&revocations->lock);
     struct mm_revocation_waiter *waiters = MM_TAKE(revocation->waiters);
+    for (struct mm_revocation_waiter *waiter = waiters; waiter; waiter = waiter->next)
+        LIST_REMOVE(waiter, link);
     const struct mm_revoked revoked = {.id = receipt ? receipt->sequence : 0, .time = revocation->time};
     revocation->id = revoked.id;
     if (!receipt)
@@ -421,12 +452,14 @@ static enum entry enter_locked(struct mm_revocations *revocations, struct mm_rev
     if (same) {
         waiter->next = same->waiters;
         same->waiters = waiter;
+        LIST_INSERT_HEAD(&revocations->waiters, waiter, link);
         return AWAITED;
     }
     if (!has_room_locked(revocations, revocation, err) || !insert_locked(revocations, revocation, err))
         return REFUSED;
     set_times_locked(revocations, revocation, order);
     revocation->waiters = waiter;
+    LIST_INSERT_HEAD(&revocations->waiters, waiter, link);
     return ENTERED;
 }
 
@@ -440,7 +473,7 @@ static void record(struct mm_revocations *revocations, struct mm_revocation *rev
 }
 
 bool mm_revocations_revoke(struct mm_revocations *revocations, const struct mm_revocation_order *order,
-                           mm_revocations_done done, void *context, struct mm_error *err)
+                           int64_t deadline_ns, mm_revocations_done done, void *context, struct mm_error *err)
 {
     if (!mm_revocation_order_check(order, mm_clock_now(revocations->clock), err))
         return false;
@@ -449,7 +482,7 @@ bool mm_revocations_revoke(struct mm_revocations *revocations, const struct mm_r
     mm_cleanup(mm_revocation_free) struct mm_revocation *revocation = mm_revocation_new(order, err);
     if (!waiter || !revocation)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    *waiter = (struct mm_revocation_waiter){.done = done, .context = context};
+    *waiter = (struct mm_revocation_waiter){.deadline_ns = deadline_ns, .done = done, .context = context};
     (void)pthread_rwlock_wrlock(&revocations->lock);
     enum entry entry = enter_locked(revocations, revocation, order, waiter, &revoked, err);
     (void)pthread_rwlock_unlock(&revocations->lock);

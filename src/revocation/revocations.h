@@ -67,12 +67,14 @@ struct mm_revoked {
 typedef void (*mm_revocations_done)(void *context, const struct mm_revoked *revoked, const struct mm_error *err);
 
 /*
- * Revoke: record `order` and tell. From the call on it hits, unless it can't be recorded. A `jti` that is revoked already is told of as such, and
+ * Revoke: record `order` and tell, at the next mm_revocations_sweep() after `deadline_ns` (monotonic) with MM_DEADLINE_EXCEEDED: then it may be recorded
+ * yet. From the call on it hits, unless it can't be recorded. A `jti` that is revoked already is told of as such, and
  * nothing is written. False, with `done` never called: MM_INVALID_REQUEST for an order that can't hit anything, MM_OVERLOADED where there is no room
  * (clients have bounds of their own, see above), and as mm_ledger_submit().
  */
 MM_MUST_USE bool mm_revocations_revoke(struct mm_revocations *revocations, const struct mm_revocation_order *order,
-                                       mm_revocations_done done, void *context, struct mm_error *err);
+                                       int64_t deadline_ns, mm_revocations_done done, void *context,
+                                       struct mm_error *err);
 
 /*
  * Let tokens be issued again that revocation `id` stops: those that it hit stay revoked. MM_REVOCATION_UNKNOWN: there is none of that number that
@@ -90,7 +92,7 @@ MM_MUST_USE bool mm_revocations_lift_now(struct mm_revocations *revocations, int
                                          const char *reason, int64_t deadline_ns, struct mm_revoked *ret_revoked,
                                          struct mm_error *err);
 
-/* Forget some of what hits nothing any more: a bounded piece of work, to be done about once a second. */
+/* Forget some of what hits nothing any more, and tell who has waited for too long: a bounded piece of work, to be done about once a second. */
 void mm_revocations_sweep(struct mm_revocations *revocations);
 
 struct mm_revocations_counts {

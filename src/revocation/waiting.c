@@ -86,7 +86,7 @@ bool mm_revocations_revoke_now(struct mm_revocations *revocations, const struct 
     struct wait *wait = wait_new(err);
     if (!wait)
         return false;
-    bool has_begun = mm_revocations_revoke(revocations, order, on_told, wait, err);
+    bool has_begun = mm_revocations_revoke(revocations, order, INT64_MAX, on_told, wait, err);
     return await(wait, has_begun, deadline_ns, ret_revoked, err);
 }
 

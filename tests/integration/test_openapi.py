@@ -45,6 +45,7 @@ from wire import Reply, post_bytes
 
 GOOD = json.dumps(token_request()).encode()
 AUTHORIZE = "/oauth2/authorize"
+REVOKE = "/oauth2/revoke"
 PROBLEM = "application/problem+json"
 
 # --- the description itself
@@ -117,7 +118,7 @@ def sentences_of_the_code():
 
 
 # In no problem document.
-OAUTHS_OWN = {"unsupported_grant_type", "unsupported_response_type", "invalid_scope", "invalid_target"}
+OAUTHS_OWN = {"unsupported_grant_type", "unsupported_response_type", "invalid_scope", "invalid_target", "token_of_another"}
 
 
 def test_its_codes_are_those_that_the_service_can_send(description):
@@ -150,6 +151,8 @@ def test_an_error_that_is_not_among_them_stays_inside(description):
         "key_state",
         "key_too_early",
         "key_limit",
+        "revocation_unknown",  # as this one
+        "token_of_another",  # told as OAuth's `invalid_grant`
         "unreachable",
         "token_invalid",
     }
@@ -314,6 +317,24 @@ def test_oauth_tokens_and_refusals_are_as_described(mint, description):
         assert got == (status, error), (changes, got)
 
 
+@pytest.mark.parametrize("path", ["/oauth2/revoke", "/oauth2/introspect"])
+def test_what_is_asked_about_tokens_is_answered_as_described(mint, description, path):
+    token = mint.issue()["service_token"]
+    cases = [
+        ("ci", token, FORM, 200),
+        ("ci", "x", FORM, 200),
+        (None, token, FORM, 401),
+        ("ci", "", FORM, 400),
+        ("ci", token, JSON, 415),
+        ("pinned", token, FORM, 400 if path.endswith("revoke") else 200),
+    ]
+    for credential, text, media_type, status in cases:
+        with mint.client(credential) as client:
+            reply = client.request("POST", path, f"tenant_id=acme&token={text}".encode(), {"Content-Type": media_type})
+        description.check("POST", path, reply)
+        assert status == reply.status, (credential, reply)
+
+
 def test_a_limit_is_told_as_described(tmp_path, description):
     mint = Deployment(tmp_path / "mint")
     mint.account("ci-build")["rate_limit"] = {"per_minute": 1, "burst": 2}
@@ -403,8 +424,12 @@ def test_a_service_without_hsm_or_ledger_answers_as_described(deployment, descri
     deployment.start()
     lock = sqlite3.connect(deployment.store_file, isolation_level=None)
     try:
+        token = deployment.issue()["service_token"]
         lock.execute("BEGIN EXCLUSIVE")
         assert wait_until(lambda: code_of(description, deployment.ask()) == (503, "ledger_unavailable"))
+        with deployment.client() as client:
+            reply = client.request("POST", REVOKE, f"tenant_id=acme&token={token}".encode(), {"Content-Type": FORM})
+        assert (reply.status, description.check("POST", REVOKE, reply)["error"]) == (503, "temporarily_unavailable")
     finally:
         lock.close()
     assert wait_until(lambda: code_of(description, deployment.ask()) == (201, None))

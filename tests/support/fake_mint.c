@@ -160,6 +160,21 @@ bool mm_ledger_is_healthy(struct mm_ledger *ledger)
     return true;
 }
 
+/* --- revocations: there are none, and none can be made */
+
+bool mm_revocations_has(struct mm_revocations *revocations, const struct mm_token_facts *facts)
+{
+    (void)revocations, (void)facts;
+    return false;
+}
+
+bool mm_revocations_revoke(struct mm_revocations *revocations, const struct mm_revocation_order *order,
+                           int64_t deadline_ns, mm_revocations_done done, void *context, struct mm_error *err)
+{
+    (void)revocations, (void)order, (void)deadline_ns, (void)done, (void)context;
+    return mm_fail(err, MM_LEDGER_UNAVAILABLE, "no ledger");
+}
+
 /* --- issuer */
 
 struct held {

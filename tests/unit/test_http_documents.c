@@ -101,11 +101,15 @@ static void discovery_names_only_what_exists(void **state)
     mm_cleanup(json_decref) json_t *openid = get("/.well-known/openid-configuration", 200);
     mm_cleanup(json_decref) json_t *oauth = get("/.well-known/oauth-authorization-server", 200);
     mm_cleanup(json_decref) json_t *expected_oauth =
-        json_pack("{ss ss ss ss s[] s[s] s[s] sb}", "issuer", "https://mint.example.com", "jwks_uri",
+        json_pack("{ss ss ss ss ss ss s[] s[s] s[s] s[s] s[s] sb}", "issuer", "https://mint.example.com", "jwks_uri",
                   "https://mint.example.com/.well-known/jwks.json", "token_endpoint",
                   "https://mint.example.com/oauth2/token", "authorization_endpoint",
-                  "https://mint.example.com/oauth2/authorize", "response_types_supported", "grant_types_supported",
+                  "https://mint.example.com/oauth2/authorize", "revocation_endpoint",
+                  "https://mint.example.com/oauth2/revoke", "introspection_endpoint",
+                  "https://mint.example.com/oauth2/introspect", "response_types_supported", "grant_types_supported",
                   "client_credentials", "token_endpoint_auth_methods_supported", "tls_client_auth",
+                  "revocation_endpoint_auth_methods_supported", "tls_client_auth",
+                  "introspection_endpoint_auth_methods_supported", "tls_client_auth",
                   "tls_client_certificate_bound_access_tokens", 1);
     mm_cleanup(json_decref) json_t *expected_openid = json_deep_copy(expected_oauth);
     mm_cleanup(json_decref) json_t *more =

@@ -204,10 +204,10 @@ static void an_account_is_hit_as_subject_and_as_client(void **state)
 
 static bool hits_resource(struct world *world, const char *tenant, const char *resource)
 {
-    mm_cleanup(json_decref) json_t *resources = json_pack("[{ss ss}]", "resource_id", resource, "x", "y");
     struct mm_token_facts facts = token(world);
     facts.tenant = tenant;
-    facts.resources = resources;
+    facts.resources = &resource;
+    facts.n_resources = 1;
     return has(world, &facts);
 }
 
@@ -411,7 +411,7 @@ static void repeats_while_the_first_is_under_way_wait_for_its_entry(void **state
     stop(world);
     start(world, 100000);
     for (int i = 0; i < 20; i++)
-        assert_true(mm_revocations_revoke(world->revocations, &order, count_answer, &answers, NULL));
+        assert_true(mm_revocations_revoke(world->revocations, &order, INT64_MAX, count_answer, &answers, NULL));
     assert_int_equal(atomic_load(&answers.n_durable), 0);
     await_answers(&answers, 20);
     assert_int_equal(atomic_load(&answers.n_durable), 20);
@@ -428,7 +428,7 @@ static void a_revocation_counts_from_the_moment_it_is_asked_for(void **state)
     start(world, 100000);
     struct mm_token_facts drafted = token(world);
     assert_true(allows(world, "acme", "acme/ci"));
-    assert_true(mm_revocations_revoke(world->revocations, &order, count_answer, &answers, NULL));
+    assert_true(mm_revocations_revoke(world->revocations, &order, INT64_MAX, count_answer, &answers, NULL));
     set_clock(world, START + 2); /* while its entry is on its way */
     assert_false(allows(world, "acme", "acme/ci"));
     assert_true(has(world, &drafted));
@@ -460,6 +460,24 @@ static void what_the_ledger_does_not_take_is_told_and_taken_back(void **state)
     assert_true(allows(world, "acme", "acme/ci"));
     assert_int_equal(mm_revocations_count(world->revocations).n_operators, 0);
     (void)take_back(world, MM_REVOKE_JTI, "j-1");
+    assert_true(has(world, &facts));
+}
+
+static void who_waits_for_a_ledger_that_hangs_is_told_so_at_its_deadline(void **state)
+{
+    struct world *world = *state;
+    struct answers answers = {0};
+    const struct mm_revocation_order order = order_of(MM_REVOKE_JTI, "j-1");
+    stop(world);
+    start(world, 300000);
+    assert_true(mm_revocations_revoke(world->revocations, &order, mm_monotonic_ns(), count_answer, &answers, NULL));
+    mm_revocations_sweep(world->revocations);
+    assert_int_equal(atomic_load(&answers.n_failed), 1);
+    struct mm_token_facts facts = token(world);
+    stop(world); /* it is recorded all the same, and nobody is told twice */
+    start(world, 0);
+    assert_int_equal(atomic_load(&answers.n_failed), 1);
+    assert_int_equal(atomic_load(&answers.n_durable), 0);
     assert_true(has(world, &facts));
 }
 
@@ -530,7 +548,7 @@ static void a_client_can_not_fill_the_memory_nor_take_another_clients_room(void 
     order.expires_at = START + TTL;
     for (int i = 0; i < MM_REVOCATIONS_CLIENT_MAX; i++) {
         (void)snprintf(jti, sizeof jti, "j-%d", i);
-        assert_true(mm_revocations_revoke(world->revocations, &order, count_answer, &answers, NULL));
+        assert_true(mm_revocations_revoke(world->revocations, &order, INT64_MAX, count_answer, &answers, NULL));
         if (i % 1000 == 999)
             await_answers(&answers, i + 1); /* the ledger's queue has bounds */
     }
@@ -637,8 +655,7 @@ static bool model_names(const struct mm_revocation_order *order, const struct mm
     case MM_REVOKE_KEY:
         return strcmp(order->name, facts->kid) == 0;
     case MM_REVOKE_RESOURCE:
-        return strcmp(order->tenant, facts->tenant) == 0 &&
-               model_reaches(order->name, mm_json_string(json_array_get(facts->resources, 0), "resource_id"));
+        return strcmp(order->tenant, facts->tenant) == 0 && model_reaches(order->name, facts->resources[0]);
     default:
         return true;
     }
@@ -670,12 +687,13 @@ static bool model_allows(const struct model *model, const char *tenant, const ch
 static void compare(const struct world *world, const struct model *model)
 {
     for (int i = 0; i < 50; i++) {
-        mm_cleanup(json_decref) json_t *resources = json_pack("[{ss}]", "resource_id", ONE_OF(RESOURCES));
+        const char *resource = ONE_OF(RESOURCES);
         struct mm_token_facts facts = {.jti = ONE_OF(JTIS),
                                        .tenant = ONE_OF(TENANTS),
                                        .subject = ONE_OF(ACCOUNTS),
                                        .client_id = ONE_OF(ACCOUNTS),
-                                       .resources = resources,
+                                       .resources = &resource,
+                                       .n_resources = 1,
                                        .kid = ONE_OF(KIDS),
                                        .issued_at = now(world) - random() % TTL,
                                        .expires_at = now(world) + 1 + random() % 100};
@@ -749,6 +767,7 @@ int main(void)
         REVOCATION_TEST(repeats_while_the_first_is_under_way_wait_for_its_entry),
         REVOCATION_TEST(a_revocation_counts_from_the_moment_it_is_asked_for),
         REVOCATION_TEST(what_the_ledger_does_not_take_is_told_and_taken_back),
+        REVOCATION_TEST(who_waits_for_a_ledger_that_hangs_is_told_so_at_its_deadline),
         REVOCATION_TEST(a_lift_that_is_not_recorded_lifts_nothing),
         REVOCATION_TEST(a_revocation_leaves_memory_once_all_that_it_hits_has_expired),
         REVOCATION_TEST(a_clock_that_is_set_back_brings_no_revoked_token_back),

@@ -25,6 +25,8 @@ static void every_route_is_found_by_its_method_and_path(void **state)
     } FOUND[] = {
         {"POST", "/v1/service-tokens", mm_serve_service_tokens},
         {"POST", "/oauth2/token", mm_serve_token},
+        {"POST", "/oauth2/revoke", mm_serve_revocation},
+        {"POST", "/oauth2/introspect", mm_serve_introspection},
         {"GET", "/oauth2/authorize?response_type=code", mm_serve_authorization},
         {"GET", "/.well-known/jwks.json", mm_serve_jwks},
         {"HEAD", "/.well-known/jwks.json", mm_serve_jwks},
