@@ -342,7 +342,7 @@ static void diff_tiers(struct diff *diff, enum direction direction, const struct
 static char *describe_exchange_rule(const struct mm_exchange_rule *rule)
 {
     mm_cleanup(free) char *whose = rule->issuer ? strdup(rule->issuer) : join(&rule->accounts);
-    mm_cleanup(free) char *claims = rule->claims ? mm_json_compact(rule->claims, NULL) : strdup("");
+    mm_cleanup(free) char *claims = rule->issuer ? mm_claim_rules_describe(&rule->claims) : strdup("");
     mm_cleanup(free) char *clients = rule->clients.n ? join(&rule->clients) : strdup("any client");
     mm_cleanup(free) char *scopes = join(&rule->grant.scopes);
     mm_cleanup(free) char *resources = join(&rule->grant.resources);

@@ -6,20 +6,25 @@
 #include <string.h>
 
 #include "policy/grant.h"
+#include "policy/shared_issuer.h"
 #include "policy/syntax.h"
 
-enum { RULES_MAX = 100, CLIENTS_MAX = 100, AUDIENCES_MAX = 16, CLAIMS_MAX = 16, ISSUER_MAX = 512, POINTER_MAX = 96 };
+enum { RULES_MAX = 100, CLIENTS_MAX = 100, AUDIENCES_MAX = 16, ISSUER_MAX = 512, POINTER_MAX = 96 };
 
 static const struct mm_schema AUDIENCE = {.type = MM_SCHEMA_STRING,
                                           .min = 1,
                                           .max = MM_AUDIENCE_LENGTH_MAX,
                                           .check = mm_check_visible};
 static const struct mm_schema ID = {.type = MM_SCHEMA_STRING, .min = 1, .check = mm_check_id};
-static const struct mm_schema CLAIM = {.type = MM_SCHEMA_ARRAY, .min = 1, .element = &AUDIENCE};
 
 static const struct mm_schema SUBJECT_MEMBERS[] = {
     {.name = "issuer", .type = MM_SCHEMA_STRING, .min = 1, .max = ISSUER_MAX, .check = mm_check_https_url},
-    {.name = "claims", .type = MM_SCHEMA_MAP, .min = 1, .max = CLAIMS_MAX, .element = &CLAIM},
+    {.name = "claims",
+     .type = MM_SCHEMA_MAP,
+     .min = 1,
+     .max = MM_CLAIM_RULES_MAX,
+     .key_check = mm_check_claim_name,
+     .element = &MM_CLAIM_VALUE_SCHEMA},
     {.name = "accounts", .type = MM_SCHEMA_ARRAY, .min = 1, .element = &ID, .repeats = MM_REPEATS_REFUSED},
     {0},
 };
@@ -58,12 +63,11 @@ static bool build_rule(const struct mm_document *document, size_t index, const j
 {
     const json_t *subject = json_object_get(json, "subject");
     const char *issuer = mm_json_string(subject, "issuer");
-    json_t *claims = json_object_get(subject, "claims");
     char path[POINTER_MAX];
     (void)snprintf(path, sizeof path, "/exchange/rules/%zu", index);
     rule->issuer = issuer ? strdup(issuer) : NULL;
-    rule->claims = claims ? json_deep_copy(claims) : NULL;
-    return (!issuer || rule->issuer) && (!claims || rule->claims) &&
+    return (!issuer ||
+            (rule->issuer && mm_claim_rules_build(json_object_get(subject, "claims"), issuer, &rule->claims, NULL))) &&
            mm_strings_build(json_object_get(subject, "accounts"), &rule->accounts, NULL) &&
            mm_strings_build(json_object_get(json, "clients"), &rule->clients, NULL) &&
            mm_grant_build(json, mm_document_line(document, path), &rule->grant);
@@ -112,7 +116,7 @@ void mm_exchange_free(struct mm_exchange *exchange)
     for (size_t i = 0; i < exchange->n_rules; i++) {
         struct mm_exchange_rule *rule = &exchange->rules[i];
         free(rule->issuer);
-        json_decref(rule->claims);
+        mm_claim_rules_clear(&rule->claims);
         mm_strings_clear(&rule->accounts);
         mm_strings_clear(&rule->clients);
         mm_grant_clear(&rule->grant);
@@ -190,6 +194,37 @@ static void check_rule_accounts(const struct check *check, const json_t *account
     }
 }
 
+/* Whoever has an account there would be a subject. */
+static void check_shared(const struct check *check, const json_t *claims, const char *issuer, const char *path)
+{
+    const struct mm_shared_issuer *shared = mm_shared_issuer_find(issuer);
+    struct mm_claim_rules rules = {0};
+    if (!shared)
+        return;
+    if (!mm_claim_rules_build(claims, issuer, &rules, NULL))
+        report(check, path, "out of memory");
+    else if (!mm_shared_issuer_is_pinned(shared, &rules))
+        report(check, path, "%s signs for everybody: ‹claims› must demand an id of the owner or the project, as in %s",
+               mm_shared_issuer_title(shared), mm_shared_issuer_ids(shared));
+    mm_claim_rules_clear(&rules);
+}
+
+static void check_issuer(const struct check *check, const json_t *subject, const char *issuer, const char *path)
+{
+    const json_t *claims = json_object_get(subject, "claims");
+    char claims_path[POINTER_MAX + 8];
+    (void)snprintf(claims_path, sizeof claims_path, "%s/claims", path);
+    if (!claims)
+        report(check, path, "‹subject› must say which ‹claims› the issuer's tokens have");
+    mm_claim_rules_check(claims, check->document, claims_path, check->problems);
+    if (mm_check_https_url(issuer))
+        return;
+    if (!mm_strings_have(&check->envelope->issuers, issuer))
+        report(check, path, "issuer ‹%s› lies outside the tenant's envelope", issuer);
+    if (json_object_size(claims) > 0)
+        check_shared(check, claims, issuer, claims_path);
+}
+
 static void check_subject(const struct check *check, const json_t *subject, size_t index)
 {
     char path[POINTER_MAX];
@@ -198,10 +233,10 @@ static void check_subject(const struct check *check, const json_t *subject, size
     const char *issuer = mm_json_string(subject, "issuer");
     if (json_is_object(subject) && !json_object_get(subject, "issuer") == !accounts)
         report(check, path, "‹subject› must name either an issuer or accounts");
-    if (accounts && json_object_get(subject, "claims"))
+    else if (accounts && json_object_get(subject, "claims"))
         report(check, path, "‹claims› are an issuer's: what accounts are is known here");
-    if (issuer && !mm_strings_have(&check->envelope->issuers, issuer))
-        report(check, path, "issuer ‹%s› lies outside the tenant's envelope", issuer);
+    else if (issuer)
+        check_issuer(check, subject, issuer, path);
     check_rule_accounts(check, accounts, index);
 }
 
@@ -248,30 +283,6 @@ struct question {
     const struct mm_token_request *request;
 };
 
-static bool claim_matches(const json_t *wanted, const json_t *claim)
-{
-    if (json_is_string(claim))
-        return mm_json_array_has(wanted, json_string_value(claim));
-    for (size_t i = 0; i < json_array_size(claim); i++) {
-        const char *one = json_string_value(json_array_get(claim, i));
-        if (one && mm_json_array_has(wanted, one))
-            return true;
-    }
-    return false;
-}
-
-static bool claims_match(json_t *wanted, const json_t *claims)
-{
-    const char *name;
-    json_t *values;
-    json_object_foreach(wanted, name, values)
-    {
-        if (!claim_matches(values, json_object_get(claims, name)))
-            return false;
-    }
-    return true;
-}
-
 /* Whether the rule takes that subject from that client at all. */
 static bool takes(const struct mm_exchange_rule *rule, const struct question *question)
 {
@@ -280,7 +291,8 @@ static bool takes(const struct mm_exchange_rule *rule, const struct question *qu
         return false;
     if (!subject->issuer)
         return !rule->issuer && mm_strings_have(&rule->accounts, subject->account);
-    return rule->issuer && strcmp(rule->issuer, subject->issuer) == 0 && claims_match(rule->claims, subject->claims);
+    return rule->issuer && strcmp(rule->issuer, subject->issuer) == 0 &&
+           mm_claim_rules_match(&rule->claims, subject->claims, NULL);
 }
 
 static bool has_scope(const struct mm_exchange_rule *rule, const struct question *question, const char *scope)

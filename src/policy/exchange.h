@@ -10,11 +10,11 @@
 
 /* What of it: whoever has a subject like that may get as much. */
 struct mm_exchange_rule {
-    char *issuer;               /* whose tokens the subject's are: an OIDC issuer's URL; NULL: our own */
-    json_t *claims;             /* that issuer's tokens: what they must say; NULL: nothing more */
-    struct mm_strings accounts; /* our own: whom they stand for, by account id */
-    struct mm_strings clients;  /* who may ask, by the id of an account or of a public client; none: any of them */
-    struct mm_grant grant;      /* for one resource at a time */
+    char *issuer;                 /* whose tokens the subject's are: an OIDC issuer's URL; NULL: our own */
+    struct mm_claim_rules claims; /* that issuer's tokens: what they must say */
+    struct mm_strings accounts;   /* our own: whom they stand for, by account id */
+    struct mm_strings clients;    /* who may ask, by the id of an account or of a public client; none: any of them */
+    struct mm_grant grant;        /* for one resource at a time */
 };
 
 struct mm_exchange {

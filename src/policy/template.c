@@ -39,14 +39,25 @@ bool mm_template_has(const char *uri_template, const char *uri)
     return find_id(uri_template, uri).text != NULL;
 }
 
-bool mm_template_render(const struct mm_resource_template *template, const char *uri,
-                        char ret_resource[MM_RESOURCE_LENGTH_MAX + 1])
+static bool fill(const struct mm_resource_template *template, struct id id,
+                 char ret_resource[MM_RESOURCE_LENGTH_MAX + 1])
 {
-    struct id id = find_id(template->uri, uri);
-    const char *hole = id.text ? strstr(template->resource, HOLE) : NULL;
+    const char *hole = id.text && template->resource ? strstr(template->resource, HOLE) : NULL;
     if (!hole)
         return false;
     int length = snprintf(ret_resource, MM_RESOURCE_LENGTH_MAX + 1, "%.*s%.*s%s", (int)(hole - template->resource),
                           template->resource, (int)id.length, id.text, hole + strlen(HOLE));
     return length > 0 && length <= MM_RESOURCE_LENGTH_MAX;
+}
+
+bool mm_template_fill(const struct mm_resource_template *template, const char *id,
+                      char ret_resource[MM_RESOURCE_LENGTH_MAX + 1])
+{
+    return fill(template, find_id(HOLE, id), ret_resource);
+}
+
+bool mm_template_render(const struct mm_resource_template *template, const char *uri,
+                        char ret_resource[MM_RESOURCE_LENGTH_MAX + 1])
+{
+    return fill(template, find_id(template->uri, uri), ret_resource);
 }

@@ -14,6 +14,10 @@
  */
 bool mm_template_has(const char *uri_template, const char *uri);
 
+/* The resource whose `{id}` is `id`, which may be malformed. False if there is none such, or it is too long. */
+MM_MUST_USE bool mm_template_fill(const struct mm_resource_template *template, const char *id,
+                                  char ret_resource[MM_RESOURCE_LENGTH_MAX + 1]);
+
 /* The resource that `uri` names. False if it names none, or one that is too long. */
 MM_MUST_USE bool mm_template_render(const struct mm_resource_template *template, const char *uri,
                                     char ret_resource[MM_RESOURCE_LENGTH_MAX + 1]);

@@ -55,7 +55,7 @@ static void check_exchange(const struct mm_tenant *tenant, const struct mm_excha
             assert(strcmp(exchange->public_clients[i].id, tenant->accounts[j].id) != 0);
     for (size_t i = 0; i < exchange->n_rules; i++) {
         const struct mm_exchange_rule *rule = &exchange->rules[i];
-        assert(!rule->issuer == (rule->accounts.n > 0) && (rule->issuer || !rule->claims));
+        assert(!rule->issuer == (rule->accounts.n > 0) && !rule->issuer == (rule->claims.n == 0));
         assert(!rule->issuer || mm_strings_have(&tenant->envelope.issuers, rule->issuer));
         check_grant(tenant, &rule->grant);
     }

@@ -415,10 +415,10 @@ static void who_may_exchange_what_is_told_rule_by_rule(void **state)
     assert_diff(&policies[0], &policies[1],
                 "acme gains root domain two.example\nacme loses root domain one.example\n"
                 "acme gains an exchange of tokens for audience two\n"
-                "acme gains an exchange of tokens of https://idp with {\"groups\":[\"b\"]} by cli: read:repo on one of "
+                "acme gains an exchange of tokens of https://idp with groups: any of b by cli: read:repo on one of "
                 "urc-* for 1m, up to 5m\n"
                 "acme loses an exchange of tokens for audience one\n"
-                "acme loses an exchange of tokens of https://idp with {\"groups\":[\"a\"]} by cli: read:repo on one of "
+                "acme loses an exchange of tokens of https://idp with groups: any of a by cli: read:repo on one of "
                 "urc-* for 1m, up to 5m\n");
     assert_diff(&policies[1], &policies[1], "");
     mm_policy_clear(&policies[0]);

@@ -13,9 +13,10 @@ static const struct mm_service_terms TERMS = {.issuer = "https://mint.example", 
 
 #define IDP "https://idp.acme.example/realms/acme"
 
-static const char ENVELOPE[] = "{\"audiences\": [\"lore\", \"cache\", \"flat\"], \"resources\": [\"urc-*\"], "
-                               "\"issuers\": [\"" IDP "\"], \"actions\": [\"read\", \"write\"], \"tiers\": "
-                               "{\"flat\": 1, \"lore\": 2}}";
+static const char ENVELOPE[] =
+    "{\"audiences\": [\"lore\", \"cache\", \"flat\"], \"resources\": [\"urc-*\"], "
+    "\"issuers\": [\"" IDP "\", \"https://gitlab.com\"], \"actions\": [\"read\", \"write\"], \"tiers\": "
+    "{\"flat\": 1, \"lore\": 2}}";
 
 static const char TENANT[] = "tenant: acme\n" /* line 1 */
                              "env: production\n"
@@ -142,6 +143,10 @@ static void an_exchange_that_breaks_a_rule_is_refused_at_the_right_line(void **s
     (void)state;
     static const struct refusal REFUSALS[] = {
         {"issuer: \"" IDP "\"", "issuer: \"https://idp.evil.example\"", 18, "outside the tenant's envelope"},
+        {"issuer: \"" IDP "\", claims: {groups: [admins]}", "issuer: \"" IDP "\"", 18, "which ‹claims›"},
+        {"issuer: \"" IDP "\", claims: {groups: [admins]}",
+         "issuer: \"https://gitlab.com\", claims: {namespace_path: acme}", 18, "signs for everybody"},
+        {"claims: {groups: [admins]}", "claims: {groups: [\"adm*ins\"]}", 18, "*"},
         {"issuer: \"" IDP "\", claims: {groups: [admins]}", "issuer: \"" IDP "\", accounts: [ci-build]", 18, "either"},
         {"accounts: [ci-build]}", "accounts: [ci-build], claims: {groups: [x]}}", 27, "are an issuer's"},
         {"subject: {accounts: [ci-build]}", "subject: {}", 27, "either"},
