@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "oauth/subject.h"
 #include "util/base64url.h"
 #include "util/json_writer.h"
 
@@ -19,8 +20,9 @@ struct parts_of_token {
 };
 
 static struct parts_of_token choose(const struct mm_principal *principal, const struct mm_token_request *request,
-                                    const struct mm_grant *grant)
+                                    const struct mm_decision *decision)
 {
+    const struct mm_grant *grant = decision->grant;
     const struct mm_strings *audience = &principal->tenant->audience;
     struct parts_of_token chosen = {
         .scopes = request->scopes,
@@ -30,6 +32,10 @@ static struct parts_of_token choose(const struct mm_principal *principal, const 
         .audiences = (const char *const *)audience->items,
         .n_audiences = audience->n,
     };
+    if (request->n_scopes == 0) {
+        chosen.scopes = decision->scopes;
+        chosen.n_scopes = decision->n_scopes;
+    }
     if (request->resource_id) {
         chosen.resources = &request->resource_id;
         chosen.n_resources = 1;
@@ -86,6 +92,33 @@ static bool set_times(const struct mm_issuer_parts *parts, const struct mm_princ
     return true;
 }
 
+/* The account says so, or the token that is exchanged is: what was somebody's alone doesn't become everybody's. */
+static bool is_bound(const struct mm_principal *principal)
+{
+    return principal->account->binding != MM_BINDING_NONE || (principal->subject && principal->subject->fingerprint[0]);
+}
+
+static const char *identity_of(const struct mm_principal *principal)
+{
+    return principal->subject ? principal->subject->identity : principal->account->identity;
+}
+
+/* Of an exchange: whose token it was, and who exchanged it. */
+static void put_subject(struct mm_json_writer *entry, const struct mm_principal *principal)
+{
+    const struct mm_subject *subject = principal->subject;
+    if (!subject)
+        return;
+    mm_json_member_string(entry, "client", principal->account->identity);
+    mm_json_name(entry, "subject");
+    mm_json_open(entry, '{');
+    mm_json_member_string(entry, "iss", subject->issuer);
+    mm_json_member_string(entry, "sub", subject->subject);
+    if (subject->jti_digest[0])
+        mm_json_member_string(entry, "jti_sha256", subject->jti_digest);
+    mm_json_close(entry, '}');
+}
+
 static bool make_entry(const struct mm_policy *policy, const struct mm_principal *principal,
                        const struct mm_decision *decision, const char *kid, const char *request_id,
                        struct mm_draft *draft, struct mm_error *err)
@@ -95,11 +128,11 @@ static bool make_entry(const struct mm_policy *policy, const struct mm_principal
     mm_cleanup(mm_json_writer_clear) struct mm_json_writer entry = mm_json_writer_make();
     mm_json_open(&entry, '{');
     mm_json_member_string(&entry, "tenant", principal->tenant->id);
-    mm_json_member_string(&entry, "account", principal->account->identity);
+    mm_json_member_string(&entry, "account", identity_of(principal));
     mm_json_member_string(&entry, "jti", draft->jti);
     mm_json_name(&entry, "rule");
     mm_json_open(&entry, '{');
-    mm_json_member_integer(&entry, "grant", (int64_t)decision->grant_index);
+    mm_json_member_integer(&entry, principal->subject ? "exchange" : "grant", (int64_t)decision->grant_index);
     mm_json_member_integer(&entry, "line", decision->grant->line);
     mm_json_close(&entry, '}');
     mm_json_member_string(&entry, "policy", policy->digest);
@@ -107,8 +140,10 @@ static bool make_entry(const struct mm_policy *policy, const struct mm_principal
     mm_json_member_string(&entry, "claims_sha256", claims_digest);
     mm_json_member_integer(&entry, "exp", draft->expires_at);
     mm_json_member_string(&entry, "credential", principal->credential);
-    mm_json_member_string(&entry, "certificate_sha256", principal->fingerprint);
-    if (principal->account->binding != MM_BINDING_NONE) {
+    if (principal->fingerprint[0])
+        mm_json_member_string(&entry, "certificate_sha256", principal->fingerprint);
+    put_subject(&entry, principal);
+    if (is_bound(principal)) {
         mm_json_name(&entry, "certificate_bound");
         mm_json_put_bool(&entry, true);
     }
@@ -133,7 +168,7 @@ static bool find_binding(const struct mm_principal *principal, char out[THUMBPRI
 {
     uint8_t digest[MM_SHA256_LENGTH];
     out[0] = '\0';
-    if (principal->account->binding == MM_BINDING_NONE)
+    if (!is_bound(principal))
         return true;
     if (!mm_hex_decode(principal->fingerprint, digest, sizeof digest))
         return mm_fail(err, MM_INTERNAL, "a token must be bound, and there is no certificate to bind it to");
@@ -147,13 +182,16 @@ static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_pri
     char certificate[THUMBPRINT_LENGTH + 1];
     if (!find_binding(principal, certificate, err))
         return false;
+    const struct mm_subject *subject = principal->subject;
+    const struct mm_strings *root_domains = &principal->tenant->root_domains;
     struct mm_claims claims = {
         .issuer = parts->issuer_url,
         .identity = principal->account->identity,
-        .name = principal->account->name,
+        .subject = subject ? &subject->claims : NULL,
+        .name = subject ? subject->name : principal->account->name,
         .env = principal->tenant->env,
         .tenant_id = principal->tenant->id,
-        .is_service_account = principal->account->is_service_account,
+        .is_service_account = !subject && principal->account->is_service_account,
         .audiences = token->audiences,
         .n_audiences = token->n_audiences,
         .scopes = token->scopes,
@@ -163,6 +201,8 @@ static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_pri
         .issued_at = draft->issued_at,
         .expires_at = draft->expires_at,
         .jti = draft->jti,
+        .root_domains = (const char *const *)root_domains->items,
+        .n_root_domains = root_domains->n,
         .certificate = certificate[0] ? certificate : NULL,
     };
     draft->resources = mm_claims_resources(&claims, err);
@@ -181,7 +221,7 @@ bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *
                    const struct mm_decision *decision, const char *kid, const char *request_id,
                    struct mm_draft *ret_draft, struct mm_error *err)
 {
-    struct parts_of_token token = choose(principal, request, decision->grant);
+    struct parts_of_token token = choose(principal, request, decision);
     mm_cleanup(mm_draft_clear) struct mm_draft draft = {0};
     if (!stays_inside(&principal->tenant->envelope, &token, err) ||
         !set_times(parts, principal, decision->ttl, &draft, err) ||

@@ -17,6 +17,7 @@
 #include "issue/draft.h"
 #include "issue/refusals.h"
 #include "issue/turns.h"
+#include "oauth/subject.h"
 #include "util/log.h"
 
 enum { TICK_MS = 50, IDLE_TICK_MS = 1000, ANSWERS_PER_TICK = 64 };
@@ -27,6 +28,8 @@ struct job {
     struct mm_config *config; /* a reference: the principal borrows from it */
     const char *tenant;
     const char *account;
+    const char *client; /* who asked for it: the same, unless there is a subject */
+    char *subject;      /* of an exchange: its `account`, which nobody else keeps; NULL otherwise */
     enum mm_algorithm algorithm;
     struct mm_draft draft;
     char request_id[MM_REQUEST_ID_LENGTH + 1];
@@ -75,6 +78,7 @@ static void job_free(struct job *job)
         return;
     mm_signer_unref(job->signer);
     mm_draft_clear(&job->draft);
+    free(job->subject);
     mm_config_unref(job->config);
     free(job);
 }
@@ -384,6 +388,14 @@ static void on_signed(void *context, const char *jws, const struct mm_error *why
     job_leave(job);
 }
 
+/* Nobody has stopped issuance: to whom the token is for, nor to who asked for it. */
+static bool is_allowed(const struct job *job, struct mm_error *err)
+{
+    struct mm_revocations *revocations = job->issuer->parts.revocations;
+    return mm_revocations_allow(revocations, job->tenant, job->account, err) &&
+           (!job->subject || mm_revocations_allow(revocations, job->tenant, job->client, err));
+}
+
 /* Have a token signed that is in the ledger with its signer's key. */
 static void job_sign(struct job *job)
 {
@@ -394,7 +406,7 @@ static void job_sign(struct job *job)
         return;
     }
     /* Drafted before the revocation that stops it, and so hit by it: it isn't signed either, if that can be helped. */
-    if (!mm_revocations_allow(job->issuer->parts.revocations, job->tenant, job->account, &err)) {
+    if (!is_allowed(job, &err)) {
         end_unsigned(job, &err);
         return;
     }
@@ -442,9 +454,27 @@ static struct job *job_new(struct mm_issuer *issuer, struct mm_config *config, c
     job->config = mm_config_ref(config);
     job->turn.job = job;
     job->tenant = principal->tenant->id;
-    job->account = principal->account->identity;
+    job->client = principal->account->identity;
+    job->account = job->client;
+    if (principal->subject) {
+        job->subject = strdup(principal->subject->identity);
+        job->account = job->subject;
+    }
     (void)snprintf(job->request_id, sizeof job->request_id, "%s", request_id);
-    return job;
+    if (job->account)
+        return job;
+    (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
+    job_free(job);
+    return NULL;
+}
+
+static bool decide(const struct mm_principal *principal, const struct mm_token_request *request,
+                   struct mm_decision *ret_decision, struct mm_error *err)
+{
+    if (principal->subject)
+        return mm_exchange_decide(principal->tenant, &principal->subject->who, principal->account, request,
+                                  ret_decision, err);
+    return mm_policy_decide(principal->tenant, principal->account, request, ret_decision, err);
 }
 
 static struct job *job_draft(struct mm_issuer *issuer, struct mm_config *config, const struct mm_principal *principal,
@@ -460,7 +490,7 @@ static struct job *job_draft(struct mm_issuer *issuer, struct mm_config *config,
                                        mm_signer_kid(job->signer), request_id, &job->draft, err))
         return NULL;
     /* Last: what is revoked after this look has a later moment than the draft's iat, and hits it. */
-    if (!mm_revocations_allow(issuer->parts.revocations, job->tenant, job->account, err))
+    if (!is_allowed(job, err))
         return NULL;
     return MM_TAKE(job);
 }
@@ -485,8 +515,8 @@ static struct job *job_prepare(struct mm_issuer *issuer, struct mm_config *confi
                                struct mm_rate_state *ret_rate, struct mm_error *err)
 {
     struct mm_decision decision;
-    if (!mm_policy_decide(principal->tenant, principal->account, request, &decision, err) ||
-        !mm_ledger_check_clock(issuer->parts.ledger, err) || !is_within_limits(issuer, principal, ret_rate, err))
+    if (!decide(principal, request, &decision, err) || !mm_ledger_check_clock(issuer->parts.ledger, err) ||
+        !is_within_limits(issuer, principal, ret_rate, err))
         return NULL;
     struct job *job = job_draft(issuer, config, principal, request, &decision, request_id, err);
     if (!job)

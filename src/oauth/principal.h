@@ -7,6 +7,8 @@
 
 #include "policy/policy.h"
 
+struct mm_subject; /* oauth/subject.h */
+
 struct mm_principal {
     const struct mm_tenant *tenant;
     const struct mm_account *account;
@@ -14,6 +16,7 @@ struct mm_principal {
     const char *credential; /* how the caller proved itself, for the ledger: `mtls` */
     /* SHA-256 of the certificate that was proved on this connection, in hex, for the ledger; "": there is none */
     char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+    const struct mm_subject *subject; /* on whose behalf it asks (RFC 8693); NULL: its own */
 };
 
 #endif

@@ -93,26 +93,37 @@ static char *join_scopes(const struct mm_claims *claims, struct mm_error *err)
     return joined;
 }
 
-static void put_confirmation(struct mm_json_writer *writer, const struct mm_claims *claims)
+static void put_optional(struct mm_json_writer *writer, const struct mm_claims *claims,
+                         const struct mm_claims_subject *subject)
 {
-    if (!claims->certificate)
-        return;
-    mm_json_name(writer, "cnf");
-    mm_json_open(writer, '{');
-    mm_json_member_string(writer, "x5t#S256", claims->certificate);
-    mm_json_close(writer, '}');
+    if (claims->n_root_domains > 0) {
+        mm_json_name(writer, "root_domains");
+        mm_json_put_strings(writer, claims->root_domains, claims->n_root_domains);
+    }
+    if (subject->actor) {
+        mm_json_name(writer, "act");
+        mm_json_put_text(writer, subject->actor);
+    }
+    if (claims->certificate) {
+        mm_json_name(writer, "cnf");
+        mm_json_open(writer, '{');
+        mm_json_member_string(writer, "x5t#S256", claims->certificate);
+        mm_json_close(writer, '}');
+    }
 }
 
 char *mm_claims_payload(const struct mm_claims *claims, const char *resources, struct mm_error *err)
 {
     assert(claims->n_audiences > 0);
+    const struct mm_claims_subject self = {claims->identity, claims->identity, "mintmark", NULL};
+    const struct mm_claims_subject *subject = claims->subject ? claims->subject : &self;
     mm_cleanup(free) char *scope = check_scopes(claims, err) ? join_scopes(claims, err) : NULL;
     if (!scope)
         return NULL;
     mm_cleanup(mm_json_writer_clear) struct mm_json_writer writer = mm_json_writer_make();
     mm_json_open(&writer, '{');
     mm_json_member_string(&writer, "iss", claims->issuer);
-    mm_json_member_string(&writer, "sub", claims->identity);
+    mm_json_member_string(&writer, "sub", subject->identity);
     mm_json_name(&writer, "aud");
     if (claims->n_audiences == 1)
         mm_json_put_string(&writer, claims->audiences[0]);
@@ -126,13 +137,13 @@ char *mm_claims_payload(const struct mm_claims *claims, const char *resources, s
     mm_json_member_string(&writer, "tenant_id", claims->tenant_id);
     mm_json_member_string(&writer, "env", claims->env);
     mm_json_member_string(&writer, "name", claims->name);
-    mm_json_member_string(&writer, "preferred_username", claims->identity);
-    mm_json_member_string(&writer, "idp", "mintmark");
+    mm_json_member_string(&writer, "preferred_username", subject->username);
+    mm_json_member_string(&writer, "idp", subject->provider);
     mm_json_name(&writer, "is_service_account");
     mm_json_put_bool(&writer, claims->is_service_account);
     mm_json_name(&writer, "resources");
     mm_json_put_text(&writer, resources);
-    put_confirmation(&writer, claims);
+    put_optional(&writer, claims, subject);
     mm_json_close(&writer, '}');
     return mm_json_writer_finish(&writer, err);
 }

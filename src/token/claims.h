@@ -11,9 +11,18 @@
 
 enum { MM_JTI_LENGTH = 30 }; /* base64url of 22 bytes */
 
+/* Whom a token is for, where that isn't its client (RFC 8693). */
+struct mm_claims_subject {
+    const char *identity; /* sub */
+    const char *username; /* preferred_username */
+    const char *provider; /* idp */
+    const char *actor;    /* act, JSON text (section 4.1); NULL: none */
+};
+
 struct mm_claims {
     const char *issuer;
-    const char *identity; /* sub, client_id, preferred_username */
+    const char *identity;                    /* sub, client_id, preferred_username */
+    const struct mm_claims_subject *subject; /* all of them but client_id; NULL: the client itself */
     const char *name;
     const char *env;
     const char *tenant_id;
@@ -27,7 +36,9 @@ struct mm_claims {
     int64_t issued_at;  /* Unix seconds: iat */
     int64_t expires_at; /* Unix seconds: exp */
     const char *jti;
-    const char *certificate; /* cnf: x5t#S256 (RFC 8705 section 3.1), base64url; NULL: a plain bearer token */
+    const char *const *root_domains; /* the claim of that name */
+    size_t n_root_domains;           /* 0: no such claim */
+    const char *certificate;         /* cnf: x5t#S256 (RFC 8705 section 3.1), base64url; NULL: a plain bearer token */
 };
 
 /*

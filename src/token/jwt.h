@@ -27,6 +27,12 @@ MM_DEFINE_CLEANUP(struct mm_jwt, mm_jwt_free);
 /* Whose keys to verify it with, by its own unverified word; borrowed, NULL if there is no such string. Good for nothing else. */
 const char *mm_jwt_claimed_issuer(const struct mm_jwt *jwt);
 
+/* What its header says of the key, for what has verified; borrowed, NULL: nothing. */
+const char *mm_jwt_kid(const struct mm_jwt *jwt);
+
+/* Whether its header says that it is of that type (mm_jws_has_type()); good for choosing the rules to verify it by. */
+bool mm_jwt_has_type(const struct mm_jwt *jwt, const char *type);
+
 /* Whether the set has the key that the header asks for. If it hasn't, a newer set may. */
 bool mm_jwt_has_key_in(const struct mm_jwt *jwt, const struct mm_jwks *jwks);
 
