@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/caller.h"
 
+#include <string.h>
+
 #include "http/service.h"
 #include "oauth/client.h"
 #include "oauth/mtls.h"
+#include "policy/exchange.h"
 
 struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form)
 {
@@ -14,6 +17,13 @@ struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form
         .client_assertion = mm_form_value(form, "client_assertion"),
         .client_assertion_type = mm_form_value(form, "client_assertion_type"),
     };
+}
+
+/* Whether it brings something to authenticate with, other than a certificate. */
+static bool has_secret(const struct mm_request *request, const struct mm_caller_credentials *credentials)
+{
+    return mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION) || credentials->client_secret ||
+           credentials->client_assertion || credentials->client_assertion_type;
 }
 
 /* One way to authenticate a request (RFC 6749 section 2.3), and that one a certificate. */
@@ -29,6 +39,24 @@ static bool check_credentials(const struct mm_request *request, const struct mm_
     return peer || mm_fail(err, MM_CERTIFICATE_REQUIRED, "a client certificate is required");
 }
 
+/* Whoever says so. A certificate beside it is none of an account's: it only proves what tokens may be bound to (RFC 8705 section 4). */
+static bool take_public(const struct mm_policy *policy, const struct mm_caller_credentials *credentials,
+                        struct mm_certificate *peer, struct mm_principal *ret_principal)
+{
+    char tenant_id[MM_CLIENT_TENANT_MAX + 1];
+    if (!mm_client_tenant(policy, credentials->tenant_id, credentials->client_id, tenant_id, NULL))
+        return false;
+    const struct mm_tenant *tenant = mm_policy_tenant(policy, tenant_id);
+    const struct mm_account *client = tenant ? mm_exchange_public_client(tenant, credentials->client_id) : NULL;
+    if (!client)
+        return false;
+    *ret_principal =
+        (struct mm_principal){.tenant = tenant, .account = client, .not_after = INT64_MAX, .credential = "none"};
+    if (peer)
+        memcpy(ret_principal->fingerprint, mm_certificate_fingerprint(peer), sizeof ret_principal->fingerprint);
+    return true;
+}
+
 static bool authenticate(struct mm_request *request, const struct mm_caller_credentials *credentials,
                          struct mm_principal *ret_principal, struct mm_error *err)
 {
@@ -36,7 +64,12 @@ static bool authenticate(struct mm_request *request, const struct mm_caller_cred
     int64_t now = mm_clock_now(request->service->parts.clock);
     char tenant_id[MM_CLIENT_TENANT_MAX + 1];
     mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
-    if (!mm_request_peer(request, &peer, err) || !check_credentials(request, credentials, peer, err) ||
+    if (!mm_request_peer(request, &peer, err))
+        return false;
+    if (credentials->may_be_public && !has_secret(request, credentials) &&
+        take_public(policy, credentials, peer, ret_principal))
+        return true;
+    if (!check_credentials(request, credentials, peer, err) ||
         !mm_client_tenant(policy, credentials->tenant_id, credentials->client_id, tenant_id, err) ||
         !mm_mtls_authenticate(policy, tenant_id, peer, now, ret_principal, err))
         return false;
@@ -55,6 +88,15 @@ bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_c
     }
     *ret_principal = request->principal;
     return true;
+}
+
+bool mm_caller_find_keys(struct mm_request *request, const char *source, const struct mm_jwt *jwt,
+                         struct mm_jwks **ret_keys, struct mm_error *err)
+{
+    (void)request;
+    (void)jwt;
+    *ret_keys = NULL;
+    return mm_fail(err, MM_KEYS_UNAVAILABLE, "no keys of %s", source);
 }
 
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err)

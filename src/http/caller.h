@@ -7,6 +7,7 @@
 
 #include "http/form.h"
 #include "http/request.h"
+#include "token/jwt.h"
 
 /*
  * What the body says of its sender; NULL where it says nothing. The client's certificate and the Authorization header are looked at
@@ -34,6 +35,13 @@ struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form
  */
 MM_MUST_USE bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_credentials *credentials,
                                         struct mm_principal *ret_principal, struct mm_error *err);
+
+/*
+ * The keys of somebody whose JWT a request brings: `source` as mm_key_sources_get() has it. A reference; or false, and the handler answers with
+ * mm_caller_refuse() and will run again if keys are being fetched.
+ */
+MM_MUST_USE bool mm_caller_find_keys(struct mm_request *request, const char *source, const struct mm_jwt *jwt,
+                                     struct mm_jwks **ret_keys, struct mm_error *err);
 
 /* The handler's reply when its caller isn't known: a refusal; or none yet, since the handler will run again. */
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err);

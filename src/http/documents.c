@@ -7,66 +7,6 @@
 #include "http/routes.h"
 #include "http/service.h"
 
-static bool make_jwks(const struct mm_keyring *keyring, struct mm_documents *documents, struct mm_error *err)
-{
-    struct mm_jwks_key keys[MM_KEYRING_LISTED_MAX];
-    size_t n = 0;
-    for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
-        const struct mm_key *key = mm_keyring_key(keyring, i);
-        if (!mm_key_is_listed(&key->life))
-            continue;
-        if (n == MM_ARRAY_SIZE(keys))
-            return mm_fail(err, MM_INTERNAL, "more than %zu keys to publish", n);
-        keys[n++] = (struct mm_jwks_key){key->pubkey, key->algorithm};
-    }
-    char *text = mm_jwks_document(keys, n, err);
-    documents->keys = text ? mm_jwks_parse(text, strlen(text), err) : NULL;
-    if (!documents->keys) {
-        free(text);
-        return false;
-    }
-    documents->items[MM_DOCUMENT_JWKS] = mm_served_new(text, err);
-    return documents->items[MM_DOCUMENT_JWKS] != NULL;
-}
-
-static bool set(json_t *object, const char *name, json_t *value)
-{
-    return json_object_set_new(object, name, value) == 0;
-}
-
-static json_t *names(const char *(*name_at)(size_t))
-{
-    mm_cleanup(json_decref) json_t *array = json_array();
-    for (size_t i = 0; name_at(i); i++)
-        if (!mm_json_append(array, json_string(name_at(i)), NULL))
-            return NULL;
-    return MM_TAKE(array);
-}
-
-/* What RFC 8414 section 2 asks for, of the paths that there are. No endpoint takes a response type. */
-static json_t *metadata(const char *issuer)
-{
-    mm_cleanup(json_decref) json_t *value = json_pack("{ss}", "issuer", issuer);
-    const struct mm_route *route;
-    for (size_t i = 0; value && (route = mm_route_at(i)); i++)
-        if (route->metadata && !set(value, route->metadata, json_sprintf("%s%s", issuer, route->path)))
-            return NULL;
-    if (!value || !set(value, "response_types_supported", json_array()) ||
-        !set(value, "grant_types_supported", names(mm_oauth_grant_type)) ||
-        !set(value, "token_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)) ||
-        !set(value, "revocation_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)) ||
-        !set(value, "introspection_endpoint_auth_methods_supported", names(mm_oauth_client_authentication)) ||
-        !set(value, "tls_client_certificate_bound_access_tokens", json_true()))
-        return NULL;
-    return MM_TAKE(value);
-}
-
-static bool serialise(const json_t *value, struct mm_served **ret_served, struct mm_error *err)
-{
-    *ret_served = mm_served_new(value ? mm_json_compact(value, err) : NULL, err);
-    return *ret_served != NULL;
-}
-
 /* The algorithms of the keys that are listed, each once. */
 static json_t *algorithms(const struct mm_keyring *keyring)
 {
@@ -81,39 +21,119 @@ static json_t *algorithms(const struct mm_keyring *keyring)
     return MM_TAKE(names);
 }
 
-static bool make_discovery(const char *issuer, const struct mm_keyring *keyring, struct mm_documents *documents,
-                           struct mm_error *err)
+static bool make_jwks(const struct mm_keyring *keyring, struct mm_documents *documents, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *value = metadata(issuer);
+    struct mm_jwks_key keys[MM_KEYRING_LISTED_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < mm_keyring_n_keys(keyring); i++) {
+        const struct mm_key *key = mm_keyring_key(keyring, i);
+        if (!mm_key_is_listed(&key->life))
+            continue;
+        if (n == MM_ARRAY_SIZE(keys))
+            return mm_fail(err, MM_INTERNAL, "more than %zu keys to publish", n);
+        keys[n++] = (struct mm_jwks_key){key->pubkey, key->algorithm};
+    }
+    char *text = mm_jwks_document(keys, n, err);
+    if (!text)
+        return false;
+    documents->keys = mm_jwks_parse(text, strlen(text), err);
+    documents->items[MM_DOCUMENT_JWKS] = mm_served_new(text, err);
+    documents->algorithms = algorithms(keyring);
+    if (!documents->algorithms)
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for the documents");
+    return documents->keys && documents->items[MM_DOCUMENT_JWKS] && documents->algorithms;
+}
+
+static bool set(json_t *object, const char *name, json_t *value)
+{
+    return json_object_set_new(object, name, value) == 0;
+}
+
+static json_t *names(const struct mm_policy *policy, const char *(*name_at)(const struct mm_policy *, size_t))
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; name_at(policy, i); i++)
+        if (!mm_json_append(array, json_string(name_at(policy, i)), NULL))
+            return NULL;
+    return MM_TAKE(array);
+}
+
+/* What RFC 8414 section 2 asks for, of the paths that there are. No endpoint takes a response type. */
+static json_t *metadata(const struct mm_config *config)
+{
+    const char *issuer = config->issuer;
+    mm_cleanup(json_decref) json_t *value = json_pack("{ss}", "issuer", issuer);
+    const struct mm_route *route;
+    for (size_t i = 0; value && (route = mm_route_at(i)); i++)
+        if (route->metadata && !set(value, route->metadata, json_sprintf("%s%s", issuer, route->path)))
+            return NULL;
+    if (!value || !set(value, "response_types_supported", json_array()) ||
+        !set(value, "grant_types_supported", names(&config->policy, mm_oauth_grant_type)) ||
+        !set(value, "token_endpoint_auth_methods_supported", names(&config->policy, mm_oauth_client_authentication)) ||
+        !set(value, "revocation_endpoint_auth_methods_supported",
+             names(&config->policy, mm_oauth_client_authentication)) ||
+        !set(value, "introspection_endpoint_auth_methods_supported", names(&config->policy, mm_oauth_client_proof)) ||
+        !set(value, "tls_client_certificate_bound_access_tokens", json_true()))
+        return NULL;
+    return MM_TAKE(value);
+}
+
+static bool serialise(const json_t *value, struct mm_served **ret_served, struct mm_error *err)
+{
+    *ret_served = mm_served_new(value ? mm_json_compact(value, err) : NULL, err);
+    return *ret_served != NULL;
+}
+
+static bool make_discovery(const struct mm_config *config, struct mm_documents *documents, struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *value = metadata(config);
     if (!serialise(value, &documents->items[MM_DOCUMENT_OAUTH_AUTHORIZATION_SERVER], err))
         return false;
     /* Members that OpenID Connect Discovery 1.0 section 3 requires beyond those. */
-    mm_cleanup(json_decref) json_t *more = json_pack("{s[s] so}", "subject_types_supported", "public",
-                                                     "id_token_signing_alg_values_supported", algorithms(keyring));
+    mm_cleanup(json_decref) json_t *more = json_pack("{s[s] sO}", "subject_types_supported", "public",
+                                                     "id_token_signing_alg_values_supported", documents->algorithms);
     if (!more || json_object_update(value, more) < 0)
         return mm_fail(err, MM_NO_MEMORY, "no memory for a discovery document");
     return serialise(value, &documents->items[MM_DOCUMENT_OPENID_CONFIGURATION], err);
 }
 
-struct mm_documents *mm_documents_new(const char *issuer, const struct mm_keyring *keyring, struct mm_error *err)
+static struct mm_documents *documents_new(struct mm_error *err)
 {
-    mm_cleanup(mm_documents_free) struct mm_documents *documents = calloc(1, sizeof *documents);
-    if (!documents) {
+    struct mm_documents *documents = calloc(1, sizeof *documents);
+    if (!documents)
         (void)mm_fail(err, MM_NO_MEMORY, "no memory for the documents");
-        return NULL;
-    }
-    if (!make_jwks(keyring, documents, err) || !make_discovery(issuer, keyring, documents, err))
+    return documents;
+}
+
+struct mm_documents *mm_documents_new(const struct mm_config *config, const struct mm_keyring *keyring,
+                                      struct mm_error *err)
+{
+    mm_cleanup(mm_documents_free) struct mm_documents *documents = documents_new(err);
+    if (!documents || !make_jwks(keyring, documents, err) || !make_discovery(config, documents, err))
         return NULL;
     return MM_TAKE(documents);
+}
+
+struct mm_documents *mm_documents_renew(const struct mm_documents *before, const struct mm_config *config,
+                                        struct mm_error *err)
+{
+    mm_cleanup(mm_documents_free) struct mm_documents *documents = documents_new(err);
+    if (!documents)
+        return NULL;
+    documents->keys = mm_jwks_ref(before->keys);
+    documents->algorithms = json_incref(before->algorithms);
+    documents->items[MM_DOCUMENT_JWKS] = mm_served_ref(before->items[MM_DOCUMENT_JWKS]);
+    return make_discovery(config, documents, err) ? MM_TAKE(documents) : NULL;
 }
 
 void mm_documents_free(struct mm_documents *documents)
 {
     if (!documents)
         return;
+    mm_jwks_unref(documents->keys);
+    json_decref(documents->algorithms);
     for (size_t i = 0; i < MM_N_DOCUMENTS; i++)
         mm_served_unref(documents->items[i]);
-    mm_jwks_unref(documents->keys);
     free(documents);
 }
 

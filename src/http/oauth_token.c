@@ -3,13 +3,16 @@
  * OAuth's endpoints: POST /oauth2/token, which issues by client_credentials to whoever a client certificate stands for
  * (RFC 6749 section 4.4, RFC 8705 section 2.1), and the authorization endpoint, which authorizes nobody.
  */
+#include "http/oauth_token.h"
+
 #include <string.h>
 
 #include "http/caller.h"
 #include "http/guard.h"
 #include "http/issuance.h"
-#include "http/oauth_request.h"
 #include "http/routes.h"
+#include "oauth/exchange.h"
+#include "policy/exchange.h"
 #include "util/json_writer.h"
 
 /* The scopes, an array of JSON text, joined by spaces; NULL without memory. */
@@ -24,8 +27,7 @@ static char *join_scopes(const char *scopes)
     return (char *)MM_TAKE(text.data);
 }
 
-/* RFC 6749 section 5.1; NULL without memory. */
-static char *issued_body(const struct mm_issued *issued)
+char *mm_oauth_issued_body(const struct mm_issued *issued, enum mm_oauth_grant grant)
 {
     mm_cleanup(free) char *scope = join_scopes(issued->scopes);
     mm_cleanup(mm_json_writer_clear) struct mm_json_writer body = mm_json_writer_make();
@@ -36,6 +38,11 @@ static char *issued_body(const struct mm_issued *issued)
     mm_json_member_string(&body, "token_type", "Bearer");
     mm_json_member_integer(&body, "expires_in", issued->expires_at - issued->issued_at);
     mm_json_member_string(&body, "scope", scope);
+    if (grant == MM_OAUTH_BY_EXCHANGE) {
+        mm_json_member_string(&body, "issued_token_type", MM_TOKEN_TYPE_ACCESS_TOKEN);
+        mm_json_name(&body, "resources");
+        mm_json_put_text(&body, issued->resources);
+    }
     mm_json_close(&body, '}');
     return mm_json_writer_finish(&body, NULL);
 }
@@ -44,7 +51,7 @@ static void on_issued(void *context, const struct mm_issued *issued, const struc
 {
     struct mm_reply reply = {0};
     if (issued)
-        reply = mm_reply_text(MHD_HTTP_OK, issued_body(issued));
+        reply = mm_reply_text(MHD_HTTP_OK, mm_oauth_issued_body(issued, MM_OAUTH_BY_CLIENT));
     reply.cache = MM_CACHE_OAUTH;
     mm_issuance_end(context, &reply, err);
 }
@@ -82,27 +89,70 @@ static struct mm_reply serve_client_credentials(struct mm_request *request, cons
     return mm_issuance_begin(request, &principal, &token, on_issued);
 }
 
+static bool is_always_on(const struct mm_policy *policy)
+{
+    (void)policy;
+    return true;
+}
+
+static bool any_exchanges(const struct mm_policy *policy)
+{
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        if (policy->tenants[i].exchange)
+            return true;
+    return false;
+}
+
+static bool any_is_public(const struct mm_policy *policy)
+{
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        if (policy->tenants[i].exchange && policy->tenants[i].exchange->n_public_clients > 0)
+            return true;
+    return false;
+}
+
 static const struct grant_type {
     const char *name;
+    bool (*is_on)(const struct mm_policy *policy);
     struct mm_reply (*serve)(struct mm_request *request, const struct mm_oauth_request *asked);
 } GRANT_TYPES[] = {
-    {"client_credentials", serve_client_credentials},
+    {"client_credentials", is_always_on, serve_client_credentials},
+    {"urn:ietf:params:oauth:grant-type:token-exchange", any_exchanges, mm_serve_token_exchange},
 };
 
-const char *mm_oauth_grant_type(size_t i)
+static const struct client_authentication {
+    const char *name;
+    bool (*is_on)(const struct mm_policy *policy);
+} CLIENT_AUTHENTICATIONS[] = {
+    {"tls_client_auth", is_always_on}, {"none", any_is_public}, /* RFC 7591 section 2 */
+};
+
+const char *mm_oauth_grant_type(const struct mm_policy *policy, size_t i)
 {
-    return i < MM_ARRAY_SIZE(GRANT_TYPES) ? GRANT_TYPES[i].name : NULL;
+    for (size_t j = 0; j < MM_ARRAY_SIZE(GRANT_TYPES); j++)
+        if (GRANT_TYPES[j].is_on(policy) && i-- == 0)
+            return GRANT_TYPES[j].name;
+    return NULL;
 }
 
-const char *mm_oauth_client_authentication(size_t i)
+const char *mm_oauth_client_authentication(const struct mm_policy *policy, size_t i)
 {
-    return i == 0 ? "tls_client_auth" : NULL;
+    for (size_t j = 0; j < MM_ARRAY_SIZE(CLIENT_AUTHENTICATIONS); j++)
+        if (CLIENT_AUTHENTICATIONS[j].is_on(policy) && i-- == 0)
+            return CLIENT_AUTHENTICATIONS[j].name;
+    return NULL;
 }
 
-static const struct grant_type *find_grant_type(const char *name, struct mm_error *err)
+const char *mm_oauth_client_proof(const struct mm_policy *policy, size_t i)
+{
+    const char *name = mm_oauth_client_authentication(policy, i);
+    return name && strcmp(name, "none") != 0 ? name : NULL;
+}
+
+static const struct grant_type *find_grant_type(const struct mm_policy *policy, const char *name, struct mm_error *err)
 {
     for (size_t i = 0; i < MM_ARRAY_SIZE(GRANT_TYPES); i++)
-        if (strcmp(GRANT_TYPES[i].name, name) == 0)
+        if (GRANT_TYPES[i].is_on(policy) && strcmp(GRANT_TYPES[i].name, name) == 0)
             return &GRANT_TYPES[i];
     (void)mm_fail(err, MM_UNSUPPORTED_GRANT_TYPE, "no such grant type");
     return NULL;
@@ -115,7 +165,7 @@ struct mm_reply mm_serve_token(struct mm_request *request)
     const struct grant_type *type = NULL;
     if (mm_request_check_form(request, &err) &&
         mm_oauth_request_parse((const char *)request->body.data, request->body.length, &asked, &err))
-        type = find_grant_type(asked.grant_type, &err);
+        type = find_grant_type(&request->config->policy, asked.grant_type, &err);
     return type ? type->serve(request, &asked) : mm_request_refuse(request, &err, NULL, NULL);
 }
 

@@ -44,6 +44,8 @@ static const struct sentence {
     {MM_INVALID_TARGET, 0, "The resource or the audience is malformed, unknown or more than one token can have.",
      INVALID_TARGET, NULL},
     {MM_TOKEN_OF_ANOTHER, 0, "The token was issued to another client.", "invalid_grant", NULL},
+    {MM_SUBJECT_TOKEN_INVALID, 0, "The subject token is not valid, or not one that is exchanged.", INVALID_REQUEST,
+     NULL},
     {MM_CERTIFICATE_REQUIRED, 0, "A client certificate is required.", INVALID_CLIENT, NULL},
     {MM_CERTIFICATE_INVALID, 0, "The client certificate is expired, not yet valid or not fit for this use.",
      INVALID_CLIENT, NULL},

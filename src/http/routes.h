@@ -32,9 +32,12 @@ MM_MUST_USE const struct mm_route *mm_route_find(const char *method, const char 
 /* The i-th of all routes, from 0; NULL after the last. */
 const struct mm_route *mm_route_at(size_t i);
 
-/* What the token endpoint takes, as the discovery documents name it: the i-th from 0; NULL after the last. */
-const char *mm_oauth_grant_type(size_t i);
-const char *mm_oauth_client_authentication(size_t i);
+/* What the token endpoint takes, as the discovery documents name it: the i-th from 0 of what is switched on for any tenant; NULL after the last. */
+const char *mm_oauth_grant_type(const struct mm_policy *policy, size_t i);
+const char *mm_oauth_client_authentication(const struct mm_policy *policy, size_t i);
+
+/* The same without `none`: ways to prove who one is. */
+const char *mm_oauth_client_proof(const struct mm_policy *policy, size_t i);
 
 struct mm_reply mm_serve_service_tokens(struct mm_request *request);
 struct mm_reply mm_serve_token(struct mm_request *request);

@@ -111,13 +111,14 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
         return NULL;
     }
     (void)pthread_mutex_init(&service->lock, NULL);
+    (void)pthread_mutex_init(&service->renewing, NULL);
     (void)pthread_cond_init(&service->quiet, NULL);
     service->parts = *parts;
     service->crls_looked_at = mm_clock_now(parts->clock);
     service->snapshot = snapshot_new(config, err);
     if (!service->snapshot)
         return NULL;
-    service->documents = mm_documents_new(config->issuer, parts->keyring, err);
+    service->documents = mm_documents_new(config, parts->keyring, err);
     if (!service->documents)
         return NULL;
     const struct mm_limits *limits = &config->limits;
@@ -156,8 +157,28 @@ void mm_service_free(struct mm_service *service)
     mm_documents_free(service->documents);
     snapshot_free(service->snapshot);
     (void)pthread_cond_destroy(&service->quiet);
+    (void)pthread_mutex_destroy(&service->renewing);
     (void)pthread_mutex_destroy(&service->lock);
     free(service);
+}
+
+/* Swap the snapshots, and have the documents tell of the new one. */
+static bool put_in_place(struct mm_service *service, struct mm_snapshot **snapshot, struct mm_error *err)
+{
+    (void)pthread_mutex_lock(&service->renewing);
+    struct mm_documents *documents = mm_documents_renew(service->documents, (*snapshot)->config, err);
+    struct mm_documents *old = documents ? service->documents : NULL;
+    if (documents) {
+        struct mm_snapshot *before = service->snapshot;
+        (void)pthread_mutex_lock(&service->lock);
+        service->snapshot = *snapshot;
+        service->documents = documents;
+        (void)pthread_mutex_unlock(&service->lock);
+        *snapshot = before;
+    }
+    (void)pthread_mutex_unlock(&service->renewing);
+    mm_documents_free(old);
+    return documents != NULL;
 }
 
 bool mm_service_replace(struct mm_service *service, struct mm_config *config, mm_server_approve approve, void *context,
@@ -170,11 +191,8 @@ bool mm_service_replace(struct mm_service *service, struct mm_config *config, mm
         return mm_fail(err, MM_CONFIG_INVALID, "the listeners can't change in a running service");
     if (approve && !approve(context, config, err))
         return false;
-    (void)pthread_mutex_lock(&service->lock);
-    struct mm_snapshot *before = service->snapshot;
-    service->snapshot = snapshot;
-    snapshot = before; /* freed on the way out */
-    (void)pthread_mutex_unlock(&service->lock);
+    if (!put_in_place(service, &snapshot, err))
+        return false;
     mm_admission_configure(service->admission, config->limits.connections, config->limits.connections_per_address);
     mm_admission_configure(service->proxied, config->limits.connections, config->limits.connections_per_address);
     return true;
@@ -214,16 +232,18 @@ struct mm_served *mm_service_document(struct mm_service *service, enum mm_docume
 
 bool mm_service_show(struct mm_service *service, const struct mm_keyring *keyring, struct mm_error *err)
 {
+    (void)pthread_mutex_lock(&service->renewing);
     mm_cleanup(mm_config_unref) struct mm_config *config = mm_service_config(service);
-    struct mm_documents *documents = mm_documents_new(config->issuer, keyring, err);
-    if (!documents)
-        return false;
-    (void)pthread_mutex_lock(&service->lock);
-    struct mm_documents *before = service->documents;
-    service->documents = documents;
-    (void)pthread_mutex_unlock(&service->lock);
+    struct mm_documents *documents = mm_documents_new(config, keyring, err);
+    struct mm_documents *before = documents ? service->documents : NULL;
+    if (documents) {
+        (void)pthread_mutex_lock(&service->lock);
+        service->documents = documents;
+        (void)pthread_mutex_unlock(&service->lock);
+    }
+    (void)pthread_mutex_unlock(&service->renewing);
     mm_documents_free(before);
-    return true;
+    return documents != NULL;
 }
 
 void mm_service_enter(struct mm_service *service)

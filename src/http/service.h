@@ -35,6 +35,9 @@ struct mm_service {
 
     atomic_bool is_draining;
 
+    /* Held by who makes documents, until they are in place: what they are made of are those before, or the snapshot. Taken before `lock`. */
+    pthread_mutex_t renewing;
+
     pthread_mutex_t lock;
     pthread_cond_t quiet;
     /* guarded by lock */
