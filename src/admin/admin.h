@@ -25,6 +25,7 @@ struct mm_admin_parts {
     struct mm_signers *signers;
     struct mm_keeper *keeper;
     struct mm_supply *supply;
+    struct mm_key_sources *key_sources;
     struct mm_ledger *ledger;
     const struct mm_clock *clock;
     const struct mm_random *random;

@@ -124,6 +124,35 @@ static json_t *stale_crls(const struct mm_config *config, int64_t now)
     return MM_TAKE(list);
 }
 
+/* null for what doesn't apply. */
+static json_t *seconds(int64_t seconds)
+{
+    return seconds < 0 ? json_null() : json_integer(seconds);
+}
+
+static json_t *describe_source(const struct mm_key_source_state *state)
+{
+    json_t *error = json_string(state->error ? state->error : ""); /* NULL: cut within a character */
+    return json_pack("{ss ss* sI so so sb so}", "name", state->name, "url", state->url, "keys",
+                     (json_int_t)state->n_keys, "age_seconds", seconds(state->age), "next_seconds",
+                     seconds(state->next), "stale", (int)state->is_stale, "error", error ? error : json_string("?"));
+}
+
+/* Where others' keys come from; "error" is empty where the last fetch worked. */
+static json_t *sources_status(const struct mm_admin *admin)
+{
+    struct mm_key_source_state *states = NULL;
+    size_t n = 0;
+    mm_cleanup(json_decref) json_t *list = json_array();
+    if (admin->parts.key_sources && !mm_key_sources_describe(admin->parts.key_sources, &states, &n, NULL))
+        return NULL;
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = mm_json_append(list, describe_source(&states[i]), NULL);
+    mm_key_source_states_free(states, n);
+    return ok ? MM_TAKE(list) : NULL;
+}
+
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
 {
     struct mm_admin *admin = request->admin;
@@ -137,13 +166,13 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
     mm_signers_state(admin->parts.signers, signers);
     mm_timestamp(admin->started, started);
     mm_cleanup(json_decref) json_t *body =
-        json_pack("{ss ss si ss sI sb so s{sb sb} so so so so so}", "version", MM_VERSION, "issuer", config->issuer,
+        json_pack("{ss ss si ss sI sb so s{sb sb} so so so so so so}", "version", MM_VERSION, "issuer", config->issuer,
                   "pid", (int)getpid(), "started_at", started, "uptime_seconds", uptime, "draining",
                   (int)atomic_load(&admin->is_draining), "policy", policy_status(config), "ledger", "healthy",
                   (int)mm_ledger_is_healthy(admin->parts.ledger), "clock_safe",
                   (int)mm_ledger_check_clock(admin->parts.ledger, NULL), "hsm_tokens", hsm_status(signers),
                   "algorithms", algorithms_status(admin, signers), "missing_keys", missing_keys(admin), "stale_crls",
-                  stale_crls(config, mm_clock_now(admin->parts.clock)), "keyring",
+                  stale_crls(config, mm_clock_now(admin->parts.clock)), "key_sources", sources_status(admin), "keyring",
                   mm_admin_describe_keys(&admin->parts));
     return mm_reply_json(MHD_HTTP_OK, body);
 }

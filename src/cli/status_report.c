@@ -6,7 +6,7 @@
 #include "cli/time_line.h"
 #include "util/clock.h"
 
-enum { DIGEST_SHOWN = 12, RETIRED_SHOWN = 3 };
+enum { DIGEST_SHOWN = 12, RETIRED_SHOWN = 3, SOURCES_SHOWN = 8 };
 
 static void begin_row(FILE *out, const char *name)
 {
@@ -282,6 +282,57 @@ static void print_stale_crls(FILE *out, const json_t *crls)
     }
 }
 
+static bool has_trouble(const json_t *source)
+{
+    const char *error = mm_json_string(source, "error");
+    return (error && *error) || mm_json_integer(source, "keys", 0) == 0;
+}
+
+static void print_source(FILE *out, const json_t *source)
+{
+    const char *error = mm_json_string(source, "error");
+    int64_t n = mm_json_integer(source, "keys", 0);
+    int64_t age = mm_json_integer(source, "age_seconds", -1);
+    int64_t next = mm_json_integer(source, "next_seconds", -1);
+    print_member(out, source, "name");
+    (void)fprintf(out, ": %lld key%s", (long long)n, n == 1 ? "" : "s");
+    if (age >= 0) {
+        (void)fputs(", ", out);
+        mm_print_duration(out, age);
+        (void)fputs(json_is_true(json_object_get(source, "stale")) ? " old, kept beyond their time" : " old", out);
+    }
+    if (next > 0) {
+        (void)fputs("; asked again in ", out);
+        mm_print_duration(out, next);
+    } else {
+        (void)fputs(next == 0 ? "; being asked" : "; of a file", out);
+    }
+    if (error && *error) {
+        (void)fputs("; the last time: ", out);
+        mm_print_text(out, error);
+    }
+    (void)fputc('\n', out);
+}
+
+/* All in trouble; of the others some. */
+static void print_sources(FILE *out, const json_t *sources)
+{
+    bool is_first = true;
+    size_t n_shown = 0;
+    for (size_t i = 0; i < json_array_size(sources); i++) {
+        const json_t *source = json_array_get(sources, i);
+        if (!mm_json_string(source, "name") || (!has_trouble(source) && n_shown++ >= SOURCES_SHOWN))
+            continue;
+        begin_row(out, is_first ? "issuers" : "");
+        print_source(out, source);
+        is_first = false;
+    }
+    if (n_shown > SOURCES_SHOWN) {
+        begin_row(out, "");
+        (void)fprintf(out, "and %zu more whose keys are there (--json has all)\n", n_shown - SOURCES_SHOWN);
+    }
+}
+
 struct event {
     const char *at; /* RFC 3339 in UTC: sorts as text */
     const json_t *key;
@@ -354,6 +405,7 @@ void mm_print_status(FILE *out, const json_t *status)
     print_missing(out, missing);
     print_not_generated(out, json_object_get(keyring, "not_generated"), missing);
     print_stale_crls(out, json_object_get(status, "stale_crls"));
+    print_sources(out, json_object_get(status, "key_sources"));
     const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
     mm_print_time_line(out, keys, now);
     print_events(out, keys, now);

@@ -21,11 +21,13 @@ enum {
 
 struct mm_fetcher; /* opaque; its functions may be called by any thread */
 
+enum mm_fetcher_confinement { MM_FETCHER_CONFINED, MM_FETCHER_UNCONFINED };
+
 struct mm_fetcher_options {
     const char *const *hosts; /* as mm_url_host() spells them */
     size_t n_hosts;
     const char *ca_file; /* PEM, read for each fetch; NULL: the system's */
-    enum { MM_FETCHER_CONFINED, MM_FETCHER_UNCONFINED } confinement;
+    enum mm_fetcher_confinement confinement;
 };
 
 /*

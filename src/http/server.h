@@ -12,6 +12,7 @@
 #include "issue/issue.h"
 #include "keyring/keyring.h"
 #include "ledger/ledger.h"
+#include "oauth/key_sources.h"
 #include "util/clock.h"
 
 struct mm_server; /* opaque */
@@ -34,8 +35,9 @@ struct mm_server_parts {
     struct mm_signers *signers;
     struct mm_ledger *ledger;
     struct mm_revocations *revocations;
-    const struct mm_keyring *keyring; /* what it shows at first; borrowed until mm_server_start() returns */
-    struct mm_local_socket *sockets;  /* mm_server_open_sockets(); mm_server_start() takes their descriptors */
+    struct mm_key_sources *key_sources; /* NULL: nobody is authenticated by a JWT */
+    const struct mm_keyring *keyring;   /* what it shows at first; borrowed until mm_server_start() returns */
+    struct mm_local_socket *sockets;    /* mm_server_open_sockets(); mm_server_start() takes their descriptors */
     const struct mm_clock *clock;
     const struct mm_random *random;
 };

@@ -21,6 +21,7 @@
 #include "confine/privileges.h"
 #include "http/server.h"
 #include "mintmarkd/keys.h"
+#include "mintmarkd/outside.h"
 #include "mintmarkd/pid_file.h"
 #include "mintmarkd/record.h"
 #include "mintmarkd/signers.h"
@@ -44,6 +45,8 @@ struct service {
     struct mm_ledger *ledger;
     struct mm_revocations *revocations;
     struct mm_launcher *launcher;
+    struct mm_fetcher *fetcher; /* NULL: nothing is fetched */
+    struct mm_key_sources *key_sources;
     struct mm_signers *signers;
     struct mm_issuer *issuer;
     struct mm_local_socket *sockets; /* the server's */
@@ -196,6 +199,19 @@ static bool start_launcher(struct service *service, struct mm_error *err)
     return service->launcher != NULL;
 }
 
+static bool start_fetcher(struct service *service, struct mm_error *err)
+{
+    return mm_service_fetcher(service->config,
+                              service->confinement == CONFINED ? MM_FETCHER_CONFINED : MM_FETCHER_UNCONFINED,
+                              &service->fetcher, err);
+}
+
+static bool start_key_sources(struct service *service, struct mm_error *err)
+{
+    service->key_sources = mm_service_key_sources(service->config, service->fetcher, err);
+    return service->key_sources != NULL;
+}
+
 static size_t find_active_keys(const struct mm_keyring *keyring, const struct mm_key *ret_keys[MM_SIGNERS_MAX])
 {
     size_t n = 0;
@@ -252,6 +268,7 @@ static bool start_server(struct service *service, struct mm_error *err)
         .revocations = service->revocations,
         .keyring = service->keyring,
         .sockets = service->sockets,
+        .key_sources = service->key_sources,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
     };
@@ -278,6 +295,7 @@ static bool start_admin(struct service *service, struct mm_error *err)
         .signers = service->signers,
         .keeper = service->keeper,
         .supply = service->supply,
+        .key_sources = service->key_sources,
         .ledger = service->ledger,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
@@ -362,8 +380,8 @@ static bool start(struct service *service, struct mm_error *err)
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
     service->config = load_config(service, &problems, err);
     if (!service->config || !check_inherited(service->config, err) || !start_launcher(service, err) ||
-        !mm_notify_open(&service->notify, err) || !mm_pid_file_open(&service->pid_file, err) ||
-        !mm_admin_open(service->config, &service->admin, err) ||
+        !start_fetcher(service, err) || !mm_notify_open(&service->notify, err) ||
+        !mm_pid_file_open(&service->pid_file, err) || !mm_admin_open(service->config, &service->admin, err) ||
         !mm_server_open_sockets(service->config, &service->sockets, err) || !restrict_files(service, err) ||
         !mm_log_start(err))
         return false;
@@ -376,8 +394,9 @@ static bool start(struct service *service, struct mm_error *err)
     return service->ledger && load_ledger(service, err) && start_signers(service, err) &&
            mm_record_policy(service->ledger, service->config, err) &&
            mm_record_service(service->ledger, MM_ENTRY_SERVICE_STARTED, service->config->max_ttl, err) &&
-           start_issuer(service, err) && mm_pid_file_write(&service->pid_file, err) && confine(service, err) &&
-           start_server(service, err) && start_keeper(service, err) && start_admin(service, err);
+           start_issuer(service, err) && start_key_sources(service, err) &&
+           mm_pid_file_write(&service->pid_file, err) && confine(service, err) && start_server(service, err) &&
+           start_keeper(service, err) && start_admin(service, err);
 }
 
 static void write_address(const struct mm_listen *listen, uint16_t port, char *out, size_t size)
@@ -411,23 +430,33 @@ static bool reload_locked(struct service *service, struct mm_problems *problems,
         !mm_admin_load_tls(config, &admin_tls, err) ||
         !mm_server_reload(service->server, config, mm_record_policy, service->ledger, err))
         return false;
+    struct mm_error held = {0};
+    if (!mm_key_sources_use(service->key_sources, config, &held))
+        mm_log_error("key_sources_as_before", &held, NULL);
     mm_admin_use_tls(service->admin, MM_TAKE(admin_tls));
     check_descriptors(service, config);
     service->drain_timeout = config->limits.drain_timeout;
     return true;
 }
 
-/* Nobody can start or end a worker any more, and nobody but this process may: end, and let whoever minds us start anew. */
-static void check_launcher(const struct service *service)
+/* Ended, and with it something that nobody but this process may do any more: end, and let whoever minds us start all anew. */
+static void check_child(pid_t child, const char *event)
 {
     int status = 0;
-    if (waitpid(mm_launcher_pid(service->launcher), &status, WNOHANG) == 0)
+    if (waitpid(child, &status, WNOHANG) == 0)
         return;
     char detail[64];
     (void)snprintf(detail, sizeof detail, "wait status %d", status);
-    mm_log(MM_LOG_ERROR, "launcher_lost", "detail", detail, NULL);
+    mm_log(MM_LOG_ERROR, event, "detail", detail, NULL);
     mm_log_stop(mm_deadline_after_ms(LOG_MS));
     _exit(MM_EXIT_FAILURE);
+}
+
+static void check_children(const struct service *service)
+{
+    check_child(mm_launcher_pid(service->launcher), "launcher_lost");
+    if (service->fetcher)
+        check_child(mm_fetcher_pid(service->fetcher), "fetcher_lost");
 }
 
 /* Answer the service's manager, unless a part of the service has stood still for too long. */
@@ -441,6 +470,7 @@ static void answer_watchdog(const struct service *service, int64_t period_ns)
         {"issuer", mm_issuer_beat_ns(service->issuer)},
         {"pool", mm_signers_beat_ns(service->signers)},
         {"server", mm_server_beat_ns(service->server)},
+        {"key sources", mm_key_sources_beat_ns(service->key_sources)},
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(parts); i++) {
         if (mm_monotonic_ns() - parts[i].beat_ns <= longest_ns)
@@ -509,7 +539,7 @@ static void run(struct service *service, const sigset_t *signals)
         if (signal == SIGTERM || signal == SIGINT)
             return;
         if (signal == SIGCHLD)
-            check_launcher(service);
+            check_children(service);
         if (signal == SIGHUP)
             reload_by_signal(service);
     }
@@ -529,6 +559,7 @@ static bool drain(struct service *service, struct mm_error *err)
     mm_notify_send(&service->notify, "STOPPING=1\nSTATUS=Finishing what has begun\nEXTEND_TIMEOUT_USEC=%lld",
                    (long long)(service->drain_timeout + MARGIN_S) * 1000000);
     mm_server_drain(service->server, mm_deadline_after_ms(service->drain_timeout * 1000));
+    mm_key_sources_drain(service->key_sources);
     mm_issuer_drain(service->issuer);
     return mm_issuer_wait(service->issuer, mm_deadline_after_ms(CLEANUP_MS), err);
 }
@@ -539,10 +570,14 @@ static void stop(struct service *service)
         service->admin); /* first: its handlers use all the others; until now it has told how the drain goes */
     mm_supply_stop(service->supply);
     mm_keeper_stop(service->keeper);
+    if (service->key_sources)
+        mm_key_sources_drain(service->key_sources); /* nobody is woken once the server is gone */
     mm_server_stop(service->server);
     mm_server_close_sockets(service->sockets, service->config);
+    mm_key_sources_free(service->key_sources);
     mm_issuer_stop(service->issuer);
     mm_signers_stop(service->signers);
+    mm_fetcher_stop(service->fetcher);
     mm_launcher_stop(service->launcher);
     mm_ledger_close(service->ledger);
     mm_revocations_free(service->revocations);

@@ -315,6 +315,47 @@ static void an_hsm_tokens_state_is_one_word(void **state)
 }
 
 /* An older or newer service's, or one that means to deceive a terminal. */
+#define SOURCE(name, rest) "{\"name\":\"" name "\"," rest "}"
+#define FINE(name)         SOURCE(name, "\"keys\":2,\"age_seconds\":61,\"next_seconds\":150,\"stale\":false,\"error\":\"\"")
+
+static void the_sources_of_others_keys_show(void **state)
+{
+    (void)state;
+    static const char FINE_TEXT[] = ": 2 keys, 1 min 1 s old; asked again in 2 min 30 s\n";
+    mm_cleanup(free) char *many = NULL;
+    assert_true(asprintf(&many,
+                         "issuers   https://a%s          https://b%s          https://c%s          https://d%s"
+                         "          https://e%s          https://f%s          https://g%s          https://h%s"
+                         "          and 1 more whose keys are there (--json has all)\n",
+                         FINE_TEXT, FINE_TEXT, FINE_TEXT, FINE_TEXT, FINE_TEXT, FINE_TEXT, FINE_TEXT, FINE_TEXT) > 0);
+    const struct {
+        const char *json;
+        const char *shown;
+    } cases[] = {
+        {"", ""},
+        {SOURCE("https://f", "\"keys\":1,\"age_seconds\":null,\"next_seconds\":null,\"stale\":false,\"error\":\"\""),
+         "issuers   https://f: 1 key; of a file\n"},
+        {SOURCE("https://s", "\"keys\":3,\"age_seconds\":7260,\"next_seconds\":30,\"stale\":true,\"error\":\"away\""),
+         "issuers   https://s: 3 keys, 2 h 1 min old, kept beyond their time; asked again in 30 s; the last time: "
+         "away\n"},
+        {SOURCE("https://n", "\"keys\":0,\"age_seconds\":null,\"next_seconds\":0,\"stale\":false,\"error\":\"\""),
+         "issuers   https://n: 0 keys; being asked\n"},
+        {FINE("https://a") "," FINE("https://b") "," FINE("https://c") "," FINE("https://d") "," FINE(
+             "https://e") "," FINE("https://f") "," FINE("https://g") "," FINE("https://h") "," FINE("https://i"),
+         many},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mm_cleanup(free) char *json = NULL;
+        mm_cleanup(free) char *shown = NULL;
+        assert_true(asprintf(&json,
+                             "{\"version\":\"1\",\"issuer\":\"x\",\"pid\":1,\"started_at\":\"t\",\"key_sources\":[%s]}",
+                             cases[i].json) > 0);
+        assert_true(asprintf(&shown, "Mintmark  1 at x\nstate     serving, up 0 s since t, pid 1\n%s", cases[i].shown) >
+                    0);
+        assert_shown(json, shown);
+    }
+}
+
 static void what_is_missing_or_odd_does_no_harm(void **state)
 {
     (void)state;
@@ -343,6 +384,7 @@ int main(void)
         cmocka_unit_test(times_that_are_none_are_not_drawn),
         cmocka_unit_test(algorithms_show_where_there_are_several_or_one_has_no_key),
         cmocka_unit_test(an_hsm_tokens_state_is_one_word),
+        cmocka_unit_test(the_sources_of_others_keys_show),
         cmocka_unit_test(what_is_missing_or_odd_does_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
