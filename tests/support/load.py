@@ -24,6 +24,7 @@ class Load:
         # guarded by lock
         self.replies = []  # (time of the answer, status, problem code or None)
         self.tokens = []  # the bodies of 201s
+        self.times = []  # seconds of each reply
         self.slowest = 0.0
         self.n_disconnects = 0
         self.n_without_retry_after = 0  # 503s that don't say when to come back
@@ -62,7 +63,8 @@ class Load:
         reply = client.post(TOKENS, token_request(**self.request))
         body = reply.json
         with self.lock:
-            self.slowest = max(self.slowest, time.monotonic() - start)
+            self.times.append(time.monotonic() - start)
+            self.slowest = max(self.slowest, self.times[-1])
             self.replies.append((time.monotonic(), reply.status, body.get("code")))
             if reply.status == 503 and int(reply.headers.get("retry-after", 0)) <= 0:
                 self.n_without_retry_after += 1
