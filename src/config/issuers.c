@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/exchange.h"
 #include "util/file.h"
 #include "util/origin.h"
 
@@ -169,6 +170,21 @@ static void report_rule(const struct loader *loader, const struct mm_document *d
     mm_problems_add(loader->problems, document->file, line, path, "%s", reason);
 }
 
+static void check_exchange_sources(const struct loader *loader, const struct mm_document *document,
+                                   const struct mm_exchange *exchange)
+{
+    for (size_t i = 0; exchange && i < exchange->n_rules; i++) {
+        const struct mm_exchange_rule *rule = &exchange->rules[i];
+        char path[64];
+        (void)snprintf(path, sizeof path, "/exchange/rules/%zu/subject", i);
+        if (rule->issuer && !mm_config_can_know_issuer(loader->config, rule->issuer))
+            mm_problems_add(
+                loader->problems, document->file, rule->grant.line, path,
+                "the keys of ‹issuer› can't be had: mintmark.yaml neither lists its host in ‹fetch.hosts› nor "
+                "says in ‹issuers› where they are");
+    }
+}
+
 /* A rule that nobody can satisfy is a mistake. */
 void mm_loader_check_sources(const struct loader *loader, const struct mm_document *document,
                              const struct mm_tenant *tenant)
@@ -189,6 +205,7 @@ void mm_loader_check_sources(const struct loader *loader, const struct mm_docume
                     "the keys of ‹issuer› can't be had: mintmark.yaml neither lists its host in ‹fetch.hosts› nor "
                     "says in ‹issuers› where they are");
     }
+    check_exchange_sources(loader, document, tenant->exchange);
 }
 
 void mm_loader_check_issuers(const struct loader *loader)

@@ -5,6 +5,7 @@
 
 #include "http/service.h"
 #include "oauth/client.h"
+#include "oauth/key_sources.h"
 #include "oauth/mtls.h"
 #include "policy/exchange.h"
 
@@ -93,10 +94,10 @@ bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_c
 bool mm_caller_find_keys(struct mm_request *request, const char *source, const struct mm_jwt *jwt,
                          struct mm_jwks **ret_keys, struct mm_error *err)
 {
-    (void)request;
-    (void)jwt;
-    *ret_keys = NULL;
-    return mm_fail(err, MM_KEYS_UNAVAILABLE, "no keys of %s", source);
+    struct mm_key_sources *sources = request->service->parts.key_sources;
+    if (!sources)
+        return mm_fail(err, MM_KEYS_UNAVAILABLE, "no keys of others are known");
+    return mm_key_sources_get(sources, source, jwt, NULL, NULL, ret_keys, err) == MM_KEYS_READY;
 }
 
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err)

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """POST /oauth2/token by token exchange (RFC 8693): a token of our own, or a user's from an OIDC provider, for one of a single partition."""
 
+import time
+
 import pytest
 
+import lore
+from oidc_issuer import Issuer
 from service import (
     AUDIENCE,
     CACHE_AUDIENCE,
-    CI_URI,
+    ISSUER,
     OTHER_REPOSITORY,
     REPOSITORY,
     Deployment,
     assert_oauth_error,
     grant,
+    wait_until,
 )
 from test_issuance import claims_of
 
@@ -51,9 +56,17 @@ def mint(tmp_path_factory):
         "public_clients": ["lore-cli"],
         "rules": [rule({"accounts": ["ci"]}, ["read:repo"], ["urc-*"])],
     }
-    made.create().start()
-    yield made
-    made.ensure_stopped()
+    with Issuer(tmp_path_factory.mktemp("idp"), path="/realms/acme") as idp:
+        made.idp = idp
+        made.config["fetch"] = {"hosts": [idp.host], "ca": str(idp.ca_file)}
+        made.config["tenants"]["acme"]["issuers"] = [idp.issuer]
+        made.tenants["acme"]["exchange"]["rules"] += [
+            rule({"issuer": idp.issuer, "claims": {"groups": ["developers"]}}, ["read:repo"], ["urc-*"], clients=["lore-cli", "other"]),
+            rule({"issuer": idp.issuer, "claims": {"groups": ["auditors"]}}, ["read:blob"], [REPOSITORY]),
+        ]
+        made.create().start()
+        yield made
+        made.ensure_stopped()
 
 
 def own(mint, credential="ci", **changes):
@@ -296,3 +309,199 @@ def test_a_bound_token_is_exchanged_by_its_holder_alone_and_stays_bound(mint):
     assert_oauth_error(exchange(mint, subject, mint.other), 400, "invalid_request")
     assert exchanged(exchange(mint, subject, mint.bound))["cnf"] == cnf
     assert exchanged(exchange(mint, subject, mint.bound, client_id="acme/lore-cli"))["cnf"] == cnf
+
+
+# --- a user of somebody else's
+
+
+def keycloak(mint, header=None, alg=None, **changes):
+    """A user's access token as Keycloak makes it, with changes (None takes a claim away)."""
+    claims = {
+        "jti": "onrtac:2c5cbf8e-6f4c-4d0e-b6d5-0d7a3f1f4a3b",
+        "aud": [AUDIENCE, "account"],
+        "sub": "9bd11b1c-2e5e-4a43-8c73-7a9a6a0d2e1f",
+        "typ": "Bearer",
+        "azp": "lore-login",
+        "sid": "e2a3b5f4-64ad-4b59-95d3-3f2d5a8a1b6e",
+        "acr": "1",
+        "realm_access": {"roles": ["offline_access", "default-roles-acme"]},
+        "scope": "profile email",
+        "email_verified": True,
+        "name": "Ada Lovelace",
+        "preferred_username": "ada",
+        "groups": ["staff", "developers"],
+    }
+    return mint.idp.mint({**claims, **changes}, alg, header)
+
+
+def rfc9068(mint, **changes):
+    """The same as RFC 9068 has it."""
+    claims = {"jti": "1", "aud": AUDIENCE, "sub": "ada", "client_id": "lore-login", "groups": ["developers"]}
+    return mint.idp.mint({**claims, **changes}, header={"typ": "at+jwt"})
+
+
+@pytest.fixture(scope="module")
+def idp(mint):
+    """Its keys have been fetched."""
+    assert wait_until(lambda: exchange(mint, keycloak(mint)).status == 200)
+    return mint.idp
+
+
+def test_a_users_token_becomes_one_for_a_partition_nobody_has_heard_of(mint, idp):
+    reply = exchange(mint, keycloak(mint), resource=PARTITIONS + "7" * 32)
+    claims = exchanged(reply)
+    assert claims["sub"] == f"{idp.issuer}#9bd11b1c-2e5e-4a43-8c73-7a9a6a0d2e1f"
+    assert (claims["idp"], claims["name"], claims["preferred_username"]) == (idp.issuer, "Ada Lovelace", "ada")
+    assert (claims["iss"], claims["client_id"], claims["tenant_id"]) == (ISSUER, "acme/lore-cli", "acme")
+    assert claims["resources"] == [{"resource_id": UNSEEN, "permission": ["read"]}]
+    assert claims["is_service_account"] is False and "act" not in claims
+    assert claims["root_domains"] == ["lore.acme.example"]
+
+
+def test_lores_servers_accept_it(mint, idp):
+    token = exchange(mint, keycloak(mint)).json["access_token"]
+    with mint.client(None) as client:
+        jwks = client.get("/.well-known/jwks.json").body
+    assert lore.verify(token, jwks, ISSUER, [AUDIENCE], time.time())["resources"][0]["resource_id"] == REPOSITORY
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "PS256", "EdDSA"])
+def test_either_shape_is_taken_whatever_signed_it(mint, idp, alg):
+    assert exchange(mint, keycloak(mint, alg=alg)).status == 200
+    assert exchange(mint, rfc9068(mint)).status == 200
+
+
+def test_groups_decide_what_a_user_may_where(mint, idp):
+    auditor = keycloak(mint, groups=["auditors"])
+    assert exchanged(exchange(mint, auditor))["scope"] == "read:blob"
+    assert_oauth_error(exchange(mint, auditor, resource=PARTITIONS + "7" * 32), 400, "invalid_target")
+    assert_oauth_error(exchange(mint, auditor, scope="read:repo"), 400, "invalid_scope")
+    both = keycloak(mint, groups=["developers", "auditors"])
+    assert exchanged(exchange(mint, both))["scope"] == "read:repo"
+    assert exchanged(exchange(mint, both, scope="read:blob"))["scope"] == "read:blob"
+    assert_oauth_error(exchange(mint, both, scope="read:repo read:blob"), 400, "invalid_scope")
+
+
+@pytest.mark.parametrize("groups", [None, [], "developers", ["Developers"], ["developers "], ["devel\u043epers"], [["developers"]]])
+def test_whoever_is_not_in_a_group_by_its_very_name_gets_nothing(mint, idp, groups):
+    reply = exchange(mint, keycloak(mint, groups=groups))
+    if groups == "developers":
+        assert reply.status == 200
+    else:
+        assert_oauth_error(reply, 400, "invalid_request")
+
+
+def test_a_rule_names_the_clients_that_may_ask(mint, idp):
+    assert exchanged(exchange(mint, keycloak(mint), mint.other))["act"] == {"sub": "acme/other"}
+    assert_oauth_error(exchange(mint, keycloak(mint), "ci"), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"typ": "ID"},
+        {"typ": "Refresh"},
+        {"typ": None},
+        {"nonce": "n-0S6_WzA2Mj"},
+        {"at_hash": "77QmUPtjPfzWtF2AnpK9RQ"},
+        {"aud": "lore-login"},
+        {"aud": AUDIENCE, "azp": AUDIENCE},
+        {"aud": ["account"]},
+        {"aud": CACHE_AUDIENCE},
+        {"aud": ISSUER},
+        {"aud": None},
+        {"sub": None},
+        {"sub": "9bd11b1c 2e5e"},
+        {"sub": "x" * 256},
+        {"iss": "https://idp.evil.example"},
+        {"iss": ISSUER},
+        {"exp": 1},
+        {"exp": None},
+        {"nbf": 4102444800},
+        {"iat": 4102444800},
+        {"act": {"sub": "somebody"}},
+        {"may_act": {"sub": "acme/lore-cli"}},
+        {"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}},
+        {"cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg4"}},
+    ],
+    ids=str,
+)
+def test_what_is_no_access_token_for_us_is_refused(mint, idp, changes):
+    assert_oauth_error(exchange(mint, keycloak(mint, **changes)), 400, "invalid_request")
+
+
+def test_an_expired_token_is_not_saved_by_the_leeway(mint, idp):
+    """Nothing that came of it could live."""
+    assert_oauth_error(exchange(mint, keycloak(mint, exp=int(time.time()) - 5)), 400, "invalid_request")
+
+
+def test_a_users_token_ends_what_comes_of_it(mint, idp):
+    ends = int(time.time()) + 20
+    assert exchanged(exchange(mint, keycloak(mint, exp=ends), ttl_seconds="600"))["exp"] == ends
+
+
+@pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256"}, {"kid": "another"}, {"typ": "id+jwt"}, {"crit": ["x"], "x": 1}], ids=str)
+def test_a_header_that_says_otherwise_is_refused(mint, idp, header):
+    assert_oauth_error(exchange(mint, keycloak(mint, header=header)), 400, "invalid_request")
+
+
+def test_may_act_lets_the_one_that_it_names(mint, idp):
+    assert exchange(mint, keycloak(mint, may_act={"sub": "acme/other"}), mint.other).status == 200
+    assert_oauth_error(exchange(mint, keycloak(mint, may_act={"sub": "acme/ci-build"}), mint.other), 400, "invalid_request")
+
+
+def test_another_tenants_client_brings_nobody_of_this_issuer(mint, idp):
+    """Its envelope doesn't have it, whatever acme's has."""
+    assert_oauth_error(exchange(mint, keycloak(mint), client_id="globex/lore-cli", tenant_id="globex"), 400, "invalid_request")
+
+
+def test_a_user_that_was_exchanged_is_not_exchanged_again(mint, idp):
+    """To one partition is as far as it goes."""
+    token = exchange(mint, keycloak(mint)).json["access_token"]
+    assert_oauth_error(exchange(mint, token), 400, "invalid_request")
+
+
+def test_the_ledger_names_the_user_and_nothing_of_the_token(mint, idp):
+    subject = keycloak(mint)
+    claims = exchanged(exchange(mint, subject))
+    (entry,) = [e for e in mint.ledger() if e.get("jti") == claims["jti"]]
+    assert (entry["account"], entry["client"]) == (claims["sub"], "acme/lore-cli")
+    assert entry["subject"]["iss"] == idp.issuer
+    assert entry["rule"]["exchange"] == 1
+    assert "onrtac" not in str(entry) and "Ada" not in str(entry)
+
+
+# --- what is taken back
+
+
+def test_a_revoked_token_is_no_subject(mint):
+    subject = own(mint)
+    assert exchange(mint, subject).status == 200
+    with mint.client("ci") as client:
+        body = f"token={subject}&tenant_id=acme".encode()
+        assert client.request("POST", "/oauth2/revoke", body, {"Content-Type": "application/x-www-form-urlencoded"}).status == 200
+    assert_oauth_error(exchange(mint, subject), 400, "invalid_request")
+
+
+def test_discovery_says_that_tokens_are_exchanged(mint):
+    with mint.client(None) as client:
+        metadata = client.get("/.well-known/oauth-authorization-server").json
+    assert GRANT_TYPE in metadata["grant_types_supported"]
+    assert "none" in metadata["token_endpoint_auth_methods_supported"]
+    assert "none" not in metadata["introspection_endpoint_auth_methods_supported"]
+
+
+# --- last: the policy changes
+
+
+def test_a_reload_without_an_exchange_ends_it_and_discovery_says_so(mint):
+    subject = own(mint)
+    for tenant in ("acme", "globex"):
+        mint.tenants[tenant].pop("exchange")
+    mint.write()
+    mint.reload()
+    with mint.client(None) as client:
+        metadata = client.get("/.well-known/openid-configuration").json
+    assert GRANT_TYPE not in metadata["grant_types_supported"]
+    assert "none" not in metadata["token_endpoint_auth_methods_supported"]
+    assert_oauth_error(exchange(mint, subject), 400, "unsupported_grant_type")
