@@ -31,6 +31,20 @@ static void check_found(const json_t *keys, const struct mm_jwks *jwks, const ch
     assert(n_found <= (kid ? 1 : json_array_size(keys)));
 }
 
+/* As a SPIFFE bundle: a key of the other set is none of this one. */
+static void check_bundle(const uint8_t *data, size_t size, const json_t *keys)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_jwks_unref) struct mm_jwks *bundle = mm_jwks_parse_bundle(data, size, &err);
+    assert(bundle && json_array_size(keys) == mm_jwks_n_keys(bundle) + mm_jwks_n_skipped(bundle));
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        const char *kid = mm_json_string(json_array_get(keys, i), "kid");
+        const char *use = mm_json_string(json_array_get(keys, i), "use");
+        for (int j = 0; kid && use && strcmp(use, "sig") == 0 && j < MM_N_FOREIGN_ALGORITHMS; j++)
+            assert(json_array_size(keys) > 1 || !mm_jwks_find(bundle, kid, (enum mm_algorithm)j, NULL));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct mm_error err = {0};
@@ -50,5 +64,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_found(keys, jwks, kid);
     }
     check_found(keys, jwks, NULL);
+    check_bundle(data, size, keys);
     return 0;
 }

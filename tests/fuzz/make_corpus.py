@@ -307,6 +307,7 @@ def jwks():
         twice=compact({"keys": [dict(p256, kid="a"), dict(p521, kid="a"), dict(okp, kid="b")]}),
         private=compact({"keys": [dict(JWK_ONE, d=number(1, 32))]}),
         secret=compact({"keys": [{"kty": "oct", "k": "AAAA"}]}),
+        bundle=compact({"keys": [dict(p256, use="jwt-svid"), dict(p521, kid="b", use="x509-svid")], "spiffe_sequence": 1}),
         empty='{"keys":[]}',
     )
 
@@ -510,8 +511,39 @@ def runner_answers():
     )
 
 
+def fetched():
+    head = lambda kind, length, max_age=-1: struct.pack("=IIq", kind, length, max_age)
+    discovery = {"issuer": "https://idp.example/realms/acme", "jwks_uri": "https://idp.example:8443/keys?p=1"}
+    document, reason = compact(discovery).encode(), b"its status is 503"
+    write(
+        "fetch_answer",
+        document=head(0x6D6D0001, len(document), 300) + document,
+        reason=head(0x6D6D0002, len(reason)) + reason,
+        short=head(0x6D6D0001, len(document), 300) + document[:9],
+        cache_control='public, max-age="60" , no-cache="x",max-age=99999999999999999999',
+    )
+    write(
+        "discovery",
+        document=document,
+        other=compact(dict(discovery, issuer="https://idp.example/realms/other")),
+        plain=compact(dict(discovery, jwks_uri="http://idp.example/keys")),
+        twice='{"issuer":"x","issuer":"https://idp.example/realms/acme"}',
+    )
+    write(
+        "url",
+        plain="https://idp.example/keys",
+        port="https://idp.example:8443/keys?p=policy",
+        user="https://idp.example@evil.example/",
+        backslash="https://evil.example\\\\@idp.example/",
+        address="https://[::1]:8443/",
+        number="https://127.1/",
+        dots="https://idp.example/a/../../b/.%2e/c",
+        ends="https://idp.example.:443?",
+    )
+
+
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
-MAKERS += [uris, attestations, foreign_tokens, client_cert_headers]
+MAKERS += [uris, attestations, foreign_tokens, client_cert_headers, fetched]
 
 for make in MAKERS:
     make()
