@@ -177,27 +177,38 @@ void mm_loader_check_socket(const struct loader *loader)
     mm_loader_check_socket_folder(loader, loader->config->admin.socket, SOCKET);
 }
 
-static void check_is_apart(const struct loader *loader, const struct mm_trust *custodians,
-                           const struct mm_tenant *tenant)
+static void check_apart_from(const struct loader *loader, const struct mm_trust *trust, const struct mm_trust *other,
+                             bool *overlaps)
 {
-    bool overlaps = false;
-    if (!mm_trusts_overlap(custodians, tenant->client_ca, &overlaps, NULL))
+    bool overlap = false;
+    if (other && !*overlaps && !mm_trusts_overlap(trust, other, &overlap, NULL))
         mm_loader_no_memory(loader);
-    else if (overlaps)
-        mm_loader_report(loader, CLIENT_CA,
-                         "‹client_ca› and that of tenant ‹%s› lead to each other: who certifies callers could make a "
-                         "custodian",
-                         tenant->id ? tenant->id : "?");
+    *overlaps |= overlap;
+}
+
+void mm_loader_check_apart(const struct loader *loader, const struct mm_trust *trust, const char *path,
+                           const char *what, const char *then)
+{
+    const struct mm_policy *policy = &loader->config->policy;
+    for (size_t i = 0; i < policy->n_tenants; i++) {
+        const struct mm_tenant *tenant = &policy->tenants[i];
+        bool overlaps = false;
+        check_apart_from(loader, trust, tenant->client_ca, &overlaps);
+        for (size_t j = 0; j < tenant->envelope.n_trust_domains; j++)
+            check_apart_from(loader, trust, tenant->envelope.trust_domains[j].roots, &overlaps);
+        if (overlaps)
+            mm_loader_report(loader, path, "‹%s› and that of tenant ‹%s› lead to each other: %s", what,
+                             tenant->id ? tenant->id : "?", then);
+    }
 }
 
 void mm_loader_build_custodians(const struct loader *loader)
 {
     const json_t *https = json_object_get(json_object_get(loader->document.root, "admin"), "https");
-    const struct mm_policy *policy = &loader->config->policy;
     struct mm_admin_config *admin = &loader->config->admin;
     char digest[MM_SHA256_HEX_LENGTH + 1];
     admin->client_ca = mm_loader_read_cas(loader, mm_json_string(https, "client_ca"), CLIENT_CA, digest);
-    for (size_t i = 0; admin->client_ca && i < policy->n_tenants; i++)
-        if (policy->tenants[i].client_ca)
-            check_is_apart(loader, admin->client_ca, &policy->tenants[i]);
+    if (admin->client_ca)
+        mm_loader_check_apart(loader, admin->client_ca, CLIENT_CA, "client_ca",
+                              "who certifies callers could make a custodian");
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "policy/exchange.h"
+#include "token/spiffe_bundle.h"
 #include "util/file.h"
 #include "util/origin.h"
 
@@ -107,11 +108,41 @@ void mm_loader_build_issuers(const struct loader *loader)
     qsort(config->issuers, config->n_issuers, sizeof *config->issuers, compare_issuers);
 }
 
+/* Keys of either kind, or both. */
+static bool parse_bundle(const struct mm_buffer *text, struct mm_trust_domain *domain, struct mm_error *err)
+{
+    domain->bundle = mm_jwks_parse_bundle(text->data, text->length, err);
+    if (!domain->bundle || !mm_spiffe_bundle_roots(text->data, text->length, &domain->roots, err))
+        return false;
+    if (mm_jwks_n_keys(domain->bundle) > 0)
+        return true;
+    const char *why = mm_jwks_skipped_why(domain->bundle);
+    if (!domain->roots)
+        return mm_fail(err, MM_CONFIG_INVALID, "no key of it can be used%s%s", *why ? ": " : "", why);
+    mm_jwks_unref(MM_TAKE(domain->bundle)); /* JWT-SVIDs have no source then */
+    return true;
+}
+
+static void read_bundle_file(const struct loader *loader, const char *file, const char *path,
+                             struct mm_trust_domain *domain)
+{
+    struct mm_error err = {0};
+    mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_FOREIGN_JWKS_MAX);
+    mm_loader_note_file(loader, file);
+    mm_loader_check_hands(loader, file, path);
+    if (!mm_loader_read(file, &text, &err))
+        mm_loader_report(loader, path, "%s", err.message);
+    else if (!parse_bundle(&text, domain, &err))
+        mm_loader_report(loader, path, "%s: %s", file, err.message);
+    if (text.data)
+        mm_sha256_hex(text.data, text.length, domain->bundle_digest);
+}
+
 static void read_bundle(const struct loader *loader, const char *path, struct mm_trust_domain *domain)
 {
     mm_cleanup(free) char *file = mm_loader_resolve(loader, domain->bundle_file);
     if (file && !domain->bundle_uri)
-        domain->bundle = read_jwks(loader, file, path, mm_jwks_parse_bundle, domain->bundle_digest);
+        read_bundle_file(loader, file, path, domain);
     else if (!file && domain->bundle_uri && !mm_config_may_fetch(loader->config, domain->bundle_uri))
         mm_loader_report(loader, path, "the host of ‹bundle_uri› isn't one of ‹fetch.hosts›");
 }
@@ -120,6 +151,22 @@ static bool is_same_bundle(const struct mm_trust_domain *a, const struct mm_trus
 {
     return !a->bundle_uri == !b->bundle_uri && (!a->bundle_uri || strcmp(a->bundle_uri, b->bundle_uri) == 0) &&
            strcmp(a->bundle_digest, b->bundle_digest) == 0;
+}
+
+/* A root of one must never vouch for another's. */
+static void check_roots(const struct loader *loader, const char *path, const struct mm_envelope *envelope,
+                        const struct mm_trust_domain *domain)
+{
+    for (const struct mm_trust_domain *other = envelope->trust_domains; other < domain; other++) {
+        bool overlaps = false;
+        if (!domain->roots || !other->roots)
+            continue;
+        if (!mm_trusts_overlap(domain->roots, other->roots, &overlaps, NULL))
+            mm_loader_no_memory(loader);
+        else if (overlaps)
+            mm_loader_report(loader, path, "the bundles of ‹%s› and ‹%s› have CAs that lead to each other", other->name,
+                             domain->name);
+    }
 }
 
 /* A trust domain has one set of keys, whichever tenants name it. */
@@ -143,6 +190,7 @@ void mm_loader_read_bundles(const struct loader *loader, const char *tenant_id, 
     for (size_t i = 0; domains && i < envelope->n_trust_domains; i++) {
         mm_cleanup(free) char *path = mm_pointer_child(domains, envelope->trust_domains[i].name);
         read_bundle(loader, path ? path : domains, &envelope->trust_domains[i]);
+        check_roots(loader, path ? path : domains, envelope, &envelope->trust_domains[i]);
         check_other_tenants(loader, path ? path : domains, envelope, &envelope->trust_domains[i]);
     }
 }

@@ -101,22 +101,6 @@ static void build_one(const struct loader *loader, const json_t *item, const cha
     check_socket(loader, listen, path);
 }
 
-static void check_proxy_ca(const struct loader *loader, const struct mm_trust *proxies, const char *path)
-{
-    const struct mm_policy *policy = &loader->config->policy;
-    for (size_t i = 0; i < policy->n_tenants; i++) {
-        bool overlaps = false;
-        const struct mm_trust *cas = policy->tenants[i].client_ca;
-        if (cas && !mm_trusts_overlap(proxies, cas, &overlaps, NULL))
-            mm_loader_no_memory(loader);
-        else if (overlaps)
-            mm_loader_report(loader, path,
-                             "‹proxy_ca› and the ‹client_ca› of tenant ‹%s› lead to each other: who certifies callers "
-                             "could make a proxy, which can be anybody",
-                             policy->tenants[i].id ? policy->tenants[i].id : "?");
-    }
-}
-
 void mm_loader_complete_listeners(const struct loader *loader)
 {
     const json_t *items = json_object_get(loader->document.root, "listen");
@@ -134,7 +118,8 @@ void mm_loader_complete_listeners(const struct loader *loader)
         (void)snprintf(path, sizeof path, "/listen/%zu/proxy_ca", i);
         listen->proxy_ca = mm_loader_read_cas(loader, mm_json_string(item, "proxy_ca"), path, digest);
         if (listen->proxy_ca)
-            check_proxy_ca(loader, listen->proxy_ca, path);
+            mm_loader_check_apart(loader, listen->proxy_ca, path, "proxy_ca",
+                                  "who certifies callers could make a proxy, which can be anybody");
     }
 }
 

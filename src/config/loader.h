@@ -59,6 +59,13 @@ void mm_loader_build_roles(const struct loader *loader);
 void mm_loader_check_socket(const struct loader *loader);
 void mm_loader_build_custodians(const struct loader *loader);
 
+/*
+ * Report, at `path`, that a CA of `trust` and one that certifies callers of some tenant, or workloads of its trust domains, lead to each
+ * other. `what` names the trust, `then` says what follows.
+ */
+void mm_loader_check_apart(const struct loader *loader, const struct mm_trust *trust, const char *path,
+                           const char *what, const char *then);
+
 /* A socket's folder, reported at `path` if others can put a socket of theirs there; and its `socket_group`, NULL for none, looked up. */
 void mm_loader_check_socket_folder(const struct loader *loader, const char *socket, const char *path);
 void mm_loader_build_group(const struct loader *loader, const char *text, const char *path, char **ret_group,

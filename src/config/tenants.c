@@ -103,7 +103,7 @@ static void check_trust_domains(const struct loader *loader, const char *id, con
     for (size_t i = 0; i < envelope->n_trust_domains; i++) {
         const struct mm_trust_domain *domain = &envelope->trust_domains[i];
         mm_cleanup(free) char *path = domains ? mm_pointer_child(domains, domain->name) : NULL;
-        if (!domain->bundle_file == !domain->bundle_uri)
+        if (domain->bundle_file && domain->bundle_uri)
             mm_loader_report(loader, path ? path : "/tenants", "‹%s› must have one of bundle_file and bundle_uri",
                              domain->name);
     }

@@ -32,7 +32,7 @@ struct mm_certificate {
 
     pthread_mutex_t lock;
     /* guarded by lock */
-    struct mm_path path; /* mm_trust_verify()'s */
+    struct mm_path paths[2]; /* mm_trust_verify()'s, the latest first */
 };
 
 MM_DEFINE_CLEANUP(X509, X509_free);
@@ -233,18 +233,32 @@ STACK_OF(X509) * mm_certificate_chain(const struct mm_certificate *certificate)
     return certificate->chain;
 }
 
-struct mm_path mm_certificate_path(struct mm_certificate *certificate)
+static bool leads_to(const struct mm_path *path, const uint8_t trust[MM_SHA256_LENGTH])
 {
-    (void)pthread_mutex_lock(&certificate->lock);
-    struct mm_path path = certificate->path;
-    (void)pthread_mutex_unlock(&certificate->lock);
-    return path;
+    return memcmp(path->trust, trust, MM_SHA256_LENGTH) == 0;
 }
 
-void mm_certificate_set_path(struct mm_certificate *certificate, const struct mm_path *path)
+bool mm_certificate_find_path(struct mm_certificate *certificate, const uint8_t trust[MM_SHA256_LENGTH],
+                              struct mm_path *ret_path)
+{
+    bool is_known = false;
+    (void)pthread_mutex_lock(&certificate->lock);
+    for (size_t i = 0; !is_known && i < MM_ARRAY_SIZE(certificate->paths); i++) {
+        is_known = leads_to(&certificate->paths[i], trust);
+        if (is_known)
+            *ret_path = certificate->paths[i];
+    }
+    (void)pthread_mutex_unlock(&certificate->lock);
+    return is_known;
+}
+
+/* In the place of the one to the same trust, else of the older one. */
+void mm_certificate_keep_path(struct mm_certificate *certificate, const struct mm_path *path)
 {
     (void)pthread_mutex_lock(&certificate->lock);
-    certificate->path = *path;
+    if (!leads_to(&certificate->paths[0], path->trust))
+        certificate->paths[1] = certificate->paths[0];
+    certificate->paths[0] = *path;
     (void)pthread_mutex_unlock(&certificate->lock);
 }
 

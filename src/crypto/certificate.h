@@ -46,6 +46,8 @@ struct mm_trust; /* the CAs of one tenant, or the custodians'; immutable, safe t
  * file, such as a private key.
  */
 MM_MUST_USE struct mm_trust *mm_trust_parse(const void *pem, size_t length, struct mm_error *err);
+/* The same of CA certificates in DER. */
+MM_MUST_USE struct mm_trust *mm_trust_of(const struct mm_bytes *cas, size_t n, struct mm_error *err);
 void mm_trust_free(struct mm_trust *trust);
 MM_DEFINE_CLEANUP(struct mm_trust, mm_trust_free);
 
@@ -94,5 +96,13 @@ MM_MUST_USE bool mm_trusts_overlap(const struct mm_trust *a, const struct mm_tru
  */
 MM_MUST_USE bool mm_trust_verify(const struct mm_trust *trust, struct mm_certificate *certificate, int64_t now,
                                  int64_t *ret_not_after, struct mm_error *err);
+
+/*
+ * Whether the certificate, which somebody else knows by its fingerprint, is fit to be a client's by itself (RFC 8705 section 2.2): signed by
+ * its own key, alone, valid at `now` (Unix seconds), with a key and a signature of 112 bits of security, and not for other uses. It may say that it
+ * is a CA, as `openssl req -x509` has it. MM_CERTIFICATE_INVALID, saying why. `ret_not_after` (Unix seconds) is its own.
+ */
+MM_MUST_USE bool mm_self_signed_verify(struct mm_certificate *certificate, int64_t now, int64_t *ret_not_after,
+                                       struct mm_error *err);
 
 #endif

@@ -86,6 +86,27 @@ static bool add_ca(struct mm_trust *trust, const uint8_t *der, long length, stru
     return X509_STORE_add_cert(trust->store, x509) == 1 || out_of_memory(err);
 }
 
+struct mm_trust *mm_trust_of(const struct mm_bytes *cas, size_t n, struct mm_error *err)
+{
+    errno = 0;
+    mm_cleanup(mm_trust_free) struct mm_trust *trust = calloc(1, sizeof *trust);
+    if (trust)
+        trust->store = X509_STORE_new();
+    if (!trust || !trust->store) {
+        (void)out_of_memory(err);
+        return NULL;
+    }
+    if (n == 0 || n > TRUST_CAS_MAX) {
+        (void)bad_trust(err, n ? "more than 64 certificates" : "no certificate");
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!add_ca(trust, cas[i].data, (long)cas[i].length, err))
+            return NULL;
+    mm_sha256_parts(cas, n, trust->digest);
+    return MM_TAKE(trust);
+}
+
 /* Sets `ret_more` to false at the end of the file. */
 static bool add_block(struct mm_trust *trust, BIO *pem, bool *ret_more, struct mm_error *err)
 {
@@ -387,13 +408,74 @@ bool mm_trust_verify(const struct mm_trust *trust, struct mm_certificate *certif
                      int64_t *ret_not_after, struct mm_error *err)
 {
     errno = 0;
-    struct mm_path path = mm_certificate_path(certificate);
-    bool is_known = memcmp(path.trust, trust->digest, sizeof trust->digest) == 0 && now >= path.valid_from &&
-                    now < path.valid_until;
+    struct mm_path path;
+    bool is_known =
+        mm_certificate_find_path(certificate, trust->digest, &path) && now >= path.valid_from && now < path.valid_until;
     if (!is_known) {
         if (!verify_path(trust, certificate, now, &path, err))
             return false;
-        mm_certificate_set_path(certificate, &path);
+        mm_certificate_keep_path(certificate, &path);
+    }
+    *ret_not_after = path.not_after;
+    return true;
+}
+
+/* By its own key (not that it proved much: the fingerprint pins every byte) and none that is weak. */
+static bool check_own_signature(X509 *x509, struct mm_error *err)
+{
+    int bits = 0;
+    EVP_PKEY *key = X509_get0_pubkey(x509);
+    if (!key || EVP_PKEY_get_security_bits(key) < SECURITY_BITS)
+        return invalid(err, "a key that is too weak");
+    if (X509_get_signature_info(x509, NULL, NULL, &bits, NULL) != 1 || bits < SECURITY_BITS)
+        return invalid(err, "a signature that is too weak");
+    return (X509_NAME_cmp(X509_get_subject_name(x509), X509_get_issuer_name(x509)) == 0 &&
+            X509_verify(x509, key) == 1) ||
+           invalid(err, "not self-signed");
+}
+
+/* What it says of its use binds, though nobody else said it. */
+static bool check_own_use(X509 *x509, struct mm_error *err)
+{
+    uint32_t flags = X509_get_extension_flags(x509);
+    bool is_limited;
+    if (flags & (EXFLAG_INVALID | EXFLAG_CRITICAL))
+        return invalid(err, "malformed extensions, or a critical one that isn't known here");
+    if ((flags & EXFLAG_KUSAGE) && !(X509_get_key_usage(x509) & KU_DIGITAL_SIGNATURE))
+        return invalid(err, "key usage isn't that of a client");
+    return extended_usage_names(x509, NID_client_auth, &is_limited) || !is_limited ||
+           invalid(err, "extended key usage doesn't name clientAuth");
+}
+
+static bool verify_self_signed(struct mm_certificate *certificate, int64_t now, struct mm_path *ret_path,
+                               struct mm_error *err)
+{
+    STACK_OF(X509) *chain = mm_certificate_chain(certificate);
+    X509 *x509 = sk_X509_value(chain, 0);
+    if (sk_X509_num(chain) != 1)
+        return invalid(err, "one that is to be self-signed comes with others");
+    if (!check_own_signature(x509, err) || !check_own_use(x509, err))
+        return false;
+    if (!measure_path(chain, ret_path))
+        return invalid(err, "a validity that isn't a time");
+    return (now >= ret_path->valid_from && now < ret_path->valid_until) ||
+           invalid(err, now < ret_path->valid_from ? "not yet valid" : "expired");
+}
+
+bool mm_self_signed_verify(struct mm_certificate *certificate, int64_t now, int64_t *ret_not_after,
+                           struct mm_error *err)
+{
+    /* In the place of a trust's digest, which it is none of. */
+    static const uint8_t SELF_SIGNED[MM_SHA256_LENGTH] = "self-signed";
+    errno = 0;
+    struct mm_path path;
+    bool is_known =
+        mm_certificate_find_path(certificate, SELF_SIGNED, &path) && now >= path.valid_from && now < path.valid_until;
+    if (!is_known) {
+        if (!verify_self_signed(certificate, now, &path, err))
+            return false;
+        memcpy(path.trust, SELF_SIGNED, sizeof path.trust);
+        mm_certificate_keep_path(certificate, &path);
     }
     *ret_not_after = path.not_after;
     return true;

@@ -23,9 +23,10 @@ struct mm_path {
     int64_t not_after;               /* the earliest below the anchor */
 };
 
-/* The path that the certificate remembers. */
-struct mm_path mm_certificate_path(struct mm_certificate *certificate);
-void mm_certificate_set_path(struct mm_certificate *certificate, const struct mm_path *path);
+/* Whether the certificate remembers a path to the trust of that digest; it remembers two, since there may be two trusts to ask. */
+MM_MUST_USE bool mm_certificate_find_path(struct mm_certificate *certificate, const uint8_t trust[MM_SHA256_LENGTH],
+                                          struct mm_path *ret_path);
+void mm_certificate_keep_path(struct mm_certificate *certificate, const struct mm_path *path);
 
 /*
  * The path from the certificate to one of the trust's CAs: each certificate on it is valid at `now` (Unix seconds) and

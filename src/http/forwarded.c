@@ -8,10 +8,7 @@
 
 #include "util/base64url.h"
 
-enum {
-    ADDRESS_MAX = 63,
-    BASE64_MAX = (MM_CHAIN_BYTES_MAX + 2) / 3 * 4,
-};
+enum { ADDRESS_MAX = 63 };
 
 static bool equals(const char *text, size_t length, const char *word)
 {
@@ -59,23 +56,6 @@ static bool malformed(struct mm_error *err)
     return mm_fail(err, MM_INVALID_REQUEST, "Client-Cert or Client-Cert-Chain isn't what RFC 9440 has it be");
 }
 
-/* Base64 (RFC 4648 section 4) in its one spelling: as base64url, whose decoder sees to the rest. */
-static bool decode_base64(const char *text, size_t length, uint8_t *out, size_t room, size_t *ret_length)
-{
-    char copy[BASE64_MAX];
-    if (length == 0 || length % 4 != 0 || length > sizeof copy)
-        return false;
-    size_t n = length;
-    while (n > length - 2 && text[n - 1] == '=')
-        n--;
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == '-' || text[i] == '_')
-            return false;
-        copy[i] = text[i] == '+' ? '-' : text[i] == '/' ? '_' : text[i];
-    }
-    return n * 3 / 4 <= room && mm_base64url_decode(copy, n, out, ret_length);
-}
-
 /* One byte sequence at the start of what is left, and past it. */
 static bool take_bytes(const char **text, size_t *length, size_t *used, struct mm_forwarded_chain *chain)
 {
@@ -84,9 +64,13 @@ static bool take_bytes(const char **text, size_t *length, size_t *used, struct m
     const char *start = *text + 1;
     const char *end = memchr(start, ':', *length - 1);
     uint8_t *out = chain->der + *used;
+    uint8_t padded[MM_CHAIN_BYTES_MAX + 2];
     size_t n = 0;
-    if (!end || !decode_base64(start, (size_t)(end - start), out, sizeof chain->der - *used, &n))
+    size_t n_digits = end ? (size_t)(end - start) : 0;
+    if (n_digits == 0 || n_digits / 4 * 3 > sizeof padded || !mm_base64_decode(start, n_digits, padded, &n) ||
+        n > sizeof chain->der - *used)
         return false;
+    memcpy(out, padded, n);
     chain->items[chain->n++] = (struct mm_bytes){out, n};
     *used += n;
     *length -= (size_t)(end + 1 - *text);

@@ -103,6 +103,15 @@ static bool any_exchanges(const struct mm_policy *policy)
     return false;
 }
 
+static bool any_is_self_signed(const struct mm_policy *policy)
+{
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        for (size_t j = 0; j < policy->tenants[i].n_accounts; j++)
+            if (policy->tenants[i].accounts[j].n_self_signed > 0)
+                return true;
+    return false;
+}
+
 static bool any_is_public(const struct mm_policy *policy)
 {
     for (size_t i = 0; i < policy->n_tenants; i++)
@@ -124,7 +133,9 @@ static const struct client_authentication {
     const char *name;
     bool (*is_on)(const struct mm_policy *policy);
 } CLIENT_AUTHENTICATIONS[] = {
-    {"tls_client_auth", is_always_on}, {"none", any_is_public}, /* RFC 7591 section 2 */
+    {"tls_client_auth", is_always_on},
+    {"self_signed_tls_client_auth", any_is_self_signed},
+    {"none", any_is_public}, /* RFC 7591 section 2 */
 };
 
 const char *mm_oauth_grant_type(const struct mm_policy *policy, size_t i)

@@ -3,9 +3,56 @@
 
 #include <string.h>
 
+#include "policy/match.h"
 #include "policy/rule.h"
 
-static bool account_matches(const struct mm_account *account, const struct mm_certificate *certificate)
+static const char SPIFFE_SCHEME[] = "spiffe://";
+
+/* Accounts that a certificate stands for: by which credential, the first; and another one, if there is any. */
+struct found {
+    const struct mm_account *account;
+    const struct mm_account *another;
+    const char *credential;
+    int64_t not_after;
+};
+
+static void add_found(struct found *found, const struct mm_account *account, const char *credential, int64_t not_after)
+{
+    if (!found->account)
+        *found = (struct found){account, NULL, credential, not_after};
+    else if (found->account != account)
+        found->another = account;
+}
+
+/* The SPIFFE ID of an X.509-SVID, which has that URI and no other (SPIFFE X.509-SVID section 2); NULL: it is none. */
+static const char *spiffe_id_of(const struct mm_certificate *certificate)
+{
+    const char *uri = mm_certificate_n_uris(certificate) == 1 ? mm_certificate_uri(certificate, 0) : NULL;
+    return uri && strncmp(uri, SPIFFE_SCHEME, sizeof SPIFFE_SCHEME - 1) == 0 ? uri : NULL;
+}
+
+/* Its trust domain among the tenant's; NULL: none of them. */
+static const struct mm_trust_domain *trust_domain_of(const struct mm_tenant *tenant, const char *spiffe_id)
+{
+    for (size_t i = 0; spiffe_id && i < tenant->envelope.n_trust_domains; i++) {
+        const struct mm_trust_domain *domain = &tenant->envelope.trust_domains[i];
+        const char *name = spiffe_id + sizeof SPIFFE_SCHEME - 1;
+        size_t length = strlen(domain->name);
+        if (strncmp(name, domain->name, length) == 0 && (name[length] == '/' || !name[length]))
+            return domain;
+    }
+    return NULL;
+}
+
+static bool self_signed_matches(const struct mm_account *account, const struct mm_certificate *certificate)
+{
+    for (size_t i = 0; i < account->n_self_signed; i++)
+        if (strcmp(account->self_signed[i].fingerprint, mm_certificate_fingerprint(certificate)) == 0)
+            return true;
+    return false;
+}
+
+static bool mtls_matches(const struct mm_account *account, const struct mm_certificate *certificate)
 {
     for (size_t i = 0; i < account->n_mtls; i++)
         if (mm_mtls_rule_matches(&account->mtls[i], certificate))
@@ -13,23 +60,73 @@ static bool account_matches(const struct mm_account *account, const struct mm_ce
     return false;
 }
 
-static const struct mm_account *find_account(const struct mm_tenant *tenant, const struct mm_certificate *certificate,
-                                             struct mm_error *err)
+static bool spiffe_matches(const struct mm_account *account, const char *spiffe_id)
 {
-    const struct mm_account *found = NULL;
+    for (size_t i = 0; spiffe_id && i < account->n_spiffe; i++)
+        if (mm_spiffe_rule_matches(&account->spiffe[i], spiffe_id))
+            return true;
+    return false;
+}
+
+static void find_self_signed(const struct mm_tenant *tenant, const struct mm_certificate *certificate,
+                             struct found *found)
+{
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        if (self_signed_matches(&tenant->accounts[i], certificate))
+            add_found(found, &tenant->accounts[i], "self_signed_mtls", 0);
+}
+
+/* `spiffe_id`: NULL if the tenant's CAs don't vouch for it. */
+static void find_certified(const struct mm_tenant *tenant, const struct mm_certificate *certificate,
+                           const char *spiffe_id, int64_t not_after, struct found *found)
+{
     for (size_t i = 0; i < tenant->n_accounts; i++) {
-        if (!account_matches(&tenant->accounts[i], certificate))
-            continue;
-        if (found) {
-            (void)mm_fail(err, MM_CREDENTIAL_AMBIGUOUS, "the certificate stands for both %s and %s", found->identity,
-                          tenant->accounts[i].identity);
-            return NULL;
-        }
-        found = &tenant->accounts[i];
+        const struct mm_account *account = &tenant->accounts[i];
+        if (mtls_matches(account, certificate))
+            add_found(found, account, "mtls", not_after);
+        else if (spiffe_matches(account, spiffe_id))
+            add_found(found, account, "x509_svid", not_after);
     }
-    if (!found)
-        (void)mm_fail(err, MM_ACCESS_DENIED, "no account of tenant %s names the client certificate", tenant->id);
-    return found;
+}
+
+static void find_svid(const struct mm_tenant *tenant, const char *spiffe_id, int64_t not_after, struct found *found)
+{
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        if (spiffe_matches(&tenant->accounts[i], spiffe_id))
+            add_found(found, &tenant->accounts[i], "x509_svid", not_after);
+}
+
+/*
+ * By the tenant's CAs, and by those of the trust domain that it says it is of: what one has certified the other's rules don't take. Whoever
+ * is behind neither is told by either that he isn't, and by the one that he is behind what is wrong.
+ */
+static bool verify(const struct mm_tenant *tenant, struct mm_certificate *certificate, int64_t now, struct found *found,
+                   struct mm_error *err)
+{
+    struct mm_error by_cas = {0};
+    struct mm_error by_roots = {0};
+    int64_t not_after;
+    const char *spiffe_id = spiffe_id_of(certificate);
+    const struct mm_trust_domain *domain = trust_domain_of(tenant, spiffe_id);
+    bool has_own_keys = domain && (domain->bundle_file || domain->bundle_uri);
+    bool is_certified = mm_trust_verify(tenant->client_ca, certificate, now, &not_after, &by_cas);
+    if (is_certified)
+        find_certified(tenant, certificate, domain && !has_own_keys ? spiffe_id : NULL, not_after, found);
+    bool is_svid = domain && domain->roots && mm_trust_verify(domain->roots, certificate, now, &not_after, &by_roots);
+    if (is_svid)
+        find_svid(tenant, spiffe_id, not_after, found);
+    if (is_certified || is_svid)
+        return true;
+    const struct mm_error *why = by_roots.code != MM_OK && by_roots.code != MM_ACCESS_DENIED ? &by_roots : &by_cas;
+    return mm_fail(err, why->code, "%s", why->message);
+}
+
+static bool settle(const struct mm_tenant *tenant, const struct found *found, struct mm_error *err)
+{
+    if (!found->account)
+        return mm_fail(err, MM_ACCESS_DENIED, "no account of tenant %s names the client certificate", tenant->id);
+    return !found->another || mm_fail(err, MM_CREDENTIAL_AMBIGUOUS, "the certificate stands for both %s and %s",
+                                      found->account->identity, found->another->identity);
 }
 
 bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id, struct mm_certificate *certificate,
@@ -40,17 +137,18 @@ bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id,
     const struct mm_tenant *tenant = mm_policy_tenant(policy, tenant_id);
     if (!tenant || !tenant->client_ca)
         return mm_fail(err, MM_ACCESS_DENIED, "no such tenant");
-    int64_t not_after;
-    if (!mm_trust_verify(tenant->client_ca, certificate, now, &not_after, err))
-        return false;
-    const struct mm_account *account = find_account(tenant, certificate, err);
-    if (!account)
+    /* Whoever is known by the very certificate is known by nothing else: no CA makes it good, or anything of it. */
+    struct found found = {0};
+    find_self_signed(tenant, certificate, &found);
+    bool is_verified = found.account ? mm_self_signed_verify(certificate, now, &found.not_after, err)
+                                     : verify(tenant, certificate, now, &found, err);
+    if (!is_verified || !settle(tenant, &found, err))
         return false;
     *ret_principal = (struct mm_principal){
         .tenant = tenant,
-        .account = account,
-        .not_after = not_after,
-        .credential = "mtls",
+        .account = found.account,
+        .not_after = found.not_after,
+        .credential = found.credential,
     };
     memcpy(ret_principal->fingerprint, mm_certificate_fingerprint(certificate), sizeof ret_principal->fingerprint);
     return true;

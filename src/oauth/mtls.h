@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who is calling, by client certificate (RFC 8705 section 2.1, and SPIFFE's X.509-SVIDs).
+ * Who is calling, by client certificate (RFC 8705 section 2, and SPIFFE's X.509-SVIDs).
  */
 #ifndef MM_OAUTH_MTLS_H
 #define MM_OAUTH_MTLS_H
@@ -10,7 +10,11 @@
 /*
  * Find the account of `tenant_id` that `certificate` (NULL: none was sent) stands for, at `now` (Unix seconds).
  * MM_CERTIFICATE_REQUIRED without one; MM_ACCESS_DENIED alike for an unknown tenant, another tenant's certificate and one that
- * no account names; MM_CERTIFICATE_INVALID as mm_trust_verify(); MM_CREDENTIAL_AMBIGUOUS if it matches two accounts.
+ * no account names; MM_CERTIFICATE_INVALID as mm_trust_verify() or mm_self_signed_verify(); MM_CREDENTIAL_AMBIGUOUS if it matches two
+ * accounts.
+ *
+ * Each kind of rule has its own proof, and no other's: `self_signed` the certificate itself, which then counts for nothing else; `mtls` the
+ * tenant's CAs; `spiffe` the roots of the very trust domain, or the tenant's CAs where that has no bundle.
  *
  * The message with MM_ACCESS_DENIED tells the three apart, for the log alone: the caller gets the code and a fixed detail. The
  * time taken still tells an unknown tenant (no certificate is checked) from a known one; tenants' ids aren't secrets, and

@@ -186,6 +186,7 @@ void mm_envelope_clear(struct mm_envelope *envelope)
         free(envelope->trust_domains[i].bundle_file);
         free(envelope->trust_domains[i].bundle_uri);
         mm_jwks_unref(envelope->trust_domains[i].bundle);
+        mm_trust_free(envelope->trust_domains[i].roots);
     }
     free(envelope->trust_domains);
 }

@@ -21,12 +21,13 @@ struct mm_audience_algorithm {
     enum mm_algorithm algorithm;
 };
 
-/* Where the keys of a SPIFFE trust domain are: one of the two. */
+/* Where the keys of a SPIFFE trust domain are: one of the two, or neither, if the tenant's client_ca certifies its workloads. */
 struct mm_trust_domain {
     char *name;        /* acme.example */
     char *bundle_file; /* as mintmark.yaml has it */
     char *bundle_uri;
-    struct mm_jwks *bundle;                       /* owned: the file's keys for JWT-SVIDs; config/ reads them */
+    struct mm_jwks *bundle; /* owned: the file's keys for JWT-SVIDs; config/ reads them */
+    struct mm_trust *roots; /* owned: the file's CAs for X.509-SVIDs, which nobody else's vouch for */
     char bundle_digest[MM_SHA256_HEX_LENGTH + 1]; /* of the file */
 };
 

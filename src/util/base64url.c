@@ -28,7 +28,8 @@ void mm_base64url_encode(const void *data, size_t length, char *out)
     *out = '\0';
 }
 
-static int digit_value(char c)
+/* `last`: the two digits after those that all alphabets have. */
+static int digit_value(char c, const char last[2])
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -36,12 +37,12 @@ static int digit_value(char c)
         return c - 'a' + 26;
     if (c >= '0' && c <= '9')
         return c - '0' + 52;
-    if (c == '-')
+    if (c == last[0])
         return 62;
-    return c == '_' ? 63 : -1;
+    return c == last[1] ? 63 : -1;
 }
 
-bool mm_base64url_decode(const char *text, size_t length, uint8_t *out, size_t *ret_length)
+static bool decode(const char *text, size_t length, const char last[2], uint8_t *out, size_t *ret_length)
 {
     if (length % 4 == 1)
         return false;
@@ -49,7 +50,7 @@ bool mm_base64url_decode(const char *text, size_t length, uint8_t *out, size_t *
     unsigned n_bits = 0;
     size_t written = 0;
     for (size_t i = 0; i < length; i++) {
-        int value = digit_value(text[i]);
+        int value = digit_value(text[i], last);
         if (value < 0)
             return false;
         bits = bits << 6 | (uint32_t)value;
@@ -63,6 +64,21 @@ bool mm_base64url_decode(const char *text, size_t length, uint8_t *out, size_t *
         return false;
     *ret_length = written;
     return true;
+}
+
+bool mm_base64url_decode(const char *text, size_t length, uint8_t *out, size_t *ret_length)
+{
+    return decode(text, length, "-_", out, ret_length);
+}
+
+bool mm_base64_decode(const char *text, size_t length, uint8_t *out, size_t *ret_length)
+{
+    size_t n_padding = 0;
+    if (length % 4 != 0)
+        return false;
+    while (n_padding < 2 && n_padding < length && text[length - n_padding - 1] == '=')
+        n_padding++;
+    return decode(text, length - n_padding, "+/", out, ret_length);
 }
 
 void mm_hex_encode(const void *data, size_t length, char *out)

@@ -287,11 +287,284 @@ static void common_name_never_stands_for_a_dns_name(void **state)
     assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_ACCESS_DENIED);
 }
 
+/* --- self-signed certificates */
+
+static struct test_certificate *make_self_signed(struct certificate_spec spec)
+{
+    spec.common_name = "ci";
+    return make_certificate(&spec);
+}
+
+static void name_self_signed(struct world *world, size_t account, const struct test_certificate *certificate,
+                             struct mm_self_signed_rule *rule)
+{
+    static char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+    mm_sha256_hex(certificate->der, certificate->der_length, fingerprint);
+    rule->fingerprint = fingerprint;
+    world->accounts[account].self_signed = rule;
+    world->accounts[account].n_self_signed = 1;
+}
+
+/* The verdict on a self-signed certificate that follows `spec` and that an account names. */
+static enum mm_code self_signed_verdict(struct world *world, struct certificate_spec spec,
+                                        struct mm_principal *ret_principal)
+{
+    struct mm_self_signed_rule rule;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_self_signed(spec);
+    name_self_signed(world, 0, leaf, &rule);
+    enum mm_code code = authenticate(world, "acme", leaf, ret_principal);
+    world->accounts[0].n_self_signed = 0;
+    return code;
+}
+
+static void self_signed_certificate_stands_for_the_account_that_names_it(void **state)
+{
+    struct world *world = *state;
+    struct mm_principal principal = {0};
+    assert_int_equal(self_signed_verdict(world, (struct certificate_spec){0}, &principal), MM_OK);
+    assert_string_equal(principal.account->identity, "acme/build");
+    assert_string_equal(principal.credential, "self_signed_mtls");
+    assert_int_equal(principal.not_after, TEST_NOT_AFTER);
+    /* As `openssl req -x509` makes them. */
+    const struct certificate_spec plain = {.basic_constraints = "critical,CA:TRUE", .subject_key_id = "hash"};
+    assert_int_equal(self_signed_verdict(world, plain, &principal), MM_OK);
+}
+
+static void self_signed_certificate_must_be_fit(void **state)
+{
+    struct world *world = *state;
+    const struct certificate_spec UNFIT[] = {
+        {.not_after = TEST_NOW - 1},
+        {.not_before = TEST_NOW + 1},
+        {.rsa_bits = 1024},
+        {.digest = "SHA1"},
+        {.extended_key_usage = "serverAuth"},
+        {.key_usage = "critical,keyCertSign"},
+        {.issuer = world->acme_ca, .extended_key_usage = "clientAuth"}, /* a CA's */
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(UNFIT); i++) {
+        struct mm_principal principal = {0};
+        if (self_signed_verdict(world, UNFIT[i], &principal) != MM_CERTIFICATE_INVALID)
+            fail_msg("case %zu is taken", i);
+    }
+}
+
+static void self_signed_certificate_counts_for_nothing_else(void **state)
+{
+    struct world *world = *state;
+    struct mm_principal principal = {0};
+    const struct certificate_spec named = {.alternative_names = "URI:spiffe://acme.example/build",
+                                           .extended_key_usage = "clientAuth"};
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/build"));
+    mm_cleanup(test_certificate_free) struct test_certificate *unknown = make_self_signed(named);
+    assert_int_equal(authenticate(world, "acme", unknown, &principal), MM_ACCESS_DENIED);
+    /* Its fingerprint in an mtls rule is about a certificate of the tenant's CA. */
+    char fingerprint[MM_SHA256_HEX_LENGTH + 1];
+    mm_sha256_hex(unknown->der, unknown->der_length, fingerprint);
+    set_rule(world, 1, rule_of(MM_MTLS_FINGERPRINT, fingerprint));
+    assert_int_equal(authenticate(world, "acme", unknown, &principal), MM_ACCESS_DENIED);
+    /* Named by one account, it isn't also what its names say. */
+    struct mm_self_signed_rule rule;
+    name_self_signed(world, 1, unknown, &rule);
+    assert_int_equal(authenticate(world, "acme", unknown, &principal), MM_OK);
+    assert_ptr_equal(principal.account, &world->accounts[1]);
+    assert_int_equal(authenticate(world, "beta", unknown, &(struct mm_principal){0}), MM_ACCESS_DENIED);
+}
+
+static void self_signed_certificate_of_two_accounts_is_ambiguous(void **state)
+{
+    struct world *world = *state;
+    struct mm_principal principal = {0};
+    struct mm_self_signed_rule rules[2];
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_self_signed((struct certificate_spec){0});
+    name_self_signed(world, 0, leaf, &rules[0]);
+    name_self_signed(world, 1, leaf, &rules[1]);
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_CREDENTIAL_AMBIGUOUS);
+}
+
+static void self_signed_certificate_comes_alone_and_expires_though_it_was_good(void **state)
+{
+    struct world *world = *state;
+    struct mm_error err = {0};
+    int64_t not_after;
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_self_signed((struct certificate_spec){0});
+    const struct mm_bytes chain[] = {test_certificate_der(leaf), test_certificate_der(world->acme_ca)};
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *two = mm_certificate_parse(chain, 2, &err);
+    assert_false(mm_self_signed_verify(two, TEST_NOW, &not_after, &err));
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *one = mm_certificate_parse(chain, 1, NULL);
+    assert_true(mm_self_signed_verify(one, TEST_NOW, &not_after, NULL));
+    assert_false(mm_trust_verify(world->tenants[0].client_ca, one, TEST_NOW, &not_after, NULL));
+    assert_true(mm_self_signed_verify(one, TEST_NOT_AFTER - 1, &not_after, NULL));
+    assert_false(mm_self_signed_verify(one, TEST_NOT_AFTER, &not_after, NULL));
+    assert_false(mm_self_signed_verify(one, TEST_NOW - 3601, &not_after, NULL));
+}
+
+/* --- X.509-SVIDs */
+
+#define DOMAIN "workloads.example"
+
+/* acme has a trust domain of its own CA's; `build` is whoever has an ID of one segment there, `deploy` one whole ID. */
+struct spiffe_world {
+    struct test_certificate *root;
+    struct test_certificate *other_root;
+    struct mm_trust_domain domains[2];
+    struct mm_spiffe_rule rules[2];
+};
+
+static void spiffe_open(struct world *world, struct spiffe_world *spiffe)
+{
+    spiffe->root = make_ca("Workloads", NULL);
+    spiffe->other_root = make_ca("Others", NULL);
+    spiffe->domains[0] =
+        (struct mm_trust_domain){.name = text(DOMAIN), .bundle_file = text("b"), .roots = trust_in(spiffe->root)};
+    spiffe->domains[1] = (struct mm_trust_domain){.name = text("others.example"),
+                                                  .bundle_file = text("o"),
+                                                  .roots = trust_in(spiffe->other_root)};
+    spiffe->rules[0] = (struct mm_spiffe_rule){text(DOMAIN), text("/ci/*")};
+    spiffe->rules[1] = (struct mm_spiffe_rule){text(DOMAIN), text("/deploy/prod")};
+    for (size_t i = 0; i < N_ACCOUNTS; i++) {
+        world->accounts[i].spiffe = &spiffe->rules[i];
+        world->accounts[i].n_spiffe = 1;
+    }
+    world->tenants[0].envelope.trust_domains = spiffe->domains;
+    world->tenants[0].envelope.n_trust_domains = 2;
+}
+
+static void spiffe_close(struct world *world, struct spiffe_world *spiffe)
+{
+    world->tenants[0].envelope.n_trust_domains = 0;
+    mm_trust_free(spiffe->domains[0].roots);
+    mm_trust_free(spiffe->domains[1].roots);
+    test_certificate_free(spiffe->root);
+    test_certificate_free(spiffe->other_root);
+}
+
+static enum mm_code svid_verdict(const struct world *world, const struct test_certificate *issuer, const char *names,
+                                 struct mm_principal *ret_principal)
+{
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_client(issuer, names);
+    *ret_principal = (struct mm_principal){0};
+    return authenticate(world, "acme", leaf, ret_principal);
+}
+
+static void svid_stands_for_the_account_of_its_path(void **state)
+{
+    struct world *world = *state;
+    struct spiffe_world spiffe;
+    struct mm_principal principal;
+    spiffe_open(world, &spiffe);
+    assert_int_equal(svid_verdict(world, spiffe.root, "URI:spiffe://" DOMAIN "/ci/a", &principal), MM_OK);
+    assert_string_equal(principal.account->identity, "acme/build");
+    assert_string_equal(principal.credential, "x509_svid");
+    assert_int_equal(principal.not_after, TEST_NOT_AFTER);
+    assert_int_equal(svid_verdict(world, spiffe.root, "URI:spiffe://" DOMAIN "/deploy/prod", &principal), MM_OK);
+    assert_string_equal(principal.account->identity, "acme/deploy");
+    static const char *const STRANGERS[] = {
+        "URI:spiffe://" DOMAIN "/ci",
+        "URI:spiffe://" DOMAIN "/ci/a/b",
+        "URI:spiffe://" DOMAIN "/deploy/prod2",
+        "URI:spiffe://" DOMAIN "/ci/../x",
+        "URI:spiffe://" DOMAIN "/ci/a/",
+        "URI:spiffe://" DOMAIN,
+        "URI:SPIFFE://" DOMAIN "/ci/a",
+        "URI:https://" DOMAIN "/ci/a",
+        "URI:spiffe://x" DOMAIN "/ci/a",
+        "URI:spiffe://" DOMAIN ".x/ci/a",
+        "URI:spiffe://" DOMAIN ":1/ci/a",
+        "URI:spiffe://" DOMAIN "/ci/a,URI:spiffe://" DOMAIN "/ci/b",
+        "URI:spiffe://" DOMAIN "/ci/a,URI:https://a.example",
+    };
+    for (size_t i = 0; i < MM_ARRAY_SIZE(STRANGERS); i++)
+        if (svid_verdict(world, spiffe.root, STRANGERS[i], &principal) != MM_ACCESS_DENIED)
+            fail_msg("taken: %s", STRANGERS[i]);
+    spiffe_close(world, &spiffe);
+}
+
+static void root_vouches_for_its_own_trust_domain_alone(void **state)
+{
+    struct world *world = *state;
+    struct spiffe_world spiffe;
+    struct mm_principal principal;
+    spiffe_open(world, &spiffe);
+    set_rule(world, 1, rule_of(MM_MTLS_SAN_DNS, "deploy.acme.example"));
+    set_rule(world, 1, rule_of(MM_MTLS_SAN_URI, "spiffe://" DOMAIN "/x"));
+    static const char ID[] = "URI:spiffe://" DOMAIN "/ci/a";
+    assert_int_equal(svid_verdict(world, spiffe.other_root, ID, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(svid_verdict(world, world->acme_ca, ID, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(svid_verdict(world, world->beta_ca, ID, &principal), MM_ACCESS_DENIED);
+    /* Nor do the roots stand behind what mtls rules ask the tenant's CAs for. */
+    static const char DNS[] = "DNS:deploy.acme.example,URI:spiffe://" DOMAIN "/nobody";
+    assert_int_equal(svid_verdict(world, spiffe.root, DNS, &principal), MM_ACCESS_DENIED);
+    assert_int_equal(svid_verdict(world, spiffe.root, "URI:spiffe://" DOMAIN "/x", &principal), MM_ACCESS_DENIED);
+    assert_int_equal(svid_verdict(world, world->acme_ca, "URI:spiffe://" DOMAIN "/x", &principal), MM_OK);
+    assert_string_equal(principal.credential, "mtls");
+    spiffe_close(world, &spiffe);
+}
+
+static void trust_domain_without_a_bundle_is_the_tenants_cas(void **state)
+{
+    struct world *world = *state;
+    struct spiffe_world spiffe;
+    struct mm_principal principal;
+    spiffe_open(world, &spiffe);
+    mm_trust_free(MM_TAKE(spiffe.domains[0].roots));
+    static const char ID[] = "URI:spiffe://" DOMAIN "/ci/a";
+    assert_int_equal(svid_verdict(world, world->acme_ca, ID, &principal), MM_ACCESS_DENIED); /* keys for JWTs alone */
+    spiffe.domains[0].bundle_file = NULL;
+    assert_int_equal(svid_verdict(world, world->acme_ca, ID, &principal), MM_OK);
+    assert_string_equal(principal.credential, "x509_svid");
+    assert_int_equal(svid_verdict(world, spiffe.root, ID, &principal), MM_ACCESS_DENIED);
+    spiffe_close(world, &spiffe);
+}
+
+static void svid_that_is_behind_both_and_stands_for_two_is_ambiguous(void **state)
+{
+    struct world *world = *state;
+    struct spiffe_world spiffe;
+    struct mm_principal principal;
+    spiffe_open(world, &spiffe);
+    mm_trust_free(spiffe.domains[0].roots);
+    spiffe.domains[0].roots = trust_in(world->acme_ca);
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://" DOMAIN "/ci/a"));
+    set_rule(world, 1, rule_of(MM_MTLS_SAN_URI, "spiffe://" DOMAIN "/ci/b"));
+    assert_int_equal(svid_verdict(world, world->acme_ca, "URI:spiffe://" DOMAIN "/ci/a", &principal), MM_OK);
+    assert_int_equal(svid_verdict(world, world->acme_ca, "URI:spiffe://" DOMAIN "/ci/b", &principal),
+                     MM_CREDENTIAL_AMBIGUOUS);
+    spiffe_close(world, &spiffe);
+}
+
+static void svid_that_has_expired_is_told_so(void **state)
+{
+    struct world *world = *state;
+    struct spiffe_world spiffe;
+    struct mm_principal principal = {0};
+    spiffe_open(world, &spiffe);
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf = make_certificate(&(struct certificate_spec){
+        .common_name = "old",
+        .issuer = spiffe.root,
+        .not_after = TEST_NOW - 1,
+        .extended_key_usage = "clientAuth",
+        .alternative_names = "URI:spiffe://" DOMAIN "/ci/a",
+    });
+    assert_int_equal(authenticate(world, "acme", leaf, &principal), MM_CERTIFICATE_INVALID);
+    spiffe_close(world, &spiffe);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(certificate_stands_for_the_account_that_names_it),
+        TEST(self_signed_certificate_stands_for_the_account_that_names_it),
+        TEST(self_signed_certificate_must_be_fit),
+        TEST(self_signed_certificate_counts_for_nothing_else),
+        TEST(self_signed_certificate_of_two_accounts_is_ambiguous),
+        TEST(self_signed_certificate_comes_alone_and_expires_though_it_was_good),
+        TEST(svid_stands_for_the_account_of_its_path),
+        TEST(root_vouches_for_its_own_trust_domain_alone),
+        TEST(trust_domain_without_a_bundle_is_the_tenants_cas),
+        TEST(svid_that_is_behind_both_and_stands_for_two_is_ambiguous),
+        TEST(svid_that_has_expired_is_told_so),
         TEST(no_certificate_says_so),
         TEST(unknown_tenant_foreign_and_unnamed_certificates_answer_alike),
         TEST(tenant_without_a_ca_knows_nobody),
