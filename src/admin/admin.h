@@ -27,6 +27,7 @@ struct mm_admin_parts {
     struct mm_supply *supply;
     struct mm_key_sources *key_sources;
     struct mm_ledger *ledger;
+    struct mm_revocations *revocations;
     const struct mm_clock *clock;
     const struct mm_random *random;
     mm_admin_reload reload;

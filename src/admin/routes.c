@@ -19,6 +19,9 @@ static const struct mm_admin_route ROUTES[] = {
     {"POST", "/v1/keys/{kid}/destroy", MM_ROLE_CUSTODIAN, mm_admin_serve_destroy},
     {"POST", "/v1/keys/{kid}/attestations", MM_ROLE_CUSTODIAN, mm_admin_serve_attestation},
     {"POST", "/v1/rotation", MM_ROLE_CUSTODIAN, mm_admin_serve_rotation},
+    {"GET", "/v1/revocations", MM_ROLE_VIEWER, mm_admin_serve_revocations},
+    {"POST", "/v1/revocations", MM_ROLE_OPERATOR, mm_admin_serve_revoke_tokens},
+    {"POST", "/v1/revocations/lift", MM_ROLE_OPERATOR, mm_admin_serve_lift},
     {"POST", "/v1/clock", MM_ROLE_OPERATOR, mm_admin_serve_clock},
 };
 

@@ -57,6 +57,9 @@ struct mm_reply mm_admin_serve_revoke(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_destroy(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_attestation(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_revocations(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_revoke_tokens(struct mm_admin_request *request);
+struct mm_reply mm_admin_serve_lift(struct mm_admin_request *request);
 struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request);
 
 /*

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "cli/problems.h"
+#include "cli/removed.h"
 #include "policy/diff.h"
+#include "policy/removed.h"
 
 const char MM_CHECK_CONFIG_HELP[] =
     "Usage: mintmark check-config [--config FILE] [--diff OTHER] [--json]\n"
@@ -49,12 +51,14 @@ static const struct option OPTIONS[] = {
 /* What a change means: both may be NULL. */
 struct difference {
     json_t *changes;
-    char *restart; /* why the running service can't take it over */
+    json_t *removed; /* accounts and tenants */
+    char *restart;   /* why the running service can't take it over */
 };
 
 static void difference_clear_cleanup(struct difference *difference)
 {
     json_decref(difference->changes);
+    json_decref(difference->removed);
     free(difference->restart);
 }
 
@@ -71,7 +75,9 @@ static bool compare(const struct mm_config *config, const char *other_file, stru
             return mm_fail(err, MM_NO_MEMORY, "out of memory");
     }
     ret_difference->changes = mm_policy_diff(&other->policy, &config->policy, err);
-    return ret_difference->changes && mm_config_diff(other, config, ret_difference->changes, err);
+    ret_difference->removed = mm_policy_removed(&other->policy, &config->policy, err);
+    return ret_difference->changes && ret_difference->removed &&
+           mm_config_diff(other, config, ret_difference->changes, err);
 }
 
 static size_t count_grants(const struct mm_tenant *tenant)
@@ -178,6 +184,7 @@ static void print_difference(const struct difference *difference, const char *ot
         (void)fputs("nobody gains or loses anything, and no envelope changes\n", stdout);
     for (size_t i = 0; i < n; i++)
         print_change(json_array_get(difference->changes, i));
+    mm_print_removed(difference->removed);
     if (difference->restart)
         (void)printf("a reload can't take this over: %s\n", difference->restart);
 }
@@ -186,9 +193,9 @@ static bool print_json(const struct mm_config *config, const struct mm_problems 
                        const struct difference *difference, struct mm_error *err)
 {
     mm_cleanup(json_decref) json_t *report =
-        json_pack("{s:b, s:s, s:s, s:s, s:o, s:O*, s:s*}", "ok", true, "file", config->file, "config_digest",
+        json_pack("{s:b, s:s, s:s, s:s, s:o, s:O*, s:O*, s:s*}", "ok", true, "file", config->file, "config_digest",
                   config->digest, "policy_digest", config->policy.digest, "problems", mm_problems_to_json(warnings),
-                  "changes", difference->changes, "restart", difference->restart);
+                  "changes", difference->changes, "removed", difference->removed, "restart", difference->restart);
     if (!report)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     return mm_print_json(stdout, report, err);

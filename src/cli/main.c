@@ -19,6 +19,8 @@ static const struct mm_verb VERBS[] = {
     {"policy test", "check policy against what is expected of it", MM_POLICY_TEST_HELP, mm_verb_policy_test},
     {"status", "what the running service is and how it is", MM_STATUS_HELP, mm_verb_status},
     {"reload", "have the running service load its configuration anew", MM_RELOAD_HELP, mm_verb_reload},
+    {"revoke", "take tokens back; stop issuance to an account or a tenant", MM_REVOKE_HELP, mm_verb_revoke},
+    {"revocations", "list what was revoked and counts still", MM_REVOCATIONS_HELP, mm_verb_revocations},
     {"key generate", "generate a signing key on the HSM token", MM_KEY_GENERATE_HELP, mm_verb_key_generate},
     {"key list", "list the HSM token's private keys and their custody", MM_KEY_LIST_HELP, mm_verb_key_list},
     {"key evidence", "print what the module says of a key's custody", MM_KEY_EVIDENCE_HELP, mm_verb_key_evidence},

@@ -5,6 +5,7 @@
 #include "cli/verbs.h"
 
 #include "cli/admin.h"
+#include "cli/removed.h"
 
 const char MM_RELOAD_HELP[] =
     "Usage: mintmark reload [--config FILE | --socket FILE | --admin-url URL …] [--json]\n"
@@ -29,6 +30,7 @@ static void print_reloaded(const json_t *answer)
     (void)printf("reloaded: %lld tenant%s, policy ", (long long)n, n == 1 ? "" : "s");
     mm_print_text(stdout, digest ? digest : "?");
     (void)fputc('\n', stdout);
+    mm_print_removed(json_object_get(answer, "removed"));
 }
 
 bool mm_verb_reload(struct mm_cli *cli, int argc, char **argv, struct mm_error *err)

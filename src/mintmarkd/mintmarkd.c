@@ -297,6 +297,7 @@ static bool start_admin(struct service *service, struct mm_error *err)
         .supply = service->supply,
         .key_sources = service->key_sources,
         .ledger = service->ledger,
+        .revocations = service->revocations,
         .clock = &MM_SYSTEM_CLOCK,
         .random = &MM_SYSTEM_RANDOM,
         .reload = reload_and_tell,

@@ -266,6 +266,10 @@ def test_a_viewer_may_look_and_nothing_else(mint):
     assert (refused["by"], refused["role"], refused["code"]) == (f"nobody (uid {NOBODY})", "viewer", "access_denied")
     assert int(refused["pid"]) > 0
     assert len(mint.events("reloaded")) == reloads
+    assert status_line(ask_as(mint, NOBODY, get_bytes("/v1/revocations"))) == b"HTTP/1.1 200 OK"
+    for path, body in (("/v1/revocations", b'{"what":"tenant","name":"acme","reason":"x"}'), ("/v1/revocations/lift", b'{"id":1}')):
+        assert status_line(ask_as(mint, NOBODY, post_bytes(path, body))) == b"HTTP/1.1 403 Forbidden"
+    assert mint.ledger("--type", "token.revoked") == []
 
 
 @as_root

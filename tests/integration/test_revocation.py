@@ -152,3 +152,158 @@ def test_what_the_ledger_can_not_take_is_not_acknowledged(own_mint):
     assert is_active(own_mint, token)
     assert revoke(own_mint, token).status == 200
     assert not is_active(own_mint, token)
+
+
+# --- operators
+
+
+def cli_json(mint, *arguments, **options):
+    return json.loads(mint.cli(*arguments, "--json", **options))
+
+
+def order(mint, *arguments):
+    return cli_json(mint, "revoke", *arguments, "--reason", "leaked", "--yes")
+
+
+def test_an_operator_takes_one_token_back_by_its_id(mint):
+    issued = mint.issue()
+    other = mint.issue()["service_token"]
+    answer = order(mint, "--jti", issued["token_id"])
+    assert (answer["what"], answer["name"], answer["stops_issuance"]) == ("jti", issued["token_id"], False)
+    assert not is_active(mint, issued["service_token"])
+    assert is_active(mint, other)
+    entry = entries(mint)[-1]
+    assert (entry["jti"], entry["reason"], entry["asked_by"]) == (issued["token_id"], "leaked", "operator")
+    assert entry["by"].startswith("uid ") and entry["sequence"] == answer["id"]
+
+
+def test_a_revoked_account_gets_nothing_until_that_is_lifted_and_its_tokens_stay_dead(mint):
+    token = mint.issue()["service_token"]
+    other = mint.issue("pinned")["service_token"]
+    number = order(mint, "--account", "acme/ci-build")["id"]
+    assert not is_active(mint, token)
+    assert is_active(mint, other)
+    refused = assert_problem(mint.ask(), 403, "access_denied")
+    assert refused["detail"] == "This caller has no account in that tenant."
+    assert_oauth_error(mint.ask_oauth(), 401, "invalid_client")
+    mint.issue("pinned")
+    (listed,) = [r for r in cli_json(mint, "revocations")["revocations"] if r["id"] == number]
+    assert (listed["name"], listed["stops_issuance"], listed["reason"]) == ("acme/ci-build", True, "leaked")
+    mint.cli("revoke", "--lift", str(number), "--reason", "runner rebuilt")
+    assert not is_active(mint, token)
+    wait_until(lambda: is_active(mint, mint.issue()["service_token"]), 3)  # in the next second
+    (lifted,) = mint.ledger("--type", "revocation.lifted")
+    assert (lifted["revocation"], lifted["account"], lifted["reason"]) == (number, "acme/ci-build", "runner rebuilt")
+    again = mint.run_cli("revoke", "--lift", str(number), "--reason", "x", "--json")
+    assert (again.returncode, json.loads(again.stderr)["code"]) == (8, "revocation_unknown")
+
+
+def test_a_stopped_tenant_stays_stopped_over_restarts_and_no_other_is(own_mint):
+    token = own_mint.issue()["service_token"]
+    number = order(own_mint, "--tenant", "acme")["id"]
+    own_mint.kill()
+    own_mint.start()
+    assert not is_active(own_mint, token)
+    assert_problem(own_mint.ask("pinned"), 403, "access_denied")
+    own_mint.issue("globex_ci", tenant_id="globex")
+    own_mint.cli("revoke", "--lift", str(number), "--reason", "over")
+    own_mint.issue("pinned")
+
+
+def test_resource_key_and_time_take_back_what_they_name(own_mint):
+    mint = own_mint
+    mirror = mint.ca.issue("mirror", dns=["mirror.acme.example"])
+    one = mint.issue()["service_token"]
+    all_of_them = mint.issue(mirror, resource_id=None)["service_token"]
+    elsewhere = mint.issue(mirror, resource_id="urc-elsewhere")["service_token"]
+    order(mint, "--resource", claims_of(one)["resources"][0]["resource_id"], "--tenant", "acme")
+    assert [is_active(mint, token) for token in (one, all_of_them, elsewhere)] == [False, False, True]
+    wait_until(lambda: is_active(mint, mint.issue()["service_token"]), 3)
+    token = mint.issue()["service_token"]
+    before = claims_of(token)["iat"]
+    order(mint, "--issued-before", str(before))
+    assert is_active(mint, token)
+    order(mint, "--account", "acme/ci-build", "--issued-before", str(before))
+    assert is_active(mint, token)
+    mint.issue()  # nothing is stopped by that
+    order(mint, "--kid", mint.jwks()["keys"][0]["kid"])
+    assert not is_active(mint, token)
+
+
+def test_first_it_says_what_it_would_hit_and_asks(mint):
+    mint.issue("pinned")
+    mint.issue("pinned")
+    n = len(entries(mint))
+    trial = cli_json(mint, "revoke", "--account", "acme/pinned", "--reason", "x", "--dry-run")
+    alive = [e for e in mint.ledger("--type", "token.issued") if e["account"] == "acme/pinned"]
+    assert (trial["live_tokens"], trial["counted_all"], trial["stops_issuance"]) == (len(alive), True, True)
+    told_to_people = mint.cli("revoke", "--account", "acme/pinned", "--reason", "x", "--dry-run")
+    assert f"at most {len(alive)} live tokens" in told_to_people and "no new ones" in told_to_people
+    for answer in ("no\n", "", "y\n"):
+        done = mint.run_cli("revoke", "--account", "acme/pinned", "--reason", "x", input=answer)
+        assert done.returncode == 2 and "nothing was revoked" in done.stderr
+        assert f"at most {len(alive)} live tokens" in done.stderr
+    assert len(entries(mint)) == n
+    done = mint.run_cli("revoke", "--account", "acme/pinned", "--issued-before", "1m", "--reason", "x", input="yes\n")
+    assert done.returncode == 0, done.stderr
+    assert len(entries(mint)) == n + 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--account", "acme/ci-build", "--jti", "x"],
+        ["--resource", "urc-1"],
+        ["--lift", "0"],
+        ["--lift", "1", "--tenant", "acme"],
+        ["--issued-before", "yesterday"],
+    ],
+)
+def test_half_a_command_revokes_nothing(mint, arguments):
+    n = len(entries(mint))
+    done = mint.run_cli("revoke", *arguments, "--reason", "x", "--yes")
+    assert done.returncode == 2, done.stderr
+    assert mint.run_cli("revoke", "--tenant", "acme", "--yes").returncode == 2  # no reason
+    assert len(entries(mint)) == n
+
+
+def test_what_can_hit_nothing_is_refused_by_the_service(mint):
+    n = len(entries(mint))
+    bodies = [
+        {"what": "everything", "reason": "x"},
+        {"what": "account", "name": "ci-build", "reason": "x"},
+        {"what": "account", "name": "acme/ci-build", "reason": ""},
+        {"what": "all", "reason": "x"},
+        {"what": "all", "issued_before": 99999999999, "reason": "x"},
+        {"what": "resource", "name": "urc-1", "reason": "x"},
+        {"what": "jti", "name": "", "reason": "x"},
+        {"what": "jti", "name": "a\x00b", "reason": "x"},
+        {"what": "jti", "name": "x" * 300, "reason": "x"},
+    ]
+    for body in bodies:
+        reply = mint.admin("POST", "/v1/revocations", json.dumps(body).encode())
+        assert reply.status == 400, (body, reply)
+    assert len(entries(mint)) == n
+
+
+def test_who_leaves_the_policy_has_tokens_and_their_revocation_is_offered(own_mint):
+    mint = own_mint
+    old = mint.folder / "old.yaml"
+    old.write_text(mint.config_file.read_text().replace("tenants/acme.yaml", "old-acme.yaml"))
+    old.chmod(0o600)
+    kept = mint.folder / "old-acme.yaml"
+    kept.write_text((mint.folder / "tenants/acme.yaml").read_text())
+    kept.chmod(0o600)
+    mint.tenants["acme"]["accounts"] = [a for a in mint.tenants["acme"]["accounts"] if a["id"] != "ci-build"]
+    del mint.config["tenants"]["globex"]
+    mint.write()
+    offered = ["mintmark revoke --account acme/ci-build", "mintmark revoke --tenant globex"]
+    diff = mint.cli("check-config", "--diff", str(old))
+    assert all(command in diff for command in offered)
+    as_json = json.loads(mint.cli("check-config", "--diff", str(old), "--json"))
+    assert as_json["removed"] == [{"what": "account", "name": "acme/ci-build"}, {"what": "tenant", "name": "globex"}]
+    reloaded = mint.cli("reload")
+    assert all(command in reloaded for command in offered)
+    assert "mintmark revoke" not in mint.cli("reload")
+    order(mint, "--account", "acme/ci-build")  # though the policy knows it no more

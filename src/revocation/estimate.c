@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "revocation/estimate.h"
+
+#include <string.h>
+
+#include "ledger/reader.h"
+#include "util/clock.h"
+
+struct count {
+    const struct mm_revocation_order *order;
+    int64_t now;
+    int64_t longest_ttl;
+    int64_t deadline_ns;
+    struct mm_revocation_estimate estimate;
+};
+
+/* Which member of a token's entry says whether it is hit; an entry names no resources. */
+static const char *member_of(enum mm_revoke_what what)
+{
+    static const char *const MEMBERS[MM_N_REVOKE_WHATS] = {
+        [MM_REVOKE_JTI] = "jti",         [MM_REVOKE_ACCOUNT] = "account", [MM_REVOKE_TENANT] = "tenant",
+        [MM_REVOKE_RESOURCE] = "tenant", [MM_REVOKE_KEY] = "kid",
+    };
+    return MEMBERS[what];
+}
+
+static bool is_hit(const struct mm_revocation_order *order, const json_t *entry)
+{
+    const char *member = member_of(order->what);
+    const char *said = member ? mm_json_string(entry, member) : NULL;
+    const char *name = order->what == MM_REVOKE_RESOURCE ? order->tenant : order->name;
+    if (order->issued_before && mm_json_integer(entry, "time", 0) >= order->issued_before)
+        return false;
+    return !member || (said && strcmp(said, name) == 0);
+}
+
+/* A rerouted token's entry doesn't repeat its exp: it is as late as can be. */
+static bool count_entry(void *context, const struct mm_ledger_record *record, struct mm_error *err)
+{
+    struct count *count = context;
+    struct mm_revocation_estimate *estimate = &count->estimate;
+    if (mm_monotonic_ns() >= count->deadline_ns) {
+        estimate->is_whole = false;
+        return mm_fail(err, MM_DEADLINE_EXCEEDED, "too many entries to count in time");
+    }
+    mm_cleanup(json_decref) json_t *entry = mm_json_parse(record->bytes, record->length, err);
+    if (!entry)
+        return false;
+    int64_t exp = mm_json_integer(entry, "exp", mm_json_integer(entry, "time", 0) + count->longest_ttl);
+    if (exp <= count->now || !is_hit(count->order, entry))
+        return true;
+    estimate->n_live++;
+    estimate->last_exp = exp > estimate->last_exp ? exp : estimate->last_exp;
+    return true;
+}
+
+static bool count_type(struct mm_ledger_reader *reader, enum mm_entry_type type, struct count *count,
+                       struct mm_error *err)
+{
+    const struct mm_revocation_order *order = count->order;
+    struct mm_error why = {0};
+    const struct mm_ledger_filter filter = {
+        .type = mm_entry_type_name(type),
+        .jti = order->what == MM_REVOKE_JTI ? order->name : NULL,
+        .account = order->what == MM_REVOKE_ACCOUNT ? order->name : NULL,
+        .since = count->now - count->longest_ttl - 1,
+    };
+    return mm_ledger_list(reader, &filter, count_entry, count, &why) || !count->estimate.is_whole ||
+           mm_fail(err, why.code, "%s", why.message);
+}
+
+bool mm_revocation_estimate(const char *file, const struct mm_revocation_order *order, int64_t longest_ttl, int64_t now,
+                            int64_t deadline_ns, struct mm_revocation_estimate *ret_estimate, struct mm_error *err)
+{
+    struct count count = {order, now, longest_ttl, deadline_ns, {.is_whole = true}};
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = mm_ledger_reader_open(file, err);
+    if (!reader || !count_type(reader, MM_ENTRY_TOKEN_ISSUED, &count, err))
+        return false;
+    /* Another key than the first may have signed in the end. */
+    if (order->what == MM_REVOKE_KEY && count.estimate.is_whole &&
+        !count_type(reader, MM_ENTRY_TOKEN_REROUTED, &count, err))
+        return false;
+    *ret_estimate = count.estimate;
+    return true;
+}
