@@ -2,11 +2,13 @@
 /*
  * Where the keys of others come from: what may be fetched, and the issuers whose keys are somewhere else than their discovery documents say.
  */
-#include "config/loader.h"
+#include "config/issuers.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "config/loader.h"
 
 #include "policy/exchange.h"
 #include "token/spiffe_bundle.h"
@@ -14,20 +16,6 @@
 #include "util/origin.h"
 
 static const char ISSUERS[] = "/issuers";
-
-static int compare_issuers(const void *a, const void *b)
-{
-    const char *one = ((const struct mm_issuer_keys *)a)->issuer;
-    const char *other = ((const struct mm_issuer_keys *)b)->issuer;
-    return strcmp(one ? one : "", other ? other : "");
-}
-
-const struct mm_issuer_keys *mm_config_issuer(const struct mm_config *config, const char *issuer)
-{
-    const struct mm_issuer_keys wanted = {.issuer = (char *)(uintptr_t)issuer};
-    return config->n_issuers ? bsearch(&wanted, config->issuers, config->n_issuers, sizeof wanted, compare_issuers)
-                             : NULL;
-}
 
 void mm_loader_build_fetch(const struct loader *loader)
 {
@@ -105,7 +93,7 @@ void mm_loader_build_issuers(const struct loader *loader)
         issuer->issuer = mm_loader_copy(loader, name);
         build_jwks(loader, json, path ? path : ISSUERS, issuer);
     }
-    qsort(config->issuers, config->n_issuers, sizeof *config->issuers, compare_issuers);
+    qsort(config->issuers, config->n_issuers, sizeof *config->issuers, mm_issuer_keys_compare);
 }
 
 /* Keys of either kind, or both. */
@@ -262,18 +250,6 @@ void mm_loader_check_issuers(const struct loader *loader)
     for (size_t i = 0; i < policy->n_tenants; i++)
         if (policy->tenants[i].id)
             check_envelope(loader, &policy->tenants[i]);
-}
-
-bool mm_config_may_fetch(const struct mm_config *config, const char *url)
-{
-    char host[MM_HOST_MAX];
-    return url && mm_url_host(url, host) && mm_strings_have(&config->fetch.hosts, host);
-}
-
-bool mm_config_can_know_issuer(const struct mm_config *config, const char *issuer)
-{
-    const struct mm_issuer_keys *keys = mm_config_issuer(config, issuer);
-    return (keys && keys->jwks_file) || mm_config_may_fetch(config, keys ? keys->jwks_uri : issuer);
 }
 
 /* --- what changes */
