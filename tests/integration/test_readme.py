@@ -23,6 +23,7 @@ SHORTER = {
     "max_ttl: 15m, publish_ahead: 6m": "max_ttl: 6s, publish_ahead: 2s",
     "\nmax_ttl: 15m\n": "\nmax_ttl: 6s\n",
     "{default: 10m, max: 15m}": "{default: 6s, max: 6s}",
+    "{default: 5m, max: 5m}": "{default: 5s, max: 5s}",
 }
 NOTHING = "#!/bin/sh\nexit 0\n"
 
@@ -123,6 +124,15 @@ def test_a_custodian_does_what_the_readme_shows_with_what_quickstart_made(tree):
     rotated, standby, last = list(reader.kids.values())[0], *list(reader.kids.values())[2:]
     assert list(reader.kids.values())[1] == first
     assert wait_until(lambda: tree.states() == {first: "retired", rotated: "retired", standby: "destroyed", last: "active"})
+
+
+def test_lores_exchange_is_two_calls_of_curl(tree):
+    tree.do("scripts/quickstart")
+    reader = Reader(tree.run)
+    calls = steps(section(README, "## The Lore exchange as two curl calls"))
+    assert [command.startswith("curl ") for command, _ in calls] == [True, True]
+    for command, shown in calls:
+        reader.follow(command, shown)
 
 
 def test_a_page_that_shows_something_else_is_noticed(tree):
