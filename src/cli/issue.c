@@ -25,7 +25,7 @@ const char MM_ISSUE_HELP[] =
     "  --key-passphrase-file FILE  what the key is encrypted with (default: it isn't)\n"
     "  --github               the token that GitHub's runner gives a job with `permissions: id-token: write`\n"
     "  --gitlab[=VARIABLE]    the one in a variable of the job's `id_tokens` (default: MINTMARK_ID_TOKEN)\n"
-    "  --oidc-token-file FILE the one in a file or a pipe; a file is read anew for each attempt\n"
+    "  --oidc-token-file FILE the one in a file, read anew for each attempt, or in a pipe; -: standard input\n"
     "  --oidc-audience NAME   with --github: the token's audience (default: the service's URL)\n"
     "  --oidc-ca FILE         with --github: CA of the runner's server, PEM (default: the machine's CAs)\n"
     "\n"

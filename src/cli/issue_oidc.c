@@ -28,17 +28,18 @@ static const char *variable(const char *name)
 /* A pipe (`<(…)`) can be read once, and a call may make several attempts. */
 static bool hold_pipe(struct mm_issue_oidc *oidc, struct mm_error *err)
 {
-    mm_cleanup(mm_close) int fd = open(oidc->file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool is_input = strcmp(oidc->file, "-") == 0;
+    mm_cleanup(mm_close) int fd = is_input ? dup(STDIN_FILENO) : open(oidc->file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return mm_fail(err, MM_FILE, "%s: %s", oidc->file, strerror(errno));
     oidc->held = mm_oidc_token_new(err);
-    return oidc->held && mm_oidc_token_read(fd, oidc->file, oidc->held, err);
+    return oidc->held && mm_oidc_token_read(fd, is_input ? "standard input" : oidc->file, oidc->held, err);
 }
 
 static bool prepare_file(struct mm_issue_oidc *oidc, struct mm_client_options *options, struct mm_error *err)
 {
     struct stat info;
-    if (stat(oidc->file, &info) == 0 && S_ISFIFO(info.st_mode))
+    if (strcmp(oidc->file, "-") == 0 || (stat(oidc->file, &info) == 0 && S_ISFIFO(info.st_mode)))
         return hold_pipe(oidc, err);
     options->oidc_token = NULL;
     options->oidc_token_file = oidc->file;

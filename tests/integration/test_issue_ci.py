@@ -268,10 +268,11 @@ def test_a_file_is_read_anew_for_each_attempt(mint, github, issued, tmp_path):
     assert mint.bearers == [first, second]
 
 
-def test_a_pipe_is_read_once_and_lasts_for_all_attempts(mint, github, issued):
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_pipe_is_read_once_and_lasts_for_all_attempts(mint, github, issued, name):
     token = github.mint()
     mint.script({"status": 503}, {"set": {"service_token": issued}})
-    done = issue(mint, "--oidc-token-file", "/dev/stdin", input=f"{token}\n")
+    done = issue(mint, "--oidc-token-file", name, input=f"{token}\n")
     assert (done.returncode, done.stdout) == (0, f"{issued}\n")
     assert mint.bearers == [token, token]
 
@@ -321,7 +322,7 @@ def test_half_a_command_line_is_refused(mint, issued, arguments):
 @pytest.fixture
 def with_token(mint, github, issued):
     token = github.mint()
-    return lambda *arguments, **options: issue(mint, "--oidc-token-file", "/dev/stdin", *arguments, input=token, **options)
+    return lambda *arguments, **options: issue(mint, "--oidc-token-file", "-", *arguments, input=token, **options)
 
 
 def test_each_form_is_what_its_reader_takes(with_token, issued):
