@@ -220,6 +220,7 @@ static void config_free(struct mm_config *config)
     mm_roles_clear(&config->admin.roles);
     free(config->file);
     free(config->issuer);
+    free(config->mtls_origin);
     free(config->store_file);
     mm_strings_clear(&config->fetch.hosts);
     free(config->fetch.ca_file);

@@ -140,6 +140,7 @@ struct mm_config {
     char *file;
     enum mm_hands hands; /* how it was loaded */
     char *issuer;
+    char *mtls_origin; /* where client certificates are asked for, if not everywhere; NULL: metadata names none */
     struct mm_listen *listen;
     size_t n_listen;
     struct mm_limits limits;

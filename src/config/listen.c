@@ -123,6 +123,18 @@ void mm_loader_complete_listeners(const struct loader *loader)
     }
 }
 
+/* Aliases are for services that ask for certificates in one place and not in another (RFC 8705 section 5). */
+static void check_mtls_origin(const struct loader *loader)
+{
+    const struct mm_config *config = loader->config;
+    bool asks[] = {false, false};
+    for (size_t i = 0; i < config->n_listen; i++)
+        asks[config->listen[i].client_certificates == MM_CLIENT_CERTIFICATES_NONE] = true;
+    if (config->mtls_origin && !(asks[false] && asks[true]))
+        mm_loader_report(loader, "/mtls_origin",
+                         "‹mtls_origin› needs a listener that asks for client certificates and one that doesn't");
+}
+
 void mm_loader_build_listeners(const struct loader *loader)
 {
     struct mm_config *config = loader->config;
@@ -137,4 +149,5 @@ void mm_loader_build_listeners(const struct loader *loader)
         (void)snprintf(path, sizeof path, "/listen/%zu", i);
         build_one(loader, json_array_get(items, i), path, &config->listen[config->n_listen++]);
     }
+    check_mtls_origin(loader);
 }

@@ -339,6 +339,7 @@ static const struct mm_schema ROOT_MEMBERS[] = {
      .min = 1,
      .max = 512,
      .check = mm_check_https_origin},
+    {.name = "mtls_origin", .type = MM_SCHEMA_STRING, .min = 1, .max = 512, .check = mm_check_https_origin},
     {.name = "listen",
      .type = MM_SCHEMA_ARRAY,
      .presence = MM_REQUIRED,

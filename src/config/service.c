@@ -118,6 +118,7 @@ void mm_loader_build_service(const struct loader *loader)
     const json_t *root = loader->document.root;
     config->file = mm_loader_copy(loader, loader->document.file);
     config->issuer = mm_loader_copy(loader, mm_json_string(root, "issuer"));
+    config->mtls_origin = mm_loader_copy(loader, mm_json_string(root, "mtls_origin"));
     config->store_file = mm_loader_resolve(loader, mm_json_string(json_object_get(root, "store"), "sqlite"));
     memcpy(config->digest, loader->document.digest, sizeof config->digest);
     mm_loader_build_listeners(loader);

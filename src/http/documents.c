@@ -58,6 +58,18 @@ static json_t *names(const struct mm_policy *policy, const char *(*name_at)(cons
     return MM_TAKE(array);
 }
 
+/* Where clients authenticate (RFC 8705 section 5). */
+static json_t *aliases(const char *origin)
+{
+    mm_cleanup(json_decref) json_t *value = json_object();
+    const struct mm_route *route;
+    for (size_t i = 0; value && (route = mm_route_at(i)); i++)
+        if (route->metadata && strcmp(route->method, "POST") == 0 &&
+            !set(value, route->metadata, json_sprintf("%s%s", origin, route->path)))
+            return NULL;
+    return MM_TAKE(value);
+}
+
 /* What RFC 8414 section 2 asks for, of the paths that there are. No endpoint takes a response type. */
 static json_t *metadata(const struct mm_config *config)
 {
@@ -73,7 +85,8 @@ static json_t *metadata(const struct mm_config *config)
         !set(value, "revocation_endpoint_auth_methods_supported",
              names(&config->policy, mm_oauth_client_authentication)) ||
         !set(value, "introspection_endpoint_auth_methods_supported", names(&config->policy, mm_oauth_client_proof)) ||
-        !set(value, "tls_client_certificate_bound_access_tokens", json_true()))
+        !set(value, "tls_client_certificate_bound_access_tokens", json_true()) ||
+        (config->mtls_origin && !set(value, "mtls_endpoint_aliases", aliases(config->mtls_origin))))
         return NULL;
     return MM_TAKE(value);
 }

@@ -63,7 +63,9 @@ def mint(tmp_path_factory):
         {"unix": "run/proxy.sock", "trust_client_cert_header": True},
         {"address": "127.0.0.1:0", "proxy_ca": str(deployment.proxies.file), "trust_client_cert_header": True, **tls},
         {"unix": "run/plain.sock"},
+        {"address": "127.0.0.1:0", "client_certificates": "none", **tls},
     ]
+    deployment.config["mtls_origin"] = "https://mtls.acme.example"
     deployment.config["limits"] = {"connections_per_address": 4}
     deployment.write()
     deployment.start()
@@ -246,6 +248,19 @@ def test_over_tls_only_a_proxys_own_certificate_lets_in(mint):
     assert wait_until(lambda: len(mint.events("proxy_refused")) == 4, 5)
 
 
+# --- a listener that doesn't ask
+
+
+def test_a_listener_may_not_ask_for_certificates_and_discovery_names_one_that_does(mint):
+    port = int(mint.events("ready")[3]["listen"].rpartition(":")[2])
+    with RawConnection(port, mint.tls(mint.ci)) as raw:  # asked for none, it sends none
+        raw.send(post_bytes(TOKENS, body()) + get_bytes("/.well-known/oauth-authorization-server"))
+        assert_problem(raw.reply(), 401, "certificate_required")
+        aliases = raw.reply().json["mtls_endpoint_aliases"]
+    paths = {"token_endpoint": "token", "revocation_endpoint": "revoke", "introspection_endpoint": "introspect"}
+    assert aliases == {name: f"https://mtls.acme.example/oauth2/{path}" for name, path in paths.items()}
+
+
 # --- limits
 
 
@@ -293,6 +308,7 @@ def test_what_would_let_anybody_be_anybody_is_refused_at_load(mint):
         "‹address› or ‹unix›": {"trust_client_cert_header": True},
         "‹certificate› is about TLS": {"unix": "run/x.sock", "certificate": tls["certificate"]},
         "missing key ‹certificate›": {"address": "127.0.0.1:0", "trust_client_cert_header": False, "key": tls["key"]},
+        "‹mtls_origin› needs a listener": {"address": "127.0.0.1:0", **tls},
         "‹socket_group› is about": {"address": "127.0.0.1:0", "socket_group": "gid:0", **tls},
     }
     for words, listen in refused.items():
