@@ -21,8 +21,9 @@ enum {
     LEAF_POINTER_MAX = POINTER_MAX + 40,
     /* A token without resource_id carries all of a grant's resources: its claims must fit into what the worker signs. */
     CLAIMS_BYTES_MAX = 16384,
-    CLAIMS_BYTES_FIXED = 1602, /* what doesn't depend on the grant: issuer, names, ids, times, cnf */
-    RESOURCE_BYTES_FIXED = 40, /* of one entry of `resources`: member names and punctuation */
+    CLAIMS_BYTES_FIXED = 1602,   /* what doesn't depend on the grant: issuer, names, ids, times, cnf */
+    EXCHANGE_BYTES_FIXED = 2048, /* what an exchange adds: its subject's names, its issuer, who acts */
+    RESOURCE_BYTES_FIXED = 40,   /* of one entry of `resources`: member names and punctuation */
 };
 
 struct check {
@@ -95,13 +96,12 @@ static size_t count_bytes(const json_t *strings, size_t overhead)
 }
 
 /* No more than the grant's largest token: each resource with the actions of all scopes, every audience. */
-static void check_token_size(const struct check *check, const json_t *grant, const char *grant_path)
+static void check_token_size(const struct check *check, const json_t *grant, const char *grant_path, size_t n_more)
 {
-    const json_t *scopes = json_object_get(grant, "scopes");
-    size_t permission = count_bytes(scopes, 3);
-    size_t n_bytes = CLAIMS_BYTES_FIXED + permission +
-                     count_bytes(json_object_get(grant, "resources"), RESOURCE_BYTES_FIXED + permission) +
-                     count_bytes(json_object_get(check->document->root, "audience"), 3);
+    const json_t *root = check->document->root;
+    size_t n_bytes = CLAIMS_BYTES_FIXED + count_bytes(json_object_get(grant, "scopes"), 3) +
+                     count_bytes(json_object_get(root, "audience"), 3) +
+                     count_bytes(json_object_get(root, "root_domains"), 3) + n_more;
     if (n_bytes > CLAIMS_BYTES_MAX)
         report(check, grant_path, "a token with all of this grant would take up to %zu bytes, more than %d", n_bytes,
                CLAIMS_BYTES_MAX);
@@ -155,7 +155,6 @@ static void check_grant(const struct check *check, const json_t *grant, const ch
 {
     check_scopes(check, grant, path);
     check_resources(check, grant, path);
-    check_token_size(check, grant, path);
     check_ttl(check, grant, path);
     check_tier(check, grant, path);
 }
@@ -166,7 +165,11 @@ static void check_grants(const struct check *check, const json_t *account, size_
     for (size_t i = 0; i < json_array_size(grants); i++) {
         char path[POINTER_MAX];
         (void)snprintf(path, sizeof path, "/accounts/%zu/grants/%zu", account_index, i);
-        check_grant(check, json_array_get(grants, i), path);
+        const json_t *grant = json_array_get(grants, i);
+        size_t permission = count_bytes(json_object_get(grant, "scopes"), 3);
+        check_grant(check, grant, path);
+        check_token_size(check, grant, path,
+                         count_bytes(json_object_get(grant, "resources"), RESOURCE_BYTES_FIXED + permission));
     }
 }
 
@@ -176,7 +179,11 @@ static void check_exchange(const struct check *check, const json_t *exchange)
     for (size_t i = 0; i < json_array_size(rules); i++) {
         char path[POINTER_MAX];
         (void)snprintf(path, sizeof path, "/exchange/rules/%zu", i);
-        check_grant(check, json_array_get(rules, i), path);
+        const json_t *rule = json_array_get(rules, i);
+        size_t permission = count_bytes(json_object_get(rule, "scopes"), 3);
+        check_grant(check, rule, path);
+        check_token_size(check, rule, path,
+                         EXCHANGE_BYTES_FIXED + RESOURCE_BYTES_FIXED + MM_RESOURCE_LENGTH_MAX + permission);
     }
     mm_exchange_check(check->document, check->envelope, check->problems);
 }

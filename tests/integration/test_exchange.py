@@ -483,6 +483,35 @@ def test_a_revoked_token_is_no_subject(mint):
     assert_oauth_error(exchange(mint, subject), 400, "invalid_request")
 
 
+def test_a_public_client_takes_back_what_it_was_given_and_nothing_else(mint, idp):
+    body = "client_id=acme/lore-cli&token="
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    given = exchange(mint, keycloak(mint)).json["access_token"]
+    with mint.client(None) as client:
+        assert client.request("POST", "/oauth2/revoke", (body + own(mint)).encode(), headers).status == 400
+        assert client.request("POST", "/oauth2/revoke", (body + given).encode(), headers).status == 200
+    revoked = [e for e in mint.ledger() if e["type"] == "token.revoked"]
+    assert claims_of(given)["jti"] in str(revoked[-1])
+
+
+def test_who_exchanges_nothing_that_is_valid_leaves_no_trace(mint, idp):
+    """Anybody could: neither the ledger grows nor what is kept for it."""
+    before = len(mint.ledger())
+    for _ in range(5):
+        exchange(mint, keycloak(mint, aud="elsewhere"))
+        exchange(mint, "x.y.z")
+    assert len(mint.ledger()) == before
+
+
+def test_refusals_of_users_are_recorded_once_a_client_and_cause(mint, idp):
+    before = len(mint.ledger())
+    for number in range(5):
+        assert_oauth_error(exchange(mint, keycloak(mint, sub=f"user-{number}"), scope="read:everything"), 400, "invalid_scope")
+    new = mint.ledger()[before:]
+    assert len([e for e in new if e["type"] == "token.refused"]) <= 1
+    assert all(e["account"] == "acme/lore-cli" for e in new)
+
+
 def test_discovery_says_that_tokens_are_exchanged(mint):
     with mint.client(None) as client:
         metadata = client.get("/.well-known/oauth-authorization-server").json

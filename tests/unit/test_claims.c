@@ -71,6 +71,27 @@ static void payload_holds_every_claim_in_order(void **state)
                         "\"urc-0194b726b34e72b0b45550b88a967076\",\"permission\":[\"read\"]}]}");
 }
 
+static void a_token_for_somebody_else_names_both(void **state)
+{
+    (void)state;
+    static const char *const DOMAINS[] = {"lore.acme.example", "cache.acme.example"};
+    const struct mm_claims_subject subject = {"https://idp#ada", "ada", "https://idp",
+                                              "{\"sub\":\"acme/deploy\",\"act\":{\"sub\":\"acme/ci\"}}"};
+    struct mm_claims claims = sample();
+    claims.subject = &subject;
+    claims.name = "Ada";
+    claims.root_domains = DOMAINS;
+    claims.n_root_domains = 2;
+    mm_cleanup(json_decref) json_t *payload = built(&claims);
+    assert_member(payload, "sub", "\"https://idp#ada\"");
+    assert_member(payload, "client_id", "\"acme/ci-build\"");
+    assert_member(payload, "preferred_username", "\"ada\"");
+    assert_member(payload, "name", "\"Ada\"");
+    assert_member(payload, "idp", "\"https://idp\"");
+    assert_member(payload, "act", subject.actor);
+    assert_member(payload, "root_domains", "[\"lore.acme.example\",\"cache.acme.example\"]");
+}
+
 static void a_binding_to_a_certificate_is_said_only_when_set(void **state)
 {
     (void)state;
@@ -227,6 +248,7 @@ int main(void)
         cmocka_unit_test(text_that_is_not_utf_8_is_refused),
         cmocka_unit_test(jti_is_the_time_and_128_random_bits),
         cmocka_unit_test(without_entropy_there_is_no_jti),
+        cmocka_unit_test(a_token_for_somebody_else_names_both),
         cmocka_unit_test(a_binding_to_a_certificate_is_said_only_when_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "issue/draft.h"
+#include "oauth/subject.h"
 
 #define RESOURCE "urc-0194b726b34e72b0b45550b88a967076"
 
@@ -290,6 +291,64 @@ static void claims_too_large_to_be_signed_are_not_even_announced(void **state)
     assert_refused(&world, MM_INTERNAL);
 }
 
+/* Somebody else's user, on whose behalf the account asks. */
+static struct mm_subject user(void)
+{
+    static char identity[] = "https://idp#ada";
+    return (struct mm_subject){
+        .claims = {identity, "ada", "https://idp", "{\"sub\":\"acme/ci\"}"},
+        .issuer = "https://idp",
+        .subject = "ada",
+        .identity = identity,
+        .name = "Ada",
+        .jti_digest = "d1",
+    };
+}
+
+static void a_token_on_a_subjects_behalf_is_the_subjects(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    const struct mm_subject subject = user();
+    world.principal.subject = &subject;
+    world.account.is_service_account = true;
+    world.request.n_scopes = 0;
+    world.request.resource_id = RESOURCE;
+    world.decision.scopes[world.decision.n_scopes++] = READ_BLOB;
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    mm_cleanup(json_decref) json_t *claims = parsed(made.payload);
+    mm_cleanup(json_decref) json_t *entry = parsed(made.entry);
+    assert_string_equal(mm_json_string(claims, "sub"), "https://idp#ada");
+    assert_string_equal(mm_json_string(claims, "client_id"), "acme/ci");
+    assert_string_equal(mm_json_string(claims, "scope"), "read:blob");
+    assert_string_equal(mm_json_string(claims, "name"), "Ada");
+    assert_true(json_is_false(json_object_get(claims, "is_service_account")));
+    assert_null(json_object_get(claims, "cnf"));
+    assert_string_equal(mm_json_string(entry, "account"), "https://idp#ada");
+    assert_string_equal(mm_json_string(entry, "client"), "acme/ci");
+    assert_string_equal(mm_json_string(json_object_get(entry, "subject"), "jti_sha256"), "d1");
+    assert_int_equal(mm_json_integer(json_object_get(entry, "rule"), "exchange", -1), 0);
+}
+
+static void what_its_subject_was_bound_to_binds_a_token(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    struct mm_subject subject = user();
+    (void)memset(subject.fingerprint, 'f', MM_SHA256_HEX_LENGTH);
+    (void)memset(world.principal.fingerprint, 'f', MM_SHA256_HEX_LENGTH);
+    world.principal.subject = &subject;
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    assert_non_null(strstr(made.payload, ",\"cnf\":{\"x5t#S256\":\"__________________________________________8\"}}"));
+    assert_non_null(strstr(made.entry, ",\"certificate_bound\":true,"));
+    world.principal.fingerprint[0] = '\0';
+    assert_refused(&world, MM_INTERNAL);
+}
+
 static void without_randomness_there_is_no_token(void **state)
 {
     (void)state;
@@ -311,6 +370,8 @@ int main(void)
         cmocka_unit_test(lifetime_over_a_cap_makes_no_claims),
         cmocka_unit_test(claims_too_large_to_be_signed_are_not_even_announced),
         cmocka_unit_test(without_randomness_there_is_no_token),
+        cmocka_unit_test(a_token_on_a_subjects_behalf_is_the_subjects),
+        cmocka_unit_test(what_its_subject_was_bound_to_binds_a_token),
         cmocka_unit_test(a_bound_token_and_its_entry_say_so),
         cmocka_unit_test(a_token_that_must_be_bound_is_not_made_without_a_certificate),
         cmocka_unit_test(an_account_without_binding_has_neither),

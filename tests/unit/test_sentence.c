@@ -79,6 +79,15 @@ static void whatever_a_name_holds_the_claims_are_accepted(void **state)
     assert_accepted(payload);
 }
 
+static void a_token_for_somebody_elses_user_is_accepted(void **state)
+{
+    (void)state;
+    assert_accepted(
+        "{" ISS ",\"sub\":\"https://idp.acme.example/realms/acme#ada\",\"iat\":1800000000,\"exp\":1800000300,"
+        "\"act\":{\"sub\":\"acme/d\",\"act\":{\"sub\":\"acme/c\",\"act\":{\"sub\":\"acme/b\",\"act\":{\"sub\":"
+        "\"acme/a\"}}}},\"root_domains\":[\"lore.acme.example\"]}");
+}
+
 static void a_foreign_issuer_is_refused(void **state)
 {
     (void)state;
@@ -313,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_within_the_limits_is_accepted),
         cmocka_unit_test(whatever_a_name_holds_the_claims_are_accepted),
+        cmocka_unit_test(a_token_for_somebody_elses_user_is_accepted),
         cmocka_unit_test(a_foreign_issuer_is_refused),
         cmocka_unit_test(an_issuer_in_another_spelling_is_refused),
         cmocka_unit_test(a_lifetime_over_the_cap_is_refused),

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "oauth/client.h"
+#include "oauth/exchange.h"
 #include "oauth/target.h"
 #include "policy/template.h"
 
@@ -257,6 +258,62 @@ static void a_client_id_is_the_account_or_nobody(void **state)
     }
 }
 
+/* --- of an exchange */
+
+static void an_exchange_names_one_partition_in_one_way(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *uris[2];
+        const char *scopes[3];
+        const char *resource; /* NULL: refused */
+        size_t n_scopes;      /* left */
+    } CASES[] = {
+        {{PART ID}, {NULL}, "urc-" ID, 0},
+        {{PART ID}, {"read:repo", "read:blob"}, "urc-" ID, 2},
+        {{NULL}, {"partition:" ID}, "urc-" ID, 0},
+        {{NULL}, {"read:repo", "partition:" ID}, "urc-" ID, 1},
+        {{NULL}, {NULL}, NULL, 0},
+        {{NULL}, {"read:repo"}, NULL, 0},
+        {{PART ID}, {"partition:" ID}, NULL, 0},
+        {{PART ID, PART ID}, {NULL}, NULL, 0},
+        {{PART ID, LORE}, {NULL}, NULL, 0},
+        {{LORE}, {NULL}, NULL, 0},
+        {{NULL}, {"partition:1", "partition:2"}, NULL, 0},
+        {{NULL}, {"partition:"}, NULL, 0},
+        {{NULL}, {"partition:*"}, NULL, 0},
+        {{NULL}, {"partition:.."}, NULL, 0},
+        {{NULL}, {"partition:%2e"}, NULL, 0},
+        {{NULL}, {"partition:a/b"}, NULL, 0},
+        {{NULL}, {"partition:\xd0\xb0"}, NULL, 0},
+        {{NULL}, {"Partition:" ID}, NULL, 0},
+        {{"urc-" ID}, {NULL}, NULL, 0},
+    };
+    struct mm_tenant tenant = tenant_of();
+    for (size_t i = 0; i < MM_ARRAY_SIZE(CASES); i++) {
+        struct mm_oauth_target_request request = {.audience = "cache.acme.example", .n_audiences = 1};
+        for (; request.n_uris < 2 && CASES[i].uris[request.n_uris]; request.n_uris++)
+            request.uris[request.n_uris] = CASES[i].uris[request.n_uris];
+        size_t n_scopes = 0;
+        while (n_scopes < 3 && CASES[i].scopes[n_scopes])
+            n_scopes++;
+        struct mm_exchange_target target;
+        struct mm_error err = {0};
+        bool is_resolved = mm_exchange_target_resolve(&tenant, &request, CASES[i].scopes, n_scopes, &target, &err);
+        if (is_resolved != (CASES[i].resource != NULL) || (!is_resolved && err.code != MM_INVALID_TARGET))
+            fail_msg("case %zu: %s", i, err.message);
+        if (!is_resolved)
+            continue;
+        assert_string_equal(target.resource_id, CASES[i].resource);
+        assert_string_equal(target.audience, "cache.acme.example");
+        assert_int_equal(target.n_scopes, CASES[i].n_scopes);
+    }
+    tenant.resource_template = (struct mm_resource_template){0};
+    static const char *const SCOPES[] = {"partition:" ID};
+    struct mm_exchange_target target;
+    assert_false(mm_exchange_target_resolve(&tenant, &(struct mm_oauth_target_request){0}, SCOPES, 1, &target, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +329,7 @@ int main(void)
         cmocka_unit_test(the_tenant_is_the_first_that_is_named),
         cmocka_unit_test(a_tenant_of_a_length_that_none_has_is_unknown),
         cmocka_unit_test(a_client_id_is_the_account_or_nobody),
+        cmocka_unit_test(an_exchange_names_one_partition_in_one_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
