@@ -4,6 +4,8 @@
  */
 #include "admin/request.h"
 
+enum { WORST_SHOWN = 5 };
+
 static json_t *policy_status(const struct mm_config *config)
 {
     return json_pack("{ss sI ss}", "digest", config->policy.digest, "tenants", (json_int_t)config->policy.n_tenants,
@@ -153,6 +155,38 @@ static json_t *sources_status(const struct mm_admin *admin)
     return ok ? MM_TAKE(list) : NULL;
 }
 
+/* Who had no token left in a bucket within the last minute. */
+static json_t *limited_status(const struct mm_admin *admin)
+{
+    struct mm_limited limited[WORST_SHOWN];
+    size_t n = mm_server_limited(admin->parts.server, limited, WORST_SHOWN);
+    mm_cleanup(json_decref) json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        if (!mm_json_append(list,
+                            json_pack("{ss sI sI sI}", "name", limited[i].name, "refused",
+                                      (json_int_t)limited[i].n_refused, "per_minute",
+                                      (json_int_t)limited[i].rate.per_minute, "burst",
+                                      (json_int_t)limited[i].rate.burst),
+                            NULL))
+            return NULL;
+    return MM_TAKE(list);
+}
+
+/* Which addresses fail to authenticate more often than is answered at once. */
+static json_t *slowed_status(const struct mm_admin *admin)
+{
+    struct mm_slowed slowed[WORST_SHOWN];
+    size_t n = mm_server_slowed(admin->parts.server, slowed, WORST_SHOWN);
+    mm_cleanup(json_decref) json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        if (!mm_json_append(list,
+                            json_pack("{ss sI sI}", "address", slowed[i].address, "failures",
+                                      (json_int_t)slowed[i].n_failures, "held", (json_int_t)slowed[i].n_held),
+                            NULL))
+            return NULL;
+    return MM_TAKE(list);
+}
+
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
 {
     struct mm_admin *admin = request->admin;
@@ -174,5 +208,8 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
                   "algorithms", algorithms_status(admin, signers), "missing_keys", missing_keys(admin), "stale_crls",
                   stale_crls(config, mm_clock_now(admin->parts.clock)), "key_sources", sources_status(admin), "keyring",
                   mm_admin_describe_keys(&admin->parts));
+    if (json_object_set_new(body, "limited", limited_status(admin)) != 0 ||
+        json_object_set_new(body, "slowed", slowed_status(admin)) != 0)
+        return mm_reply_json(MHD_HTTP_OK, NULL);
     return mm_reply_json(MHD_HTTP_OK, body);
 }

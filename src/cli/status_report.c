@@ -333,6 +333,31 @@ static void print_sources(FILE *out, const json_t *sources)
     }
 }
 
+/* Who asks for more tokens than its limit has, just now. */
+static void print_limited(FILE *out, const json_t *limited)
+{
+    for (size_t i = 0; i < json_array_size(limited); i++) {
+        const json_t *one = json_array_get(limited, i);
+        begin_row(out, i == 0 ? "limited" : "");
+        print_member(out, one, "name");
+        (void)fprintf(out, ": %lld refused, of %lld a minute and %lld at once\n",
+                      (long long)mm_json_integer(one, "refused", 0), (long long)mm_json_integer(one, "per_minute", 0),
+                      (long long)mm_json_integer(one, "burst", 0));
+    }
+}
+
+/* Which addresses fail to say who they are, just now. */
+static void print_slowed(FILE *out, const json_t *slowed)
+{
+    for (size_t i = 0; i < json_array_size(slowed); i++) {
+        const json_t *one = json_array_get(slowed, i);
+        begin_row(out, i == 0 ? "slowed" : "");
+        print_member(out, one, "address");
+        (void)fprintf(out, ": %lld failures too many, %lld answers held back\n",
+                      (long long)mm_json_integer(one, "failures", 0), (long long)mm_json_integer(one, "held", 0));
+    }
+}
+
 struct event {
     const char *at; /* RFC 3339 in UTC: sorts as text */
     const json_t *key;
@@ -406,6 +431,8 @@ void mm_print_status(FILE *out, const json_t *status)
     print_not_generated(out, json_object_get(keyring, "not_generated"), missing);
     print_stale_crls(out, json_object_get(status, "stale_crls"));
     print_sources(out, json_object_get(status, "key_sources"));
+    print_limited(out, json_object_get(status, "limited"));
+    print_slowed(out, json_object_get(status, "slowed"));
     const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);
     mm_print_time_line(out, keys, now);
     print_events(out, keys, now);

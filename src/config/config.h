@@ -42,6 +42,7 @@ static inline bool mm_listen_is_proxied(const struct mm_listen *listen)
 struct mm_limits {
     int64_t connections;
     int64_t connections_per_address;
+    int64_t failures_per_address; /* to authenticate: so many are answered at once, and so many more each minute */
     int64_t body_bytes;
     int64_t header_bytes;
     int64_t idle_timeout;    /* between requests on a connection */

@@ -26,6 +26,7 @@ MM_MUST_USE bool mm_vendor_key_parse(const char *key, enum mm_algorithm *ret_alg
 #define MM_LIMITS_TABLE(X) \
     X(connections, MM_SCHEMA_INTEGER, 1000, 1, 100000) \
     X(connections_per_address, MM_SCHEMA_INTEGER, 100, 1, 100000) \
+    X(failures_per_address, MM_SCHEMA_INTEGER, 60, 1, 100000) \
     X(body_bytes, MM_SCHEMA_INTEGER, 16384, 1024, 1048576) \
     X(header_bytes, MM_SCHEMA_INTEGER, 8192, 1024, 16384) \
     X(idle_timeout, MM_SCHEMA_DURATION, 30, 1, 600) \

@@ -69,6 +69,19 @@ void mm_address_format(const struct sockaddr *address, char *out)
         (void)snprintf(out, MM_ADDRESS_TEXT_MAX, "unknown");
 }
 
+void mm_address_key_format(const struct mm_address_key *key, char out[MM_ADDRESS_TEXT_MAX])
+{
+    struct in6_addr network = {{{0}}};
+    char text[INET6_ADDRSTRLEN];
+    const char *done = NULL;
+    memcpy(&network, key->bytes + 1, sizeof key->bytes - 1);
+    if (key->bytes[0] == 4)
+        done = inet_ntop(AF_INET, key->bytes + 1, text, sizeof text);
+    else if (key->bytes[0] == 6)
+        done = inet_ntop(AF_INET6, &network, text, sizeof text);
+    (void)snprintf(out, MM_ADDRESS_TEXT_MAX, "%s%s", done ? done : "unknown", done && key->bytes[0] == 6 ? "/64" : "");
+}
+
 struct mm_admission *mm_admission_new(int64_t connections, int64_t per_address, struct mm_error *err)
 {
     struct mm_admission *admission = calloc(1, sizeof *admission);

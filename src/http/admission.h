@@ -26,6 +26,9 @@ struct mm_address_key mm_address_key_of_proxies(void);
 enum { MM_ADDRESS_TEXT_MAX = 64 };
 void mm_address_format(const struct sockaddr *address, char *out);
 
+/* What a key stands for, as text: an address, or a network in the prefix's notation. */
+void mm_address_key_format(const struct mm_address_key *key, char out[MM_ADDRESS_TEXT_MAX]);
+
 MM_MUST_USE struct mm_admission *mm_admission_new(int64_t connections, int64_t per_address, struct mm_error *err);
 void mm_admission_free(struct mm_admission *admission);
 MM_DEFINE_CLEANUP(struct mm_admission, mm_admission_free);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "http/service.h"
+#include "http/slowing.h"
 #include "oauth/client.h"
 #include "oauth/key_sources.h"
 #include "oauth/mtls.h"
@@ -100,7 +101,17 @@ bool mm_caller_find_keys(struct mm_request *request, const char *source, const s
     return mm_key_sources_get(sources, source, jwt, NULL, NULL, ret_keys, err) == MM_KEYS_READY;
 }
 
+/* Nobody has proved who they are: of a public client not even a token that could be exchanged. */
+static bool is_failure(const struct mm_request *request, enum mm_code code)
+{
+    unsigned status = mm_code_http_status(code);
+    bool is_known = request->principal.tenant && strcmp(request->principal.credential, "none") != 0;
+    return !is_known &&
+           (status == MHD_HTTP_UNAUTHORIZED || status == MHD_HTTP_FORBIDDEN || code == MM_SUBJECT_TOKEN_INVALID);
+}
+
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err)
 {
-    return mm_request_refuse(request, err, NULL, NULL);
+    struct mm_reply reply = mm_request_refuse(request, err, NULL, NULL);
+    return is_failure(request, err->code) ? mm_slow_failure(request, &reply) : reply;
 }

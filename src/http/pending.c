@@ -17,7 +17,8 @@ struct mm_pending_list {
     bool is_closed;
     size_t n_suspended; /* connections for which MHD_resume_connection() hasn't returned yet */
     LIST_HEAD(, mm_pending) unsettled;
-    STAILQ_HEAD(, mm_pending) held; /* each with the reference that mm_pending_settle() takes */
+    TAILQ_HEAD(mm_held, mm_pending)
+    held; /* the first due first; each with the reference that mm_pending_settle() takes */
 };
 
 struct mm_pending {
@@ -33,7 +34,7 @@ struct mm_pending {
     LIST_ENTRY(mm_pending) unsettled;
 
     /* belongs to whoever settles it, by way of `held` */
-    STAILQ_ENTRY(mm_pending) held;
+    TAILQ_ENTRY(mm_pending) held;
     struct mm_reply held_reply;
     int64_t due_ns;
 };
@@ -46,7 +47,7 @@ struct mm_pending_list *mm_pending_list_new(struct mm_error *err)
         return NULL;
     }
     atomic_init(&list->n_references, 1);
-    STAILQ_INIT(&list->held);
+    TAILQ_INIT(&list->held);
     (void)pthread_mutex_init(&list->lock, NULL);
     (void)pthread_cond_init(&list->resumed, NULL);
     return list;
@@ -152,6 +153,18 @@ void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply)
     mm_pending_unref(pending);
 }
 
+/* Nearly all are due a second from now: the way from the end is short. */
+static void insert_held_locked(struct mm_pending_list *list, struct mm_pending *pending)
+{
+    struct mm_pending *before = TAILQ_LAST(&list->held, mm_held);
+    while (before && before->due_ns > pending->due_ns)
+        before = TAILQ_PREV(before, mm_held, held);
+    if (before)
+        TAILQ_INSERT_AFTER(&list->held, before, pending, held);
+    else
+        TAILQ_INSERT_HEAD(&list->held, pending, held);
+}
+
 void mm_pending_settle_at(struct mm_pending *pending, struct mm_reply *reply, int64_t due_ns)
 {
     struct mm_pending_list *list = pending->list;
@@ -159,16 +172,16 @@ void mm_pending_settle_at(struct mm_pending *pending, struct mm_reply *reply, in
     *reply = (struct mm_reply){0};
     pending->due_ns = due_ns;
     (void)pthread_mutex_lock(&list->lock);
-    STAILQ_INSERT_TAIL(&list->held, pending, held);
+    insert_held_locked(list, pending);
     (void)pthread_mutex_unlock(&list->lock);
 }
 
 static struct mm_pending *take_due(struct mm_pending_list *list, int64_t now_ns)
 {
     (void)pthread_mutex_lock(&list->lock);
-    struct mm_pending *pending = STAILQ_FIRST(&list->held);
+    struct mm_pending *pending = TAILQ_FIRST(&list->held);
     if (pending && pending->due_ns <= now_ns)
-        STAILQ_REMOVE_HEAD(&list->held, held);
+        TAILQ_REMOVE(&list->held, pending, held);
     else
         pending = NULL;
     (void)pthread_mutex_unlock(&list->lock);

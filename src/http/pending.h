@@ -32,10 +32,7 @@ struct mm_reply mm_pending_failure(const struct mm_pending *pending, const struc
 /* Answer with `reply`, which is taken, and resume; without effect if it was settled before. Drops a reference. Any thread. */
 void mm_pending_settle(struct mm_pending *pending, struct mm_reply *reply);
 
-/*
- * The same once `due_ns` (monotonic) has come, told by mm_pending_list_settle_due(), unless it is settled before. Calls on one
- * list come in the order of their due times.
- */
+/* The same once `due_ns` (monotonic) has come, told by mm_pending_list_settle_due(), unless it is settled before. */
 void mm_pending_settle_at(struct mm_pending *pending, struct mm_reply *reply, int64_t due_ns);
 
 /* Settle what is due at `now_ns`. Any thread; the last call before the list is let go is for INT64_MAX. */

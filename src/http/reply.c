@@ -57,7 +57,8 @@ static const struct sentence {
     {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of the tenant's.", INVALID_TARGET, NULL},
     {MM_TTL_TOO_LONG, 0, "The lifetime is longer than granted.", INVALID_REQUEST, NULL},
     {MM_NO_SINGLE_GRANT, 0, "No single grant covers the whole request.", INVALID_SCOPE, NULL},
-    {MM_RATE_LIMITED, 1, "This caller has had its tokens for now.", UNAVAILABLE, NULL}, /* OAuth has no code for it */
+    {MM_RATE_LIMITED, 1, "Too many requests of this caller's for now.", UNAVAILABLE,
+     NULL}, /* OAuth has no code for it */
     {MM_OVERLOADED, 1, "The service is busy.", UNAVAILABLE, NULL},
     {MM_DEADLINE_EXCEEDED, 2, "The request could not be served in time.", UNAVAILABLE, NULL},
     {MM_SHUTTING_DOWN, 1, "The service is shutting down.", UNAVAILABLE, NULL},

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "http/routes.h"
+#include "http/slowing.h"
 #include "util/base64url.h"
 #include "util/log.h"
 
@@ -68,6 +69,7 @@ void mm_request_close(void *context, struct MHD_Connection *mhd, void **ret_requ
     const struct mm_limits *limits = &request->config->limits;
     mm_watch_set(&request->connection->watch,
                  mm_deadline_after_ms((limits->idle_timeout + limits->header_timeout) * 1000));
+    mm_slow_end(request);
     if (request->is_counted)
         mm_admission_leave(request->service->proxied, &request->key);
     mm_service_leave(request->service);
@@ -127,17 +129,25 @@ bool mm_request_authorizes_by(const struct mm_request *request, const char *sche
     return length == strlen(scheme) && strncasecmp(value, scheme, length) == 0;
 }
 
-struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_error *err,
-                                  const struct mm_problems *problems, const char *tenant)
+/* A flood of refusals is no flood of lines: what is left out is told once a minute (service.c). */
+static void log_refusal(const struct mm_request *request, const struct mm_error *err, const char *tenant)
 {
     const char *path = request->route ? request->route->path : NULL;
     const char *proxy = request->connection->is_proxied ? request->connection->address : NULL;
+    if (!mm_addresses_may_log(request->service->addresses, &request->key, mm_monotonic_ns()))
+        return;
     if (mm_code_http_status(err->code) >= 500)
         mm_log_error("request_failed", err, "request_id", request->id, "path", path, "tenant", tenant, "address",
                      request->address, "proxy", proxy, NULL);
     else
         mm_log(MM_LOG_INFO, "request_refused", "request_id", request->id, "path", path, "tenant", tenant, "address",
                request->address, "proxy", proxy, "code", mm_code_name(err->code), "error", err->message, NULL);
+}
+
+struct mm_reply mm_request_refuse(struct mm_request *request, const struct mm_error *err,
+                                  const struct mm_problems *problems, const char *tenant)
+{
+    log_refusal(request, err, tenant);
     struct mm_reply reply = mm_reply_failure(request->form, err, request->id, problems);
     if (request->form == MM_ERRORS_OAUTH && reply.challenge && mm_request_authorizes_by(request, "Basic"))
         reply.challenge = MM_CHALLENGE_BASIC;
@@ -152,7 +162,7 @@ static enum MHD_Result send_reply(struct mm_request *request, struct mm_reply *r
     taken.rate = request->rate;
     int64_t patience = request->config->limits.request_timeout;
     mm_watch_set(&request->connection->watch, mm_deadline_after_ms(patience * 1000)); /* to write it */
-    if (request->is_chunked || atomic_load(&request->service->is_draining))
+    if (request->is_chunked || request->is_last || atomic_load(&request->service->is_draining))
         afterwards = MM_REPLY_CLOSE;
     /* The reply to a POST has a body if there is one; to a HEAD it hasn't. */
     if (request->state == MM_REQUEST_PENDING && taken.owned_body)

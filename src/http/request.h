@@ -37,6 +37,8 @@ struct mm_request {
     bool is_chunked;               /* the library reads chunks leniently: nothing may follow them on the connection */
     struct mm_reply refusal;       /* decided before the body was read; sent after it */
     struct mm_principal principal; /* who sent it, once that is known; without a tenant: it isn't */
+    bool is_held;                  /* its answer counts as one that is held back */
+    bool is_last;                  /* its answer ends the connection */
     struct mm_rate_state rate;     /* once a token has been asked for */
     struct mm_pending *pending;
     enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;

@@ -203,6 +203,19 @@ struct mm_config *mm_server_config(const struct mm_server *server)
     return mm_service_config(server->service);
 }
 
+size_t mm_server_limited(const struct mm_server *server, struct mm_limited *ret_limited, size_t max)
+{
+    return mm_issuer_limited(server->service->parts.issuer, ret_limited, max);
+}
+
+size_t mm_server_slowed(const struct mm_server *server, struct mm_slowed *ret_slowed, size_t max)
+{
+    struct mm_service *service = server->service;
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_service_config(service);
+    return mm_addresses_slowed(service->addresses, config->limits.failures_per_address, mm_monotonic_ns(), ret_slowed,
+                               max);
+}
+
 int64_t mm_server_beat_ns(const struct mm_server *server)
 {
     return mm_watchdog_beat_ns(server->service->watchdog);

@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "crypto/digest.h"
+#include "http/addresses.h"
 #include "hsm/signers.h"
 #include "issue/issue.h"
 #include "keyring/keyring.h"
@@ -54,6 +55,10 @@ uint16_t mm_server_port(const struct mm_server *server, size_t listener);
 
 /* What is in force now; the caller drops the reference. */
 struct mm_config *mm_server_config(const struct mm_server *server);
+
+/* Who is refused tokens just now, and which addresses wait for their refusals: the worst first, at most `max`; how many there are. */
+size_t mm_server_limited(const struct mm_server *server, struct mm_limited *ret_limited, size_t max);
+size_t mm_server_slowed(const struct mm_server *server, struct mm_slowed *ret_slowed, size_t max);
 
 /* When the thread that minds its connections last went round (monotonic): well under a second ago, unless something is stuck. */
 int64_t mm_server_beat_ns(const struct mm_server *server);

@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "util/log.h"
 
@@ -95,12 +96,28 @@ static void look_at_crls(struct mm_service *service)
     }
 }
 
+/* What a flood would have filled the log with, as one line. */
+static void tell_of_left_out(struct mm_service *service, int64_t now_ns)
+{
+    struct mm_left_out left_out;
+    char lines[24];
+    char of_address[24];
+    if (!mm_addresses_take_left_out(service->addresses, now_ns, &left_out))
+        return;
+    (void)snprintf(lines, sizeof lines, "%lld", (long long)left_out.lines);
+    (void)snprintf(of_address, sizeof of_address, "%lld", (long long)left_out.of_address);
+    bool is_known = left_out.of_address > 0;
+    mm_log(MM_LOG_WARNING, "requests_not_logged", "requests", lines, "address", is_known ? left_out.address : NULL,
+           "of_address", is_known ? of_address : NULL, NULL);
+}
+
 static void on_tick(void *context, int64_t now_ns)
 {
     struct mm_service *service = context;
     mm_pending_list_settle_due(service->pending, now_ns);
     give_memory_back(service);
     look_at_crls(service);
+    tell_of_left_out(service, now_ns);
 }
 
 struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm_config *config, struct mm_error *err)
@@ -125,6 +142,9 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
     service->admission = mm_admission_new(limits->connections, limits->connections_per_address, err);
     service->proxied = mm_admission_new(limits->connections, limits->connections_per_address, err);
     if (!service->admission || !service->proxied)
+        return NULL;
+    service->addresses = mm_addresses_new(parts->random, err);
+    if (!service->addresses)
         return NULL;
     service->n_listeners = config->n_listen;
     service->pending = mm_pending_list_new(err);
@@ -152,6 +172,9 @@ void mm_service_free(struct mm_service *service)
     if (service->pending)
         mm_pending_list_settle_due(service->pending, INT64_MAX);
     mm_pending_list_unref(service->pending);
+    if (service->addresses)
+        tell_of_left_out(service, INT64_MAX);
+    mm_addresses_free(service->addresses);
     mm_admission_free(service->admission);
     mm_admission_free(service->proxied);
     mm_documents_free(service->documents);

@@ -5,7 +5,7 @@
 #ifndef MM_HTTP_SERVICE_H
 #define MM_HTTP_SERVICE_H
 
-#include "http/admission.h"
+#include "http/addresses.h"
 #include "http/documents.h"
 #include "http/parking.h"
 #include "http/peers.h"
@@ -22,6 +22,7 @@ struct mm_service {
     struct mm_server_parts parts;
     struct mm_admission *admission;
     struct mm_admission *proxied; /* requests that came through proxies, by the client's address */
+    struct mm_addresses *addresses;
     struct mm_watchdog *watchdog;
     struct mm_parking *parking;
     struct mm_peers *peers;

@@ -6,22 +6,17 @@
 #include <string.h>
 
 #include "util/hash.h"
+#include "util/meter.h"
 
 enum { N_SHARDS = 16, HEADS_MIN = 64 };
 
-/*
- * What is used of a bucket is counted in parts of a token, so many that `per_minute` of them come back each nanosecond: whole numbers,
- * without rounding. The largest bucket has 6e16.
- */
-static const int64_t TOKEN = INT64_C(60000000000);
 static const int64_t SECOND_NS = INT64_C(1000000000);
 
 struct bucket {
     struct bucket *next;
     uint32_t hash;
     struct mm_rate rate; /* as it was asked last */
-    int64_t used;        /* parts of tokens, at: */
-    int64_t at_ns;
+    struct mm_meter used;
     int64_t n_refused; /* in a row; the last at: */
     int64_t refused_ns;
     char name[];
@@ -73,38 +68,27 @@ void mm_buckets_free(struct mm_buckets *buckets)
     free(buckets);
 }
 
-/* What has come back since it was last looked at. Time that goes back, as between two threads, brings nothing. */
-static void recover(struct bucket *bucket, int64_t now_ns)
-{
-    int64_t elapsed = now_ns - bucket->at_ns;
-    if (elapsed <= 0)
-        return;
-    bool is_full = elapsed > bucket->used / bucket->rate.per_minute;
-    bucket->used = is_full ? 0 : bucket->used - elapsed * bucket->rate.per_minute;
-    bucket->at_ns = now_ns;
-}
-
 /* A limit that has changed counts as if it had been so all the while; a bucket that has shrunk is empty at most. */
 static void look_at(struct bucket *bucket, const struct mm_rate *rate, int64_t now_ns)
 {
     bucket->rate = *rate;
-    recover(bucket, now_ns);
-    if (bucket->used > rate->burst * TOKEN)
-        bucket->used = rate->burst * TOKEN;
+    mm_meter_drain(&bucket->used, rate->per_minute, now_ns);
+    if (bucket->used.level > rate->burst * MM_METER_UNIT)
+        bucket->used.level = rate->burst * MM_METER_UNIT;
 }
 
 static int64_t remaining_of(const struct bucket *bucket)
 {
-    return bucket->rate.burst - (bucket->used + TOKEN - 1) / TOKEN;
+    return bucket->rate.burst - mm_meter_units(&bucket->used);
 }
 
 /* Seconds until there is one token more, rounded up. */
 static int64_t more_after(const struct bucket *bucket)
 {
-    if (bucket->used == 0)
+    if (bucket->used.level == 0)
         return 0;
-    int64_t part = bucket->used % TOKEN;
-    int64_t missing = part > 0 ? part : TOKEN;
+    int64_t part = bucket->used.level % MM_METER_UNIT;
+    int64_t missing = part > 0 ? part : MM_METER_UNIT;
     int64_t wait_ns = (missing + bucket->rate.per_minute - 1) / bucket->rate.per_minute;
     return (wait_ns + SECOND_NS - 1) / SECOND_NS;
 }
@@ -122,9 +106,9 @@ static void forget_full_locked(struct shard *shard, int64_t now_ns)
     for (size_t i = 0; i < shard->n_heads; i++) {
         for (struct bucket **link = &shard->heads[i]; *link;) {
             struct bucket *bucket = *link;
-            recover(bucket, now_ns);
+            mm_meter_drain(&bucket->used, bucket->rate.per_minute, now_ns);
             bool is_recent = bucket->n_refused > 0 && now_ns - bucket->refused_ns < MM_LIMITED_RECENT_S * SECOND_NS;
-            if (bucket->used > 0 || is_recent) {
+            if (bucket->used.level > 0 || is_recent) {
                 link = &bucket->next;
                 continue;
             }
@@ -177,7 +161,7 @@ static struct bucket *bucket_new(const char *name, uint32_t hash, const struct m
     memcpy(bucket->name, name, size);
     bucket->hash = hash;
     bucket->rate = *rate;
-    bucket->at_ns = now_ns;
+    bucket->used.at_ns = now_ns;
     return bucket;
 }
 
@@ -249,7 +233,7 @@ static bool take_from(struct pair *pair, int64_t now_ns)
     bool is_granted = has_one(both[0]) && has_one(both[1]);
     for (size_t i = 0; i < MM_ARRAY_SIZE(both); i++) {
         if (both[i] && is_granted)
-            both[i]->used += TOKEN;
+            both[i]->used.level += MM_METER_UNIT;
         else if (!has_one(both[i]))
             note_refusal(both[i], now_ns);
     }
@@ -302,7 +286,7 @@ static void give_back_locked(struct shard *shard, const char *name, const struct
 {
     struct bucket *bucket = rate->per_minute && shard->n_heads ? *find_locked(shard, name, mm_hash_name(name)) : NULL;
     if (bucket)
-        bucket->used = bucket->used > TOKEN ? bucket->used - TOKEN : 0;
+        bucket->used.level = bucket->used.level > MM_METER_UNIT ? bucket->used.level - MM_METER_UNIT : 0;
 }
 
 void mm_buckets_give_back(struct mm_buckets *buckets, const struct mm_tenant *tenant, const struct mm_account *account)

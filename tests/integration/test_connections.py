@@ -21,7 +21,7 @@ PER_ADDRESS = 8
 def mint(tmp_path_factory):
     """A service with limits short enough to wait for."""
     deployment = Deployment(tmp_path_factory.mktemp("mint"))
-    deployment.config["limits"] = {
+    deployment.config["limits"] |= {
         "connections_per_address": PER_ADDRESS,
         "header_timeout": f"{HEADER_TIMEOUT}s",
         "request_timeout": "3s",

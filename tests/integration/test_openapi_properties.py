@@ -41,7 +41,7 @@ DESCRIPTION = Description()
 @pytest.fixture(scope="module")
 def mint(tmp_path_factory):
     deployment = Deployment(tmp_path_factory.mktemp("mint"))
-    deployment.config["limits"] = {"body_bytes": BODY_BYTES, "header_bytes": HEADER_BYTES}
+    deployment.config["limits"].update(body_bytes=BODY_BYTES, header_bytes=HEADER_BYTES)
     deployment.create().start()
     yield deployment
     deployment.ensure_stopped()

@@ -169,6 +169,16 @@ def test_who_is_refused_waits_a_second_for_it(mint):
         assert time.monotonic() - start > 0.95
 
 
+def test_status_shows_who_is_refused(mint):
+    limit(mint, deploy=rate(1, 1))
+    mint.ask("named")
+    assert mint.ask("named").status == 429
+    limited = {one["name"]: one for one in json.loads(mint.cli("status", "--json"))["limited"]}
+    assert limited["acme/deploy"]["refused"] >= 1
+    assert (limited["acme/deploy"]["per_minute"], limited["acme/deploy"]["burst"]) == (1, 1)
+    assert re.search(r"acme/deploy: \d+ refused, of 1 a minute and 1 at once", mint.cli("status"))
+
+
 def test_check_config_shows_the_limits_that_change(mint, tmp_path):
     limit(mint, ci_build=rate(60, 20))
     running = json.loads(json.dumps(mint.config))

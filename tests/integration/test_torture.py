@@ -39,7 +39,7 @@ def n_many():
 @pytest.fixture(scope="module")
 def mint(tmp_path_factory, n_many):
     deployment = Deployment(tmp_path_factory.mktemp("mint"))
-    deployment.config["limits"] = {
+    deployment.config["limits"] |= {
         "connections": CONNECTIONS,
         "connections_per_address": PER_ADDRESS,
         "header_timeout": f"{HEADER_TIMEOUT}s",
@@ -177,7 +177,7 @@ def test_one_tenants_flood_does_not_slow_anothers_token(mint, quiet, figure):
 
 def test_a_soft_limit_of_descriptors_is_none(deployment):
     """Services start with 1,024, fewer than the connections that are let in: full, it would let in nobody."""
-    deployment.config["limits"] = {"connections_per_address": 400}
+    deployment.config["limits"]["connections_per_address"] = 400
     deployment.write()
     deployment.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 2048)))
     with Attackers(deployment, 400).held(300, lambda: socket.create_connection(("127.0.0.1", deployment.port))):

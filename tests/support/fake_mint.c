@@ -250,6 +250,12 @@ bool mm_issue(struct mm_issuer *issuer, struct mm_config *config, const struct m
     return true;
 }
 
+size_t mm_issuer_limited(struct mm_issuer *issuer, struct mm_limited *ret_limited, size_t max)
+{
+    (void)issuer, (void)ret_limited, (void)max;
+    return 0;
+}
+
 void fake_answer_set(enum fake_answer how)
 {
     (void)pthread_mutex_lock(&lock);
@@ -366,6 +372,7 @@ void fake_mint_open(struct fake_mint *mint)
     fake_limits = (struct mm_limits){
         .connections = 1000,
         .connections_per_address = 1000,
+        .failures_per_address = 1000,
         .body_bytes = 65536,
         .header_bytes = 8192,
         .idle_timeout = 3,

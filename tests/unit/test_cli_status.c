@@ -107,6 +107,20 @@ static void of_the_keys_that_are_done_with_the_last_show(void **state)
                  "          and 2 retired and 1 destroyed earlier (--json has all)\n");
 }
 
+static void who_is_limited_and_slowed_shows(void **state)
+{
+    (void)state;
+    assert_shown("{\"limited\":[{\"name\":\"acme/ci\",\"refused\":12,\"per_minute\":60,\"burst\":20},"
+                 "{\"name\":\"\\u001b[2J\"}],"
+                 "\"slowed\":[{\"address\":\"2001:db8:1:2::/64\",\"failures\":40,\"held\":3},7]}",
+                 "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\n"
+                 "limited   acme/ci: 12 refused, of 60 a minute and 20 at once\n"
+                 "          \\u001b[2J: 0 refused, of 0 a minute and 0 at once\n"
+                 "slowed    2001:db8:1:2::/64: 40 failures too many, 3 answers held back\n"
+                 "          ?: 0 failures too many, 0 answers held back\n");
+    assert_shown("{\"limited\":[],\"slowed\":[]}", "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\n");
+}
+
 static void a_standby_that_is_missing_shows(void **state)
 {
     (void)state;
@@ -372,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crl_that_will_not_last_is_told),
         cmocka_unit_test(a_status_is_a_table),
+        cmocka_unit_test(who_is_limited_and_slowed_shows),
         cmocka_unit_test(what_is_wrong_shows),
         cmocka_unit_test(keys_and_what_comes_next_are_listed),
         cmocka_unit_test(of_the_keys_that_are_done_with_the_last_show),

@@ -427,6 +427,7 @@ static void limits_have_defaults(void **state)
     const struct mm_limits *limits = &config->limits;
     assert_int_equal(limits->connections, 50);
     assert_int_equal(limits->connections_per_address, 100);
+    assert_int_equal(limits->failures_per_address, 60);
     assert_int_equal(limits->body_bytes, 16384);
     assert_int_equal(limits->header_bytes, 8192);
     assert_int_equal(limits->idle_timeout, 30);
