@@ -119,7 +119,10 @@ static bool fail_transfer(const struct transfer *transfer, CURLcode code, struct
         return mm_fail(err, MM_UNREACHABLE, "the answer's header is larger than %d bytes", HEADER_BYTES_MAX);
     if (transfer->size == DOCUMENT_TOO_LARGE || code == CURLE_FILESIZE_EXCEEDED)
         return mm_fail(err, MM_UNREACHABLE, "the document is larger than %d bytes", MM_FETCH_DOCUMENT_MAX);
-    return mm_fail(err, MM_UNREACHABLE, "%s", transfer->reason[0] ? transfer->reason : curl_easy_strerror(code));
+    /* Of these libcurl tells the milliseconds: each would be another failure than the one before. */
+    bool has_times = code == CURLE_COULDNT_CONNECT || code == CURLE_OPERATION_TIMEDOUT;
+    return mm_fail(err, MM_UNREACHABLE, "%s",
+                   transfer->reason[0] && !has_times ? transfer->reason : curl_easy_strerror(code));
 }
 
 /* One request to one URL, whatever its status. */

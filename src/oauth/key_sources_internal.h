@@ -45,7 +45,7 @@ struct mm_key_woken {
 struct mm_key_woken mm_key_waiters_take_locked(struct mm_key_sources *sources, struct mm_key_source *source);
 void mm_key_waiters_wake(struct mm_key_woken *woken);
 
-/* The thread, from mm_key_sources_start() until the phase is MM_KEY_SOURCES_STOP. */
-void *mm_key_fetches_run(void *sources);
+/* The thread of the sources that `context` is, from mm_key_sources_start() until the phase is MM_KEY_SOURCES_STOP. */
+void *mm_key_fetches_run(void *context);
 
 #endif
