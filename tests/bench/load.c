@@ -39,7 +39,7 @@ struct options {
     int64_t rate; /* requests a second; 0: each connection asks again at once */
     enum { KEEP_ALIVE, CONNECT_EACH } mode;
     bool warm;
-    const char *ca, *certificate, *key, *ciphers, *method, *path, *body;
+    const char *ca, *certificate, *key, *ciphers, *method, *path, *body, *type;
     char *groups; /* OpenSSL's macro takes no const */
 };
 
@@ -366,11 +366,10 @@ static void make_request(struct run *run)
     const struct options *options = &run->options;
     int n;
     if (options->body)
-        n = snprintf(
-            run->request, sizeof run->request,
-            "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s",
-            options->method, options->path, strlen(options->body),
-            options->mode == CONNECT_EACH ? "Connection: close\r\n" : "", options->body);
+        n = snprintf(run->request, sizeof run->request,
+                     "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s\r\n%s",
+                     options->method, options->path, options->type, strlen(options->body),
+                     options->mode == CONNECT_EACH ? "Connection: close\r\n" : "", options->body);
     else
         n = snprintf(run->request, sizeof run->request, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", options->method,
                      options->path, options->mode == CONNECT_EACH ? "Connection: close\r\n" : "");
@@ -379,9 +378,10 @@ static void make_request(struct run *run)
         die("request");
 }
 
-static const char USAGE[] = "Usage: mm-load --port N --ca FILE [--cert FILE --key FILE] [--connections N] [--seconds "
-                            "N] [--rate N] [--connect-each | --warm]\n"
-                            "               [--groups LIST] [--ciphers LIST] [--method M] [--path P] [--body TEXT]\n";
+static const char USAGE[] =
+    "Usage: mm-load --port N --ca FILE [--cert FILE --key FILE] [--connections N] [--seconds "
+    "N] [--rate N] [--connect-each | --warm]\n"
+    "               [--groups LIST] [--ciphers LIST] [--method M] [--path P] [--body TEXT] [--type T]\n";
 
 static struct options read_options(int argc, char **argv)
 {
@@ -398,9 +398,11 @@ static struct options read_options(int argc, char **argv)
                                             {"method", required_argument, NULL, 'm'},
                                             {"path", required_argument, NULL, 'u'},
                                             {"body", required_argument, NULL, 'b'},
+                                            {"type", required_argument, NULL, 't'},
                                             {"warm", no_argument, NULL, 'w'},
                                             {0}};
-    struct options options = {.n_connections = 16, .seconds = 1, .method = "POST", .path = "/v1/service-tokens"};
+    struct options options = {
+        .n_connections = 16, .seconds = 1, .method = "POST", .path = "/v1/service-tokens", .type = "application/json"};
     for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
         switch (option) {
         case 'p':
@@ -441,6 +443,9 @@ static struct options read_options(int argc, char **argv)
             break;
         case 'b':
             options.body = optarg;
+            break;
+        case 't':
+            options.type = optarg;
             break;
         case 'w':
             options.warm = true;
