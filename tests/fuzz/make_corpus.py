@@ -261,6 +261,30 @@ def tokens():
     write("jwt", good=good, forged=forged, odd=shown, none=f"{base64url(compact({'alg': 'none'}))}.{base64url('{}')}.", parts="a.b.c.d")
 
 
+def subject_tokens():
+    """Header and payload on two lines, for the target to sign."""
+    header = {"alg": "ES256", "kid": "one", "typ": "at+jwt"}
+    user = {
+        "iss": "https://idp.acme.example", "aud": ["lore.acme.example", "account"], "sub": "ada", "typ": "Bearer", "azp": "login",
+        "iat": NOW, "exp": NOW + 300, "jti": "1", "groups": ["a"], "name": "Ada", "preferred_username": "ada",
+    }  # fmt: skip
+    ours = claims(aud="lore.acme.example", tenant_id="acme", act={"sub": "acme/ci-build", "act": {"sub": "acme/other"}})
+    cnf = {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg4"}
+    two_lines = lambda header, payload: compact(header) + "\n" + compact(payload)
+    write(
+        "subject",
+        rfc9068=two_lines(header, {name: value for name, value in user.items() if name != "typ"}),
+        keycloak=two_lines(dict(header, typ="JWT"), user),
+        id_token=two_lines(dict(header, typ="JWT"), dict(user, typ="ID", nonce="n", at_hash="x")),
+        bound=two_lines(header, dict(user, cnf=cnf)),
+        dpop=two_lines(header, dict(user, cnf={"jkt": "x"})),
+        may_act=two_lines(header, dict(user, may_act={"sub": "acme/ci-build", "iss": "https://idp.acme.example"})),
+        fraction=two_lines(header, dict(user, exp=NOW + 0.5)),
+        ours=two_lines(header, ours),
+        another_tenants=two_lines(header, dict(ours, tenant_id="globex")),
+    )
+
+
 def foreign_tokens():
     """As they are, or header and payload on two lines, for the target to sign."""
     header = {"alg": "ES256", "kid": "one", "typ": "at+jwt"}
@@ -543,7 +567,7 @@ def fetched():
 
 
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
-MAKERS += [uris, attestations, foreign_tokens, client_cert_headers, fetched]
+MAKERS += [uris, attestations, foreign_tokens, subject_tokens, client_cert_headers, fetched]
 
 for make in MAKERS:
     make()
