@@ -38,6 +38,7 @@ from service import (
     PATIENCE,
     TOKENS,
     Deployment,
+    form,
     token_request,
     wait_until,
 )
@@ -352,6 +353,27 @@ def test_a_limit_is_told_as_described(tmp_path, description):
         status, body = ask(mint, description)
         assert (status, body["code"]) == (429, "rate_limited")
         assert ask_oauth(mint, description, "ci", {}, {}) == (429, "temporarily_unavailable")
+    finally:
+        mint.ensure_stopped()
+
+
+def test_who_fails_too_often_is_turned_away_as_described(tmp_path, description):
+    mint = Deployment(tmp_path / "mint")
+    mint.config["limits"] = {"failures_per_address": 1, "connections_per_address": 4}  # one answer may be held back
+    mint.create().start()
+    try:
+        with mint.raw(None) as first, mint.raw(None) as held:
+            for raw in (first, held):
+                raw.send(post_bytes(TOKENS, GOOD))
+            assert first.reply().status == 401
+            for path in (TOKENS, OAUTH_TOKENS, "/oauth2/revoke", "/oauth2/introspect"):
+                body, media_type = (GOOD, JSON) if path == TOKENS else (form(token="x"), FORM)
+                with mint.raw(None) as raw:
+                    raw.send(post_bytes(path, body, content_type=media_type))
+                    reply = raw.reply()
+                assert (reply.status, reply.headers["connection"]) == (429, "close")
+                description.check("POST", path, reply)
+            assert held.reply().status == 401
     finally:
         mint.ensure_stopped()
 
