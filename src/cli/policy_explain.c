@@ -96,10 +96,10 @@ static void verify_within(const struct mm_tenant *tenant, const struct mm_explai
                           struct verdict *verdict)
 {
     static const char *const TYPES[] = {"JWT", "", NULL};
-    const char *audiences[MM_OIDC_AUDIENCES_MAX + 1];
     const char *issuer = mm_json_string(token->claims, "iss");
+    const char *const *audiences = issuer ? mm_policy_oidc_audiences(tenant, issuer) : NULL;
     struct mm_error err = {0};
-    if (verdict->is == VERIFIED || !issuer || mm_policy_oidc_audiences(tenant, issuer, audiences) == 0)
+    if (verdict->is == VERIFIED || !audiences)
         return;
     const struct mm_jwt_rules rules = {.issuer = issuer,
                                        .audiences = audiences,

@@ -11,7 +11,6 @@
 #include "util/buffer.h"
 
 enum {
-    NUMBER_TEXT_MAX = 32,
     POINTER_NAME_MAX = 128, /* bytes of a member's name in a pointer */
     SUBJECT_MAX = 2048,
     DESCRIPTION_MAX = 65536,
@@ -59,8 +58,7 @@ const json_t *mm_claim_find(const json_t *claims, const char *name)
     return value;
 }
 
-/* A value as it is compared; NULL for what can't be. `buffer` is for numbers. */
-static const char *text_of(const json_t *value, char buffer[NUMBER_TEXT_MAX])
+const char *mm_claim_text(const json_t *value, char buffer[MM_CLAIM_NUMBER_MAX])
 {
     if (json_is_string(value)) {
         const char *text = json_string_value(value);
@@ -70,7 +68,7 @@ static const char *text_of(const json_t *value, char buffer[NUMBER_TEXT_MAX])
         return json_is_true(value) ? "true" : "false";
     if (!json_is_integer(value))
         return NULL;
-    (void)snprintf(buffer, NUMBER_TEXT_MAX, "%lld", (long long)json_integer_value(value));
+    (void)snprintf(buffer, MM_CLAIM_NUMBER_MAX, "%lld", (long long)json_integer_value(value));
     return buffer;
 }
 
@@ -86,8 +84,8 @@ static bool one_of_list_matches(const struct mm_claim_rule *rule, const json_t *
 {
     why->reason = MM_CLAIM_TYPE;
     for (size_t i = 0; i < json_array_size(list); i++) {
-        char number[NUMBER_TEXT_MAX];
-        const char *text = text_of(json_array_get(list, i), number);
+        char number[MM_CLAIM_NUMBER_MAX];
+        const char *text = mm_claim_text(json_array_get(list, i), number);
         if (!text)
             continue;
         if (any_matches(rule, text))
@@ -100,10 +98,10 @@ static bool one_of_list_matches(const struct mm_claim_rule *rule, const json_t *
 static bool github_subject_matches(const struct mm_claim_rule *rule, const char *subject, const json_t *claims,
                                    struct mm_claim_mismatch *why)
 {
-    char owner[NUMBER_TEXT_MAX];
-    char repository[NUMBER_TEXT_MAX];
-    const struct mm_github_ids ids = {text_of(json_object_get(claims, "repository_owner_id"), owner),
-                                      text_of(json_object_get(claims, "repository_id"), repository)};
+    char owner[MM_CLAIM_NUMBER_MAX];
+    char repository[MM_CLAIM_NUMBER_MAX];
+    const struct mm_github_ids ids = {mm_claim_text(json_object_get(claims, "repository_owner_id"), owner),
+                                      mm_claim_text(json_object_get(claims, "repository_id"), repository)};
     why->reason = MM_CLAIM_NO_ID;
     for (size_t i = 0; i < rule->values.n; i++) {
         char buffer[SUBJECT_MAX];
@@ -122,18 +120,26 @@ static bool is_github_subject(const struct mm_claim_rules *rules, const struct m
     return rules->subject == MM_SUBJECT_GITHUB && strcmp(rule->name, "sub") == 0;
 }
 
+bool mm_claim_rule_is_literal(const struct mm_claim_rules *rules, const struct mm_claim_rule *rule)
+{
+    for (size_t i = 0; i < rule->values.n; i++)
+        if (!mm_glob_is_literal(rule->values.items[i]))
+            return false;
+    return rule->values.n > 0 && !is_github_subject(rules, rule);
+}
+
 static bool rule_matches(const struct mm_claim_rules *rules, const struct mm_claim_rule *rule, const json_t *claims,
                          struct mm_claim_mismatch *why)
 {
     const json_t *value = mm_claim_find(claims, rule->name);
-    char number[NUMBER_TEXT_MAX];
+    char number[MM_CLAIM_NUMBER_MAX];
     *why = (struct mm_claim_mismatch){.rule = rule, .reason = MM_CLAIM_MISSING};
     if (!value)
         return false;
     why->reason = MM_CLAIM_IS_LIST;
     if (json_is_array(value))
         return rule->is_list && one_of_list_matches(rule, value, why);
-    const char *text = text_of(value, number);
+    const char *text = mm_claim_text(value, number);
     why->reason = MM_CLAIM_TYPE;
     if (!text)
         return false;
@@ -252,8 +258,8 @@ static bool build_values(const json_t *json, struct mm_strings *ret_values)
     if (!values.items)
         return false;
     for (size_t i = 0; i < n; i++) {
-        char number[NUMBER_TEXT_MAX];
-        const char *text = text_of(json_is_array(json) ? json_array_get(json, i) : json, number);
+        char number[MM_CLAIM_NUMBER_MAX];
+        const char *text = mm_claim_text(json_is_array(json) ? json_array_get(json, i) : json, number);
         if (!text)
             continue;
         values.items[values.n] = strdup(text);
@@ -302,8 +308,8 @@ void mm_claim_rules_clear(struct mm_claim_rules *rules)
 /* NULL if it can be compared with what is in tokens; else a reason that completes "‹name› …". */
 static const char *find_fault(const json_t *value)
 {
-    char number[NUMBER_TEXT_MAX];
-    const char *text = text_of(value, number);
+    char number[MM_CLAIM_NUMBER_MAX];
+    const char *text = mm_claim_text(value, number);
     if (!text)
         return "must be a string, an integer, true or false, or a list of such";
     if (!*text || strlen(text) > MM_CLAIM_VALUE_LENGTH_MAX)

@@ -13,6 +13,7 @@ enum {
     MM_CLAIM_RULES_MAX = 16,         /* claims of one rule */
     MM_CLAIM_VALUES_MAX = 100,       /* values of one claim */
     MM_CLAIM_VALUE_LENGTH_MAX = 512, /* bytes */
+    MM_CLAIM_NUMBER_MAX = 32,        /* bytes of an integer as text, with its NUL */
 };
 
 struct mm_claim_rule {
@@ -64,8 +65,14 @@ bool mm_claim_rules_cover(const struct mm_claim_rules *wide, const struct mm_cla
 /* The rule on that claim, or NULL. */
 const struct mm_claim_rule *mm_claim_rules_find(const struct mm_claim_rules *rules, const char *name);
 
+/* Whether what satisfies the rule, one of `rules`, has one of its values as they are: no patterns, and no form but one. */
+bool mm_claim_rule_is_literal(const struct mm_claim_rules *rules, const struct mm_claim_rule *rule);
+
 /* The claim that `name`, as a rule has it, is of `claims`; NULL: there is none. */
 const json_t *mm_claim_find(const json_t *claims, const char *name);
+
+/* A value as it is compared, in `buffer` if it is a number; NULL for what can't be. */
+const char *mm_claim_text(const json_t *value, char buffer[MM_CLAIM_NUMBER_MAX]);
 
 /* `a: x and b: y or z`, for the caller to free. NULL: MM_NO_MEMORY. */
 MM_MUST_USE char *mm_claim_rules_describe(const struct mm_claim_rules *rules);

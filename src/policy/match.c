@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/glob.h"
+#include "policy/index.h"
 #include "policy/syntax.h"
 
 /* The token's one audience; NULL if it has none, or several. */
@@ -25,28 +26,35 @@ bool mm_oidc_rule_matches(const struct mm_oidc_rule *rule, const char *issuer, c
            mm_claim_rules_match(&rule->claims, claims, ret_why);
 }
 
+/* What has been found so far. */
+struct search {
+    const char *issuer;
+    const json_t *claims;
+    struct mm_oidc_match match;
+    const struct mm_account *another; /* that a rule in force matches as well */
+    struct mm_audit_matches *audit;
+};
+
 static void note_audit(struct mm_audit_matches *audit, struct mm_oidc_match match)
 {
+    for (size_t i = 0; audit && i < audit->n; i++)
+        if (audit->items[i].rule == match.rule)
+            return;
     if (audit && audit->n < MM_AUDIT_MATCHES_MAX)
         audit->items[audit->n++] = match;
 }
 
-/* The first of the account's rules that are in force that matches; NULL: none. */
-static const struct mm_oidc_rule *find_rule(const struct mm_account *account, const char *issuer, const json_t *claims,
-                                            struct mm_audit_matches *audit)
+static void consider(void *context, const struct mm_account *account, const struct mm_oidc_rule *rule)
 {
-    const struct mm_oidc_rule *found = NULL;
-    for (size_t i = 0; i < account->n_oidc; i++) {
-        const struct mm_oidc_rule *rule = &account->oidc[i];
-        bool is_audited = rule->mode == MM_RULE_AUDITED;
-        if ((found && !is_audited) || !mm_oidc_rule_matches(rule, issuer, claims, NULL))
-            continue;
-        if (is_audited)
-            note_audit(audit, (struct mm_oidc_match){account, rule});
-        else
-            found = rule;
-    }
-    return found;
+    struct search *search = context;
+    if (!mm_oidc_rule_matches(rule, search->issuer, search->claims, NULL))
+        return;
+    if (rule->mode == MM_RULE_AUDITED)
+        note_audit(search->audit, (struct mm_oidc_match){account, rule});
+    else if (search->match.account && search->match.account != account)
+        search->another = account;
+    else if (!search->match.account || rule < search->match.rule)
+        search->match = (struct mm_oidc_match){account, rule};
 }
 
 /* Of the accounts that a credential stands for there may be one, and it must be the one that is meant. */
@@ -68,44 +76,20 @@ bool mm_policy_match_oidc(const struct mm_tenant *tenant, const struct mm_accoun
                           const json_t *claims, struct mm_oidc_match *ret_match, struct mm_audit_matches *ret_audit,
                           struct mm_error *err)
 {
-    struct mm_oidc_match match = {0};
-    const struct mm_account *another = NULL;
+    struct search search = {.issuer = issuer, .claims = claims, .audit = ret_audit};
     if (ret_audit)
         ret_audit->n = 0;
-    for (size_t i = 0; i < tenant->n_accounts; i++) {
-        const struct mm_oidc_rule *rule = find_rule(&tenant->accounts[i], issuer, claims, ret_audit);
-        if (rule && match.account && !another)
-            another = &tenant->accounts[i];
-        else if (rule && !match.account)
-            match = (struct mm_oidc_match){&tenant->accounts[i], rule};
-    }
-    if (!settle(tenant, account, match.account, another, "token", err))
+    if (tenant->index)
+        mm_index_visit_oidc(tenant->index, issuer, claims, consider, &search);
+    if (!settle(tenant, account, search.match.account, search.another, "token", err))
         return false;
-    *ret_match = match;
+    *ret_match = search.match;
     return true;
 }
 
-static bool have(const char *const *strings, size_t n, const char *string)
+const char *const *mm_policy_oidc_audiences(const struct mm_tenant *tenant, const char *issuer)
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(strings[i], string) == 0)
-            return true;
-    return false;
-}
-
-size_t mm_policy_oidc_audiences(const struct mm_tenant *tenant, const char *issuer,
-                                const char *ret_audiences[MM_OIDC_AUDIENCES_MAX + 1])
-{
-    size_t n = 0;
-    for (size_t i = 0; i < tenant->n_accounts; i++)
-        for (size_t j = 0; j < tenant->accounts[i].n_oidc; j++) {
-            const struct mm_oidc_rule *rule = &tenant->accounts[i].oidc[j];
-            if (n < MM_OIDC_AUDIENCES_MAX && strcmp(rule->issuer, issuer) == 0 &&
-                !have(ret_audiences, n, rule->audience))
-                ret_audiences[n++] = rule->audience;
-        }
-    ret_audiences[n] = NULL;
-    return n;
+    return tenant->index ? mm_index_audiences(tenant->index, issuer) : NULL;
 }
 
 bool mm_spiffe_rule_matches(const struct mm_spiffe_rule *rule, const char *spiffe_id)
@@ -132,13 +116,14 @@ bool mm_policy_match_spiffe(const struct mm_tenant *tenant, const struct mm_acco
 {
     const struct mm_account *found = NULL;
     const struct mm_account *another = NULL;
-    for (size_t i = 0; i < tenant->n_accounts; i++) {
-        if (!spiffe_account_matches(&tenant->accounts[i], spiffe_id))
+    const struct mm_account *one;
+    for (size_t i = 0; tenant->index && (one = mm_index_spiffe(tenant->index, i)) != NULL; i++) {
+        if (!spiffe_account_matches(one, spiffe_id))
             continue;
         if (!found)
-            found = &tenant->accounts[i];
+            found = one;
         else if (!another)
-            another = &tenant->accounts[i];
+            another = one;
     }
     if (!settle(tenant, account, found, another, "SPIFFE ID", err))
         return false;

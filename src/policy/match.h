@@ -8,7 +8,7 @@
 
 #include "policy/policy.h"
 
-enum { MM_AUDIT_MATCHES_MAX = 8, MM_OIDC_AUDIENCES_MAX = 16 };
+enum { MM_AUDIT_MATCHES_MAX = 8 };
 
 struct mm_oidc_match {
     const struct mm_account *account; /* borrowed from the policy, like the rule */
@@ -37,10 +37,9 @@ bool mm_oidc_rule_matches(const struct mm_oidc_rule *rule, const char *issuer, c
 
 /*
  * What tokens of `issuer` may have as `aud` by any of the tenant's rules, NULL-terminated and borrowed from the policy: for
- * mm_jwt_verify(). How many there are; 0: no rule names that issuer.
+ * mm_jwt_verify(). NULL: no rule names that issuer.
  */
-size_t mm_policy_oidc_audiences(const struct mm_tenant *tenant, const char *issuer,
-                                const char *ret_audiences[MM_OIDC_AUDIENCES_MAX + 1]);
+const char *const *mm_policy_oidc_audiences(const struct mm_tenant *tenant, const char *issuer);
 
 /*
  * The account that the holder of `spiffe_id` stands for by a `spiffe` rule; with `account`, whether it is that one. MM_ACCESS_DENIED if

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "policy/authenticate.h"
+#include "policy/glob.h"
+#include "policy/multimap.h"
 #include "policy/rule.h"
 
 enum { POINTER_MAX = 96 };
@@ -162,10 +164,160 @@ static void point_to(const struct overlap *overlap, const struct rule *rule, cha
     (void)snprintf(path, POINTER_MAX, "/%s/%zu/authenticate/%zu/%s", list, place, rule->entry, MEMBERS[rule->kind]);
 }
 
-static void compare(const struct overlap *overlap, const struct rule *rule, const struct rule *earlier)
+/* --- who is to be compared with whom: not everybody with everybody else */
+
+static uint64_t key_of(const char *what, const char *of, const char *value)
 {
-    if (rule->account_index == earlier->account_index || (!covers(rule, earlier) && !covers(earlier, rule)))
-        return;
+    return mm_key_add(mm_key_add(mm_key_add(MM_KEY_START, what), of), value);
+}
+
+static uint64_t name_key(enum mm_mtls_name name, const char *value)
+{
+    return key_of("mtls", mm_mtls_title(name), value);
+}
+
+/* What the rule's SPIFFE ID is called in a certificate; false for a pattern. */
+static bool spiffe_key(const struct mm_spiffe_rule *rule, uint64_t *ret_key)
+{
+    mm_cleanup(free) char *id = NULL;
+    if (!rule->trust_domain || !rule->path || !mm_glob_is_literal(rule->path))
+        return false;
+    if (asprintf(&id, "spiffe://%s%s", rule->trust_domain, rule->path) < 0) {
+        id = NULL;
+        return false; /* it is compared with all */
+    }
+    *ret_key = name_key(MM_MTLS_SAN_URI, id);
+    return true;
+}
+
+/* A rule that asks for all that an `oidc` rule asks for has, of each of its claims, the first of its own values among that one's. */
+static bool add_oidc_keys(struct mm_multimap *map, const struct mm_oidc_rule *rule, size_t i)
+{
+    for (size_t j = 0; rule->issuer && j < rule->claims.n; j++) {
+        const struct mm_claim_rule *claim = &rule->claims.items[j];
+        if (mm_claim_rule_is_literal(&rule->claims, claim) &&
+            !mm_multimap_add(map, key_of(rule->issuer, claim->name, claim->values.items[0]), (uint32_t)i))
+            return false;
+    }
+    return true;
+}
+
+/* Under whatever a rule that covers this one would look for it. */
+static bool add_keys(struct mm_multimap *map, const struct rule *rule, size_t i)
+{
+    if (rule->kind == OIDC)
+        return add_oidc_keys(map, rule->rule, i);
+    if (rule->kind == SELF_SIGNED)
+        return mm_multimap_add(map, name_key(MM_MTLS_FINGERPRINT, fingerprint_of(rule)), (uint32_t)i);
+    uint64_t key;
+    if (rule->kind == SPIFFE)
+        return !spiffe_key(rule->rule, &key) || mm_multimap_add(map, key, (uint32_t)i);
+    const struct mm_mtls_rule *mtls = rule->rule;
+    for (size_t name = 0; name < MM_MTLS_NAMES; name++)
+        if (mtls->names[name] &&
+            !mm_multimap_add(map, name_key((enum mm_mtls_name)name, mtls->names[name]), (uint32_t)i))
+            return false;
+    return true;
+}
+
+/* Note the pair if one covers the other: the later first. */
+static bool compare(const struct overlap *overlap, size_t i, size_t j, struct mm_multimap *pairs)
+{
+    const struct rule *a = &overlap->rules[i];
+    const struct rule *b = &overlap->rules[j];
+    if (a->account_index == b->account_index || (!covers(a, b) && !covers(b, a)))
+        return true;
+    return mm_multimap_add(pairs, i > j ? i : j, (uint32_t)(i > j ? j : i));
+}
+
+static bool compare_with_all(const struct overlap *overlap, size_t i, struct mm_multimap *pairs)
+{
+    for (size_t j = 0; j < overlap->n_rules; j++)
+        if (!compare(overlap, i, j, pairs))
+            return false;
+    return true;
+}
+
+static bool compare_with_key(const struct overlap *overlap, const struct mm_multimap *map, size_t i, uint64_t key,
+                             struct mm_multimap *pairs)
+{
+    size_t n;
+    const struct mm_multimap_entry *entries = mm_multimap_find(map, key, &n);
+    for (size_t j = 0; j < n; j++)
+        if (!compare(overlap, i, entries[j].value, pairs))
+            return false;
+    return true;
+}
+
+/* By the claim that has the fewest others to compare with; NULL: there is none that they could be found by. */
+static const struct mm_claim_rule *choose_claim(const struct mm_multimap *map, const struct mm_oidc_rule *rule)
+{
+    const struct mm_claim_rule *chosen = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; rule->issuer && i < rule->claims.n; i++) {
+        const struct mm_claim_rule *claim = &rule->claims.items[i];
+        size_t n = 0;
+        for (size_t j = 0; j < claim->values.n; j++) {
+            size_t n_more;
+            (void)mm_multimap_find(map, key_of(rule->issuer, claim->name, claim->values.items[j]), &n_more);
+            n += n_more;
+        }
+        if (mm_claim_rule_is_literal(&rule->claims, claim) && n < least) {
+            least = n;
+            chosen = claim;
+        }
+    }
+    return chosen;
+}
+
+static bool find_covered_by_oidc(const struct overlap *overlap, const struct mm_multimap *map, size_t i,
+                                 struct mm_multimap *pairs)
+{
+    const struct mm_oidc_rule *rule = overlap->rules[i].rule;
+    const struct mm_claim_rule *claim = choose_claim(map, rule);
+    if (!claim)
+        return compare_with_all(overlap, i, pairs);
+    for (size_t j = 0; j < claim->values.n; j++)
+        if (!compare_with_key(overlap, map, i, key_of(rule->issuer, claim->name, claim->values.items[j]), pairs))
+            return false;
+    return true;
+}
+
+static bool find_covered(const struct overlap *overlap, const struct mm_multimap *map, size_t i,
+                         struct mm_multimap *pairs)
+{
+    const struct rule *rule = &overlap->rules[i];
+    uint64_t key;
+    if (rule->kind == OIDC)
+        return find_covered_by_oidc(overlap, map, i, pairs);
+    if (rule->kind == SPIFFE)
+        return spiffe_key(rule->rule, &key) ? compare_with_key(overlap, map, i, key, pairs)
+                                            : compare_with_all(overlap, i, pairs);
+    if (rule->kind == SELF_SIGNED)
+        return compare_with_key(overlap, map, i, name_key(MM_MTLS_FINGERPRINT, fingerprint_of(rule)), pairs);
+    const struct mm_mtls_rule *mtls = rule->rule;
+    size_t first = 0;
+    while (!mtls->names[first])
+        first++;
+    return compare_with_key(overlap, map, i, name_key((enum mm_mtls_name)first, mtls->names[first]), pairs);
+}
+
+static bool find_pairs(const struct overlap *overlap, struct mm_multimap *pairs)
+{
+    mm_cleanup(mm_multimap_clear) struct mm_multimap map = {0};
+    for (size_t i = 0; i < overlap->n_rules; i++)
+        if (!add_keys(&map, &overlap->rules[i], i))
+            return false;
+    mm_multimap_sort(&map);
+    for (size_t i = 0; i < overlap->n_rules; i++)
+        if (!find_covered(overlap, &map, i, pairs))
+            return false;
+    mm_multimap_sort(pairs);
+    return true;
+}
+
+static void report(const struct overlap *overlap, const struct rule *rule, const struct rule *earlier)
+{
     char path[POINTER_MAX];
     char other[POINTER_MAX];
     point_to(overlap, rule, path);
@@ -175,6 +327,16 @@ static void compare(const struct overlap *overlap, const struct rule *rule, cons
                     earlier->account, mm_document_line(overlap->document, other));
 }
 
+/* A pair may be found from both its sides. */
+static void report_pairs(const struct overlap *overlap, const struct mm_multimap *pairs)
+{
+    for (size_t i = 0; i < pairs->n; i++) {
+        const struct mm_multimap_entry *pair = &pairs->entries[i];
+        if (i == 0 || pair->key != pair[-1].key || pair->value != pair[-1].value)
+            report(overlap, &overlap->rules[pair->key], &overlap->rules[pair->value]);
+    }
+}
+
 void mm_overlap_check(const struct mm_document *document, struct mm_problems *problems)
 {
     struct overlap overlap = {.document = document, .problems = problems};
@@ -182,9 +344,10 @@ void mm_overlap_check(const struct mm_document *document, struct mm_problems *pr
         mm_problems_add(problems, document->file, 0, "/accounts", "out of memory");
     for (size_t i = 0; overlap.rules && i < overlap.n_accounts; i++)
         collect_rules(&overlap, i);
-    for (size_t i = 0; i < overlap.n_rules; i++)
-        for (size_t j = 0; j < i; j++)
-            compare(&overlap, &overlap.rules[i], &overlap.rules[j]);
+    mm_cleanup(mm_multimap_clear) struct mm_multimap pairs = {0};
+    if (!find_pairs(&overlap, &pairs))
+        mm_problems_add(problems, document->file, 0, "/accounts", "out of memory");
+    report_pairs(&overlap, &pairs);
     for (size_t i = 0; i < overlap.n_accounts; i++)
         mm_authenticate_clear(&overlap.accounts[i]);
     free(overlap.accounts);

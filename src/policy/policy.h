@@ -156,6 +156,7 @@ struct mm_tenant {
     struct mm_strings root_domains; /* the claim: hosts that clients may send tokens to; none: no claim */
     struct mm_account *accounts;
     size_t n_accounts;
+    struct mm_index *index;       /* owned; of the accounts' rules (policy/index.h). NULL: nobody is found by them */
     struct mm_exchange *exchange; /* owned; NULL: nobody exchanges tokens */
     struct mm_envelope envelope;
     struct mm_trust *client_ca;                      /* owned; with the CRLs of crl_file */

@@ -11,6 +11,7 @@
 #include "policy/decide.h"
 #include "policy/exchange.h"
 #include "policy/grant.h"
+#include "policy/index.h"
 #include "policy/resource_server.h"
 #include "policy/syntax.h"
 
@@ -198,7 +199,7 @@ bool mm_tenant_build(const char *id, struct mm_document *document, const struct 
     if (problems->n_errors > n_errors)
         return false;
     struct mm_tenant tenant = {0};
-    if (!build_tenant(document, terms->issuer, &tenant)) {
+    if (!build_tenant(document, terms->issuer, &tenant) || !mm_tenant_index(&tenant)) {
         mm_tenant_clear(&tenant);
         mm_problems_add(problems, document->file, 0, "", "out of memory");
         return false;
@@ -233,6 +234,7 @@ void mm_tenant_clear(struct mm_tenant *tenant)
     free(tenant->resource_template.resource);
     mm_strings_clear(&tenant->audience);
     mm_strings_clear(&tenant->root_domains);
+    mm_index_free(tenant->index);
     mm_exchange_free(tenant->exchange);
     mm_envelope_clear(&tenant->envelope);
     mm_trust_free(tenant->client_ca);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "policy/authenticate.h"
 #include "policy/match.h"
 
 #define GITHUB      "https://token.actions.githubusercontent.com"
@@ -311,16 +312,15 @@ static void audiences_are_those_of_the_rules_on_an_issuer(void **state)
 {
     (void)state;
     struct mm_tenant tenant = {0};
-    const char *audiences[MM_OIDC_AUDIENCES_MAX + 1];
     build_well(LISTS(CLAIMED("azp: ci"), CLAIMED("azp: cd"), OIDC(KEYCLOAK, ", audience: other, claims: {azp: ce}"),
                      OIDC("https://gitlab.com", ", audience: third, claims: {project_id: 1}")),
                &tenant);
-    assert_int_equal(mm_policy_oidc_audiences(&tenant, KEYCLOAK, audiences), 2);
+    const char *const *audiences = mm_policy_oidc_audiences(&tenant, KEYCLOAK);
+    assert_non_null(audiences);
     assert_string_equal(audiences[0], "https://mint.example");
     assert_string_equal(audiences[1], "other");
     assert_null(audiences[2]);
-    assert_int_equal(mm_policy_oidc_audiences(&tenant, GITHUB, audiences), 0);
-    assert_null(audiences[0]);
+    assert_null(mm_policy_oidc_audiences(&tenant, GITHUB));
     mm_tenant_clear(&tenant);
 }
 
@@ -367,6 +367,124 @@ static void a_spiffe_id_stands_for_the_account_whose_path_it_has(void **state)
     mm_tenant_clear(&tenant);
 }
 
+static uint32_t next_random(void)
+{
+    static uint32_t state = 2463534242U;
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state;
+}
+
+static const char *pick(const char *const *choices, size_t n)
+{
+    return choices[next_random() % n];
+}
+
+/* Of few values, so that many rules have something in common. */
+static char *random_rule(void)
+{
+    static const char *const VALUES[] = {"x", "y", "[x, y]", "\"*/z\"", "x/z", "[x, \"*/z\"]"};
+    static const char *const SUBJECTS[] = {"\"repo:o/r:x\"", "\"repo:o@1/r@2:x\"", "\"repo:o/*:x\"",
+                                           "\"repo:o@1/*:x\""};
+    static const char *const MODES[] = {"enforce", "enforce", "audit"};
+    const char *a = pick(VALUES, MM_ARRAY_SIZE(VALUES));
+    const char *b = pick(VALUES, MM_ARRAY_SIZE(VALUES));
+    const char *mode = pick(MODES, MM_ARRAY_SIZE(MODES));
+    char *rule;
+    if (next_random() % 3 == 0)
+        assert_true(asprintf(&rule, "{oidc: {issuer: \"" GITHUB "\", mode: %s, claims: {repository_id: 2, sub: %s}}}",
+                             mode, pick(SUBJECTS, MM_ARRAY_SIZE(SUBJECTS))) > 0);
+    else if (next_random() % 2 == 0)
+        assert_true(asprintf(&rule, "{oidc: {issuer: \"" KEYCLOAK "\", mode: %s, claims: {a: %s}}}", mode, a) > 0);
+    else
+        assert_true(
+            asprintf(&rule, "{oidc: {issuer: \"" KEYCLOAK "\", mode: %s, claims: {a: %s, b: %s}}}", mode, a, b) > 0);
+    return rule;
+}
+
+/* What is looked at of many rules comes to the same as looking at all of them. */
+static void no_overlap_is_missed_among_many_rules(void **state)
+{
+    (void)state;
+    for (size_t round = 0; round < 500; round++) {
+        mm_cleanup(free) char *a = random_rule();
+        mm_cleanup(free) char *b = random_rule();
+        struct mm_tenant apart[2] = {0};
+        struct mm_tenant together = {0};
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        build_well(LISTS(a), &apart[0]);
+        build_well(LISTS(b), &apart[1]);
+        const struct mm_oidc_rule *rules[] = {apart[0].accounts[0].oidc, apart[1].accounts[0].oidc};
+        bool overlap = rules[0]->mode == MM_RULE_ENFORCED && rules[1]->mode == MM_RULE_ENFORCED &&
+                       (mm_oidc_rule_covers(rules[0], rules[1]) || mm_oidc_rule_covers(rules[1], rules[0]));
+        if (build(LISTS("{mtls: {san_dns: a.b}}", a, "{mtls: {san_dns: a.c}}", b), &together, &problems) == overlap)
+            fail_msg("%s and %s", a, b);
+        assert_int_equal(problems.n_errors, overlap ? 1 : 0);
+        mm_tenant_clear(&apart[0]);
+        mm_tenant_clear(&apart[1]);
+        mm_tenant_clear(&together);
+    }
+}
+
+static char *random_claims(void)
+{
+    static const char *const VALUES[] = {"\"x\"", "\"y\"", "[\"y\", \"x\"]", "\"w/z\"", "\"x/z\"", "7", "null", "[]"};
+    static const char *const SUBJECTS[] = {"repo:o/r:x", "repo:o@1/r@2:x", "repo:o@1/q@2:x"};
+    char *claims;
+    assert_true(asprintf(&claims,
+                         "{\"aud\": \"https://mint.example\", \"sub\": \"%s\", \"repository_id\": 2, "
+                         "\"repository_owner_id\": 1, \"a\": %s, \"b\": %s}",
+                         pick(SUBJECTS, MM_ARRAY_SIZE(SUBJECTS)), pick(VALUES, MM_ARRAY_SIZE(VALUES)),
+                         pick(VALUES, MM_ARRAY_SIZE(VALUES))) > 0);
+    return claims;
+}
+
+static void no_rule_is_missed_among_many(void **state)
+{
+    (void)state;
+    for (size_t round = 0; round < 300; round++) {
+        char *rules[4] = {random_rule(), random_rule(), random_rule(), random_rule()};
+        mm_cleanup(free) char *several = NULL;
+        assert_true(asprintf(&several, "%s, %s", rules[2], rules[3]) > 0);
+        mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+        struct mm_tenant tenant = {0};
+        bool is_built = build(LISTS(rules[0], rules[1], several), &tenant, &problems);
+        for (size_t i = 0; is_built && i < 20; i++) {
+            mm_cleanup(free) char *text = random_claims();
+            mm_cleanup(json_decref) json_t *claims = mm_json_parse(text, strlen(text), NULL);
+            const char *issuer = next_random() % 2 ? GITHUB : KEYCLOAK;
+            size_t n_accounts = 0;
+            size_t n_audited = 0;
+            const struct mm_oidc_rule *first = NULL;
+            for (size_t a = 0; a < tenant.n_accounts; a++) {
+                bool matches = false;
+                for (size_t r = 0; r < tenant.accounts[a].n_oidc; r++) {
+                    const struct mm_oidc_rule *rule = &tenant.accounts[a].oidc[r];
+                    if (!mm_oidc_rule_matches(rule, issuer, claims, NULL))
+                        continue;
+                    n_audited += rule->mode == MM_RULE_AUDITED;
+                    matches = matches || rule->mode == MM_RULE_ENFORCED;
+                    first = !first && rule->mode == MM_RULE_ENFORCED ? rule : first;
+                }
+                n_accounts += matches;
+            }
+            struct mm_oidc_match found = {0};
+            struct mm_audit_matches audit = {0};
+            enum mm_code code = match(&tenant, NULL, issuer, text, &found, &audit);
+            assert_int_equal(code, n_accounts == 0   ? MM_ACCESS_DENIED
+                                   : n_accounts == 1 ? MM_OK
+                                                     : MM_CREDENTIAL_AMBIGUOUS);
+            assert_int_equal(audit.n, n_audited);
+            if (code == MM_OK)
+                assert_ptr_equal(found.rule, first);
+        }
+        mm_tenant_clear(&tenant);
+        for (size_t i = 0; i < MM_ARRAY_SIZE(rules); i++)
+            free(rules[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +492,8 @@ int main(void)
         cmocka_unit_test(a_rule_that_takes_too_much_or_is_no_rule_is_refused),
         cmocka_unit_test(what_is_risky_is_warned_of),
         cmocka_unit_test(one_credential_for_two_accounts_is_refused),
+        cmocka_unit_test(no_overlap_is_missed_among_many_rules),
+        cmocka_unit_test(no_rule_is_missed_among_many),
         cmocka_unit_test(a_token_stands_for_the_account_whose_rule_it_satisfies),
         cmocka_unit_test(a_rule_in_audit_mode_is_told_of_and_grants_nothing),
         cmocka_unit_test(audiences_are_those_of_the_rules_on_an_issuer),
