@@ -8,6 +8,7 @@
 
 #include "cli/problems.h"
 #include "cli/removed.h"
+#include "policy/exchange.h"
 #include "policy/diff.h"
 #include "policy/removed.h"
 
@@ -150,8 +151,11 @@ static void print_summary(const struct mm_config *config)
     for (size_t i = 0; i < config->policy.n_tenants; i++) {
         const struct mm_tenant *tenant = &config->policy.tenants[i];
         size_t n_grants = count_grants(tenant);
-        (void)printf("  tenant   %s: %zu account%s, %zu grant%s\n", tenant->id, tenant->n_accounts,
+        (void)printf("  tenant   %s: %zu account%s, %zu grant%s", tenant->id, tenant->n_accounts,
                      plural(tenant->n_accounts), n_grants, plural(n_grants));
+        if (tenant->exchange)
+            (void)printf(", %zu rule%s of exchange", tenant->exchange->n_rules, plural(tenant->exchange->n_rules));
+        (void)puts("");
     }
     (void)printf("  policy   %s\n", config->policy.digest);
 }

@@ -15,16 +15,24 @@ static void print_part(FILE *out, const char *text, size_t length)
     mm_print_text(out, part ? part : "?");
 }
 
+/* A user of somebody else's issuer, or an account of ours; and the client, where that is somebody else. */
 static void print_subject(FILE *out, const json_t *claims)
 {
     const char *subject = mm_json_string(claims, "sub");
     const char *tenant = mm_json_string(claims, "tenant_id");
-    (void)fputs(subject ? "account " : "an account without a name", out);
+    const char *provider = mm_json_string(claims, "idp");
+    const char *client = mm_json_string(claims, "client_id");
+    bool is_user = provider && strcmp(provider, "mintmark") != 0;
+    (void)fputs(!subject ? "an account without a name" : is_user ? "user " : "account ", out);
     if (subject)
         mm_print_text(out, subject);
     if (tenant) {
         (void)fputs(" of tenant ", out);
         mm_print_text(out, tenant);
+    }
+    if (subject && client && strcmp(subject, client) != 0) {
+        (void)fputs(" through ", out);
+        mm_print_text(out, client);
     }
 }
 

@@ -471,6 +471,14 @@ def test_the_ledger_names_the_user_and_nothing_of_the_token(mint, idp):
     assert "onrtac" not in str(entry) and "Ada" not in str(entry)
 
 
+def test_inspect_says_who_may_do_what_through_whom(mint, idp):
+    token = exchange(mint, keycloak(mint)).json["access_token"]
+    said = mint.run_cli("inspect", "--no-verify", config=False, input=token).stdout
+    user = f"user {idp.issuer}#9bd11b1c-2e5e-4a43-8c73-7a9a6a0d2e1f of tenant acme through acme/lore-cli may read repo on {REPOSITORY}"
+    assert user in " ".join(said.split())
+    assert "3 rules of exchange" in mint.run_cli("check-config").stdout
+
+
 # --- what is taken back
 
 
