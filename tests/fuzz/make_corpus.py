@@ -362,6 +362,38 @@ def packet(data):
     return struct.pack(">H", len(data)) + data
 
 
+def crl(*extensions, revoked=(4711,), entry_extensions=(), pem=False):
+    """In force around TEST_NOW; the fuzz target signs it anew."""
+    day, at = datetime.timedelta(days=1), datetime.datetime.utcfromtimestamp(1800000000)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Acme CA")]))
+    builder = builder.last_update(at - day).next_update(at + day)
+    for extension, is_critical in extensions:
+        builder = builder.add_extension(extension, is_critical)
+    for serial in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at - day)
+        for extension, is_critical in entry_extensions:
+            entry = entry.add_extension(extension, is_critical)
+        builder = builder.add_revoked_certificate(entry.build())
+    made = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM if pem else serialization.Encoding.DER)
+
+
+def crls():
+    reason = x509.CRLReason(x509.ReasonFlags.key_compromise)
+    elsewhere = x509.CertificateIssuer([x509.DNSName("elsewhere.example")])
+    partial = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
+    write(
+        "crl",
+        names=crl((x509.CRLNumber(1), False), revoked=(1, 4711, 2**159 - 1), entry_extensions=((reason, False),)),
+        empty=crl(revoked=()),
+        others=crl(revoked=(1, 2, 3)),
+        delta=crl((x509.DeltaCRLIndicator(1), True)),
+        partial=crl((partial, True)),
+        indirect=crl(entry_extensions=((elsewhere, True),)),
+        pem=crl(pem=True) + crl(pem=True),
+    )
+
+
 def certificates():
     deploy = [(NameOID.ORGANIZATION_NAME, "Acme"), (NameOID.COMMON_NAME, "deploy")]
     client = [(NameOID.COMMON_NAME, "client")]
@@ -567,7 +599,7 @@ def fetched():
 
 
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
-MAKERS += [uris, attestations, foreign_tokens, subject_tokens, client_cert_headers, fetched]
+MAKERS += [uris, attestations, foreign_tokens, subject_tokens, client_cert_headers, fetched, crls]
 
 for make in MAKERS:
     make()
