@@ -23,10 +23,13 @@ char *mm_discovery_url(const char *issuer, struct mm_error *err)
 bool mm_discovery_parse(const void *data, size_t length, const char *issuer, char ret_jwks_uri[MM_URL_MAX + 1],
                         struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *document = mm_json_parse(data, length, NULL);
+    struct mm_error why = {0};
+    mm_cleanup(json_decref) json_t *document = mm_json_parse(data, length, &why);
     const char *about = mm_json_string(document, "issuer");
     const char *jwks_uri = mm_json_string(document, "jwks_uri");
     char host[MM_HOST_MAX];
+    if (why.code == MM_NO_MEMORY)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
     if (!json_is_object(document))
         return mm_fail(err, MM_TOKEN_INVALID, "the discovery document isn't a JSON object");
     if (!about || strcmp(about, issuer) != 0)

@@ -12,7 +12,7 @@ MM_MUST_USE char *mm_discovery_url(const char *issuer, struct mm_error *err);
 
 /*
  * The `jwks_uri` of a document. MM_TOKEN_INVALID if that isn't a JSON object, isn't about `issuer`, byte for byte (section 4.3), or names no https URL as
- * mm_url_host() takes it. Whether that host may be asked is for the fetcher to say.
+ * mm_url_host() takes it; MM_NO_MEMORY. Whether that host may be asked is for the fetcher to say.
  */
 MM_MUST_USE bool mm_discovery_parse(const void *data, size_t length, const char *issuer,
                                     char ret_jwks_uri[MM_URL_MAX + 1], struct mm_error *err);

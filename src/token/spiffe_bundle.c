@@ -43,9 +43,12 @@ static bool add_root(struct roots *roots, const json_t *key, struct mm_error *er
 
 bool mm_spiffe_bundle_roots(const void *data, size_t length, struct mm_trust **ret_roots, struct mm_error *err)
 {
-    mm_cleanup(json_decref) json_t *bundle = mm_json_parse(data, length, NULL);
+    struct mm_error why = {0};
+    mm_cleanup(json_decref) json_t *bundle = mm_json_parse(data, length, &why);
     const json_t *keys = json_object_get(bundle, "keys");
     mm_cleanup(roots_clear) struct roots roots = {.n = 0};
+    if (why.code == MM_NO_MEMORY)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
     if (!json_is_array(keys))
         return bad_bundle(err, "no JWK set");
     for (size_t i = 0; i < json_array_size(keys); i++) {

@@ -16,6 +16,8 @@
 #include "issue/refusals.h"
 #include "keyring/keyring.h"
 #include "ledger/reader.h"
+#include "oauth/discovery.h"
+#include "oauth/key_sources.h"
 #include "oauth/mtls.h"
 #include "policy/diff.h"
 #include "tests/support/faults.h"
@@ -42,8 +44,13 @@ static const char CONFIG[] =
     "secret}\n"
     "keys: {algorithm: ES256}\n"
     "store: {sqlite: state/mintmark.db}\n"
+    "fetch: {hosts: [idp.example], ca: ca.pem}\n"
+    "issuers: {\"https://ci.example\": {jwks_file: keys.json}, \"https://x.example\": {jwks_uri: "
+    "\"https://idp.example/x\"}}\n"
     "tenants:\n"
-    "  acme: {file: acme.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"urc-*\"]}\n"
+    "  acme: {file: acme.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"urc-*\"], issuers: "
+    "[\"https://ci.example\", \"https://idp.example\", \"https://x.example\"], trust_domains: {acme.example: "
+    "{bundle_file: bundle.json}}}\n"
     "  globex: {file: globex.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"arc-*\"]}\n";
 
 static const char TENANT[] =
@@ -57,6 +64,10 @@ static const char TENANT[] =
     "    name: Build farm\n"
     "    authenticate: [{mtls: {san_uri: \"spiffe://%s.example/ci\"}}, {mtls: {san_dns: ci.%s.example}}]\n"
     "    grants: [{scopes: [\"read:repo\"], resources: [\"%s\"], ttl: {default: 5m, max: 15m}}]\n";
+
+#define KEY(members) \
+    "{\"keys\":[{" members "\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"a\",\"x\":" \
+    "\"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\",\"y\":\"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}"
 
 static const char BODY[] =
     "{\"tenant_id\":\"acme\",\"scopes\":[\"read:repo\",\"read:blob\"],\"resource_id\":\"urc-1\"}";
@@ -256,6 +267,32 @@ static bool refuse_others(const struct world *world, struct mm_error *err)
     return true;
 }
 
+/* What sources there are, and what they are, is known as a whole or not at all. */
+static bool know_sources(const struct world *world, struct mm_error *err)
+{
+    const struct mm_key_sources_parts parts = {.random = &MM_SYSTEM_RANDOM};
+    mm_cleanup(mm_key_sources_free) struct mm_key_sources *sources = mm_key_sources_start(&parts, err);
+    mm_cleanup(mm_jwks_unref) struct mm_jwks *jwks = NULL;
+    struct mm_key_source_state *states = NULL;
+    size_t n = 0;
+    if (!sources || !mm_key_sources_use(sources, world->config, err) ||
+        !mm_key_sources_describe(sources, &states, &n, err))
+        return false;
+    assert_int_equal(n, 4);
+    mm_key_source_states_free(states, n);
+    assert_int_equal(mm_key_sources_get(sources, "https://ci.example", NULL, NULL, NULL, &jwks, NULL), MM_KEYS_READY);
+    assert_int_equal(mm_jwks_n_keys(jwks), 1);
+    return true;
+}
+
+static bool read_discovery(const struct world *world, struct mm_error *err)
+{
+    static const char TEXT[] = "{\"issuer\":\"https://idp.example\",\"jwks_uri\":\"https://idp.example/keys\"}";
+    char jwks_uri[MM_URL_MAX + 1];
+    (void)world;
+    return mm_discovery_parse(TEXT, sizeof TEXT - 1, "https://idp.example", jwks_uri, err);
+}
+
 static bool parse_trust(const struct world *world, struct mm_error *err)
 {
     mm_cleanup(mm_trust_free) struct mm_trust *trust = mm_trust_parse(world->ca_pem, strlen(world->ca_pem), err);
@@ -411,6 +448,8 @@ static void make_files(struct world *world)
     mm_cleanup(free) char *custodians_pem = test_certificates_pem(custodians, NULL);
     put(world, "custodians.pem", custodians_pem);
     put(world, "secret", "1234\n");
+    put(world, "keys.json", KEY(""));
+    put(world, "bundle.json", KEY("\"use\":\"jwt-svid\","));
     for (size_t i = 0; i < MM_ARRAY_SIZE(TENANTS); i++) {
         const char *id = TENANTS[i][0];
         char name[32];
@@ -532,6 +571,8 @@ SUBJECT_TEST(foreign_token_is_not_called_forged, verify_foreign)
 SUBJECT_TEST(key_is_not_called_unsound, make_document)
 SUBJECT_TEST(caller_is_not_called_a_stranger, authenticate)
 SUBJECT_TEST(others_are_not_let_in, refuse_others)
+SUBJECT_TEST(sources_are_known_whole_or_not_at_all, know_sources)
+SUBJECT_TEST(issuer_is_not_called_a_liar, read_discovery)
 SUBJECT_TEST(ca_is_not_called_unsound, parse_trust)
 SUBJECT_TEST(sentence_is_not_called_foreign, check_sentence)
 SUBJECT_TEST(ledger_is_not_called_corrupt, read_ledger)
@@ -676,6 +717,8 @@ int main(void)
         WORLD_TEST(key_is_not_called_unsound),
         WORLD_TEST(caller_is_not_called_a_stranger),
         WORLD_TEST(others_are_not_let_in),
+        WORLD_TEST(sources_are_known_whole_or_not_at_all),
+        WORLD_TEST(issuer_is_not_called_a_liar),
         WORLD_TEST(ca_is_not_called_unsound),
         WORLD_TEST(sentence_is_not_called_foreign),
         WORLD_TEST(ledger_is_not_called_corrupt),
