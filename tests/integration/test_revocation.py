@@ -2,17 +2,19 @@
 """Tokens that are taken back: by the client they were issued to (RFC 7009), and by operators; and that they stay so."""
 
 import json
+import sqlite3
 import urllib.parse
 
 import pytest
 
-from service import AUDIENCE, Deployment, assert_oauth_error, assert_problem, wait_until
+from service import AUDIENCE, REPOSITORY, Deployment, assert_oauth_error, assert_problem, grant, wait_until
 from test_introspection import told
 from test_issuance import claims_of
 from wire import FORM
 
 REVOKE = "/oauth2/revoke"
 INTROSPECT = "/oauth2/introspect"
+PARTITIONS = "https://lore.acme.example/partitions/"
 INACTIVE = (200, b'{"active":false}')
 
 
@@ -137,8 +139,6 @@ def test_a_revocation_that_was_acknowledged_outlives_a_crash(own_mint):
 
 def test_what_the_ledger_can_not_take_is_not_acknowledged(own_mint):
     """And not revoked: the client is told to come again."""
-    import sqlite3
-
     token = own_mint.issue()["service_token"]
     other = sqlite3.connect(own_mint.folder / "state/mintmark.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -307,3 +307,81 @@ def test_who_leaves_the_policy_has_tokens_and_their_revocation_is_offered(own_mi
     assert all(command in reloaded for command in offered)
     assert "mintmark revoke" not in mint.cli("reload")
     order(mint, "--account", "acme/ci-build")  # though the policy knows it no more
+
+
+# --- and the exchange of tokens
+
+
+@pytest.fixture
+def exchanging(tmp_path):
+    made = Deployment(tmp_path)
+    made.lore = made.ca.issue("lore", dns=["lore.acme.example"])
+    made.tenants["acme"]["resource_servers"] = [
+        {"id": "lore", "audiences": [AUDIENCE], "authenticate": [{"mtls": {"san_dns": "lore.acme.example"}}]}
+    ]
+    made.tenants["acme"]["resource_template"] = {"uri": PARTITIONS + "{id}", "resource": "urc-{id}"}
+    made.tenants["acme"]["exchange"] = {
+        "subject_audiences": [AUDIENCE],
+        "public_clients": ["lore-cli", "other-cli"],
+        "rules": [{"subject": {"accounts": ["ci-build"]}, **grant(["read:repo", "read:blob"], ["urc-*"])}],
+    }
+    yield made.create().start()
+    made.ensure_stopped()
+
+
+def public_form(mint, path, **fields):
+    body = urllib.parse.urlencode({"client_id": "acme/lore-cli", **fields}).encode()
+    with mint.client(None) as client:
+        return client.request("POST", path, body, {"Content-Type": FORM})
+
+
+def exchange(mint, subject):
+    return public_form(
+        mint,
+        "/oauth2/token",
+        grant_type="urn:ietf:params:oauth:grant-type:token-exchange",
+        subject_token=subject,
+        subject_token_type="urn:ietf:params:oauth:token-type:access_token",
+        resource=PARTITIONS + REPOSITORY.removeprefix("urc-"),
+    )
+
+
+def test_a_revoked_token_is_not_exchanged_from_the_acknowledgement_on(exchanging):
+    subject = exchanging.issue(audience=AUDIENCE)["service_token"]
+    assert exchange(exchanging, subject).status == 200
+    assert revoke(exchanging, subject).status == 200
+    assert_oauth_error(exchange(exchanging, subject), 400, "invalid_request")
+
+
+def test_a_public_client_takes_its_own_token_back_and_nobody_elses(exchanging):
+    mint = exchanging
+    subject = mint.issue(audience=AUDIENCE)["service_token"]
+    token = exchange(mint, subject).json["access_token"]
+    assert is_active(mint, token)
+    assert_oauth_error(public_form(mint, REVOKE, token=token, client_id="acme/other-cli"), 400, "invalid_grant")
+    assert_oauth_error(public_form(mint, REVOKE, token=subject), 400, "invalid_grant")
+    assert public_form(mint, INTROSPECT, token=token).status == 401  # to ask, one has to be somebody
+    assert is_active(mint, token)
+    assert public_form(mint, REVOKE, token=token).status == 200
+    assert not is_active(mint, token)
+    assert entries(mint)[-1]["by"] == "acme/lore-cli"
+    assert is_active(mint, subject)
+
+
+def test_a_stopped_account_neither_exchanges_nor_is_exchanged_for(exchanging):
+    mint = exchanging
+    subject = mint.issue(audience=AUDIENCE)["service_token"]
+    token = exchange(mint, subject).json["access_token"]
+    order(mint, "--account", "acme/ci-build")
+    assert not is_active(mint, token)  # it was issued for that account
+    assert_oauth_error(exchange(mint, subject), 400, "invalid_request")
+
+
+def test_a_stopped_public_client_gets_nothing(exchanging):
+    mint = exchanging
+    subject = mint.issue(audience=AUDIENCE)["service_token"]
+    token = exchange(mint, subject).json["access_token"]
+    order(mint, "--account", "acme/lore-cli")
+    assert not is_active(mint, token)
+    assert exchange(mint, subject).status == 401
+    assert is_active(mint, subject)
