@@ -7,10 +7,12 @@ import pytest
 
 import lore
 from oidc_issuer import Issuer
+from openapi import Description
 from service import (
     AUDIENCE,
     CACHE_AUDIENCE,
     ISSUER,
+    OAUTH_TOKENS,
     OTHER_REPOSITORY,
     REPOSITORY,
     Deployment,
@@ -25,6 +27,9 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 PARTITIONS = "https://lore.acme.example/partitions/"
 PARTITION = PARTITIONS + REPOSITORY.removeprefix("urc-")
 UNSEEN = "urc-" + "7" * 32
+
+
+DESCRIPTION = Description()
 
 
 def rule(subject, scopes, resources, default="5m", most="10m", **members):
@@ -87,7 +92,9 @@ def exchange(mint, subject_token, credential=None, **changes):
         "resource": PARTITION,
         "scope": None,
     }
-    return mint.ask_oauth(credential, **{**fields, **changes})
+    reply = mint.ask_oauth(credential, **{**fields, **changes})
+    DESCRIPTION.check("POST", OAUTH_TOKENS, reply)
+    return reply
 
 
 def exchanged(reply):
