@@ -3,7 +3,8 @@
  * The load generator: one thread and many TLS connections that send one request over and over, as cheaply as OpenSSL lets
  * it, since it shares the machine with what it measures. With --rate, requests fall due on a fixed schedule and their
  * latency counts from then, so that a stalled server can't hide by stalling its callers. With --warm each connection has
- * had a reply, and the line "warm" been answered on standard input, before anything counts.
+ * had a reply, and the line "warm" been answered on standard input, before anything counts. With --bodies each request has the
+ * file's next line as its body, and the first again after the last: for what can be asked once.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +40,7 @@ struct options {
     int64_t rate; /* requests a second; 0: each connection asks again at once */
     enum { KEEP_ALIVE, CONNECT_EACH } mode;
     bool warm;
-    const char *ca, *certificate, *key, *ciphers, *method, *path, *body, *type;
+    const char *ca, *certificate, *key, *ciphers, *method, *path, *body, *bodies, *type, *header;
     char *groups; /* OpenSSL's macro takes no const */
 };
 
@@ -61,6 +62,9 @@ struct run {
     int epoll;
     char request[REQUEST_MAX];
     size_t request_length;
+    char *bodies; /* the file's; each line ends with a NUL */
+    size_t bodies_length;
+    const char *next_body; /* NULL: all are the same */
     struct connection *connections;
     struct connection *idle[CONNECTIONS_MAX]; /* a ring: each takes its turn */
     size_t first_idle;
@@ -119,9 +123,54 @@ static void connect_one(struct run *run, struct connection *connection)
     watch(run, connection, EPOLLOUT, EPOLL_CTL_ADD);
 }
 
+static void make_request(struct run *run, const char *body)
+{
+    const struct options *options = &run->options;
+    char content[128] = "";
+    if (body)
+        (void)snprintf(content, sizeof content, "Content-Type: %s\r\nContent-Length: %zu\r\n", options->type,
+                       strlen(body));
+    int n = snprintf(run->request, sizeof run->request, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s%s%s%s\r\n%s",
+                     options->method, options->path, content, options->header ? options->header : "",
+                     options->header ? "\r\n" : "", options->mode == CONNECT_EACH ? "Connection: close\r\n" : "",
+                     body ? body : "");
+    run->request_length = (size_t)n;
+    if (n < 0 || run->request_length >= sizeof run->request)
+        die("request");
+}
+
+static void take_next_body(struct run *run)
+{
+    make_request(run, run->next_body);
+    run->next_body += strlen(run->next_body) + 1;
+    if (run->next_body == run->bodies + run->bodies_length)
+        run->next_body = run->bodies;
+}
+
+static void read_bodies(struct run *run)
+{
+    FILE *file = fopen(run->options.bodies, "r");
+    if (!file || fseek(file, 0, SEEK_END) != 0)
+        die("bodies");
+    long length = ftell(file);
+    rewind(file);
+    run->bodies = length > 0 ? malloc((size_t)length) : NULL;
+    if (!run->bodies || fread(run->bodies, 1, (size_t)length, file) != (size_t)length ||
+        run->bodies[length - 1] != '\n')
+        die("bodies");
+    (void)fclose(file);
+    for (long i = 0; i < length; i++)
+        if (run->bodies[i] == '\n')
+            run->bodies[i] = '\0';
+    run->bodies_length = (size_t)length;
+    run->next_body = run->bodies;
+}
+
 /* The request fits into one record and an idle connection's send buffer: it is sent at once or not at all. */
 static bool send_request(struct run *run, struct connection *connection)
 {
+    if (run->next_body)
+        take_next_body(run);
     connection->n_received = 0;
     connection->n_expected = 0;
     connection->phase = PHASE_ASKING;
@@ -361,27 +410,10 @@ static SSL_CTX *make_tls(const struct options *options)
     return tls;
 }
 
-static void make_request(struct run *run)
-{
-    const struct options *options = &run->options;
-    int n;
-    if (options->body)
-        n = snprintf(run->request, sizeof run->request,
-                     "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s\r\n%s",
-                     options->method, options->path, options->type, strlen(options->body),
-                     options->mode == CONNECT_EACH ? "Connection: close\r\n" : "", options->body);
-    else
-        n = snprintf(run->request, sizeof run->request, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", options->method,
-                     options->path, options->mode == CONNECT_EACH ? "Connection: close\r\n" : "");
-    run->request_length = (size_t)n;
-    if (n < 0 || run->request_length >= sizeof run->request)
-        die("request");
-}
-
-static const char USAGE[] =
-    "Usage: mm-load --port N --ca FILE [--cert FILE --key FILE] [--connections N] [--seconds "
-    "N] [--rate N] [--connect-each | --warm]\n"
-    "               [--groups LIST] [--ciphers LIST] [--method M] [--path P] [--body TEXT] [--type T]\n";
+static const char USAGE[] = "Usage: mm-load --port N --ca FILE [--cert FILE --key FILE] [--connections N] [--seconds "
+                            "N] [--rate N] [--connect-each | --warm]\n"
+                            "               [--groups LIST] [--ciphers LIST] [--method M] [--path P] [--header TEXT]\n"
+                            "               [--body TEXT | --bodies FILE] [--type TYPE]\n";
 
 static struct options read_options(int argc, char **argv)
 {
@@ -398,7 +430,9 @@ static struct options read_options(int argc, char **argv)
                                             {"method", required_argument, NULL, 'm'},
                                             {"path", required_argument, NULL, 'u'},
                                             {"body", required_argument, NULL, 'b'},
+                                            {"bodies", required_argument, NULL, 'f'},
                                             {"type", required_argument, NULL, 't'},
+                                            {"header", required_argument, NULL, 'h'},
                                             {"warm", no_argument, NULL, 'w'},
                                             {0}};
     struct options options = {
@@ -444,8 +478,14 @@ static struct options read_options(int argc, char **argv)
         case 'b':
             options.body = optarg;
             break;
+        case 'f':
+            options.bodies = optarg;
+            break;
         case 't':
             options.type = optarg;
+            break;
+        case 'h':
+            options.header = optarg;
             break;
         case 'w':
             options.warm = true;
@@ -474,7 +514,9 @@ int main(int argc, char **argv)
     const struct sched_param none = {0};
     (void)sched_setscheduler(0, SCHED_BATCH, &none);
     run->tls = make_tls(&run->options);
-    make_request(run);
+    make_request(run, run->options.body);
+    if (run->options.bodies)
+        read_bodies(run);
     run->epoll = epoll_create1(EPOLL_CLOEXEC);
     run->samples = malloc(SAMPLES_MAX * sizeof *run->samples);
     run->connections = calloc(run->options.n_connections, sizeof *run->connections);
@@ -497,6 +539,7 @@ int main(int argc, char **argv)
     SSL_CTX_free(run->tls);
     free(run->connections);
     free(run->samples);
+    free(run->bodies);
     free(run);
     return 0;
 }
