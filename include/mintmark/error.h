@@ -59,6 +59,7 @@ enum mm_exit {
     X(MM_CERTIFICATE_INVALID, 41, "certificate_invalid", 401, MM_EXIT_REFUSED) \
     X(MM_ACCESS_DENIED, 42, "access_denied", 403, MM_EXIT_REFUSED) \
     X(MM_CREDENTIAL_AMBIGUOUS, 43, "credential_ambiguous", 403, MM_EXIT_REFUSED) \
+    X(MM_CREDENTIAL_INVALID, 44, "credential_invalid", 401, MM_EXIT_REFUSED) /* a JWT that proves nothing here */ \
     /* what a caller may do */ \
     X(MM_SCOPE_NOT_GRANTED, 60, "scope_not_granted", 403, MM_EXIT_REFUSED) \
     X(MM_RESOURCE_NOT_GRANTED, 61, "resource_not_granted", 403, MM_EXIT_REFUSED) \

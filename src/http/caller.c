@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/caller.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "http/credentials.h"
 #include "http/service.h"
 #include "http/slowing.h"
 #include "oauth/client.h"
-#include "oauth/key_sources.h"
 #include "oauth/mtls.h"
 #include "policy/exchange.h"
+#include "util/log.h"
 
 struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form)
 {
@@ -21,62 +23,171 @@ struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form
     };
 }
 
-/* Whether it brings something to authenticate with, other than a certificate. */
-static bool has_secret(const struct mm_request *request, const struct mm_caller_credentials *credentials)
+static bool find_source_keys(struct mm_request *request, const struct mm_tenant *tenant, const char *source,
+                             const struct mm_jwt *jwt, struct mm_jwks **ret_keys, struct mm_error *err)
 {
-    return mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION) || credentials->client_secret ||
-           credentials->client_assertion || credentials->client_assertion_type;
+    struct mm_service *service = request->service;
+    if (!service->parts.key_sources)
+        return mm_fail(err, MM_KEYS_UNAVAILABLE, "no keys of others are known");
+    struct mm_waiter *waiter = mm_waiter_new(service->waiting, tenant->id);
+    enum mm_keys keys = mm_key_sources_get(service->parts.key_sources, source, jwt, waiter ? mm_waiter_wake : NULL,
+                                           waiter, ret_keys, err);
+    if (keys != MM_KEYS_AWAITED) {
+        mm_waiter_drop(waiter);
+        return keys == MM_KEYS_READY;
+    }
+    mm_waiter_unref(request->waiter);
+    request->waiter = waiter;
+    return mm_fail(err, MM_REQUEST_WAITS, "keys are being fetched");
 }
 
-/* One way to authenticate a request (RFC 6749 section 2.3), and that one a certificate. */
-static bool check_credentials(const struct mm_request *request, const struct mm_caller_credentials *credentials,
-                              const struct mm_certificate *peer, struct mm_error *err)
+bool mm_caller_find_keys(struct mm_request *request, const char *source, const struct mm_jwt *jwt,
+                         struct mm_jwks **ret_keys, struct mm_error *err)
 {
-    bool has_authorization =
-        request->form == MM_ERRORS_OAUTH && mm_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
-    bool has_secret = credentials->client_secret;
-    bool has_assertion = credentials->client_assertion || credentials->client_assertion_type;
-    if (has_authorization + has_secret + has_assertion + (peer != NULL) > 1)
-        return mm_fail(err, MM_INVALID_REQUEST, "the client authenticates in more than one way");
-    return peer || mm_fail(err, MM_CERTIFICATE_REQUIRED, "a client certificate is required");
+    return find_source_keys(request, request->principal.tenant, source, jwt, ret_keys, err);
 }
 
-/* Whoever says so. A certificate beside it is none of an account's: it only proves what tokens may be bound to (RFC 8705 section 4). */
-static bool take_public(const struct mm_policy *policy, const struct mm_caller_credentials *credentials,
-                        struct mm_certificate *peer, struct mm_principal *ret_principal)
+/* Keys that the JWT says it is signed with, at whichever of its claimant's places has them. */
+static bool find_keys(struct mm_request *request, const struct mm_claimant *claimant, struct mm_claimant_keys *ret_keys,
+                      struct mm_jwks **ret_jwks, struct mm_error *err)
+{
+    struct mm_error missing = {0};
+    for (size_t i = 0; mm_claimant_keys(claimant, i, ret_keys); i++) {
+        struct mm_error why = {0};
+        mm_cleanup(mm_jwks_unref) struct mm_jwks *jwks = ret_keys->jwks ? mm_jwks_ref(ret_keys->jwks) : NULL;
+        if (!jwks && !find_source_keys(request, claimant->tenant, ret_keys->source, request->jwt, &jwks, &why)) {
+            if (why.code == MM_REQUEST_WAITS)
+                return mm_fail(err, why.code, "%s", why.message);
+            (void)mm_fail(&missing, why.code, "%s", why.message);
+        } else if (mm_jwt_has_key_in(request->jwt, jwks)) {
+            *ret_jwks = MM_TAKE(jwks);
+            return true;
+        }
+    }
+    (void)mm_fail(&missing, MM_TOKEN_INVALID, "none of its issuer's keys is the one that it says it is signed with");
+    return mm_fail(err, missing.code, "%s", missing.message);
+}
+
+static void log_audit(const struct mm_request *request, const struct mm_audit_matches *matches)
+{
+    for (size_t i = 0; i < matches->n; i++) {
+        const struct mm_oidc_rule *rule = matches->items[i].rule;
+        char line[16];
+        (void)snprintf(line, sizeof line, "%d", rule->line);
+        mm_log(MM_LOG_INFO, "federation_audit", "request_id", request->id, "account",
+               matches->items[i].account->identity, "rule_line", line, "issuer", rule->issuer, "decision",
+               "would_match", NULL);
+    }
+}
+
+static bool verify_jwt(struct mm_request *request, const struct mm_credentials *credentials,
+                       const struct mm_tenant *tenant, struct mm_principal *ret_principal, struct mm_error *err)
+{
+    struct mm_service *service = request->service;
+    const struct mm_assertion_terms terms = {
+        .issuer = request->config->issuer,
+        .token_endpoint = service->token_endpoint,
+        .now = mm_clock_now(service->parts.clock),
+    };
+    struct mm_claimant claimant;
+    struct mm_claimant_keys keys;
+    struct mm_audit_matches audit;
+    mm_cleanup(mm_jwks_unref) struct mm_jwks *jwks = NULL;
+    if (!mm_assertion_claimant(tenant, credentials->client_id, request->jwt, credentials->way, &claimant, err) ||
+        !find_keys(request, &claimant, &keys, &jwks, err))
+        return false;
+    bool is_proven = mm_assertion_verify(&claimant, &keys, request->jwt, jwks, &terms, ret_principal, &audit, err);
+    log_audit(request, &audit);
+    const struct mm_one_use *use = &ret_principal->use;
+    return is_proven && (use->until == 0 ||
+                         mm_replay_use(service->parts.replay, tenant->id, use->digest, use->until, terms.now, err));
+}
+
+/* Whatever it is that a JWT doesn't prove, who sent it is told the same. */
+static bool fail_alike(const struct mm_error *why, struct mm_error *err)
+{
+    bool is_callers =
+        why->code == MM_TOKEN_INVALID || why->code == MM_ACCESS_DENIED || why->code == MM_CREDENTIAL_AMBIGUOUS;
+    return mm_fail(err, is_callers ? MM_CREDENTIAL_INVALID : why->code, "%s", why->message);
+}
+
+/* Before its tenant is known, since a client's own assertion may name it. */
+static bool open_jwt(struct mm_request *request, const struct mm_credentials *credentials,
+                     char ret_tenant_id[MM_CLIENT_TENANT_MAX + 1], struct mm_error *err)
+{
+    if (!request->jwt)
+        request->jwt = mm_jwt_open(credentials->jwt, strlen(credentials->jwt), err);
+    const char *client_id = credentials->client_id;
+    if (request->jwt && !client_id)
+        client_id = mm_assertion_claimed_client(request->jwt);
+    return request->jwt &&
+           mm_client_tenant(&request->config->policy, credentials->tenant_id, client_id, ret_tenant_id, err);
+}
+
+static bool authenticate_by_jwt(struct mm_request *request, const struct mm_credentials *credentials,
+                                struct mm_principal *ret_principal, struct mm_error *err)
 {
     char tenant_id[MM_CLIENT_TENANT_MAX + 1];
-    if (!mm_client_tenant(policy, credentials->tenant_id, credentials->client_id, tenant_id, NULL))
+    struct mm_error why = {0};
+    return (open_jwt(request, credentials, tenant_id, &why) &&
+            verify_jwt(request, credentials, mm_policy_tenant(&request->config->policy, tenant_id), ret_principal,
+                       &why)) ||
+           fail_alike(&why, err);
+}
+
+static bool authenticate_by_certificate(struct mm_request *request, const struct mm_credentials *credentials,
+                                        const char *tenant_id, struct mm_principal *ret_principal, struct mm_error *err)
+{
+    int64_t now = mm_clock_now(request->service->parts.clock);
+    if (!mm_mtls_authenticate(&request->config->policy, tenant_id, credentials->peer, now, ret_principal, err))
         return false;
-    const struct mm_tenant *tenant = mm_policy_tenant(policy, tenant_id);
-    const struct mm_account *client = tenant ? mm_exchange_public_client(tenant, credentials->client_id) : NULL;
+    mm_peers_remember(request->service->peers, credentials->peer);
+    return mm_client_check(ret_principal->account, credentials->client_id, err);
+}
+
+/* A client that is declared as public proves nothing: what it may do is what anybody may. */
+static bool is_public(const struct mm_request *request, const struct mm_credentials *credentials, const char *tenant_id,
+                      struct mm_principal *ret_principal)
+{
+    const struct mm_tenant *tenant = mm_policy_tenant(&request->config->policy, tenant_id);
+    const struct mm_account *client =
+        tenant && credentials->client_id ? mm_exchange_public_client(tenant, credentials->client_id) : NULL;
     if (!client)
         return false;
-    *ret_principal =
-        (struct mm_principal){.tenant = tenant, .account = client, .not_after = INT64_MAX, .credential = "none"};
-    if (peer)
-        memcpy(ret_principal->fingerprint, mm_certificate_fingerprint(peer), sizeof ret_principal->fingerprint);
+    *ret_principal = (struct mm_principal){
+        .tenant = tenant,
+        .account = client,
+        .not_after = INT64_MAX,
+        .credential = "none",
+    };
     return true;
 }
 
-static bool authenticate(struct mm_request *request, const struct mm_caller_credentials *credentials,
+/* What proves nothing of who is calling may yet be what a token is bound to. */
+static void note_certificate(const struct mm_credentials *credentials, struct mm_principal *principal)
+{
+    if (credentials->peer)
+        memcpy(principal->fingerprint, mm_certificate_fingerprint(credentials->peer), sizeof principal->fingerprint);
+}
+
+static bool authenticate(struct mm_request *request, const struct mm_caller_credentials *said,
                          struct mm_principal *ret_principal, struct mm_error *err)
 {
-    const struct mm_policy *policy = &request->config->policy;
-    int64_t now = mm_clock_now(request->service->parts.clock);
     char tenant_id[MM_CLIENT_TENANT_MAX + 1];
-    mm_cleanup(mm_certificate_unref) struct mm_certificate *peer = NULL;
-    if (!mm_request_peer(request, &peer, err))
+    mm_cleanup(mm_credentials_clear) struct mm_credentials credentials;
+    if (!mm_credentials_take(request, said, &credentials, err))
         return false;
-    if (credentials->may_be_public && !has_secret(request, credentials) &&
-        take_public(policy, credentials, peer, ret_principal))
-        return true;
-    if (!check_credentials(request, credentials, peer, err) ||
-        !mm_client_tenant(policy, credentials->tenant_id, credentials->client_id, tenant_id, err) ||
-        !mm_mtls_authenticate(policy, tenant_id, peer, now, ret_principal, err))
-        return false;
-    mm_peers_remember(request->service->peers, peer);
-    return mm_client_check(ret_principal->account, credentials->client_id, err);
+    if (credentials.jwt) {
+        if (!authenticate_by_jwt(request, &credentials, ret_principal, err))
+            return false;
+    } else {
+        if (!mm_client_tenant(&request->config->policy, credentials.tenant_id, credentials.client_id, tenant_id, err))
+            return false;
+        if (!said->may_be_public || !is_public(request, &credentials, tenant_id, ret_principal))
+            return authenticate_by_certificate(request, &credentials, tenant_id, ret_principal, err);
+    }
+    note_certificate(&credentials, ret_principal);
+    return true;
 }
 
 bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_credentials *credentials,
@@ -92,15 +203,6 @@ bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_c
     return true;
 }
 
-bool mm_caller_find_keys(struct mm_request *request, const char *source, const struct mm_jwt *jwt,
-                         struct mm_jwks **ret_keys, struct mm_error *err)
-{
-    struct mm_key_sources *sources = request->service->parts.key_sources;
-    if (!sources)
-        return mm_fail(err, MM_KEYS_UNAVAILABLE, "no keys of others are known");
-    return mm_key_sources_get(sources, source, jwt, NULL, NULL, ret_keys, err) == MM_KEYS_READY;
-}
-
 /* Nobody has proved who they are: of a public client not even a token that could be exchanged. */
 static bool is_failure(const struct mm_request *request, enum mm_code code)
 {
@@ -110,8 +212,22 @@ static bool is_failure(const struct mm_request *request, enum mm_code code)
            (status == MHD_HTTP_UNAUTHORIZED || status == MHD_HTTP_FORBIDDEN || code == MM_SUBJECT_TOKEN_INVALID);
 }
 
+/* The request waits for keys. */
+static struct mm_reply suspend(struct mm_request *request)
+{
+    struct mm_error why = {0};
+    struct mm_waiter *waiter = MM_TAKE(request->waiter);
+    request->pending = mm_pending_begin(request->service->pending, request->mhd, request->id, request->form, &why);
+    if (request->pending)
+        mm_waiter_suspend(waiter, request->pending, request->deadline_ns);
+    mm_waiter_unref(waiter);
+    return request->pending ? (struct mm_reply){0} : mm_request_refuse(request, &why, NULL, NULL);
+}
+
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err)
 {
+    if (err->code == MM_REQUEST_WAITS)
+        return suspend(request);
     struct mm_reply reply = mm_request_refuse(request, err, NULL, NULL);
     return is_failure(request, err->code) ? mm_slow_failure(request, &reply) : reply;
 }

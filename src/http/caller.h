@@ -26,24 +26,26 @@ struct mm_caller_credentials {
 struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form);
 
 /*
- * Find out who sends the request; the principal is good for as long as the request is. False: answer with mm_caller_refuse() and
- * nothing else. MM_INVALID_REQUEST for more than one credential (RFC 6749 section 2.3) or if nothing names the tenant; otherwise
- * as mm_mtls_authenticate().
+ * Find out who sends the request: by a JWT if it brings one, else by the client's certificate. The principal is good for as long as the request
+ * is. False: answer with mm_caller_refuse() and nothing else. MM_CREDENTIAL_INVALID for any JWT that proves nothing here, whyever it doesn't;
+ * MM_KEYS_UNAVAILABLE; MM_OVERLOADED; MM_INVALID_REQUEST for more than one credential (RFC 6749 section 2.3) or if nothing names the tenant;
+ * otherwise as mm_mtls_authenticate().
  *
- * A handler may run a second time, from its start and with the body as it was, after it was refused because keys are being fetched: it
- * keeps nothing and changes nothing before it knows who is calling. The second time it isn't asked for proof again.
+ * A handler may run a second time, from its start and with the body as it was, after it was refused because keys are being fetched
+ * (MM_REQUEST_WAITS): it changes nothing before it knows who is calling. Who has been proven stays so: what may be used once isn't asked for
+ * again.
  */
 MM_MUST_USE bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_credentials *credentials,
                                         struct mm_principal *ret_principal, struct mm_error *err);
 
 /*
- * The keys of somebody whose JWT a request brings: `source` as mm_key_sources_get() has it. A reference; or false, and the handler answers with
- * mm_caller_refuse() and will run again if keys are being fetched.
+ * Once the caller is known: the keys of somebody else whose JWT the request brings; `source` as mm_key_sources_get() has it. A reference; or
+ * false, and the handler answers with mm_caller_refuse().
  */
 MM_MUST_USE bool mm_caller_find_keys(struct mm_request *request, const char *source, const struct mm_jwt *jwt,
                                      struct mm_jwks **ret_keys, struct mm_error *err);
 
-/* The handler's reply when its caller isn't known: a refusal; or none yet, since the handler will run again. */
+/* The handler's reply when its caller isn't known, or a key that it needs: a refusal; or none yet, since the handler will run again. */
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err);
 
 #endif

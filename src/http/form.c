@@ -81,6 +81,11 @@ static bool take_field(char *text, size_t length, struct mm_form *form, struct m
     return true;
 }
 
+bool mm_form_decode(char *text, size_t max, struct mm_error *err)
+{
+    return decode(text, strlen(text), max, err);
+}
+
 static char *copy_of(const char *text, size_t length)
 {
     char *copy = malloc(length + 1);

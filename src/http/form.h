@@ -33,6 +33,9 @@ MM_MUST_USE bool mm_form_parse(const char *body, size_t length, struct mm_form *
 /* MM_INVALID_REQUEST if a name comes more than once and isn't one of `may_repeat`, which ends with NULL. */
 MM_MUST_USE bool mm_form_check_repeats(const struct mm_form *form, const char *const *may_repeat, struct mm_error *err);
 
+/* Decode one value in place, of at most `max` bytes then: fails as mm_form_parse() does. */
+MM_MUST_USE bool mm_form_decode(char *text, size_t max, struct mm_error *err);
+
 /* The first value of that name; NULL if there is none. */
 char *mm_form_value(const struct mm_form *form, const char *name);
 

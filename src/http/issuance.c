@@ -27,11 +27,10 @@ struct mm_reply mm_issuance_begin(struct mm_request *request, const struct mm_pr
 {
     struct mm_error err = {0};
     struct mm_service *service = request->service;
-    int64_t deadline = mm_deadline_after_ms(request->config->limits.issue_timeout * 1000);
     request->pending = mm_pending_begin(service->pending, request->mhd, request->id, request->form, &err);
     if (!request->pending)
         return mm_request_refuse(request, &err, NULL, principal->tenant->id);
-    if (!mm_issue(service->parts.issuer, request->config, principal, token, request->id, deadline, done,
+    if (!mm_issue(service->parts.issuer, request->config, principal, token, request->id, request->deadline_ns, done,
                   request->pending, &request->rate, &err))
         refuse(request, principal, &err);
     return (struct mm_reply){0};

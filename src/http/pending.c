@@ -194,13 +194,21 @@ void mm_pending_list_settle_due(struct mm_pending_list *list, int64_t now_ns)
         mm_pending_settle(pending, &pending->held_reply);
 }
 
-struct mm_reply mm_pending_take_reply(struct mm_pending *pending)
+void mm_pending_settle_again(struct mm_pending *pending)
+{
+    mm_pending_settle(pending, &(struct mm_reply){0});
+}
+
+bool mm_pending_take_reply(struct mm_pending *pending, struct mm_reply *ret_reply)
 {
     (void)pthread_mutex_lock(&pending->list->lock);
-    struct mm_reply reply = pending->reply;
-    pending->reply = (struct mm_reply){0};
+    bool is_settled = !pending->connection;
+    if (is_settled) {
+        *ret_reply = pending->reply;
+        pending->reply = (struct mm_reply){0};
+    }
     (void)pthread_mutex_unlock(&pending->list->lock);
-    return reply;
+    return is_settled;
 }
 
 /* The first of the list with a reference of our own, or NULL. */

@@ -38,8 +38,14 @@ void mm_pending_settle_at(struct mm_pending *pending, struct mm_reply *reply, in
 /* Settle what is due at `now_ns`. Any thread; the last call before the list is let go is for INT64_MAX. */
 void mm_pending_list_settle_due(struct mm_pending_list *list, int64_t now_ns);
 
-/* The reply it was settled with, for the caller to clear, on the connection's thread; status 0 if it isn't settled. */
-struct mm_reply mm_pending_take_reply(struct mm_pending *pending);
+/* As mm_pending_settle(), but without an answer: the request's handler is to run again. */
+void mm_pending_settle_again(struct mm_pending *pending);
+
+/*
+ * Once it is settled, on the connection's thread: true, and the reply for the caller to clear, whose status is 0 if the handler is to run
+ * again.
+ */
+MM_MUST_USE bool mm_pending_take_reply(struct mm_pending *pending, struct mm_reply *ret_reply);
 
 void mm_pending_unref(struct mm_pending *pending);
 

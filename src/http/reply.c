@@ -46,12 +46,15 @@ static const struct sentence {
     {MM_TOKEN_OF_ANOTHER, 0, "The token was issued to another client.", "invalid_grant", NULL},
     {MM_SUBJECT_TOKEN_INVALID, 0, "The subject token is not valid, or not one that is exchanged.", INVALID_REQUEST,
      NULL},
-    {MM_CERTIFICATE_REQUIRED, 0, "A client certificate is required.", INVALID_CLIENT, NULL},
+    {MM_CERTIFICATE_REQUIRED, 0, "A client certificate is required, or another proof of who is calling.",
+     INVALID_CLIENT, NULL},
     {MM_CERTIFICATE_INVALID, 0, "The client certificate is expired, not yet valid or not fit for this use.",
      INVALID_CLIENT, NULL},
     {MM_ACCESS_DENIED, 0, "This caller has no account in that tenant.", INVALID_CLIENT,
      "The client certificate doesn't stand for that client."},
     {MM_CREDENTIAL_AMBIGUOUS, 0, "The credential stands for more than one account.", INVALID_CLIENT, NULL},
+    {MM_CREDENTIAL_INVALID, 0, "The JWT doesn't stand for an account in that tenant.", INVALID_CLIENT,
+     "The JWT doesn't stand for that client."},
     {MM_SCOPE_NOT_GRANTED, 0, "A scope is not granted to this account.", INVALID_SCOPE, NULL},
     {MM_RESOURCE_NOT_GRANTED, 0, "The resource is not granted to this account.", INVALID_TARGET, NULL},
     {MM_AUDIENCE_NOT_GRANTED, 0, "The audience is not one of the tenant's.", INVALID_TARGET, NULL},
@@ -146,7 +149,7 @@ static struct mm_reply problem_document(enum mm_code code, json_t *detail, const
     if (reply.owned_body)
         reply.content_type = PROBLEM_TYPE;
     reply.status = status;
-    reply.challenge = challenge_of(status);
+    reply.challenge = code == MM_CREDENTIAL_INVALID ? MM_CHALLENGE_BEARER : challenge_of(status);
     return reply;
 }
 

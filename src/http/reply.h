@@ -53,6 +53,7 @@ enum mm_error_form {
  */
 #define MM_CHALLENGE_CERTIFICATE "TLS-Client-Certificate"
 #define MM_CHALLENGE_BASIC       "Basic realm=\"mintmark\", charset=\"UTF-8\""
+#define MM_CHALLENGE_BEARER      "Bearer realm=\"mintmark\", error=\"invalid_token\"" /* RFC 6750 section 3 */
 
 /* A JSON reply that is never cached. Out of memory it is a bare 500. */
 struct mm_reply mm_reply_json(unsigned status, const json_t *body);

@@ -20,6 +20,8 @@ static void request_free(struct mm_request *request)
     if (!request)
         return;
     mm_pending_unref(request->pending);
+    mm_waiter_unref(request->waiter);
+    mm_jwt_free(request->jwt);
     mm_reply_clear(&request->refusal);
     if (request->body.data)
         explicit_bzero(request->body.data, request->body.length); /* credentials may be in it */
@@ -252,13 +254,8 @@ static enum MHD_Result take_body(struct mm_request *request, const char *data, s
     return request->n_discarded <= DISCARD_MAX ? MHD_YES : MHD_NO;
 }
 
-/* The request is complete: have it answered, now or later. */
-static enum MHD_Result answer(struct mm_request *request)
+static enum MHD_Result run_handler(struct mm_request *request)
 {
-    if (request->refusal.status != 0)
-        return send_reply(request, &request->refusal, MM_REPLY_KEEP_ALIVE);
-    mm_watch_set(&request->connection->watch, 0); /* from here on the service takes its time, not the client */
-    request->connection->awaits_more = false;
     struct mm_reply reply = request->route->handle(request);
     if (reply.status != 0)
         return send_reply(request, &reply, MM_REPLY_KEEP_ALIVE);
@@ -266,11 +263,27 @@ static enum MHD_Result answer(struct mm_request *request)
     return MHD_YES;
 }
 
+/* The request is complete: have it answered, now or later. */
+static enum MHD_Result answer(struct mm_request *request)
+{
+    if (request->refusal.status != 0)
+        return send_reply(request, &request->refusal, MM_REPLY_KEEP_ALIVE);
+    mm_watch_set(&request->connection->watch, 0); /* from here on the service takes its time, not the client */
+    request->connection->awaits_more = false;
+    request->deadline_ns = mm_deadline_after_ms(request->config->limits.issue_timeout * 1000);
+    return run_handler(request);
+}
+
 static enum MHD_Result answer_pending(struct mm_request *request)
 {
-    struct mm_reply reply = mm_pending_take_reply(request->pending);
+    struct mm_reply reply;
     /* Never called while suspended; if it were, there would be nothing to say yet. */
-    return reply.status != 0 ? send_reply(request, &reply, MM_REPLY_KEEP_ALIVE) : MHD_NO;
+    if (!mm_pending_take_reply(request->pending, &reply))
+        return MHD_NO;
+    if (reply.status != 0)
+        return send_reply(request, &reply, MM_REPLY_KEEP_ALIVE);
+    mm_pending_unref(MM_TAKE(request->pending));
+    return run_handler(request);
 }
 
 enum MHD_Result mm_request_advance(void *context, struct MHD_Connection *mhd, const char *target, const char *method,

@@ -12,7 +12,9 @@
 #include "http/forwarded.h"
 #include "http/head.h"
 #include "http/reply.h"
+#include "http/waiting.h"
 #include "oauth/principal.h"
+#include "token/jwt.h"
 #include "util/buffer.h"
 
 struct mm_route;
@@ -40,7 +42,11 @@ struct mm_request {
     bool is_held;                  /* its answer counts as one that is held back */
     bool is_last;                  /* its answer ends the connection */
     struct mm_rate_state rate;     /* once a token has been asked for */
+    struct mm_jwt *jwt;            /* that its sender proves itself with; the principal borrows from it */
+    struct mm_waiter *waiter;      /* a reference: keys are being fetched, and the handler will run again */
     struct mm_pending *pending;
+    int64_t
+        deadline_ns; /* monotonic, from when the request was complete: whatever it waits for, it is answered by then */
     enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/routes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct mm_route ROUTES[] = {
@@ -49,4 +50,14 @@ const struct mm_route *mm_route_find(const char *method, const char *path, const
 const struct mm_route *mm_route_at(size_t i)
 {
     return i < MM_ARRAY_SIZE(ROUTES) ? &ROUTES[i] : NULL;
+}
+
+char *mm_route_url(const char *issuer, const char *metadata)
+{
+    char *url = NULL;
+    for (size_t i = 0; i < MM_ARRAY_SIZE(ROUTES); i++)
+        if (ROUTES[i].metadata && strcmp(ROUTES[i].metadata, metadata) == 0 &&
+            asprintf(&url, "%s%s", issuer, ROUTES[i].path) < 0)
+            return NULL;
+    return url;
 }

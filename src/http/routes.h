@@ -39,6 +39,9 @@ const char *mm_oauth_client_authentication(const struct mm_policy *policy, size_
 /* The same without `none`: ways to prove who one is. */
 const char *mm_oauth_client_proof(const struct mm_policy *policy, size_t i);
 
+/* The URL of the route that discovery tells of as `metadata`, for the caller to free; NULL: no memory. */
+MM_MUST_USE char *mm_route_url(const char *issuer, const char *metadata);
+
 struct mm_reply mm_serve_service_tokens(struct mm_request *request);
 struct mm_reply mm_serve_token(struct mm_request *request);
 struct mm_reply mm_serve_revocation(struct mm_request *request);

@@ -14,6 +14,7 @@
 #include "keyring/keyring.h"
 #include "ledger/ledger.h"
 #include "oauth/key_sources.h"
+#include "oauth/replay.h"
 #include "util/clock.h"
 
 struct mm_server; /* opaque */
@@ -36,7 +37,8 @@ struct mm_server_parts {
     struct mm_signers *signers;
     struct mm_ledger *ledger;
     struct mm_revocations *revocations;
-    struct mm_key_sources *key_sources; /* NULL: nobody is authenticated by a JWT */
+    struct mm_key_sources *key_sources; /* NULL: no JWT is taken whose keys aren't in the configuration */
+    struct mm_replay *replay;           /* which JWTs have been used that count once */
     const struct mm_keyring *keyring;   /* what it shows at first; borrowed until mm_server_start() returns */
     struct mm_local_socket *sockets;    /* mm_server_open_sockets(); mm_server_start() takes their descriptors */
     const struct mm_clock *clock;

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "http/routes.h"
+
 #include "util/log.h"
 
 enum { CROWD_MIN = 200 };
@@ -115,6 +117,7 @@ static void on_tick(void *context, int64_t now_ns)
 {
     struct mm_service *service = context;
     mm_pending_list_settle_due(service->pending, now_ns);
+    mm_waiting_give_up(service->waiting, now_ns);
     give_memory_back(service);
     look_at_crls(service);
     tell_of_left_out(service, now_ns);
@@ -147,8 +150,14 @@ struct mm_service *mm_service_new(const struct mm_server_parts *parts, struct mm
     if (!service->addresses)
         return NULL;
     service->n_listeners = config->n_listen;
+    service->token_endpoint = mm_route_url(config->issuer, "token_endpoint");
+    if (!service->token_endpoint) {
+        (void)mm_fail(err, MM_NO_MEMORY, "no memory for the server");
+        return NULL;
+    }
     service->pending = mm_pending_list_new(err);
-    if (!service->pending)
+    service->waiting = service->pending ? mm_waiting_new((size_t)limits->queue, err) : NULL;
+    if (!service->waiting)
         return NULL;
     service->watchdog = mm_watchdog_start(on_tick, service, err);
     if (!service->watchdog)
@@ -169,6 +178,9 @@ void mm_service_free(struct mm_service *service)
     mm_peers_free(service->peers);
     mm_own_tokens_free(service->own_tokens);
     mm_watchdog_stop(service->watchdog);
+    if (service->waiting)
+        mm_waiting_give_up(service->waiting, INT64_MAX);
+    mm_waiting_unref(service->waiting);
     if (service->pending)
         mm_pending_list_settle_due(service->pending, INT64_MAX);
     mm_pending_list_unref(service->pending);
@@ -179,6 +191,7 @@ void mm_service_free(struct mm_service *service)
     mm_admission_free(service->proxied);
     mm_documents_free(service->documents);
     snapshot_free(service->snapshot);
+    free(service->token_endpoint);
     (void)pthread_cond_destroy(&service->quiet);
     (void)pthread_mutex_destroy(&service->renewing);
     (void)pthread_mutex_destroy(&service->lock);

@@ -12,6 +12,7 @@
 #include "http/pending.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "http/waiting.h"
 #include "http/watchdog.h"
 #include "revocation/own_tokens.h"
 
@@ -28,7 +29,9 @@ struct mm_service {
     struct mm_peers *peers;
     struct mm_own_tokens *own_tokens;
     struct mm_pending_list *pending;
+    struct mm_waiting *waiting;
     size_t n_listeners;
+    char *token_endpoint; /* its URL */
 
     /* the watchdog's own */
     int64_t n_crowd;        /* the most connections since memory was given back */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "issue/uses.h"
 #include "oauth/subject.h"
 #include "util/base64url.h"
 #include "util/json_writer.h"
@@ -119,6 +120,23 @@ static void put_subject(struct mm_json_writer *entry, const struct mm_principal 
     mm_json_close(entry, '}');
 }
 
+/* How the caller proved itself, and as whom, where somebody else vouched for it. */
+static void put_credential(struct mm_json_writer *entry, const struct mm_principal *principal)
+{
+    mm_json_member_string(entry, "credential", principal->credential);
+    if (principal->fingerprint[0])
+        mm_json_member_string(entry, "certificate_sha256", principal->fingerprint);
+    if (principal->federated.issuer) {
+        mm_json_name(entry, "federated");
+        mm_json_open(entry, '{');
+        mm_json_member_string(entry, "iss", principal->federated.issuer);
+        if (principal->federated.subject)
+            mm_json_member_string(entry, "sub", principal->federated.subject);
+        mm_json_close(entry, '}');
+    }
+    mm_uses_write(entry, principal);
+}
+
 static bool make_entry(const struct mm_policy *policy, const struct mm_principal *principal,
                        const struct mm_decision *decision, const char *kid, const char *request_id,
                        struct mm_draft *draft, struct mm_error *err)
@@ -139,9 +157,7 @@ static bool make_entry(const struct mm_policy *policy, const struct mm_principal
     mm_json_member_string(&entry, "kid", kid);
     mm_json_member_string(&entry, "claims_sha256", claims_digest);
     mm_json_member_integer(&entry, "exp", draft->expires_at);
-    mm_json_member_string(&entry, "credential", principal->credential);
-    if (principal->fingerprint[0])
-        mm_json_member_string(&entry, "certificate_sha256", principal->fingerprint);
+    put_credential(&entry, principal);
     put_subject(&entry, principal);
     if (is_bound(principal)) {
         mm_json_name(&entry, "certificate_bound");
@@ -170,8 +186,11 @@ static bool find_binding(const struct mm_principal *principal, char out[THUMBPRI
     out[0] = '\0';
     if (!is_bound(principal))
         return true;
+    if (!principal->fingerprint[0])
+        return mm_fail(err, MM_CERTIFICATE_REQUIRED,
+                       "a token must be bound, and there is no certificate to bind it to");
     if (!mm_hex_decode(principal->fingerprint, digest, sizeof digest))
-        return mm_fail(err, MM_INTERNAL, "a token must be bound, and there is no certificate to bind it to");
+        return mm_fail(err, MM_INTERNAL, "a certificate's fingerprint is malformed");
     mm_base64url_encode(digest, sizeof digest, out);
     return true;
 }

@@ -71,11 +71,12 @@ static json_t *first_entry(const struct mm_principal *principal, const struct mm
                            const char *request_id, const struct mm_error *why)
 {
     mm_cleanup(json_decref) json_t *fields =
-        json_pack("{ss ss ss* ss so ss* ss* ss ss}", "tenant", principal->tenant->id, "account",
+        json_pack("{ss ss ss* ss so ss* ss* ss ss* ss* ss* ss}", "tenant", principal->tenant->id, "account",
                   principal->account->identity, "subject", principal->subject ? principal->subject->identity : NULL,
                   "code", mm_code_name(why->code), "scopes", list_scopes(request), "resource_id", request->resource_id,
-                  "audience", request->audience, "certificate_sha256", principal->fingerprint, "request_id",
-                  request_id);
+                  "audience", request->audience, "credential", principal->credential, "federated_iss",
+                  principal->federated.issuer, "federated_sub", principal->federated.subject, "certificate_sha256",
+                  principal->fingerprint[0] ? principal->fingerprint : NULL, "request_id", request_id);
     if (request->ttl > 0 && json_object_set_new(fields, "ttl_seconds", json_integer(request->ttl)) != 0)
         return NULL;
     return MM_TAKE(fields);

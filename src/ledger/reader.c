@@ -37,13 +37,19 @@ struct listing {
     void *context;
 };
 
+static struct mm_ledger_record record_of(const struct mm_store_row *row)
+{
+    struct mm_ledger_record record = {.sequence = row->sequence, .bytes = row->bytes.data, .length = row->bytes.length};
+    memcpy(record.hash, row->hash, sizeof record.hash);
+    return record;
+}
+
 static bool show_row(void *context, const struct mm_store_row *row, struct mm_error *err)
 {
     const struct listing *listing = context;
     if (!mm_chain_check_columns(row, err))
         return false;
-    struct mm_ledger_record record = {.sequence = row->sequence, .bytes = row->bytes.data, .length = row->bytes.length};
-    memcpy(record.hash, row->hash, sizeof record.hash);
+    const struct mm_ledger_record record = record_of(row);
     return listing->visit(listing->context, &record, err);
 }
 
@@ -65,6 +71,7 @@ bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm_ledger_filt
 }
 
 struct verification {
+    struct listing listing; /* without a visit: nobody looks on */
     struct mm_store_head head;
     int64_t latest_time;
     int64_t latest_issue;
@@ -77,12 +84,21 @@ static bool verify_row(void *context, const struct mm_store_row *row, struct mm_
         return false;
     verification->latest_time = mm_chain_latest_time(verification->latest_time, row);
     verification->latest_issue = mm_chain_latest_issue(verification->latest_issue, row);
-    return true;
+    if (!verification->listing.visit)
+        return true;
+    const struct mm_ledger_record record = record_of(row);
+    return verification->listing.visit(verification->listing.context, &record, err);
 }
 
 bool mm_ledger_verify(struct mm_ledger_reader *reader, struct mm_ledger_report *ret_report, struct mm_error *err)
 {
-    struct verification verification = {0};
+    return mm_ledger_verify_each(reader, NULL, NULL, ret_report, err);
+}
+
+bool mm_ledger_verify_each(struct mm_ledger_reader *reader, mm_ledger_visit visit, void *context,
+                           struct mm_ledger_report *ret_report, struct mm_error *err)
+{
+    struct verification verification = {.listing = {visit, context}};
     const struct mm_store_head *head = &verification.head;
     if (!mm_store_visit(reader->store, &(struct mm_store_filter){0}, verify_row, &verification, err) ||
         !mm_store_check(reader->store, err))

@@ -60,4 +60,8 @@ struct mm_ledger_report {
 MM_MUST_USE bool mm_ledger_verify(struct mm_ledger_reader *reader, struct mm_ledger_report *ret_report,
                                   struct mm_error *err);
 
+/* The same, and visit each entry on the way, once it is known to continue the chain. */
+MM_MUST_USE bool mm_ledger_verify_each(struct mm_ledger_reader *reader, mm_ledger_visit visit, void *context,
+                                       struct mm_ledger_report *ret_report, struct mm_error *err);
+
 #endif

@@ -20,6 +20,7 @@
 #include "confine/landlock.h"
 #include "confine/privileges.h"
 #include "http/server.h"
+#include "issue/uses.h"
 #include "mintmarkd/keys.h"
 #include "mintmarkd/outside.h"
 #include "mintmarkd/pid_file.h"
@@ -36,6 +37,7 @@ enum {
     LOG_MS = 2000,         /* for whoever reads the log to take the end of it */
     BEAT_MS = 3000,        /* the parts' threads go round once a second at least */
     OWN_DESCRIPTORS = 128, /* more than the service has open beside its connections */
+    USES_MAX = 1 << 20,    /* JWTs that count once, remembered at once: 60 bytes each, once they are */
     MARGIN_S = 30,         /* beyond what a start or a stop may take by the configuration */
 };
 
@@ -48,6 +50,7 @@ struct service {
     struct mm_fetcher *fetcher; /* NULL: nothing is fetched */
     struct mm_key_sources *key_sources;
     struct mm_signers *signers;
+    struct mm_replay *replay;
     struct mm_issuer *issuer;
     struct mm_local_socket *sockets; /* the server's */
     struct mm_server *server;
@@ -173,7 +176,13 @@ static bool load_revocations(struct service *service, struct mm_ledger_reader *r
     return service->revocations != NULL;
 }
 
-/* The keys, and what was revoked, from a ledger whose chain is whole. */
+static bool make_replay(struct service *service, struct mm_error *err)
+{
+    service->replay = mm_replay_new(USES_MAX, &MM_SYSTEM_RANDOM, err);
+    return service->replay != NULL;
+}
+
+/* The keys, what was revoked and what was used, from a ledger whose chain is whole. */
 static bool load_ledger(struct service *service, struct mm_error *err)
 {
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
@@ -181,9 +190,10 @@ static bool load_ledger(struct service *service, struct mm_error *err)
     struct mm_ledger_report report;
     /* All of it: a key that somebody slipped into the ledger must not be signed with or published. */
     struct mm_error why = {0};
-    if (!reader)
+    if (!reader || !make_replay(service, err))
         return false;
-    if (!mm_ledger_verify(reader, &report, &why))
+    struct mm_uses uses = {service->replay, mm_clock_now(&MM_SYSTEM_CLOCK)};
+    if (!mm_ledger_verify_each(reader, mm_uses_remember, &uses, &report, &why))
         return mm_fail(err, why.code, "%s: %s", service->config->store_file, why.message);
     mm_ledger_expect_time(service->ledger, report.latest_time, report.latest_issue);
     service->keyring = mm_keyring_load(reader, err);
@@ -266,6 +276,7 @@ static bool start_server(struct service *service, struct mm_error *err)
         .signers = service->signers,
         .ledger = service->ledger,
         .revocations = service->revocations,
+        .replay = service->replay,
         .keyring = service->keyring,
         .sockets = service->sockets,
         .key_sources = service->key_sources,
@@ -577,6 +588,7 @@ static void stop(struct service *service)
     mm_server_close_sockets(service->sockets, service->config);
     mm_key_sources_free(service->key_sources);
     mm_issuer_stop(service->issuer);
+    mm_replay_free(service->replay);
     mm_signers_stop(service->signers);
     mm_fetcher_stop(service->fetcher);
     mm_launcher_stop(service->launcher);

@@ -8,14 +8,14 @@
 enum {
     CAPACITY_MAX = 1 << 20,
     SALT_LENGTH = 16,
-    N_SHARES = 256, /* issuers are counted by a byte of a salted hash: two of one byte share a share */
-    NONE = -1,
+    N_SHARES = 256, /* tenants are counted by a byte of a salted hash: two of one byte share a share */
+    NONE = 0,       /* places are counted from 1 */
 };
 
 struct use {
     uint8_t digest[MM_SHA256_LENGTH];
     int64_t until;
-    int32_t next; /* in its bucket, or among the free; NONE ends */
+    uint32_t next; /* in its bucket, or among the free; NONE ends */
     uint8_t share;
 };
 
@@ -27,9 +27,10 @@ struct mm_replay {
 
     pthread_mutex_t lock;
     /* guarded by lock */
-    struct use *uses;
-    int32_t *buckets;
-    int32_t first_free;
+    struct use *uses; /* of place 1 and so on */
+    uint32_t *buckets;
+    uint32_t first_free; /* of those that were in use */
+    size_t n_touched;    /* what lies behind has never been in use, nor touched */
     size_t n;
     size_t n_of_share[N_SHARES];
     size_t n_shares;         /* that have a use */
@@ -59,10 +60,6 @@ struct mm_replay *mm_replay_new(size_t capacity, const struct mm_random *random,
         (void)mm_fail(err, MM_INTERNAL, "no randomness");
         return NULL;
     }
-    for (size_t i = 0; i < replay->n_buckets; i++)
-        replay->buckets[i] = NONE;
-    for (size_t i = 0; i < capacity; i++)
-        replay->uses[i].next = i + 1 < capacity ? (int32_t)(i + 1) : NONE;
     return MM_TAKE(replay);
 }
 
@@ -95,24 +92,29 @@ static uint32_t hash(const struct mm_replay *replay, const void *data, size_t le
     return number;
 }
 
-static int32_t *bucket_of(struct mm_replay *replay, const uint8_t digest[MM_SHA256_LENGTH])
+static uint32_t *bucket_of(struct mm_replay *replay, const uint8_t digest[MM_SHA256_LENGTH])
 {
     return &replay->buckets[hash(replay, digest, MM_SHA256_LENGTH) & (replay->n_buckets - 1)];
 }
 
+static struct use *use_at(struct mm_replay *replay, uint32_t place)
+{
+    return &replay->uses[place - 1];
+}
+
 static bool is_used_locked(struct mm_replay *replay, const uint8_t digest[MM_SHA256_LENGTH])
 {
-    for (int32_t i = *bucket_of(replay, digest); i != NONE; i = replay->uses[i].next)
-        if (memcmp(replay->uses[i].digest, digest, MM_SHA256_LENGTH) == 0)
+    for (uint32_t i = *bucket_of(replay, digest); i != NONE; i = use_at(replay, i)->next)
+        if (memcmp(use_at(replay, i)->digest, digest, MM_SHA256_LENGTH) == 0)
             return true;
     return false;
 }
 
 /* Take use `*link` out of its bucket. */
-static void forget_locked(struct mm_replay *replay, int32_t *link)
+static void forget_locked(struct mm_replay *replay, uint32_t *link)
 {
-    int32_t i = *link;
-    struct use *use = &replay->uses[i];
+    uint32_t i = *link;
+    struct use *use = use_at(replay, i);
     *link = use->next;
     use->next = replay->first_free;
     replay->first_free = i;
@@ -132,9 +134,9 @@ static void forget_expired_locked(struct mm_replay *replay, int64_t now)
         return;
     int64_t earliest = INT64_MAX;
     for (size_t b = 0; b < replay->n_buckets; b++) {
-        int32_t *link = &replay->buckets[b];
+        uint32_t *link = &replay->buckets[b];
         while (*link != NONE) {
-            struct use *use = &replay->uses[*link];
+            struct use *use = use_at(replay, *link);
             if (use->until <= now) {
                 if (use->until > replay->forgotten_until)
                     replay->forgotten_until = use->until;
@@ -158,10 +160,11 @@ static bool has_room_locked(const struct mm_replay *replay, uint8_t share)
 static void remember_locked(struct mm_replay *replay, const uint8_t digest[MM_SHA256_LENGTH], int64_t until,
                             uint8_t share)
 {
-    int32_t i = replay->first_free;
-    int32_t *bucket = bucket_of(replay, digest);
-    struct use *use = &replay->uses[i];
-    replay->first_free = use->next;
+    uint32_t *bucket = bucket_of(replay, digest);
+    uint32_t i = replay->first_free != NONE ? replay->first_free : (uint32_t)++replay->n_touched;
+    struct use *use = use_at(replay, i);
+    if (i == replay->first_free)
+        replay->first_free = use->next;
     memcpy(use->digest, digest, MM_SHA256_LENGTH);
     use->until = until;
     use->share = share;
@@ -182,20 +185,32 @@ static bool use_locked(struct mm_replay *replay, uint8_t share, const uint8_t di
     if (until <= now || until <= replay->forgotten_until)
         return mm_fail(err, MM_TOKEN_INVALID, "it has expired");
     if (!has_room_locked(replay, share))
-        return mm_fail(err, MM_OVERLOADED, "no room to remember that a JWT was used: %zu are, %zu of its issuer",
+        return mm_fail(err, MM_OVERLOADED, "no room to remember that a JWT was used: %zu are, %zu of its tenant",
                        replay->n, replay->n_of_share[share]);
     remember_locked(replay, digest, until, share);
     return true;
 }
 
-bool mm_replay_use(struct mm_replay *replay, const char *issuer, const uint8_t digest[MM_SHA256_LENGTH], int64_t until,
+bool mm_replay_use(struct mm_replay *replay, const char *tenant, const uint8_t digest[MM_SHA256_LENGTH], int64_t until,
                    int64_t now, struct mm_error *err)
 {
-    uint8_t share = (uint8_t)hash(replay, issuer, strlen(issuer));
+    uint8_t share = (uint8_t)hash(replay, tenant, strlen(tenant));
     (void)pthread_mutex_lock(&replay->lock);
     bool is_first = use_locked(replay, share, digest, until, now, err);
     (void)pthread_mutex_unlock(&replay->lock);
     return is_first;
+}
+
+void mm_replay_remember(struct mm_replay *replay, const char *tenant, const uint8_t digest[MM_SHA256_LENGTH],
+                        int64_t until, int64_t now)
+{
+    uint8_t share = (uint8_t)hash(replay, tenant, strlen(tenant));
+    struct mm_error err = {0};
+    (void)pthread_mutex_lock(&replay->lock);
+    if (!use_locked(replay, share, digest, until, now, &err) && err.code == MM_OVERLOADED &&
+        until > replay->forgotten_until)
+        replay->forgotten_until = until;
+    (void)pthread_mutex_unlock(&replay->lock);
 }
 
 size_t mm_replay_n(struct mm_replay *replay)

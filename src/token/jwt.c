@@ -66,6 +66,11 @@ bool mm_jwt_has_type(const struct mm_jwt *jwt, const char *type)
     return mm_jws_has_type(jwt->jws.header, type);
 }
 
+const char *mm_jwt_claimed_subject(const struct mm_jwt *jwt)
+{
+    return mm_jwt_claims_string(jwt->jws.payload, "sub");
+}
+
 static const struct mm_jwks_key *find_key(const struct mm_jwt *jwt, const struct mm_jwks *jwks, struct mm_error *err)
 {
     return mm_jwks_find(jwks, mm_json_string(jwt->jws.header, "kid"), jwt->jws.algorithm, err);

@@ -2,7 +2,7 @@
 /*
  * JWTs that others signed (RFC 7519, RFC 8725): client assertions, identity tokens of CI platforms, tokens to exchange. Only the keys that
  * the caller trusts count: of the header, `kid` chooses among them, `alg` must be what the chosen key is pinned to, and `jwk`, `jku`,
- * `x5u` and `x5c` are never looked at. What isn't verified can't be read but for the one claim that keys are found by.
+ * `x5u` and `x5c` are never looked at. What isn't verified can't be read but for the two claims that keys are found by.
  *
  * ECDSA signatures have a twin, (r, n - s), that verifies as well, so a JWT's text isn't its identity: count uses by `jti`.
  */
@@ -24,8 +24,12 @@ MM_MUST_USE struct mm_jwt *mm_jwt_open(const void *data, size_t length, struct m
 void mm_jwt_free(struct mm_jwt *jwt);
 MM_DEFINE_CLEANUP(struct mm_jwt, mm_jwt_free);
 
-/* Whose keys to verify it with, by its own unverified word; borrowed, NULL if there is no such string. Good for nothing else. */
+/*
+ * Whose keys to verify it with, by its own unverified word; borrowed, NULL if there is no such string. Good for nothing else. The subject
+ * says so where there is no issuer, as in SPIFFE's.
+ */
 const char *mm_jwt_claimed_issuer(const struct mm_jwt *jwt);
+const char *mm_jwt_claimed_subject(const struct mm_jwt *jwt);
 
 /* What its header says of the key, for what has verified; borrowed, NULL: nothing. */
 const char *mm_jwt_kid(const struct mm_jwt *jwt);

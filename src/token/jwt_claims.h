@@ -16,7 +16,7 @@ enum {
 };
 
 struct mm_jwt_rules {
-    const char *issuer;           /* `iss`, byte for byte */
+    const char *issuer; /* `iss`, byte for byte; NULL: something else says whose keys count, and it may be missing */
     const char *const *audiences; /* what `aud` may name, NULL-terminated, at least one */
     enum {
         MM_AUDIENCE_SOLE,
@@ -34,7 +34,7 @@ struct mm_jwt_rules {
  */
 struct mm_jwt_claims {
     const json_t *all;
-    const char *issuer;
+    const char *issuer;  /* NULL: none, where the rules want none */
     const char *subject; /* NULL: none */
     const char *id;      /* `jti`; NULL: none */
     int64_t expires_at;  /* or MM_NO_TIME; leeway not added */

@@ -317,8 +317,8 @@ def test_a_secret_is_no_way_to_authenticate(mint):
     ],
     ids=str,
 )
-def test_more_than_one_way_to_authenticate_is_refused(mint, headers, fields):
-    assert_oauth_error(mint.ask_oauth("ci", headers, **fields), 400, "invalid_request")
+def test_another_credential_counts_in_place_of_the_certificate_and_more_than_one_are_refused(mint, headers, fields):
+    assert_oauth_error(mint.ask_oauth("ci", headers, **fields), 401, "invalid_client")
     if "Authorization" in headers:
         assert_oauth_error(mint.ask_oauth(None, headers, client_secret=SECRET), 400, "invalid_request")
 

@@ -289,6 +289,13 @@ def test_tokens_and_refusals_are_as_described(mint, description):
         assert (got, body.get("code")) == (status, code), (changes, body)
 
 
+def test_a_jwt_that_proves_nothing_is_answered_as_described(mint, description):
+    headers = {"Content-Type": JSON, "Authorization": "Bearer x"}
+    with mint.client() as client:
+        reply = client.request("POST", TOKENS, GOOD, headers)
+    assert (reply.status, description.check("POST", TOKENS, reply)["code"]) == (401, "credential_invalid")
+
+
 def test_bodies_that_are_no_request_are_answered_as_described(mint, description):
     cases = [
         (400, "invalid_json", b"{", JSON),

@@ -297,6 +297,73 @@ void fake_release(void)
     wait_answered();
 }
 
+/* --- the keys of others */
+
+struct waiter {
+    mm_keys_wake wake;
+    void *context;
+};
+
+static enum fake_keys keys_answer;
+static struct mm_jwks *keys_used;
+static struct waiter waiters[HELD_MAX];
+static size_t n_waiters;
+
+void fake_keys_set(enum fake_keys how)
+{
+    (void)pthread_mutex_lock(&lock);
+    keys_answer = how;
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void fake_keys_use(const char *jwks)
+{
+    mm_jwks_unref(MM_TAKE(keys_used));
+    keys_used = jwks ? mm_jwks_parse(jwks, strlen(jwks), NULL) : NULL;
+}
+
+size_t fake_keys_n_waiting(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    size_t n = n_waiters;
+    (void)pthread_mutex_unlock(&lock);
+    return n;
+}
+
+void fake_keys_wake(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    size_t n = n_waiters;
+    n_waiters = 0;
+    (void)pthread_mutex_unlock(&lock);
+    for (size_t i = 0; i < n; i++)
+        waiters[i].wake(waiters[i].context);
+}
+
+enum mm_keys mm_key_sources_get(struct mm_key_sources *sources, const char *source, const struct mm_jwt *jwt,
+                                mm_keys_wake wake, void *context, struct mm_jwks **ret_jwks, struct mm_error *err)
+{
+    (void)sources, (void)source, (void)jwt;
+    (void)pthread_mutex_lock(&lock);
+    enum fake_keys how = keys_answer;
+    if (how == FAKE_KEYS_AWAITED && wake)
+        waiters[n_waiters++] = (struct waiter){wake, context};
+    if (how == FAKE_KEYS_AT_ONCE)
+        keys_answer = FAKE_KEYS_READY;
+    (void)pthread_mutex_unlock(&lock);
+    if (how == FAKE_KEYS_READY) {
+        *ret_jwks = mm_jwks_ref(keys_used);
+        return MM_KEYS_READY;
+    }
+    if (how == FAKE_KEYS_FAILED || !wake) {
+        (void)mm_fail(err, wake ? MM_KEYS_UNAVAILABLE : MM_OVERLOADED, "no keys");
+        return MM_KEYS_FAILED;
+    }
+    if (how == FAKE_KEYS_AT_ONCE)
+        wake(context);
+    return MM_KEYS_AWAITED;
+}
+
 /* --- the mint */
 
 char *test_key_pem(EVP_PKEY *key)

@@ -60,6 +60,18 @@ void fake_hsm_set_health(enum mm_signers_health health);
 /* What mm_signers_algorithms() says from now on; ES256 until told. */
 void fake_hsm_set_algorithms(mm_algorithm_set algorithms);
 
+/* What mm_key_sources_get() does from now on. */
+enum fake_keys {
+    FAKE_KEYS_READY,   /* the set of fake_keys_use() */
+    FAKE_KEYS_AWAITED, /* held until fake_keys_wake() */
+    FAKE_KEYS_AT_ONCE, /* awaited, but woken before it returns; then ready */
+    FAKE_KEYS_FAILED,  /* MM_KEYS_UNAVAILABLE */
+};
+void fake_keys_set(enum fake_keys how);
+void fake_keys_use(const char *jwks);
+size_t fake_keys_n_waiting(void);
+void fake_keys_wake(void);
+
 /* The body of a good request. */
 extern const char FAKE_REQUEST[];
 

@@ -201,7 +201,7 @@ static void a_token_that_must_be_bound_is_not_made_without_a_certificate(void **
     make_world(&world);
     world.account.binding = MM_BINDING_REQUIRED;
     world.principal.fingerprint[0] = '\0';
-    assert_refused(&world, MM_INTERNAL);
+    assert_refused(&world, MM_CERTIFICATE_REQUIRED);
 }
 
 static void an_account_without_binding_has_neither(void **state)
@@ -346,7 +346,7 @@ static void what_its_subject_was_bound_to_binds_a_token(void **state)
     assert_non_null(strstr(made.payload, ",\"cnf\":{\"x5t#S256\":\"__________________________________________8\"}}"));
     assert_non_null(strstr(made.entry, ",\"certificate_bound\":true,"));
     world.principal.fingerprint[0] = '\0';
-    assert_refused(&world, MM_INTERNAL);
+    assert_refused(&world, MM_CERTIFICATE_REQUIRED);
 }
 
 static void without_randomness_there_is_no_token(void **state)

@@ -653,7 +653,10 @@ static bool refuse_under(const struct world *world, unsigned long n)
 {
     static const char *const SCOPES[] = {"write:repo", "write:blob"};
     const struct mm_tenant *tenant = mm_policy_tenant(&world->config->policy, "acme");
-    const struct mm_principal principal = {.tenant = tenant, .account = &tenant->accounts[0], .fingerprint = "f1"};
+    const struct mm_principal principal = {.tenant = tenant,
+                                           .account = &tenant->accounts[0],
+                                           .credential = "mtls",
+                                           .fingerprint = "f1"};
     const struct mm_token_request request = {.scopes = SCOPES,
                                              .n_scopes = MM_ARRAY_SIZE(SCOPES),
                                              .resource_id = "urc-1",

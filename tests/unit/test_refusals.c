@@ -65,7 +65,7 @@ static void note(struct world *world, char *identity, enum mm_code code)
     static const char *const SCOPES[] = {"write:repo"};
     struct mm_tenant tenant = {.id = TENANT_ID};
     struct mm_account account = {.identity = identity};
-    struct mm_principal principal = {.tenant = &tenant, .account = &account, .fingerprint = "f1"};
+    struct mm_principal principal = {.tenant = &tenant, .account = &account, .credential = "mtls", .fingerprint = "f1"};
     struct mm_token_request request = {.scopes = SCOPES, .n_scopes = 1};
     struct mm_error why = {.code = code};
     mm_refusals_note(world->refusals, &principal, &request, "req-1", &why);
