@@ -56,7 +56,8 @@ static bool show_row(void *context, const struct mm_store_row *row, struct mm_er
 bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm_ledger_filter *filter, mm_ledger_visit visit,
                     void *context, struct mm_error *err)
 {
-    struct mm_store_filter rows = {.account = filter->account,
+    struct mm_store_filter rows = {.first = filter->first,
+                                   .account = filter->account,
                                    .jti = filter->jti,
                                    .since = filter->since,
                                    .until = filter->until,
@@ -68,6 +69,46 @@ bool mm_ledger_list(struct mm_ledger_reader *reader, const struct mm_ledger_filt
         rows.type = filter->type;
     struct listing listing = {visit, context};
     return mm_store_visit(reader->store, &rows, show_row, &listing, err);
+}
+
+struct look {
+    bool has_row;
+    int64_t time;
+};
+
+static bool look_at_row(void *context, const struct mm_store_row *row, struct mm_error *err)
+{
+    (void)err;
+    *(struct look *)context = (struct look){true, row->time};
+    return false; /* one is enough */
+}
+
+static bool read_time(struct mm_ledger_reader *reader, int64_t sequence, int64_t *ret_time, struct mm_error *err)
+{
+    struct look look = {0};
+    struct mm_error why = {0};
+    if (!mm_store_visit(reader->store, &(struct mm_store_filter){.first = sequence}, look_at_row, &look, &why) &&
+        !look.has_row)
+        return mm_fail(err, why.code, "%s", why.message);
+    *ret_time = look.time;
+    return true;
+}
+
+bool mm_ledger_find_since(struct mm_ledger_reader *reader, int64_t since, int64_t *ret_sequence, struct mm_error *err)
+{
+    enum { FIRST_STEP = 1024 };
+    struct mm_store_head head;
+    int64_t time = INT64_MAX;
+    if (!mm_store_head(reader->store, &head, err))
+        return false;
+    int64_t sequence = head.sequence + 1;
+    for (int64_t step = FIRST_STEP; sequence > 1 && time >= since - MM_LEDGER_CLOCK_LEEWAY; step *= 2) {
+        sequence = sequence > step ? sequence - step : 1;
+        if (!read_time(reader, sequence, &time, err))
+            return false;
+    }
+    *ret_sequence = sequence;
+    return true;
 }
 
 struct verification {

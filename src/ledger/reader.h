@@ -17,7 +17,16 @@ MM_MUST_USE struct mm_ledger_reader *mm_ledger_reader_open(const char *file, str
 void mm_ledger_reader_close(struct mm_ledger_reader *reader);
 MM_DEFINE_CLEANUP(struct mm_ledger_reader, mm_ledger_reader_close);
 
+/*
+ * The sequence from which on all entries of `since` (Unix seconds) or later are, up to MM_LEDGER_CLOCK_LEEWAY by which a clock may have been
+ * behind its ledger: found from the end, so that it costs little where few of many entries are that young. (Entries of a clock that was far ahead, and was
+ * put right since, may lie before it.)
+ */
+MM_MUST_USE bool mm_ledger_find_since(struct mm_ledger_reader *reader, int64_t since, int64_t *ret_sequence,
+                                      struct mm_error *err);
+
 struct mm_ledger_filter {
+    int64_t first;       /* sequence, inclusive; 0: from the start */
     const char *account; /* `<tenant>/<account>`; NULL: any */
     const char *jti;     /* NULL: any */
     const char *type;    /* wire name or a prefix that ends in `.`; NULL: any */

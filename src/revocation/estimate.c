@@ -11,6 +11,7 @@ struct count {
     int64_t now;
     int64_t longest_ttl;
     int64_t deadline_ns;
+    int64_t first; /* sequence */
     struct mm_revocation_estimate estimate;
 };
 
@@ -60,6 +61,7 @@ static bool count_type(struct mm_ledger_reader *reader, enum mm_entry_type type,
     const struct mm_revocation_order *order = count->order;
     struct mm_error why = {0};
     const struct mm_ledger_filter filter = {
+        .first = count->first,
         .type = mm_entry_type_name(type),
         .jti = order->what == MM_REVOKE_JTI ? order->name : NULL,
         .account = order->what == MM_REVOKE_ACCOUNT ? order->name : NULL,
@@ -72,9 +74,10 @@ static bool count_type(struct mm_ledger_reader *reader, enum mm_entry_type type,
 bool mm_revocation_estimate(const char *file, const struct mm_revocation_order *order, int64_t longest_ttl, int64_t now,
                             int64_t deadline_ns, struct mm_revocation_estimate *ret_estimate, struct mm_error *err)
 {
-    struct count count = {order, now, longest_ttl, deadline_ns, {.is_whole = true}};
+    struct count count = {order, now, longest_ttl, deadline_ns, 0, {.is_whole = true}};
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = mm_ledger_reader_open(file, err);
-    if (!reader || !count_type(reader, MM_ENTRY_TOKEN_ISSUED, &count, err))
+    if (!reader || !mm_ledger_find_since(reader, now - longest_ttl - 1, &count.first, err) ||
+        !count_type(reader, MM_ENTRY_TOKEN_ISSUED, &count, err))
         return false;
     /* Another key than the first may have signed in the end. */
     if (order->what == MM_REVOKE_KEY && count.estimate.is_whole &&

@@ -260,6 +260,46 @@ static bool refuse(void *context, const struct mm_ledger_record *record, struct 
     return mm_fail(err, MM_NOT_FOUND, "enough");
 }
 
+static void append_many(const struct place *place, int n)
+{
+    struct mm_ledger *ledger = open_writer(place);
+    for (int i = 0; i < n; i++) {
+        mm_cleanup(json_decref) json_t *fields = json_pack("{ss}", "jti", "j");
+        now_seconds++;
+        while (!mm_ledger_submit(ledger, MM_ENTRY_TOKEN_ISSUED, fields, NULL, NULL, NULL))
+            (void)usleep(1000);
+    }
+    mm_ledger_close(ledger);
+}
+
+/* Entry i is of 1000 + i. */
+static void young_entries_are_found_from_the_end(void **state)
+{
+    enum { N = 6000 };
+    const struct place *place = *state;
+    append_many(place, N);
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = open_reader(place->file);
+    const int64_t sinces[] = {0, 1001, 1002, 3000, 6000, 6950, 6999, 7000, 8000};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(sinces); i++) {
+        int64_t first = 0;
+        assert_true(mm_ledger_find_since(reader, sinces[i], &first, NULL));
+        assert_in_range(first, 1, N);
+        /* Nothing that young lies before it, and of a short while it isn't all that is looked at. */
+        assert_true(first == 1 || first + 1000 < sinces[i] - MM_LEDGER_CLOCK_LEEWAY);
+        assert_true(sinces[i] < 6900 || first > N - 3100);
+    }
+}
+
+static void an_empty_ledger_has_nothing_young(void **state)
+{
+    const struct place *place = *state;
+    mm_ledger_close(open_writer(place));
+    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = open_reader(place->file);
+    int64_t first = 0;
+    assert_true(mm_ledger_find_since(reader, 5, &first, NULL));
+    assert_int_equal(first, 1);
+}
+
 static void visitor_stops_the_listing(void **state)
 {
     const struct place *place = *state;
@@ -282,6 +322,8 @@ int main(void)
         placed(every_single_change_is_found_and_named),
         placed(cut_tail_shows_only_against_a_noted_head),
         placed(entry_passed_off_under_another_index_is_not_listed),
+        placed(young_entries_are_found_from_the_end),
+        placed(an_empty_ledger_has_nothing_young),
         placed(visitor_stops_the_listing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

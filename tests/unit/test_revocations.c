@@ -3,10 +3,12 @@
  * Revocations over a real ledger, by a clock that the tests set: what is hit, what is stopped, what is remembered over restarts and what is
  * forgotten; held against a model that knows nothing of buckets, sweeps and restarts.
  */
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "ledger_support.h"
 
+#include "revocation/estimate.h"
 #include "revocation/revocations.h"
 
 enum { TTL = 900, START = 1800000000, PATIENCE_MS = 5000 };
@@ -600,6 +602,94 @@ static void an_entry_that_says_not_of_what_ends_the_start(void **state)
     assert_int_equal(err.code, MM_LEDGER_CORRUPT);
 }
 
+static void record_token(struct world *world, enum mm_entry_type type, const char *account, const char *jti,
+                         const char *kid, int64_t exp)
+{
+    mm_cleanup(json_decref) json_t *fields =
+        json_pack("{ss ss ss ss}", "tenant", "acme", "account", account, "jti", jti, "kid", kid);
+    struct mm_receipt receipt;
+    if (exp)
+        assert_int_equal(json_object_set_new(fields, "exp", json_integer(exp)), 0);
+    assert_true(mm_ledger_append(world->ledger, type, fields, mm_deadline_after_ms(PATIENCE_MS), &receipt, NULL));
+}
+
+static int64_t count_live(const struct world *world, const struct mm_revocation_order *order)
+{
+    struct mm_revocation_estimate estimate;
+    assert_true(mm_revocation_estimate(world->place->file, order, TTL, now(world), mm_deadline_after_ms(PATIENCE_MS),
+                                       &estimate, NULL));
+    assert_true(estimate.is_whole);
+    return estimate.n_live;
+}
+
+static void an_estimate_counts_what_is_alive_of_it(void **state)
+{
+    struct world *world = *state;
+    record_token(world, MM_ENTRY_TOKEN_ISSUED, "acme/ci", "j-0", "k-0", START + 10); /* expires soon */
+    record_token(world, MM_ENTRY_TOKEN_ISSUED, "acme/ci", "j-1", "k-0", START + 500);
+    set_clock(world, START + 20);
+    record_token(world, MM_ENTRY_TOKEN_ISSUED, "acme/other", "j-2", "k-1", START + 800);
+    record_token(world, MM_ENTRY_TOKEN_REROUTED, "acme/other", "j-2", "k-0", 0);
+    record_token(world, MM_ENTRY_TOKEN_REFUSED, "acme/ci", "j-3", "k-0", START + 800);
+    struct {
+        struct mm_revocation_order order;
+        int64_t n;
+    } cases[] = {
+        {order_of(MM_REVOKE_JTI, "j-1"), 1},         {order_of(MM_REVOKE_JTI, "j-0"), 0},
+        {order_of(MM_REVOKE_ACCOUNT, "acme/ci"), 1}, {order_of(MM_REVOKE_TENANT, "acme"), 2},
+        {order_of(MM_REVOKE_TENANT, "rival"), 0},    {order_of(MM_REVOKE_KEY, "k-0"), 2},
+        {order_of(MM_REVOKE_KEY, "k-1"), 1},         {order_of(MM_REVOKE_ALL, ""), 1},
+        {order_of(MM_REVOKE_RESOURCE, "urc-1"), 2},
+    };
+    cases[7].order.issued_before = START + 20;
+    cases[8].order.tenant = "acme"; /* at most: no entry names resources */
+    for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++)
+        assert_int_equal(count_live(world, &cases[i].order), cases[i].n);
+}
+
+static void an_estimate_ends_when_its_time_is_over_and_says_so(void **state)
+{
+    struct world *world = *state;
+    struct mm_revocation_estimate estimate;
+    const struct mm_revocation_order order = order_of(MM_REVOKE_TENANT, "acme");
+    record_token(world, MM_ENTRY_TOKEN_ISSUED, "acme/ci", "j-1", "k-0", START + 500);
+    assert_true(
+        mm_revocation_estimate(world->place->file, &order, TTL, now(world), mm_monotonic_ns(), &estimate, NULL));
+    assert_false(estimate.is_whole);
+}
+
+static atomic_bool is_over;
+
+static void *ask_on(void *context)
+{
+    struct world *world = context;
+    struct mm_token_facts facts = token(world);
+    size_t n = 0;
+    while (!atomic_load(&is_over)) {
+        n += has(world, &facts) + allows(world, "acme", "acme/ci");
+        mm_revocations_sweep(world->revocations);
+        json_decref(mm_revocations_list(world->revocations, 5, NULL));
+    }
+    return n ? world : NULL;
+}
+
+static void whoever_asks_beside_changes_gets_an_answer(void **state)
+{
+    struct world *world = *state;
+    pthread_t threads[3];
+    atomic_store(&is_over, false);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, ask_on, world), 0);
+    for (int i = 0; i < 60; i++) {
+        (void)take_back(world, MM_REVOKE_JTI, i % 2 ? "j-1" : "j-2");
+        lift(world, take_back(world, MM_REVOKE_ACCOUNT, "acme/ci"));
+        set_clock(world, now(world) + 60); /* so that some are swept */
+    }
+    atomic_store(&is_over, true);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(threads); i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+}
+
 /* A model that remembers every order there ever was. */
 
 enum { MODEL_MAX = 400, STEPS = 300 };
@@ -774,6 +864,9 @@ int main(void)
         REVOCATION_TEST(a_client_can_not_fill_the_memory_nor_take_another_clients_room),
         REVOCATION_TEST(what_operators_revoked_is_listed_newest_first),
         REVOCATION_TEST(an_entry_that_says_not_of_what_ends_the_start),
+        REVOCATION_TEST(an_estimate_counts_what_is_alive_of_it),
+        REVOCATION_TEST(an_estimate_ends_when_its_time_is_over_and_says_so),
+        REVOCATION_TEST(whoever_asks_beside_changes_gets_an_answer),
         REVOCATION_TEST(in_any_order_it_says_what_a_model_says_that_forgets_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
