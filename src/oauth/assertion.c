@@ -219,10 +219,10 @@ static bool verify_platform(const struct mm_claimant *claimant, struct mm_jwt *j
                             struct mm_audit_matches *ret_audit, struct mm_error *err)
 {
     static const char *const TYPES[] = {"", "JWT", NULL};
-    const char *audiences[MM_OIDC_AUDIENCES_MAX + 1];
+    const char *const *audiences = mm_policy_oidc_audiences(claimant->tenant, claimant->issuer);
     if (strcmp(claimant->issuer, terms->issuer) == 0)
         return mm_fail(err, MM_ACCESS_DENIED, "it is a token of our own");
-    if (mm_policy_oidc_audiences(claimant->tenant, claimant->issuer, audiences) == 0)
+    if (!audiences)
         return mm_fail(err, MM_ACCESS_DENIED, "no rule of tenant %s names its issuer", claimant->tenant->id);
     const struct mm_jwt_rules rules = {
         .issuer = claimant->issuer,
