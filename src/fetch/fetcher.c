@@ -14,6 +14,7 @@
 
 #include "confine/fetch_filter.h"
 #include "confine/landlock.h"
+#include "confine/leak_check.h"
 #include "fetch/answer.h"
 #include "fetch/transfer.h"
 #include "util/clock.h"
@@ -35,6 +36,15 @@ union control {
 
 /* --- a fetch's process */
 
+/* What it writes there would look like the service's log. A sanitizer's report is to be seen. */
+static bool leave_log(void)
+{
+    if (MM_LEAK_CHECK)
+        return true;
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return fd >= 0 && dup2(fd, STDIN_FILENO) >= 0 && dup2(fd, STDOUT_FILENO) >= 0 && dup2(fd, STDERR_FILENO) >= 0;
+}
+
 /* A fetch reads CAs and what the resolver needs, as they are now, and writes one pipe. */
 static bool confine_fetch(const struct mm_fetcher_options *options, struct mm_error *err)
 {
@@ -48,8 +58,8 @@ static bool confine_fetch(const struct mm_fetcher_options *options, struct mm_er
     };
     enum mm_landlock state;
     const struct rlimit cpu = {CPU_SECONDS, CPU_SECONDS};
-    if (setrlimit(RLIMIT_CPU, &cpu) != 0)
-        return mm_fail(err, MM_INTERNAL, "setrlimit: %s", strerror(errno));
+    if (setrlimit(RLIMIT_CPU, &cpu) != 0 || !leave_log())
+        return mm_fail(err, MM_INTERNAL, "a fetch can't be confined: %s", strerror(errno));
     return options->confinement == MM_FETCHER_UNCONFINED ||
            (mm_landlock_restrict(rules, MM_ARRAY_SIZE(rules) - !options->ca_file, MM_SIGNALS_INSIDE, &state, err) &&
             mm_fetch_filter_load(err));

@@ -20,6 +20,7 @@ enum {
     BUSY_MS = 100,
     IDLE_MS = 1000,
     PIECE = 16384,
+    VALUES_MAX = 16384, /* of a document: each becomes an allocation, some of them 300 bytes */
 };
 
 /* One fetch. Of the source only what never changes is copied: it may be gone before the fetch ends. */
@@ -202,6 +203,16 @@ static void fill_slots(struct work *work)
 
 /* --- answers */
 
+/* Whether it is worth making a tree of it: a megabyte of empty objects would be a hundred of memory. */
+static bool is_modest(const struct mm_fetched *fetched)
+{
+    const char *text = fetched->data;
+    size_t n = 0;
+    for (size_t i = 0; i < fetched->length; i++)
+        n += text[i] == ',' || text[i] == '{' || text[i] == '[';
+    return n <= VALUES_MAX;
+}
+
 static void take_document(struct work *work, size_t i, const struct mm_fetched *fetched)
 {
     struct slot *slot = &work->slots[i];
@@ -230,10 +241,12 @@ static void take_answer(struct work *work, size_t i)
     const struct slot *slot = &work->slots[i];
     struct mm_fetched fetched;
     struct mm_error why = {0};
-    if (mm_fetch_answer_parse(slot->answer.data, slot->answer.length, &fetched, &why))
-        take_document(work, i, &fetched);
-    else
+    if (!mm_fetch_answer_parse(slot->answer.data, slot->answer.length, &fetched, &why))
         fail(work, i, why.message);
+    else if (!is_modest(&fetched))
+        fail(work, i, "the document has more parts than one needs");
+    else
+        take_document(work, i, &fetched);
 }
 
 /* What there is to read now. */

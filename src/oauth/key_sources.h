@@ -59,7 +59,8 @@ MM_MUST_USE bool mm_key_sources_use(struct mm_key_sources *sources, const struct
                                     struct mm_error *err);
 
 /*
- * The keys for JWTs of `source`: an OIDC issuer's URL, a jwks_uri, or `spiffe://‹trust domain›`.
+ * The keys for JWTs of `source`: an OIDC issuer's URL, a jwks_uri, or `spiffe://‹trust domain›`. Whether this caller's JWT may be verified with those keys
+ * at all is for a tenant's rules to say, before. Of an issuer and a jwks_uri that are called the same it is the issuer.
  *
  * READY, with a reference: the set has the key that `jwt` asks for (`jwt` NULL: any set will do), or it isn't time to ask again, and the
  * caller's verification fails. AWAITED: a fetch is under way, and `wake` will be called when it has ended, however it did, or has taken too long;

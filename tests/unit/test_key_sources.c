@@ -541,6 +541,25 @@ static void a_document_that_is_no_set_changes_nothing(void **state)
     assert_int_equal(get(world, "a"), READY);
 }
 
+static void a_document_of_very_many_parts_is_not_parsed(void **state)
+{
+    struct world *world = *state;
+    enum { LENGTH = 60000 };
+    static uint8_t bytes[MM_FETCH_HEAD_LENGTH + LENGTH];
+    const struct mm_fetched fetched = {.max_age = 600};
+    has_first_keys(world, 600);
+    pass(world, 450);
+    is_asked(3, IDP "/.well-known/openid-configuration");
+    answer(3, DISCOVERY(IDP), 0);
+    is_asked(4, JWKS);
+    mm_fetch_answer_head(&fetched, LENGTH, bytes);
+    for (size_t i = 0; i < LENGTH; i++)
+        bytes[MM_FETCH_HEAD_LENGTH + i] = (uint8_t) "{},"[i % 3];
+    say(4, bytes, sizeof bytes);
+    is_told(1, IDP " failed: the document has more parts than one needs");
+    assert_int_equal(get(world, "a"), READY);
+}
+
 static void a_fetch_that_ends_without_an_answer_failed(void **state)
 {
     struct world *world = *state;
@@ -788,6 +807,7 @@ int main(void)
         TEST(keys_serve_on_while_their_issuer_is_away_but_not_for_ever),
         TEST(an_issuer_that_lies_changes_nothing),
         TEST(a_document_that_is_no_set_changes_nothing),
+        TEST(a_document_of_very_many_parts_is_not_parsed),
         TEST(a_fetch_that_ends_without_an_answer_failed),
         TEST(a_fetch_without_an_end_is_given_up),
         TEST(nobody_waits_longer_than_the_time_for_it),
