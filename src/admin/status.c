@@ -3,6 +3,7 @@
  * GET /v1/status: what the service is and how it is, from what is known already; no HSM is asked, and of the disk only whether a PIN is latched.
  */
 #include "admin/request.h"
+#include "revocation/revocations.h"
 
 enum { WORST_SHOWN = 5 };
 
@@ -187,6 +188,13 @@ static json_t *slowed_status(const struct mm_admin *admin)
     return MM_TAKE(list);
 }
 
+static json_t *revocations_status(const struct mm_admin *admin)
+{
+    const struct mm_revocations_counts counts = mm_revocations_count(admin->parts.revocations);
+    return json_pack("{sI sI sI}", "by_operators", (json_int_t)counts.n_operators, "by_clients",
+                     (json_int_t)counts.n_clients, "stops", (json_int_t)counts.n_stops);
+}
+
 struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
 {
     struct mm_admin *admin = request->admin;
@@ -209,6 +217,7 @@ struct mm_reply mm_admin_serve_status(struct mm_admin_request *request)
                   stale_crls(config, mm_clock_now(admin->parts.clock)), "key_sources", sources_status(admin), "keyring",
                   mm_admin_describe_keys(&admin->parts));
     if (json_object_set_new(body, "limited", limited_status(admin)) != 0 ||
+        json_object_set_new(body, "revocations", revocations_status(admin)) != 0 ||
         json_object_set_new(body, "slowed", slowed_status(admin)) != 0)
         return mm_reply_json(MHD_HTTP_OK, NULL);
     return mm_reply_json(MHD_HTTP_OK, body);

@@ -358,6 +358,16 @@ static void print_slowed(FILE *out, const json_t *slowed)
     }
 }
 
+/* Somebody's tokens aren't issued, by somebody's order: not to be forgotten. */
+static void print_stops(FILE *out, const json_t *revocations)
+{
+    int64_t n = mm_json_integer(revocations, "stops", 0);
+    if (n == 0)
+        return;
+    begin_row(out, "stopped");
+    (void)fprintf(out, "issuance, by %lld revocation%s (mintmark revocations)\n", (long long)n, n == 1 ? "" : "s");
+}
+
 struct event {
     const char *at; /* RFC 3339 in UTC: sorts as text */
     const json_t *key;
@@ -431,6 +441,7 @@ void mm_print_status(FILE *out, const json_t *status)
     print_not_generated(out, json_object_get(keyring, "not_generated"), missing);
     print_stale_crls(out, json_object_get(status, "stale_crls"));
     print_sources(out, json_object_get(status, "key_sources"));
+    print_stops(out, json_object_get(status, "revocations"));
     print_limited(out, json_object_get(status, "limited"));
     print_slowed(out, json_object_get(status, "slowed"));
     const int64_t now = mm_clock_now(&MM_SYSTEM_CLOCK);

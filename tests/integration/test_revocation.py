@@ -187,6 +187,8 @@ def test_a_revoked_account_gets_nothing_until_that_is_lifted_and_its_tokens_stay
     assert refused["detail"] == "This caller has no account in that tenant."
     assert_oauth_error(mint.ask_oauth(), 401, "invalid_client")
     mint.issue("pinned")
+    assert "issuance, by 1 revocation (" in mint.cli("status")
+    assert mint.admin("GET", "/v1/status").json["revocations"]["stops"] == 1
     (listed,) = [r for r in cli_json(mint, "revocations")["revocations"] if r["id"] == number]
     assert (listed["name"], listed["stops_issuance"], listed["reason"]) == ("acme/ci-build", True, "leaked")
     mint.cli("revoke", "--lift", str(number), "--reason", "runner rebuilt")

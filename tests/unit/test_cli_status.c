@@ -107,6 +107,16 @@ static void of_the_keys_that_are_done_with_the_last_show(void **state)
                  "          and 2 retired and 1 destroyed earlier (--json has all)\n");
 }
 
+static void stopped_issuance_shows(void **state)
+{
+    (void)state;
+    assert_shown("{\"revocations\":{\"by_operators\":3,\"by_clients\":9,\"stops\":2}}",
+                 "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\n"
+                 "stopped   issuance, by 2 revocations (mintmark revocations)\n");
+    assert_shown("{\"revocations\":{\"by_operators\":3,\"by_clients\":9,\"stops\":0}}",
+                 "Mintmark  ? at ?\nstate     serving, up 0 s since ?, pid 0\n");
+}
+
 static void who_is_limited_and_slowed_shows(void **state)
 {
     (void)state;
@@ -386,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crl_that_will_not_last_is_told),
         cmocka_unit_test(a_status_is_a_table),
+        cmocka_unit_test(stopped_issuance_shows),
         cmocka_unit_test(who_is_limited_and_slowed_shows),
         cmocka_unit_test(what_is_wrong_shows),
         cmocka_unit_test(keys_and_what_comes_next_are_listed),
