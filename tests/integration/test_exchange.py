@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """POST /oauth2/token by token exchange (RFC 8693): a token of our own, or a user's from an OIDC provider, for one of a single partition."""
 
+import concurrent.futures
 import time
 
 import pytest
 
 import lore
+import oidc_issuer
 from oidc_issuer import Issuer
 from openapi import Description
 from service import (
@@ -61,13 +63,15 @@ def mint(tmp_path_factory):
         "public_clients": ["lore-cli"],
         "rules": [rule({"accounts": ["ci"]}, ["read:repo"], ["urc-*"])],
     }
-    with Issuer(tmp_path_factory.mktemp("idp"), path="/realms/acme") as idp:
-        made.idp = idp
-        made.config["fetch"] = {"hosts": [idp.host], "ca": str(idp.ca_file)}
-        made.config["tenants"]["acme"]["issuers"] = [idp.issuer]
+    with Issuer(tmp_path_factory.mktemp("idp"), path="/realms/acme") as idp, Issuer(None, authority=idp.authority) as away:
+        made.idp, made.away = idp, away
+        away.mode = ("slow", {"seconds": 0.5})
+        made.config["fetch"] = {"hosts": [idp.host, away.host], "ca": str(idp.ca_file)}
+        made.config["tenants"]["acme"]["issuers"] = [idp.issuer, away.issuer]
         made.tenants["acme"]["exchange"]["rules"] += [
             rule({"issuer": idp.issuer, "claims": {"groups": ["developers"]}}, ["read:repo"], ["urc-*"], clients=["lore-cli", "other"]),
             rule({"issuer": idp.issuer, "claims": {"groups": ["auditors"]}}, ["read:blob"], [REPOSITORY]),
+            rule({"issuer": away.issuer, "claims": {"groups": ["developers"]}}, ["read:repo"], ["urc-*"]),
         ]
         made.create().start()
         yield made
@@ -80,6 +84,14 @@ def own(mint, credential="ci", **changes):
     reply = mint.ask_oauth(credential, **fields)
     assert reply.status == 200, reply
     return reply.json["access_token"]
+
+
+def test_who_comes_before_the_issuers_keys_are_there_waits_for_them(mint):
+    """First of all tests: the other issuer is slow. Nobody else waits meanwhile."""
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(exchange, mint, mint.away.mint(groups=["developers"], typ="Bearer", aud=AUDIENCE, sub="bob"))
+        own(mint)
+        assert waiting.result(20).status == 200
 
 
 def exchange(mint, subject_token, credential=None, **changes):
@@ -483,7 +495,15 @@ def test_inspect_says_who_may_do_what_through_whom(mint, idp):
     said = mint.run_cli("inspect", "--no-verify", config=False, input=token).stdout
     user = f"user {idp.issuer}#9bd11b1c-2e5e-4a43-8c73-7a9a6a0d2e1f of tenant acme through acme/lore-cli may read repo on {REPOSITORY}"
     assert user in " ".join(said.split())
-    assert "3 rules of exchange" in mint.run_cli("check-config").stdout
+    assert "4 rules of exchange" in mint.run_cli("check-config").stdout
+
+
+def test_an_issuer_whose_keys_cannot_be_had_is_no_fault_of_the_user(mint):
+    """A key that nobody has seen, while the issuer is away: once it has been asked for in vain the answer is that it is unknown."""
+    stranger = oidc_issuer.make_key("ES256")
+    with mint.away.misbehaving("dead"):
+        token = mint.away.mint(groups=["developers"], typ="Bearer", aud=AUDIENCE, sub="bob", key=stranger)
+        assert exchange(mint, token).status in (400, 503)
 
 
 # --- what is taken back
