@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "policy/index.h"
 #include "policy/match.h"
 #include "policy/rule.h"
 
@@ -62,38 +63,45 @@ static bool mtls_matches(const struct mm_account *account, const struct mm_certi
 
 static bool spiffe_matches(const struct mm_account *account, const char *spiffe_id)
 {
-    for (size_t i = 0; spiffe_id && i < account->n_spiffe; i++)
+    for (size_t i = 0; i < account->n_spiffe; i++)
         if (mm_spiffe_rule_matches(&account->spiffe[i], spiffe_id))
             return true;
     return false;
 }
 
-static void find_self_signed(const struct mm_tenant *tenant, const struct mm_certificate *certificate,
-                             struct found *found)
+/* A look for accounts among those that the certificate may stand for. */
+struct look {
+    struct found *found;
+    const struct mm_certificate *certificate;
+    int64_t not_after;
+};
+
+static void take_self_signed(void *context, const struct mm_account *account)
 {
-    for (size_t i = 0; i < tenant->n_accounts; i++)
-        if (self_signed_matches(&tenant->accounts[i], certificate))
-            add_found(found, &tenant->accounts[i], "self_signed_mtls", 0);
+    const struct look *look = context;
+    if (self_signed_matches(account, look->certificate))
+        add_found(look->found, account, "self_signed_mtls", look->not_after);
 }
 
-/* `spiffe_id`: NULL if the tenant's CAs don't vouch for it. */
-static void find_certified(const struct mm_tenant *tenant, const struct mm_certificate *certificate,
-                           const char *spiffe_id, int64_t not_after, struct found *found)
+static void take_mtls(void *context, const struct mm_account *account)
 {
-    for (size_t i = 0; i < tenant->n_accounts; i++) {
-        const struct mm_account *account = &tenant->accounts[i];
-        if (mtls_matches(account, certificate))
-            add_found(found, account, "mtls", not_after);
-        else if (spiffe_matches(account, spiffe_id))
-            add_found(found, account, "x509_svid", not_after);
-    }
+    const struct look *look = context;
+    if (mtls_matches(account, look->certificate))
+        add_found(look->found, account, "mtls", look->not_after);
 }
 
 static void find_svid(const struct mm_tenant *tenant, const char *spiffe_id, int64_t not_after, struct found *found)
 {
-    for (size_t i = 0; i < tenant->n_accounts; i++)
-        if (spiffe_matches(&tenant->accounts[i], spiffe_id))
-            add_found(found, &tenant->accounts[i], "x509_svid", not_after);
+    const struct mm_account *account;
+    for (size_t i = 0; tenant->index && (account = mm_index_spiffe(tenant->index, i)) != NULL; i++)
+        if (spiffe_matches(account, spiffe_id))
+            add_found(found, account, "x509_svid", not_after);
+}
+
+static void find(const struct mm_tenant *tenant, mm_index_visit_account take, struct look look)
+{
+    if (tenant->index)
+        mm_index_visit_certificate(tenant->index, look.certificate, take, &look);
 }
 
 /*
@@ -111,7 +119,9 @@ static bool verify(const struct mm_tenant *tenant, struct mm_certificate *certif
     bool has_own_keys = domain && (domain->bundle_file || domain->bundle_uri);
     bool is_certified = mm_trust_verify(tenant->client_ca, certificate, now, &not_after, &by_cas);
     if (is_certified)
-        find_certified(tenant, certificate, domain && !has_own_keys ? spiffe_id : NULL, not_after, found);
+        find(tenant, take_mtls, (struct look){found, certificate, not_after});
+    if (is_certified && domain && !has_own_keys)
+        find_svid(tenant, spiffe_id, not_after, found);
     bool is_svid = domain && domain->roots && mm_trust_verify(domain->roots, certificate, now, &not_after, &by_roots);
     if (is_svid)
         find_svid(tenant, spiffe_id, not_after, found);
@@ -139,7 +149,7 @@ bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id,
         return mm_fail(err, MM_ACCESS_DENIED, "no such tenant");
     /* Whoever is known by the very certificate is known by nothing else: no CA makes it good, or anything of it. */
     struct found found = {0};
-    find_self_signed(tenant, certificate, &found);
+    find(tenant, take_self_signed, (struct look){&found, certificate, 0});
     bool is_verified = found.account ? mm_self_signed_verify(certificate, now, &found.not_after, err)
                                      : verify(tenant, certificate, now, &found, err);
     if (!is_verified || !settle(tenant, &found, err))

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/multimap.h"
+#include "policy/rule.h"
 
 struct ref {
     const struct mm_account *account;
@@ -34,6 +35,8 @@ struct mm_index {
     size_t n_issuers;
     const struct mm_account **spiffe;
     size_t n_spiffe;
+    const struct mm_account *accounts;
+    struct mm_multimap by_certificate; /* (kind of name, name) -> account */
 };
 
 static uint64_t key_of(const char *issuer, const char *claim, const char *value)
@@ -156,6 +159,38 @@ static bool note_issuers(struct mm_index *index)
     return true;
 }
 
+/* `self_signed` goes by fingerprint, too: whoever is found is asked which of the two he has. */
+static uint64_t key_of_name(enum mm_mtls_name kind, const char *name)
+{
+    return mm_key_add(mm_key_add(MM_KEY_START, mm_mtls_title(kind)), name);
+}
+
+/* A rule is found by the first of its names: the certificate must have them all. */
+static bool add_mtls_rule(struct mm_multimap *map, const struct mm_mtls_rule *rule, size_t account)
+{
+    for (size_t kind = 0; kind < MM_MTLS_NAMES; kind++)
+        if (rule->names[kind])
+            return mm_multimap_add(map, key_of_name((enum mm_mtls_name)kind, rule->names[kind]), (uint32_t)account);
+    return true;
+}
+
+static bool place_certificates(struct mm_index *index, const struct mm_tenant *tenant)
+{
+    index->accounts = tenant->accounts;
+    for (size_t i = 0; i < tenant->n_accounts; i++) {
+        const struct mm_account *account = &tenant->accounts[i];
+        for (size_t j = 0; j < account->n_mtls; j++)
+            if (!add_mtls_rule(&index->by_certificate, &account->mtls[j], i))
+                return false;
+        for (size_t j = 0; j < account->n_self_signed; j++)
+            if (!mm_multimap_add(&index->by_certificate,
+                                 key_of_name(MM_MTLS_FINGERPRINT, account->self_signed[j].fingerprint), (uint32_t)i))
+                return false;
+    }
+    mm_multimap_sort(&index->by_certificate);
+    return true;
+}
+
 static void collect(struct mm_index *index, const struct mm_tenant *tenant)
 {
     for (size_t i = 0; i < tenant->n_accounts; i++) {
@@ -191,7 +226,7 @@ bool mm_tenant_index(struct mm_tenant *tenant)
         return false;
     }
     collect(index, tenant);
-    if (!place_rules(index) || !note_issuers(index)) {
+    if (!place_rules(index) || !note_issuers(index) || !place_certificates(index, tenant)) {
         mm_index_free(index);
         return false;
     }
@@ -206,6 +241,7 @@ void mm_index_free(struct mm_index *index)
     for (size_t i = 0; i < index->n_issuers; i++)
         free(index->issuers[i].audiences);
     mm_multimap_clear(&index->by_claim);
+    mm_multimap_clear(&index->by_certificate);
     free(index->refs);
     free(index->others);
     free(index->lookups);
@@ -250,6 +286,26 @@ const char *const *mm_index_audiences(const struct mm_index *index, const char *
 {
     const struct issuer *found = find_issuer(index, issuer);
     return found ? (const char *const *)found->audiences : NULL;
+}
+
+static void visit_name(const struct mm_index *index, enum mm_mtls_name kind, const char *name,
+                       mm_index_visit_account visit, void *context)
+{
+    size_t n = 0;
+    const struct mm_multimap_entry *entries = mm_multimap_find(&index->by_certificate, key_of_name(kind, name), &n);
+    for (size_t i = 0; i < n; i++)
+        visit(context, &index->accounts[entries[i].value]);
+}
+
+void mm_index_visit_certificate(const struct mm_index *index, const struct mm_certificate *certificate,
+                                mm_index_visit_account visit, void *context)
+{
+    for (size_t i = 0; i < mm_certificate_n_uris(certificate); i++)
+        visit_name(index, MM_MTLS_SAN_URI, mm_certificate_uri(certificate, i), visit, context);
+    for (size_t i = 0; i < mm_certificate_n_dns(certificate); i++)
+        visit_name(index, MM_MTLS_SAN_DNS, mm_certificate_dns(certificate, i), visit, context);
+    visit_name(index, MM_MTLS_SUBJECT_DN, mm_certificate_subject(certificate), visit, context);
+    visit_name(index, MM_MTLS_FINGERPRINT, mm_certificate_fingerprint(certificate), visit, context);
 }
 
 const struct mm_account *mm_index_spiffe(const struct mm_index *index, size_t i)

@@ -22,6 +22,13 @@ void mm_index_visit_oidc(const struct mm_index *index, const char *issuer, const
 /* What tokens of `issuer` may be for by any rule, NULL-terminated; NULL: no rule names it. */
 const char *const *mm_index_audiences(const struct mm_index *index, const char *issuer);
 
+/* Called for each account whose rules may be satisfied; one may come twice. */
+typedef void (*mm_index_visit_account)(void *context, const struct mm_account *account);
+
+/* The accounts whose `mtls` or `self_signed` rules the certificate may satisfy. */
+void mm_index_visit_certificate(const struct mm_index *index, const struct mm_certificate *certificate,
+                                mm_index_visit_account visit, void *context);
+
 /* The i-th account that has `spiffe` rules; NULL past the last. */
 const struct mm_account *mm_index_spiffe(const struct mm_index *index, size_t i);
 

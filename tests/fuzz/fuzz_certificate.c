@@ -13,6 +13,7 @@
 #include <openssl/x509v3.h>
 
 #include "oauth/mtls.h"
+#include "policy/index.h"
 #include "tests/support/make_certificate.h"
 
 #define SPIFFE_URI "spiffe://acme.example/ci/build"
@@ -49,7 +50,7 @@ static const struct test_certificate *ca(void)
         made = make_ca("Acme CA", NULL);
         mm_cleanup(free) char *pem = test_certificates_pem(made, NULL);
         tenant.client_ca = mm_trust_parse(pem, strlen(pem), NULL);
-        assert(tenant.client_ca);
+        assert(tenant.client_ca && mm_tenant_index(&tenant));
     }
     return made;
 }

@@ -13,6 +13,8 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "policy/index.h"
+
 enum { HELD_MAX = 1024, PATH_MAX_BYTES = 160 };
 
 const char FAKE_REQUEST[] = "{\"tenant_id\":\"acme\",\"scopes\":[\"read:repo\"],\"ttl_seconds\":300}";
@@ -71,6 +73,7 @@ static void fill_tenant(struct mm_tenant *tenant, const struct test_certificate 
     mm_cleanup(free) char *pem = test_certificates_pem(ca, NULL);
     tenant->client_ca = mm_trust_parse(pem, strlen(pem), NULL);
     assert_non_null(tenant->client_ca);
+    assert_true(mm_tenant_index(tenant));
 }
 
 static char *path_in(const struct fake_mint *mint, const char *name, const char *suffix)

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "policy/index.h"
 #include "tests/support/make_certificate.h"
 
 enum { N_ACCOUNTS = 2, N_RULES = 2 };
@@ -97,7 +98,11 @@ static enum mm_code authenticate(const struct world *world, const char *tenant_i
     struct mm_error err = {0};
     mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, &err);
     assert_non_null(certificate);
+    for (size_t i = 0; i < world->policy.n_tenants; i++)
+        assert_true(mm_tenant_index(&world->policy.tenants[i]));
     bool known = mm_mtls_authenticate(&world->policy, tenant_id, certificate, TEST_NOW, ret_principal, &err);
+    for (size_t i = 0; i < world->policy.n_tenants; i++)
+        mm_index_free(MM_TAKE(world->policy.tenants[i].index));
     assert_int_equal(known, err.code == MM_OK);
     assert_int_equal(known, ret_principal->account != NULL);
     return err.code;
