@@ -9,6 +9,7 @@
 #include "http/routes.h"
 #include "http/token_form.h"
 #include "revocation/revocations.h"
+#include "util/base64url.h"
 #include "util/log.h"
 
 static struct mm_reply revoked(void)
@@ -31,6 +32,8 @@ static struct mm_reply take_back(struct mm_request *request, const struct mm_pri
 {
     struct mm_error err = {0};
     struct mm_service *service = request->service;
+    char used[MM_SHA256_HEX_LENGTH + 1];
+    mm_hex_encode(principal->use.digest, sizeof principal->use.digest, used);
     const struct mm_revocation_order order = {
         .what = MM_REVOKE_JTI,
         .name = token->facts.jti,
@@ -39,6 +42,8 @@ static struct mm_reply take_back(struct mm_request *request, const struct mm_pri
         .expires_at = token->facts.expires_at,
         .by = principal->account->identity,
         .reason = "",
+        .used_digest = principal->use.until ? used : NULL,
+        .used_until = principal->use.until,
         .whose = MM_REVOKED_BY_CLIENT,
     };
     request->pending = mm_pending_begin(service->pending, request->mhd, request->id, request->form, &err);
