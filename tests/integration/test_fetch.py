@@ -6,12 +6,15 @@ import json
 import os
 import pathlib
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oidc_issuer import DISCOVERY, Issuer, refused_port
+from assertions import Client, by_assertion, make_key
+from oidc_issuer import DISCOVERY, JWKS, Issuer, refused_port
 from pki import HOUR, SERVER, Authority, now
-from service import SHORT, Deployment, processes, wait_until
+from service import ISSUER, REPOSITORY, SHORT, Deployment, assert_oauth_error, grant, processes, wait_until
 
 REFUSED = f"localhost:{refused_port()}"
 MISBEHAVIOUR = {
@@ -38,6 +41,7 @@ class Outside:
         self.authority = Authority(folder, "outside")
         self.made = {}
         self.mint = Deployment(folder / "mint", programs=SHORT)
+        self.client = None  # who has its keys at a URL
 
     def issuer(self, name, authority=None, **options):
         self.made[name] = Issuer(self.folder, authority=authority or self.authority, algorithms=("ES256",), **options)
@@ -48,8 +52,23 @@ class Outside:
         self.mint.config["fetch"] = {"hosts": hosts, "ca": str(self.authority.file)}
         self.envelope = [issuer.issuer for issuer in self.made.values()] + [f"https://{REFUSED}"]
         self.mint.config["tenants"]["acme"]["issuers"] = self.envelope
+        for name in ("good", "realm", "silent"):
+            self.account(name, {"oidc": {"issuer": self.made[name].issuer, "claims": {"sub": f"job-{name}"}}})
+        realm = self.made["realm"]
+        self.client = Client("acme/own", make_key("ES256"), ISSUER)
+        realm.documents["/own.json"] = {"keys": [self.client.key.jwk]}
+        self.account("own", {"private_key_jwt": {"jwks_uri": f"https://{realm.host}/own.json"}})
         self.mint.create().start()
         return self
+
+    def account(self, name, rule):
+        grants = [grant(["read:repo"], [REPOSITORY])]
+        self.mint.tenants["acme"]["accounts"].append({"id": name, "name": name, "authenticate": [rule], "grants": grants})
+
+    def ask(self, name, key=None):
+        """What the job of that account gets for its platform's token."""
+        token = self.made[name].mint({"sub": f"job-{name}", "aud": ISSUER}, key=key)
+        return self.mint.ask_oauth(None, **by_assertion(token, client_id=f"acme/{name}"))
 
     def stop(self):
         self.mint.ensure_stopped()
@@ -109,6 +128,7 @@ def test_keys_are_fetched_ahead_shown_and_refreshed(outside):
     outside.wait_for("good", keys=1)
     assert outside.made["realm"].n_requests() == 1
     assert good.most_at_once == 1
+    assert outside.ask("good").status == 200
 
 
 def test_an_issuer_that_misbehaves_has_no_keys_and_harms_nobody(outside):
@@ -153,6 +173,56 @@ def test_what_connects_can_do_nothing_else(outside):
     assert not [line for line in pathlib.Path(f"/proc/{fetch[0]}/maps").read_text() if "softhsm" in line]
 
 
+def test_a_clients_keys_are_at_its_own_url(outside):
+    url = f"https://{outside.made['realm'].host}/own.json"
+    outside.wait_for(url, keys=1)
+    assert outside.mint.ask_oauth(None, **by_assertion(outside.client.assertion())).status == 200
+    outside.client.key = make_key("ES256")
+    outside.made["realm"].documents["/own.json"] = {"keys": [outside.client.key.jwk]}
+    assert outside.mint.ask_oauth(None, **by_assertion(outside.client.assertion())).status == 200
+
+
+def test_an_issuers_new_key_counts_from_the_first_token_that_it_signs(outside):
+    realm = outside.made["realm"]
+    outside.wait_for("realm")
+    assert outside.ask("realm").status == 200
+    before = realm.n_requests()
+    realm.rotate(keep=False)
+    time.sleep(1)  # the shortest time between two fetches, of a test build
+    assert outside.ask("realm").status == 200
+    assert realm.n_requests() == before + 1
+    # One that it has never had is worth one more fetch, for all who come with such.
+    stranger = make_key("ES256")
+    statuses = [outside.ask("realm", key=stranger).status for _ in range(10)]
+    assert set(statuses) == {401}
+    assert realm.n_requests() <= before + 3
+
+
+def test_who_waits_for_an_issuer_holds_up_nobody(outside):
+    realm = outside.made["realm"]
+    realm.rotate(keep=False)
+    time.sleep(1)
+    with realm.misbehaving("slow", seconds=1.5, only=realm.path + JWKS), ThreadPoolExecutor(20) as pool:
+        started = time.monotonic()
+        waiting = [pool.submit(outside.ask, "realm") for _ in range(20)]
+        n = 0
+        while not all(reply.done() for reply in waiting):
+            before = time.monotonic()
+            outside.mint.issue()
+            n += time.monotonic() - before < 1
+        assert {reply.result().status for reply in waiting} == {200}
+        assert time.monotonic() - started > 1.4 and n > 5
+    assert realm.most_at_once == 1
+
+
+def test_whose_keys_cannot_be_had_is_told_so_in_time(outside):
+    started = time.monotonic()
+    reply = outside.ask("silent")
+    assert time.monotonic() - started < 6
+    assert_oauth_error(reply, 503, "temporarily_unavailable")
+    assert int(reply.headers["retry-after"]) >= 1
+
+
 def test_an_unlisted_issuer_is_no_source_and_is_told_of(outside):
     mint = outside.mint
     with Issuer(outside.folder, authority=outside.authority, algorithms=("ES256",)) as unlisted:
@@ -169,6 +239,7 @@ def test_a_reload_brings_other_issuers_and_a_restart_other_hosts(outside):
     asked = realm.n_requests()
     old = mint.folder / "old.yaml"
     mint.write_file(old, mint.config_file.read_text(), 0o644)
+    mint.tenants["acme"]["accounts"] = [a for a in mint.tenants["acme"]["accounts"] if a["id"] not in ("silent", "own")]
     mint.config["tenants"]["acme"]["issuers"] = [realm.issuer, outside.made["good"].issuer]
     mint.write()
     assert mint.reload()["event"] == "reloaded"
@@ -197,5 +268,13 @@ def test_the_service_ends_when_its_fetcher_does(outside):
     mint.start()
     outside.wait_for("good", keys=1)
     fetcher = outside.fetcher()
-    mint.stop()  # which looks whether anything was left behind
+    # The end is nothing to wait for keys in.
+    good = outside.made["good"]
+    time.sleep(1)
+    with good.misbehaving("silent"), ThreadPoolExecutor(1) as pool:
+        n = good.n_connections
+        reply = pool.submit(outside.ask, "good", make_key("ES256"))
+        assert wait_until(lambda: good.n_connections > n)
+        mint.stop()  # which looks whether anything was left behind
+        assert reply.result().status in (401, 503)
     assert fetcher not in processes()
