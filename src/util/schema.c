@@ -11,6 +11,7 @@ enum {
     STRING_MAX = 4096,
     ITEMS_MAX = 1000,
     LABEL_MAX = 160,
+    SHORT_LIST_MAX = 16,
     SUGGESTION_MAX = 32, /* longer names get no suggestion */
     DISTANCE_MAX = 2,
 };
@@ -18,12 +19,6 @@ enum {
 struct walk {
     struct mm_document *document;
     struct mm_problems *problems;
-};
-
-/* One value on the walk: where it lies and what a message calls it. */
-struct place {
-    const char *path;
-    const char *label;
 };
 
 /* A value that something else already complained about isn't judged twice. */
@@ -39,9 +34,12 @@ static bool is_reported(const struct walk *walk, const char *path)
     return false;
 }
 
-__attribute__((format(printf, 3, 4))) static void report(const struct walk *walk, const char *path, const char *format,
-                                                         ...)
+__attribute__((format(printf, 3, 4))) static void report(const struct walk *walk, const struct mm_place *place,
+                                                         const char *format, ...)
 {
+    mm_cleanup(free) char *pointer = mm_place_pointer(place);
+    const char *path = pointer ? pointer : "";
+    walk->problems->is_out_of_memory |= !pointer;
     if (path[0] && is_reported(walk, path))
         return;
     char reason[1024];
@@ -52,16 +50,31 @@ __attribute__((format(printf, 3, 4))) static void report(const struct walk *walk
     mm_problems_add(walk->problems, walk->document->file, mm_document_line(walk->document, path), path, "%s", reason);
 }
 
-static void complain(const struct walk *walk, struct place place, const char *reason)
+/* What a message calls a value: `name`, `name[2]`. NULL: the root. */
+static const char *call(const struct mm_place *place, char label[LABEL_MAX])
 {
-    if (place.label)
-        report(walk, place.path, "‹%s› %s", place.label, reason);
+    char parent[LABEL_MAX];
+    if (!place->parent)
+        return NULL;
+    if (place->name)
+        return place->name;
+    const char *list = call(place->parent, parent);
+    (void)snprintf(label, LABEL_MAX, "%.*s[%zu]", LABEL_MAX - 24, list ? list : "", place->index);
+    return label;
+}
+
+static void complain(const struct walk *walk, const struct mm_place *place, const char *reason)
+{
+    char buffer[LABEL_MAX];
+    const char *label = call(place, buffer);
+    if (label)
+        report(walk, place, "‹%s› %s", label, reason);
     else
-        report(walk, place.path, "the document %s", reason);
+        report(walk, place, "the document %s", reason);
 }
 
 /* What couldn't be looked at is no mistake of whoever wrote it. */
-static void complain_no_memory(const struct walk *walk, struct place place)
+static void complain_no_memory(const struct walk *walk, const struct mm_place *place)
 {
     walk->problems->is_out_of_memory = true;
     complain(walk, place, "out of memory");
@@ -128,8 +141,8 @@ static void format_bound(char *out, size_t size, enum mm_schema_type type, int64
 }
 
 /* Whether `value` lies within the schema's bounds (0 for `max`: `default_max`, itself 0 for none). */
-static bool check_bounds(const struct walk *walk, const struct mm_schema *schema, struct place place, int64_t value,
-                         int64_t default_max)
+static bool check_bounds(const struct walk *walk, const struct mm_schema *schema, const struct mm_place *place,
+                         int64_t value, int64_t default_max)
 {
     int64_t max = schema->max ? schema->max : default_max;
     if (value >= schema->min && (max == 0 || value <= max))
@@ -158,7 +171,7 @@ static bool check_bounds(const struct walk *walk, const struct mm_schema *schema
     return false;
 }
 
-static void complain_one_of(const struct walk *walk, const struct mm_schema *schema, struct place place)
+static void complain_one_of(const struct walk *walk, const struct mm_schema *schema, const struct mm_place *place)
 {
     char reason[512] = "must be one of";
     for (const char *const *allowed = schema->one_of; *allowed; allowed++) {
@@ -178,7 +191,7 @@ static bool is_one_of(const char *const *allowed, const char *string)
 }
 
 static void check_string(const struct walk *walk, const struct mm_schema *schema, const json_t *value,
-                         struct place place)
+                         const struct mm_place *place)
 {
     const char *string = json_string_value(value);
     if (strlen(string) != json_string_length(value)) {
@@ -198,7 +211,7 @@ static void check_string(const struct walk *walk, const struct mm_schema *schema
 
 /* Returns the seconds that take the duration's place, or NULL. */
 static json_t *check_duration(const struct walk *walk, const struct mm_schema *schema, const json_t *value,
-                              struct place place)
+                              const struct mm_place *place)
 {
     int64_t seconds;
     const char *string = json_string_value(value);
@@ -235,7 +248,8 @@ static bool has_type(enum mm_schema_type type, const json_t *value)
     return false;
 }
 
-static void complain_type(const struct walk *walk, enum mm_schema_type type, const json_t *value, struct place place)
+static void complain_type(const struct walk *walk, enum mm_schema_type type, const json_t *value,
+                          const struct mm_place *place)
 {
     static const char *const WANTED[] = {
         [MM_SCHEMA_STRING] = "must be a string",       [MM_SCHEMA_INTEGER] = "must be an integer",
@@ -247,12 +261,12 @@ static void complain_type(const struct walk *walk, enum mm_schema_type type, con
     complain(walk, place, lacks_quotes ? "must be a string: put it in quotes" : WANTED[type]);
 }
 
-static json_t *check_value(const struct walk *walk, const struct mm_schema *schema, json_t *value, struct place place);
+static json_t *check_value(const struct walk *walk, const struct mm_schema *schema, json_t *value,
+                           const struct mm_place *place);
 
 static void check_member(const struct walk *walk, const struct mm_schema *member, json_t *object, void *iterator,
-                         const char *path)
+                         const struct mm_place *place)
 {
-    struct place place = {.path = path, .label = json_object_iter_key(iterator)};
     json_t *replacement = check_value(walk, member, json_object_iter_value(iterator), place);
     if (replacement && json_object_iter_set_new(object, iterator, replacement) != 0)
         complain_no_memory(walk, place);
@@ -266,92 +280,100 @@ static const struct mm_schema *find_member(const struct mm_schema *schema, const
     return NULL;
 }
 
-static void complain_unknown(const struct walk *walk, const struct mm_schema *schema, const char *name,
-                             const char *path)
+static void complain_unknown(const struct walk *walk, const struct mm_schema *schema, const struct mm_place *place)
 {
-    const char *nearest = nearest_member(schema, name);
+    const char *nearest = nearest_member(schema, place->name);
     if (nearest)
-        report(walk, path, "unknown key ‹%s›: did you mean ‹%s›?", name, nearest);
+        report(walk, place, "unknown key ‹%s›: did you mean ‹%s›?", place->name, nearest);
     else
-        report(walk, path, "unknown key ‹%s›", name);
+        report(walk, place, "unknown key ‹%s›", place->name);
 }
 
 static void check_missing(const struct walk *walk, const struct mm_schema *schema, const json_t *object,
-                          struct place place)
+                          const struct mm_place *place)
 {
     for (const struct mm_schema *member = schema->members; member->name; member++) {
-        if (member->presence != MM_REQUIRED || json_object_get(object, member->name))
-            continue;
-        mm_cleanup(free) char *path = mm_pointer_child(place.path, member->name);
-        report(walk, path ? path : place.path, "missing key ‹%s›", member->name);
+        const struct mm_place missing = {.parent = place, .name = member->name};
+        if (member->presence == MM_REQUIRED && !json_object_get(object, member->name))
+            report(walk, &missing, "missing key ‹%s›", member->name);
     }
 }
 
 /* Objects and maps: every member in the document's order, then those that are missing. */
-static void check_members(const struct walk *walk, const struct mm_schema *schema, json_t *object, struct place place)
+static void check_members(const struct walk *walk, const struct mm_schema *schema, json_t *object,
+                          const struct mm_place *place)
 {
     bool is_map = schema->type == MM_SCHEMA_MAP;
     if (is_map && !check_bounds(walk, schema, place, (int64_t)json_object_size(object), ITEMS_MAX))
         return;
     for (void *i = json_object_iter(object); i; i = json_object_iter_next(object, i)) {
-        const char *name = json_object_iter_key(i);
-        mm_cleanup(free) char *path = mm_pointer_child(place.path, name);
-        if (!path) {
-            complain_no_memory(walk, place);
-            return;
-        }
-        const struct mm_schema *member = is_map ? schema->element : find_member(schema, name);
-        const char *reason = is_map && schema->key_check ? schema->key_check(name) : NULL;
+        const struct mm_place child = {.parent = place, .name = json_object_iter_key(i)};
+        const struct mm_schema *member = is_map ? schema->element : find_member(schema, child.name);
+        const char *reason = is_map && schema->key_check ? schema->key_check(child.name) : NULL;
         if (reason)
-            report(walk, path, "‹%s› %s", name, reason);
+            report(walk, &child, "‹%s› %s", child.name, reason);
         if (member)
-            check_member(walk, member, object, i, path);
+            check_member(walk, member, object, i, &child);
         else
-            complain_unknown(walk, schema, name, path);
+            complain_unknown(walk, schema, &child);
     }
     if (!is_map)
         check_missing(walk, schema, object, place);
 }
 
-static void check_repeats(const struct walk *walk, const json_t *array, struct place place)
+/* Of a short list every pair is compared, which makes nothing. */
+static bool is_repeated(const json_t *array, size_t i)
 {
-    mm_cleanup(json_decref) json_t *seen = json_object();
-    for (size_t i = 0; i < json_array_size(array); i++) {
+    const char *string = json_string_value(json_array_get(array, i));
+    for (size_t j = 0; string && j < i; j++) {
+        const char *earlier = json_string_value(json_array_get(array, j));
+        if (earlier && strcmp(earlier, string) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void complain_repeat(const struct walk *walk, const json_t *array, size_t i, const struct mm_place *place)
+{
+    const struct mm_place item = {.parent = place, .index = i};
+    char buffer[LABEL_MAX];
+    const char *label = call(place, buffer);
+    report(walk, &item, "‹%s› repeats ‹%s›", label ? label : "the list", json_string_value(json_array_get(array, i)));
+}
+
+static void check_repeats(const struct walk *walk, const json_t *array, const struct mm_place *place)
+{
+    size_t n = json_array_size(array);
+    mm_cleanup(json_decref) json_t *seen = n > SHORT_LIST_MAX ? json_object() : NULL;
+    for (size_t i = 0; i < n; i++) {
         const char *string = json_string_value(json_array_get(array, i));
         if (!string)
             continue;
-        if (json_object_get(seen, string)) {
-            mm_cleanup(free) char *path = mm_pointer_item(place.path, i);
-            report(walk, path ? path : place.path, "‹%s› repeats ‹%s›", place.label ? place.label : "the list", string);
-        } else if (json_object_set_new(seen, string, json_true()) != 0) {
+        if (seen ? json_object_get(seen, string) != NULL : is_repeated(array, i))
+            complain_repeat(walk, array, i, place);
+        else if (seen && json_object_set_new(seen, string, json_true()) != 0)
             complain_no_memory(walk, place);
-        }
     }
 }
 
-static void check_array(const struct walk *walk, const struct mm_schema *schema, json_t *array, struct place place)
+static void check_array(const struct walk *walk, const struct mm_schema *schema, json_t *array,
+                        const struct mm_place *place)
 {
     if (!check_bounds(walk, schema, place, (int64_t)json_array_size(array), ITEMS_MAX))
         return;
     for (size_t i = 0; i < json_array_size(array); i++) {
-        char label[LABEL_MAX];
-        (void)snprintf(label, sizeof label, "%s[%zu]", place.label ? place.label : "", i);
-        mm_cleanup(free) char *path = mm_pointer_item(place.path, i);
-        if (!path) {
-            complain_no_memory(walk, place);
-            return;
-        }
-        struct place item = {.path = path, .label = label};
-        json_t *replacement = check_value(walk, schema->element, json_array_get(array, i), item);
+        const struct mm_place item = {.parent = place, .index = i};
+        json_t *replacement = check_value(walk, schema->element, json_array_get(array, i), &item);
         if (replacement && json_array_set_new(array, i, replacement) != 0)
-            complain_no_memory(walk, item);
+            complain_no_memory(walk, &item);
     }
     if (schema->repeats == MM_REPEATS_REFUSED)
         check_repeats(walk, array, place);
 }
 
 /* Returns a new reference to what must take the value's place, or NULL. */
-static json_t *check_value(const struct walk *walk, const struct mm_schema *schema, json_t *value, struct place place)
+static json_t *check_value(const struct walk *walk, const struct mm_schema *schema, json_t *value,
+                           const struct mm_place *place)
 {
     if (!has_type(schema->type, value)) {
         complain_type(walk, schema->type, value, place);
@@ -384,7 +406,8 @@ bool mm_schema_validate(const struct mm_schema *schema, struct mm_document *docu
 {
     size_t n_errors = problems->n_errors;
     const struct walk walk = {.document = document, .problems = problems};
-    json_t *replacement = check_value(&walk, schema, document->root, (struct place){.path = ""});
+    static const struct mm_place ROOT = {0};
+    json_t *replacement = check_value(&walk, schema, document->root, &ROOT);
     json_decref(replacement);
     return problems->n_errors == n_errors;
 }

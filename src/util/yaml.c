@@ -8,13 +8,27 @@
 
 #include <yaml.h>
 
+/* One value's; those of the values within it follow, in the document's order. */
+struct line {
+    int line;
+    uint32_t end; /* index of the first that isn't within it */
+};
+
+enum { LINES_AT_FIRST = 256 };
+
+struct mm_lines {
+    size_t n;
+    size_t capacity;
+    struct line items[];
+};
+
 struct reader {
     yaml_parser_t parser;
     const char *file;
     const char *data;
     size_t length;
     size_t n_values;
-    json_t *lines;
+    struct mm_lines *lines;
     struct mm_problems *problems;
 };
 
@@ -34,18 +48,16 @@ static int line_of(yaml_mark_t mark)
 }
 
 /* Problems of the stream end the reading: NULL, so that `return stop(…)` reads as one sentence. */
-static json_t *stop(struct reader *reader, int line, const char *path, const char *reason)
+static json_t *stop(struct reader *reader, int line, const struct mm_place *place, const char *reason)
 {
-    mm_problems_add(reader->problems, reader->file, line, path, "%s", reason);
+    mm_cleanup(free) char *path = place ? mm_place_pointer(place) : NULL;
+    mm_problems_add(reader->problems, reader->file, line, path ? path : "", "%s", reason);
     return NULL;
 }
 
-char *mm_pointer_child(const char *parent, const char *name)
+/* A pointer's step to a member, at `out`; its end. */
+static char *append_name(char *out, const char *name)
 {
-    char *pointer = malloc(strlen(parent) + 2 * strlen(name) + 2);
-    if (!pointer)
-        return NULL;
-    char *out = stpcpy(pointer, parent);
     *out++ = '/';
     for (; *name; name++) {
         if (*name == '~' || *name == '/')
@@ -53,6 +65,15 @@ char *mm_pointer_child(const char *parent, const char *name)
         *out++ = (char)(*name == '~' ? '0' : *name == '/' ? '1' : *name);
     }
     *out = '\0';
+    return out;
+}
+
+char *mm_pointer_child(const char *parent, const char *name)
+{
+    char *pointer = malloc(strlen(parent) + 2 * strlen(name) + 2);
+    if (!pointer)
+        return NULL;
+    (void)append_name(stpcpy(pointer, parent), name);
     return pointer;
 }
 
@@ -60,6 +81,16 @@ char *mm_pointer_item(const char *parent, size_t index)
 {
     char *pointer;
     return asprintf(&pointer, "%s/%zu", parent, index) < 0 ? NULL : pointer;
+}
+
+char *mm_place_pointer(const struct mm_place *place)
+{
+    if (!place->parent)
+        return strdup("");
+    mm_cleanup(free) char *parent = mm_place_pointer(place->parent);
+    if (!parent)
+        return NULL;
+    return place->name ? mm_pointer_child(parent, place->name) : mm_pointer_item(parent, place->index);
 }
 
 static int line_at_offset(const struct reader *reader, size_t offset)
@@ -113,13 +144,13 @@ static bool is_integer(const char *text, json_int_t *ret_value)
     return errno == 0;
 }
 
-static json_t *read_scalar(struct reader *reader, const yaml_event_t *event, const char *path)
+static json_t *read_scalar(struct reader *reader, const yaml_event_t *event, const struct mm_place *place)
 {
     const char *text = (const char *)event->data.scalar.value;
     size_t length = event->data.scalar.length;
     int line = line_of(event->start_mark);
     if (memchr(text, '\0', length)) {
-        mm_problems_add(reader->problems, reader->file, line, path, "holds a NUL character");
+        (void)stop(reader, line, place, "holds a NUL character");
         return json_null();
     }
     bool is_plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
@@ -131,112 +162,152 @@ static json_t *read_scalar(struct reader *reader, const yaml_event_t *event, con
     }
     json_int_t integer;
     json_t *value = is_plain && is_integer(text, &integer) ? json_integer(integer) : json_stringn(text, length);
-    return value ? value : stop(reader, line, path, "out of memory"); /* libyaml has seen to it that it is UTF-8 */
+    return value ? value : stop(reader, line, place, "out of memory"); /* libyaml has seen to it that it is UTF-8 */
 }
 
-static json_t *read_value(struct reader *reader, const yaml_event_t *event, int line, const char *path);
+static json_t *read_value(struct reader *reader, const yaml_event_t *event, int line, const struct mm_place *place);
 
-static json_t *read_sequence(struct reader *reader, int line, const char *path)
+static json_t *read_sequence(struct reader *reader, int line, const struct mm_place *place)
 {
     mm_cleanup(json_decref) json_t *array = json_array();
     if (!array)
-        return stop(reader, line, path, "out of memory");
+        return stop(reader, line, place, "out of memory");
     for (;;) {
         mm_cleanup(yaml_event_delete) yaml_event_t event = {0};
         if (!next_event(reader, &event))
             return NULL;
         if (event.type == YAML_SEQUENCE_END_EVENT)
             return MM_TAKE(array);
-        mm_cleanup(free) char *item_path = mm_pointer_item(path, json_array_size(array));
+        const struct mm_place item_place = {.parent = place, .index = json_array_size(array)};
         int item_line = line_of(event.start_mark);
-        if (!item_path)
-            return stop(reader, item_line, path, "out of memory");
-        json_t *item = read_value(reader, &event, item_line, item_path);
+        json_t *item = read_value(reader, &event, item_line, &item_place);
         if (!item)
             return NULL;
         if (!mm_json_append(array, item, NULL))
-            return stop(reader, item_line, path, "out of memory");
+            return stop(reader, item_line, place, "out of memory");
     }
 }
 
-/* The pointer of the member that `event` is the key of; NULL if it can't be one. */
-static char *member_path(struct reader *reader, const yaml_event_t *event, const char *path)
+/* Why `event` can't be a member's key; NULL if it can. */
+static const char *find_key_fault(const yaml_event_t *event)
 {
-    const char *reason = "out of memory";
     if (event->type != YAML_SCALAR_EVENT)
-        reason = "a key must be plain text";
-    else if (event->data.scalar.anchor || event->data.scalar.tag)
-        reason = "a key must have no anchor and no tag";
-    else if (event->data.scalar.length > MM_YAML_KEY_MAX || event->data.scalar.length == 0)
-        reason = "a key must have between 1 and 128 bytes";
-    else if (memchr(event->data.scalar.value, '\0', event->data.scalar.length))
-        reason = "a key holds a NUL character";
-    else {
-        char *child = mm_pointer_child(path, (const char *)event->data.scalar.value);
-        if (child)
-            return child;
-    }
-    (void)stop(reader, line_of(event->start_mark), path, reason);
+        return "a key must be plain text";
+    if (event->data.scalar.anchor || event->data.scalar.tag)
+        return "a key must have no anchor and no tag";
+    if (event->data.scalar.length > MM_YAML_KEY_MAX || event->data.scalar.length == 0)
+        return "a key must have between 1 and 128 bytes";
+    if (memchr(event->data.scalar.value, '\0', event->data.scalar.length))
+        return "a key holds a NUL character";
     return NULL;
 }
 
-static bool add_member(struct reader *reader, json_t *object, const yaml_event_t *key, const char *path)
+/* The index of the line of the i-th value within the one at `parent`; 0 if there is none. */
+static size_t find_line(const struct mm_lines *lines, size_t parent, size_t i)
 {
-    mm_cleanup(free) char *child_path = member_path(reader, key, path);
+    size_t at = parent + 1;
+    while (i-- > 0 && at < lines->items[parent].end)
+        at = lines->items[at].end;
+    return at < lines->items[parent].end ? at : 0;
+}
+
+/* How many members come before that one; SIZE_MAX: there is none. */
+static size_t position_of(const json_t *object, const char *name)
+{
+    json_t *mutable = (json_t *)(uintptr_t)object; /* iterating changes nothing */
+    size_t position = 0;
+    for (void *i = json_object_iter(mutable); i; i = json_object_iter_next(mutable, i), position++)
+        if (strcmp(json_object_iter_key(i), name) == 0)
+            return position;
+    return SIZE_MAX;
+}
+
+static void refuse_duplicate(struct reader *reader, const json_t *object, size_t object_line, const char *name,
+                             int line, const struct mm_place *place)
+{
+    mm_cleanup(free) char *path = mm_place_pointer(place);
+    reader->lines->items[object_line].end = (uint32_t)reader->lines->n;
+    size_t first = find_line(reader->lines, object_line, position_of(object, name));
+    mm_problems_add(reader->problems, reader->file, line, path ? path : "", "duplicate key ‹%s›, first on line %d",
+                    name, reader->lines->items[first].line);
+}
+
+/* `object_line` is the index of the object's. */
+static bool add_member(struct reader *reader, json_t *object, size_t object_line, const yaml_event_t *key,
+                       const struct mm_place *place)
+{
+    int line = line_of(key->start_mark);
+    const char *fault = find_key_fault(key);
+    if (fault)
+        return stop(reader, line, place, fault) != NULL;
     mm_cleanup(yaml_event_delete) yaml_event_t event = {0};
-    if (!child_path || !next_event(reader, &event))
+    if (!next_event(reader, &event))
         return false;
     const char *name = (const char *)key->data.scalar.value;
-    int line = line_of(key->start_mark);
+    const struct mm_place member = {.parent = place, .name = name};
+    size_t n_lines = reader->lines->n;
     bool is_duplicate = json_object_get(object, name) != NULL;
     if (is_duplicate)
-        mm_problems_add(reader->problems, reader->file, line, path, "duplicate key ‹%s›, first on line %lld", name,
-                        (long long)json_integer_value(json_object_get(reader->lines, child_path)));
-    mm_cleanup(json_decref) json_t *value = read_value(reader, &event, line, child_path);
+        refuse_duplicate(reader, object, object_line, name, line, place);
+    mm_cleanup(json_decref) json_t *value = read_value(reader, &event, line, &member);
     if (!value)
         return false;
-    if (!is_duplicate && json_object_set(object, name, value) != 0)
-        return stop(reader, line, child_path, "out of memory") != NULL;
+    /* The first value of a duplicate key is the one that counts, and the one whose lines are kept. */
+    if (is_duplicate)
+        reader->lines->n = n_lines;
+    else if (json_object_set(object, name, value) != 0)
+        return stop(reader, line, &member, "out of memory") != NULL;
     return true;
 }
 
-static json_t *read_mapping(struct reader *reader, int line, const char *path)
+static json_t *read_mapping(struct reader *reader, int line, size_t own_line, const struct mm_place *place)
 {
     mm_cleanup(json_decref) json_t *object = json_object();
     if (!object)
-        return stop(reader, line, path, "out of memory");
+        return stop(reader, line, place, "out of memory");
     for (;;) {
         mm_cleanup(yaml_event_delete) yaml_event_t key = {0};
         if (!next_event(reader, &key))
             return NULL;
         if (key.type == YAML_MAPPING_END_EVENT)
             return MM_TAKE(object);
-        if (!add_member(reader, object, &key, path))
+        if (!add_member(reader, object, own_line, &key, place))
             return NULL;
     }
 }
 
-static unsigned depth_of(const char *path)
+static unsigned depth_of(const struct mm_place *place)
 {
     unsigned depth = 1;
-    for (; *path; path++)
-        depth += *path == '/';
+    while ((place = place->parent))
+        depth++;
     return depth;
 }
 
-/* The first value of a duplicate key is the one that counts, and the one whose lines are kept. */
-static bool keep_line(struct reader *reader, const char *path, int line)
+static bool keep_line(struct reader *reader, int line)
 {
-    return json_object_get(reader->lines, path) || json_object_set_new(reader->lines, path, json_integer(line)) == 0;
+    struct mm_lines *lines = reader->lines;
+    if (lines->n == lines->capacity) {
+        size_t capacity = 2 * lines->capacity;
+        lines = realloc(lines, sizeof *lines + capacity * sizeof *lines->items);
+        if (!lines)
+            return false;
+        lines->capacity = capacity;
+        reader->lines = lines;
+    }
+    lines->items[lines->n++].line = line;
+    return true;
 }
 
-static void refuse_reference(struct reader *reader, const yaml_event_t *event, const char *path, const char *what)
+static void refuse_reference(struct reader *reader, const yaml_event_t *event, const struct mm_place *place,
+                             const char *what)
 {
-    mm_problems_add(reader->problems, reader->file, line_of(event->start_mark), path,
+    mm_cleanup(free) char *path = mm_place_pointer(place);
+    mm_problems_add(reader->problems, reader->file, line_of(event->start_mark), path ? path : "",
                     "%s are not accepted: write the value where it belongs", what);
 }
 
-static void check_properties(struct reader *reader, const yaml_event_t *event, const char *path)
+static void check_properties(struct reader *reader, const yaml_event_t *event, const struct mm_place *place)
 {
     const yaml_char_t *anchor = NULL;
     const yaml_char_t *tag = NULL;
@@ -251,34 +322,43 @@ static void check_properties(struct reader *reader, const yaml_event_t *event, c
         tag = event->data.mapping_start.tag;
     }
     if (anchor)
-        refuse_reference(reader, event, path, "anchors (&)");
+        refuse_reference(reader, event, place, "anchors (&)");
     if (tag)
-        refuse_reference(reader, event, path, "tags (!)");
+        refuse_reference(reader, event, place, "tags (!)");
+}
+
+static json_t *read_by_type(struct reader *reader, const yaml_event_t *event, int line, size_t own_line,
+                            const struct mm_place *place)
+{
+    switch (event->type) {
+    case YAML_SCALAR_EVENT:
+        return read_scalar(reader, event, place);
+    case YAML_SEQUENCE_START_EVENT:
+        return read_sequence(reader, line, place);
+    case YAML_MAPPING_START_EVENT:
+        return read_mapping(reader, line, own_line, place);
+    case YAML_ALIAS_EVENT:
+        refuse_reference(reader, event, place, "aliases (*)");
+        return json_null();
+    default:
+        return stop(reader, line, place, "not YAML: a value is missing");
+    }
 }
 
 /* A new reference; NULL, already reported, if reading can't go on. */
-static json_t *read_value(struct reader *reader, const yaml_event_t *event, int line, const char *path)
+static json_t *read_value(struct reader *reader, const yaml_event_t *event, int line, const struct mm_place *place)
 {
-    if (depth_of(path) > MM_YAML_DEPTH_MAX)
-        return stop(reader, line, path, "nested too deeply");
+    if (depth_of(place) > MM_YAML_DEPTH_MAX)
+        return stop(reader, line, place, "nested too deeply");
     if (++reader->n_values > MM_YAML_VALUES_MAX)
-        return stop(reader, line, path, "too many values in one file");
-    if (!keep_line(reader, path, line))
-        return stop(reader, line, path, "out of memory");
-    check_properties(reader, event, path);
-    switch (event->type) {
-    case YAML_SCALAR_EVENT:
-        return read_scalar(reader, event, path);
-    case YAML_SEQUENCE_START_EVENT:
-        return read_sequence(reader, line, path);
-    case YAML_MAPPING_START_EVENT:
-        return read_mapping(reader, line, path);
-    case YAML_ALIAS_EVENT:
-        refuse_reference(reader, event, path, "aliases (*)");
-        return json_null();
-    default:
-        return stop(reader, line, path, "not YAML: a value is missing");
-    }
+        return stop(reader, line, place, "too many values in one file");
+    size_t own_line = reader->lines->n;
+    if (!keep_line(reader, line))
+        return stop(reader, line, place, "out of memory");
+    check_properties(reader, event, place);
+    json_t *value = read_by_type(reader, event, line, own_line, place);
+    reader->lines->items[own_line].end = (uint32_t)reader->lines->n;
+    return value;
 }
 
 static bool expect(struct reader *reader, yaml_event_type_t type, const char *reason)
@@ -286,18 +366,19 @@ static bool expect(struct reader *reader, yaml_event_type_t type, const char *re
     mm_cleanup(yaml_event_delete) yaml_event_t event = {0};
     if (!next_event(reader, &event))
         return false;
-    return event.type == type || stop(reader, line_of(event.start_mark), "", reason);
+    return event.type == type || stop(reader, line_of(event.start_mark), NULL, reason);
 }
 
 static json_t *read_stream(struct reader *reader)
 {
+    static const struct mm_place ROOT = {0};
     if (!expect(reader, YAML_STREAM_START_EVENT, "not YAML") ||
         !expect(reader, YAML_DOCUMENT_START_EVENT, "the file is empty"))
         return NULL;
     mm_cleanup(yaml_event_delete) yaml_event_t event = {0};
     if (!next_event(reader, &event))
         return NULL;
-    mm_cleanup(json_decref) json_t *root = read_value(reader, &event, line_of(event.start_mark), "");
+    mm_cleanup(json_decref) json_t *root = read_value(reader, &event, line_of(event.start_mark), &ROOT);
     if (!root || !expect(reader, YAML_DOCUMENT_END_EVENT, "not YAML") ||
         !expect(reader, YAML_STREAM_END_EVENT, "more than one document in the file"))
         return NULL;
@@ -310,40 +391,75 @@ bool mm_yaml_parse(const char *file, const void *data, size_t length, struct mm_
     size_t n_errors = problems->n_errors;
     struct reader reader = {.file = file, .data = data, .length = length, .problems = problems};
     if (length > MM_YAML_FILE_MAX)
-        return stop(&reader, 0, "", "larger than 1 MiB") != NULL;
-    mm_cleanup(json_decref) json_t *lines = json_object();
+        return stop(&reader, 0, NULL, "larger than 1 MiB") != NULL;
     mm_cleanup(free) char *name = strdup(file);
-    if (!lines || !name || !yaml_parser_initialize(&reader.parser))
-        return stop(&reader, 0, "", "out of memory") != NULL;
+    reader.lines = calloc(1, sizeof *reader.lines + LINES_AT_FIRST * sizeof *reader.lines->items);
+    if (!reader.lines || !name || !yaml_parser_initialize(&reader.parser)) {
+        free(reader.lines);
+        return stop(&reader, 0, NULL, "out of memory") != NULL;
+    }
+    reader.lines->capacity = LINES_AT_FIRST;
     mm_cleanup(yaml_parser_delete) yaml_parser_t *parser = &reader.parser;
     yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(parser, data, length);
-    reader.lines = lines;
     json_t *root = read_stream(&reader);
+    mm_cleanup(free) struct mm_lines *lines = reader.lines; /* it may have moved */
     if (root)
         *ret_document = (struct mm_document){.file = MM_TAKE(name), .root = root, .lines = MM_TAKE(lines)};
     return root && problems->n_errors == n_errors;
 }
 
+/* A pointer's step, which ends at a slash or with the text, as the name that it stands for; false if it is too long for one. */
+static bool read_name(const char *step, size_t length, char name[MM_YAML_KEY_MAX + 1])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < length; i++) {
+        bool is_escape = step[i] == '~' && i + 1 < length;
+        if (n == MM_YAML_KEY_MAX)
+            return false;
+        name[n++] = (char)(!is_escape ? step[i] : step[i + 1] == '1' ? '/' : '~');
+        i += is_escape;
+    }
+    name[n] = '\0';
+    return true;
+}
+
+/* The value that a pointer's step leads to, and how many come before it; NULL: to none. */
+static const json_t *take_step(const json_t *value, const char *step, size_t length, size_t *ret_position)
+{
+    char name[MM_YAML_KEY_MAX + 1];
+    if (!read_name(step, length, name))
+        return NULL;
+    if (json_is_array(value)) {
+        *ret_position = strtoul(name, NULL, 10);
+        return json_array_get(value, *ret_position);
+    }
+    *ret_position = position_of(value, name);
+    return json_object_get(value, name);
+}
+
 int mm_document_line(const struct mm_document *document, const char *path)
 {
-    mm_cleanup(free) char *ancestor = document->lines ? strdup(path) : NULL;
-    while (ancestor) {
-        const json_t *line = json_object_get(document->lines, ancestor);
-        if (line)
-            return (int)json_integer_value(line);
-        char *slash = strrchr(ancestor, '/');
-        if (!slash)
-            return 0;
-        *slash = '\0';
+    const struct mm_lines *lines = document->lines;
+    const json_t *value = document->root;
+    size_t at = 0;
+    while (lines && *path == '/') {
+        size_t length = strcspn(path + 1, "/");
+        size_t position = 0;
+        value = take_step(value, path + 1, length, &position);
+        size_t within = value ? find_line(lines, at, position) : 0;
+        if (within == 0)
+            break;
+        at = within;
+        path += 1 + length;
     }
-    return 0;
+    return lines && lines->n > 0 ? lines->items[at].line : 0;
 }
 
 void mm_document_clear(struct mm_document *document)
 {
     free(document->file);
     json_decref(document->root);
-    json_decref(document->lines);
+    free(document->lines);
     *document = (struct mm_document){0};
 }

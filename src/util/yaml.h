@@ -17,10 +17,13 @@ enum {
     MM_YAML_VALUES_MAX = 50000, /* in one file */
 };
 
+struct mm_lines; /* 1-based, of every value; a mapping's member has the line of its key */
+
 struct mm_document {
     char *file; /* as named by the caller */
     json_t *root;
-    json_t *lines;   /* RFC 6901 pointer -> 1-based line, for every value; a mapping's member has the line of its key */
+    struct mm_lines
+        *lines;      /* NULL: none are known. They go by the order of members: what is added to `root` later has none */
     char digest[65]; /* SHA-256 of the file's bytes, lower-case hex; set by whoever read the file, see config/ */
 };
 
@@ -31,6 +34,19 @@ struct mm_document {
  */
 MM_MUST_USE bool mm_yaml_parse(const char *file, const void *data, size_t length, struct mm_document *ret_document,
                                struct mm_problems *problems);
+
+/*
+ * A value within others, as a chain up to the root, which lives on the stack of whoever walks: what is said of few values costs nothing for
+ * the others.
+ */
+struct mm_place {
+    const struct mm_place *parent; /* NULL: the root */
+    const char *name;              /* of a member; NULL: an item */
+    size_t index;
+};
+
+/* Its RFC 6901 pointer, for the caller to free. NULL: out of memory. */
+MM_MUST_USE char *mm_place_pointer(const struct mm_place *place);
 
 /* The line of the value at `path`, or of its nearest ancestor that has one; 0 if the document has no lines. */
 int mm_document_line(const struct mm_document *document, const char *path);
