@@ -4,6 +4,10 @@
  */
 #include "admin/request.h"
 
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/exchange.h"
 #include "revocation/estimate.h"
 #include "revocation/revocations.h"
 
@@ -83,6 +87,25 @@ static json_t *describe_order(const struct mm_revocation_order *order)
                      (int)mm_revocation_order_stops(order));
 }
 
+/* Whether the policy in force has whose tokens these are: who was taken out of it may be meant, or who was never in it. */
+static bool is_in_policy(const struct mm_admin *admin, const struct mm_revocation_order *order)
+{
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_server_config(admin->parts.server);
+    char tenant_id[MM_REVOKE_NAME_MAX + 1];
+    const char *name = order->what == MM_REVOKE_RESOURCE ? order->tenant : order->name;
+    bool is_account = order->what == MM_REVOKE_ACCOUNT;
+    if (!is_account && order->what != MM_REVOKE_TENANT && order->what != MM_REVOKE_RESOURCE)
+        return true;
+    (void)snprintf(tenant_id, sizeof tenant_id, "%.*s", (int)(is_account ? strcspn(name, "/") : strlen(name)), name);
+    const struct mm_tenant *tenant = mm_policy_tenant(&config->policy, tenant_id);
+    if (!tenant || !is_account || mm_exchange_public_client(tenant, name))
+        return tenant != NULL;
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        if (strcmp(tenant->accounts[i].identity, name) == 0)
+            return true;
+    return false;
+}
+
 /* What is alive of it and who goes on accepting that, as far as the ledger can be read in time. */
 static json_t *describe_hit(const struct mm_admin *admin, const struct mm_revocation_order *order)
 {
@@ -91,8 +114,9 @@ static json_t *describe_hit(const struct mm_admin *admin, const struct mm_revoca
     bool is_counted =
         mm_revocation_estimate(admin->config->store_file, order, mm_keyring_longest_ttl(keyring),
                                mm_clock_now(admin->parts.clock), mm_deadline_after_ms(COUNT_MS), &estimate, NULL);
-    return json_pack("{so sb so s[s s]}", "live_tokens", is_counted ? json_integer(estimate.n_live) : json_null(),
-                     "counted_all", (int)estimate.is_whole, "last_exp", timestamp(estimate.last_exp), "verifiers",
+    return json_pack("{sb so sb so s[s s]}", "in_policy", (int)is_in_policy(admin, order), "live_tokens",
+                     is_counted ? json_integer(estimate.n_live) : json_null(), "counted_all", (int)estimate.is_whole,
+                     "last_exp", timestamp(estimate.last_exp), "verifiers",
                      "who asks at /oauth2/introspect sees it at once, and so does the exchange of tokens",
                      "a verifier that checks tokens by itself accepts them until they expire");
 }

@@ -181,6 +181,8 @@ static void print_estimate(FILE *out, const json_t *estimate)
         mm_print_value(out, json_object_get(estimate, "last_exp"));
     }
     (void)fputs(".\n", out);
+    if (json_is_false(json_object_get(estimate, "in_policy")))
+        (void)fputs("  the policy in force has no such account or tenant: is that its name?\n", out);
     if (json_is_true(json_object_get(estimate, "stops_issuance")))
         (void)fputs("  no new ones are issued there until that is lifted\n", out);
     for (size_t i = 0; i < json_array_size(verifiers); i++) {

@@ -7,9 +7,11 @@ import urllib.parse
 
 import pytest
 
-from service import AUDIENCE, REPOSITORY, Deployment, assert_oauth_error, assert_problem, grant, wait_until
+from assertions import by_assertion, make_key
+from service import AUDIENCE, REPOSITORY, Deployment, assert_oauth_error, assert_problem, form, grant, wait_until
 from test_introspection import told
 from test_issuance import claims_of
+from test_private_key_jwt import add_client, ask
 from wire import FORM
 
 REVOKE = "/oauth2/revoke"
@@ -239,6 +241,9 @@ def test_first_it_says_what_it_would_hit_and_asks(mint):
     trial = cli_json(mint, "revoke", "--account", "acme/pinned", "--reason", "x", "--dry-run")
     alive = [e for e in mint.ledger("--type", "token.issued") if e["account"] == "acme/pinned"]
     assert (trial["live_tokens"], trial["counted_all"], trial["stops_issuance"]) == (len(alive), True, True)
+    assert "no such" not in mint.cli("revoke", "--account", "acme/lore", "--reason", "x", "--dry-run")
+    for arguments in (["--account", "acme/pined"], ["--tenant", "acmee"], ["--resource", "urc-1", "--tenant", "b"]):
+        assert "has no such" in mint.cli("revoke", *arguments, "--reason", "x", "--dry-run")
     told_to_people = mint.cli("revoke", "--account", "acme/pinned", "--reason", "x", "--dry-run")
     assert f"at most {len(alive)} live tokens" in told_to_people and "no new ones" in told_to_people
     for answer in ("no\n", "", "y\n"):
@@ -387,3 +392,32 @@ def test_a_stopped_public_client_gets_nothing(exchanging):
     assert not is_active(mint, token)
     assert exchange(mint, subject).status == 401
     assert is_active(mint, subject)
+
+
+# --- a client without a certificate
+
+
+def test_an_assertion_proves_who_revokes_and_introspects_and_counts_once(tmp_path):
+    """Whatever it was used for, and after a crash; where it took something back."""
+    mint = Deployment(tmp_path)
+    client = add_client(mint, "jwt-ci", make_key("ES256"))
+    mint.create().start()
+    try:
+        token = ask(mint, client.assertion()).json["access_token"]
+        to_ask, to_revoke = client.assertion(), client.assertion()
+        about = {"grant_type": None, "scope": None, "token": token}
+        assert post_form(mint, INTROSPECT, to_ask, **about).json["active"] is True
+        assert_oauth_error(ask(mint, to_ask), 401, "invalid_client")
+        assert post_form(mint, REVOKE, to_revoke, **about).status == 200
+        assert_oauth_error(post_form(mint, REVOKE, to_revoke, **about), 401, "invalid_client")
+        mint.kill()
+        mint.start()
+        assert_oauth_error(ask(mint, to_revoke), 401, "invalid_client")
+        assert post_form(mint, INTROSPECT, client.assertion(), **about).json == {"active": False}
+    finally:
+        mint.ensure_stopped()
+
+
+def post_form(mint, path, assertion, **fields):
+    with mint.client(None) as client:
+        return client.request("POST", path, form(**by_assertion(assertion, **fields)), {"Content-Type": FORM})
