@@ -123,16 +123,27 @@ void mm_loader_complete_listeners(const struct loader *loader)
     }
 }
 
-/* Aliases are for services that ask for certificates in one place and not in another (RFC 8705 section 5). */
-static void check_mtls_origin(const struct loader *loader)
+/* Whether a client that comes by it can have a certificate. */
+static bool takes_certificates(const struct mm_listen *listen, bool has_proxy_ca)
+{
+    if (listen->socket || has_proxy_ca)
+        return listen->trusts_client_cert_header;
+    return listen->client_certificates == MM_CLIENT_CERTIFICATES_REQUESTED;
+}
+
+/* Metadata names certificates always; aliases, where one place asks for them and another doesn't (RFC 8705 section 5). */
+static void check_certificates(const struct loader *loader)
 {
     const struct mm_config *config = loader->config;
-    bool asks[] = {false, false};
+    const json_t *items = json_object_get(loader->document.root, "listen");
+    size_t n = 0;
     for (size_t i = 0; i < config->n_listen; i++)
-        asks[config->listen[i].client_certificates == MM_CLIENT_CERTIFICATES_NONE] = true;
-    if (config->mtls_origin && !(asks[false] && asks[true]))
+        n += takes_certificates(&config->listen[i], json_object_get(json_array_get(items, i), "proxy_ca"));
+    if (n == 0 && config->n_listen > 0)
+        mm_loader_report(loader, "/listen", "no listener takes client certificates: one must");
+    if (config->mtls_origin && (n == 0 || n == config->n_listen))
         mm_loader_report(loader, "/mtls_origin",
-                         "‹mtls_origin› needs a listener that asks for client certificates and one that doesn't");
+                         "‹mtls_origin› needs a listener that takes client certificates and one that doesn't");
 }
 
 void mm_loader_build_listeners(const struct loader *loader)
@@ -149,5 +160,5 @@ void mm_loader_build_listeners(const struct loader *loader)
         (void)snprintf(path, sizeof path, "/listen/%zu", i);
         build_one(loader, json_array_get(items, i), path, &config->listen[config->n_listen++]);
     }
-    check_mtls_origin(loader);
+    check_certificates(loader);
 }

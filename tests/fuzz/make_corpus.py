@@ -394,6 +394,27 @@ def crls():
     )
 
 
+def spiffe_bundles():
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Workloads")])
+    at, days = datetime.datetime.utcfromtimestamp(1800000000), datetime.timedelta(days=30)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(at - days).not_valid_after(at + days)
+    root, leaf = (
+        builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True).sign(key, hashes.SHA256())
+        for is_ca in (True, False)
+    )
+    root, leaf = (base64.b64encode(one.public_bytes(serialization.Encoding.DER)).decode() for one in (root, leaf))
+    jwt = {"kty": "EC", "use": "jwt-svid", "kid": "a"}
+    write(
+        "spiffe_bundle",
+        both=compact({"keys": [{"kty": "EC", "use": "x509-svid", "x5c": [root]}, jwt], "spiffe_sequence": 1}),
+        jwt=compact({"keys": [jwt]}),
+        leaf=compact({"keys": [{"use": "x509-svid", "x5c": [leaf]}]}),
+        two=compact({"keys": [{"use": "x509-svid", "x5c": [root, root]}]}),
+        none=compact({"keys": [{"use": "x509-svid"}]}),
+    )
+
+
 def certificates():
     deploy = [(NameOID.ORGANIZATION_NAME, "Acme"), (NameOID.COMMON_NAME, "deploy")]
     client = [(NameOID.COMMON_NAME, "client")]
@@ -599,7 +620,7 @@ def fetched():
 
 
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
-MAKERS += [uris, attestations, foreign_tokens, subject_tokens, client_cert_headers, fetched, crls]
+MAKERS += [uris, attestations, foreign_tokens, subject_tokens, client_cert_headers, fetched, crls, spiffe_bundles]
 
 for make in MAKERS:
     make()

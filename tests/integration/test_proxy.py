@@ -308,6 +308,8 @@ def test_what_would_let_anybody_be_anybody_is_refused_at_load(mint):
         "‹address› or ‹unix›": {"trust_client_cert_header": True},
         "‹certificate› is about TLS": {"unix": "run/x.sock", "certificate": tls["certificate"]},
         "missing key ‹certificate›": {"address": "127.0.0.1:0", "trust_client_cert_header": False, "key": tls["key"]},
+        "no listener takes client certificates": {"address": "127.0.0.1:0", "client_certificates": "none", **tls},
+        "one must": {"unix": "run/x.sock"},
         "‹mtls_origin› needs a listener": {"address": "127.0.0.1:0", **tls},
         "‹socket_group› is about": {"address": "127.0.0.1:0", "socket_group": "gid:0", **tls},
     }
