@@ -226,6 +226,7 @@ def test_a_flood_of_strangers_grows_neither_memory_nor_ledger_nor_log(tmp_path):
     mint = Deployment(tmp_path / "mint").create().start()  # failures aren't held back: it is as fast as it can be
     try:
         mint.issue()
+        assert wait_until(lambda: len(mint.ledger("--type", "hsm.event")) == 2), "both workers' starts are recorded"
         entries, stored = mint.ledger(), store_bytes(mint)
         flood(mint, ROUND)
         first, log = resident_kib(mint), len(mint.log())

@@ -8,7 +8,18 @@ import time
 
 import pytest
 
-from service import TOKENS, Deployment, assert_oauth_error, assert_problem, token_request
+from service import (
+    AUDIENCE,
+    REPOSITORY,
+    TOKENS,
+    Deployment,
+    assert_oauth_error,
+    assert_problem,
+    grant,
+    token_request,
+)
+
+PARTITIONS = "https://lore.acme.example/partitions/"
 
 RATE = re.compile(r'"(account|tenant)";r=(\d+);t=(\d+)')
 POLICY = re.compile(r'"(account|tenant)";q=(\d+);w=60')
@@ -16,7 +27,14 @@ POLICY = re.compile(r'"(account|tenant)";q=(\d+);w=60')
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    made = Deployment(tmp_path_factory.mktemp("mint")).create().start()
+    made = Deployment(tmp_path_factory.mktemp("mint"))
+    made.tenants["acme"]["resource_template"] = {"uri": PARTITIONS + "{id}", "resource": "urc-{id}"}
+    made.tenants["acme"]["exchange"] = {
+        "subject_audiences": [AUDIENCE],
+        "public_clients": ["lore-cli"],
+        "rules": [{"subject": {"accounts": ["pinned"]}, **grant(["read:repo"], ["urc-*"])}],
+    }
+    made.create().start()
     yield made
     made.ensure_stopped()
 
@@ -116,6 +134,26 @@ def test_a_tenants_accounts_share_its_limit_and_another_tenant_goes_on(mint):
     assert "ratelimit" not in reply.headers
 
 
+def test_an_exchange_takes_from_its_clients_bucket_and_its_tenants(mint):
+    subject = mint.ask_oauth("pinned", audience=AUDIENCE).json["access_token"]
+    fields = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": subject,
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "resource": PARTITIONS + REPOSITORY.removeprefix("urc-"),
+        "scope": None,
+    }
+    limit(mint, envelope=rate(600, 500), ci_build=rate(120, 90))
+    reply = mint.ask_oauth(None, client_id="acme/lore-cli", **fields)  # a public client has its tenant's alone
+    assert reply.status == 200, reply
+    name, quota, before, _ = told(reply)
+    assert (name, quota) == ("tenant", 600)
+    reply = mint.ask_oauth("ci", **fields)
+    assert reply.status == 200 and told(reply)[:2] == ("account", 120)
+    reply = mint.ask_oauth(None, client_id="acme/lore-cli", **fields)
+    assert told(reply)[2] <= before
+
+
 def test_no_more_than_the_burst_is_let_through_at_once(mint):
     limit(mint, pinned=rate(1, 5))
     assert sorted(ask_many(mint, 12, "pinned")) == [201] * 5 + [429] * 7
@@ -160,19 +198,13 @@ def test_refusals_are_in_the_ledger_once_a_minute(mint):
     assert [entry["code"] for entry in entries] in ([], ["rate_limited"])  # [] within the minute of an earlier test
 
 
-def test_who_is_refused_waits_a_second_for_it(mint):
+def test_who_is_refused_waits_a_second_for_it_and_shows_in_the_status(mint):
     limit(mint, deploy=rate(1, 1))
-    mint.ask("named")
+    ask_many(mint, 2, "named")
     with mint.client("named") as client:
         start = time.monotonic()
         assert client.post(TOKENS, token_request()).status == 429
         assert time.monotonic() - start > 0.95
-
-
-def test_status_shows_who_is_refused(mint):
-    limit(mint, deploy=rate(1, 1))
-    mint.ask("named")
-    assert mint.ask("named").status == 429
     limited = {one["name"]: one for one in json.loads(mint.cli("status", "--json"))["limited"]}
     assert limited["acme/deploy"]["refused"] >= 1
     assert (limited["acme/deploy"]["per_minute"], limited["acme/deploy"]["burst"]) == (1, 1)
