@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include <openssl/pem.h>
+
 #include "client/answer.h"
 #include "client/client.h"
 #include "client/service_token.h"
@@ -34,7 +36,11 @@ enum { CALLS_MAX = 1000000, ENTRIES = 3 };
 static const char CONFIG[] =
     "version: 1\n"
     "issuer: https://mint.example.com\n"
-    "listen: [{address: \"127.0.0.1:0\", certificate: server.pem, key: secret}]\n"
+    "listen:\n"
+    "  - {address: \"127.0.0.1:0\", certificate: server.pem, key: secret}\n"
+    "  - {address: \"127.0.0.1:0\", certificate: server.pem, key: secret, proxy_ca: proxies.pem, "
+    "trust_client_cert_header: true}\n"
+    "  - {unix: proxy.sock, socket_group: \"gid:0\", trust_client_cert_header: true}\n"
     "admin:\n"
     "  https: {address: \"127.0.0.1:0\", certificate: server.pem, key: secret, client_ca: custodians.pem}\n"
     "  custodians: [\"uid:1\", \"san_uri:spiffe://acme.example/alice\"]\n"
@@ -48,7 +54,8 @@ static const char CONFIG[] =
     "issuers: {\"https://ci.example\": {jwks_file: keys.json}, \"https://x.example\": {jwks_uri: "
     "\"https://idp.example/x\"}}\n"
     "tenants:\n"
-    "  acme: {file: acme.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"urc-*\"], issuers: "
+    "  acme: {file: acme.yaml, client_ca: ca.pem, crl_file: crl.pem, audiences: [lore.example], resources: "
+    "[\"urc-*\"], issuers: "
     "[\"https://ci.example\", \"https://idp.example\", \"https://x.example\"], trust_domains: {acme.example: "
     "{bundle_file: bundle.json}}}\n"
     "  globex: {file: globex.yaml, client_ca: ca.pem, audiences: [lore.example], resources: [\"arc-*\"]}\n";
@@ -79,7 +86,7 @@ struct world {
     struct mm_config *config;
     struct test_certificate *ca;
     struct test_certificate *client;
-    struct test_certificate *others[4]; /* who must never be taken for the client */
+    struct test_certificate *others[5]; /* who must never be taken for the client */
     char *ca_pem;
     struct mm_pubkey *pubkeys[5];
     EVP_PKEY *es256;
@@ -437,6 +444,29 @@ static void put(const struct world *world, const char *name, const char *content
     assert_int_equal(chmod(path, 0600), 0);
 }
 
+/* PEM of the CA's CRL that names one certificate. */
+static char *make_crl(const struct test_certificate *issuer, const struct test_certificate *revoked)
+{
+    X509_CRL *crl = X509_CRL_new();
+    X509_REVOKED *entry = X509_REVOKED_new();
+    ASN1_TIME *time = ASN1_TIME_set(NULL, TEST_NOW - 3600);
+    BIO *pem = BIO_new(BIO_s_mem());
+    char *data;
+    assert_true(X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked->x509)) &&
+                X509_REVOKED_set_revocationDate(entry, time) && X509_CRL_add0_revoked(crl, entry));
+    assert_true(X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer->x509)) &&
+                X509_CRL_set1_lastUpdate(crl, time) && ASN1_TIME_set(time, TEST_NOW + 3600) &&
+                X509_CRL_set1_nextUpdate(crl, time));
+    assert_true(X509_CRL_sign(crl, issuer->key, EVP_sha256()) > 0 && PEM_write_bio_X509_CRL(pem, crl));
+    long length = BIO_get_mem_data(pem, &data);
+    char *text = strndup(data, (size_t)length);
+    assert_non_null(text);
+    BIO_free_all(pem);
+    ASN1_TIME_free(time);
+    X509_CRL_free(crl);
+    return text;
+}
+
 static void make_files(struct world *world)
 {
     static const char *const TENANTS[][2] = {{"acme", "urc-1"}, {"globex", "arc-1"}};
@@ -447,6 +477,11 @@ static void make_files(struct world *world)
     mm_cleanup(test_certificate_free) struct test_certificate *custodians = make_ca("Custodians", NULL);
     mm_cleanup(free) char *custodians_pem = test_certificates_pem(custodians, NULL);
     put(world, "custodians.pem", custodians_pem);
+    mm_cleanup(test_certificate_free) struct test_certificate *proxies = make_ca("Proxies", NULL);
+    mm_cleanup(free) char *proxies_pem = test_certificates_pem(proxies, NULL);
+    mm_cleanup(free) char *crl = make_crl(world->ca, world->others[4]);
+    put(world, "proxies.pem", proxies_pem);
+    put(world, "crl.pem", crl);
     put(world, "secret", "1234\n");
     put(world, "keys.json", KEY(""));
     put(world, "bundle.json", KEY("\"use\":\"jwt-svid\","));
@@ -511,6 +546,7 @@ static void make_others(struct world *world)
                                                                    .key_usage = "critical,digitalSignature,keyCertSign",
                                                                    .extended_key_usage = "clientAuth",
                                                                    .alternative_names = NAME});
+    world->others[4] = make_client(world->ca, NAME); /* revoked */
 }
 
 static int set_up(void **state)
