@@ -19,7 +19,8 @@ struct mm_caller_credentials {
     const char *client_secret;
     const char *client_assertion;
     const char *client_assertion_type;
-    bool may_be_public; /* a client_id that the tenant declares as public needs no proof */
+    const char *subject_token; /* an exchange's, where it stands for the caller itself */
+    bool may_be_public;        /* a client_id that the tenant declares as public needs no proof */
 };
 
 /* The parameters of that name; borrowed from the form. */

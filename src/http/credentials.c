@@ -66,7 +66,9 @@ bool mm_credentials_take(const struct mm_request *request, const struct mm_calle
 {
     const char *secret = said->client_secret;
     *ret_credentials = (struct mm_credentials){.tenant_id = said->tenant_id, .client_id = said->client_id};
+    const char *subject = said->subject_token;
     return take_assertion(said, ret_credentials, err) &&
+           (!subject || take_jwt(ret_credentials, subject, MM_ASSERTION_AS_SUBJECT_TOKEN, err)) &&
            (!secret || take_jwt(ret_credentials, secret, MM_ASSERTION_AS_SECRET, err)) &&
            take_authorization(request, ret_credentials, err) && mm_request_peer(request, &ret_credentials->peer, err);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "http/documents.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "http/guard.h"
@@ -70,6 +71,23 @@ static json_t *aliases(const char *origin)
     return MM_TAKE(value);
 }
 
+/* How clients authenticate at each endpoint that asks, and with what they may sign where they do. */
+static bool set_authentication(json_t *value, const struct mm_policy *policy)
+{
+    static const char *const ENDPOINTS[] = {"token", "revocation", "introspection"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(ENDPOINTS); i++) {
+        char name[64];
+        bool needs_proof = strcmp(ENDPOINTS[i], "introspection") == 0;
+        (void)snprintf(name, sizeof name, "%s_endpoint_auth_methods_supported", ENDPOINTS[i]);
+        if (!set(value, name, names(policy, needs_proof ? mm_oauth_client_proof : mm_oauth_client_authentication)))
+            return false;
+        (void)snprintf(name, sizeof name, "%s_endpoint_auth_signing_alg_values_supported", ENDPOINTS[i]);
+        if (mm_oauth_assertion_algorithm(policy, 0) && !set(value, name, names(policy, mm_oauth_assertion_algorithm)))
+            return false;
+    }
+    return true;
+}
+
 /* What RFC 8414 section 2 asks for, of the paths that there are. No endpoint takes a response type. */
 static json_t *metadata(const struct mm_config *config)
 {
@@ -81,10 +99,7 @@ static json_t *metadata(const struct mm_config *config)
             return NULL;
     if (!value || !set(value, "response_types_supported", json_array()) ||
         !set(value, "grant_types_supported", names(&config->policy, mm_oauth_grant_type)) ||
-        !set(value, "token_endpoint_auth_methods_supported", names(&config->policy, mm_oauth_client_authentication)) ||
-        !set(value, "revocation_endpoint_auth_methods_supported",
-             names(&config->policy, mm_oauth_client_authentication)) ||
-        !set(value, "introspection_endpoint_auth_methods_supported", names(&config->policy, mm_oauth_client_proof)) ||
+        !set_authentication(value, &config->policy) ||
         !set(value, "tls_client_certificate_bound_access_tokens", json_true()) ||
         (config->mtls_origin && !set(value, "mtls_endpoint_aliases", aliases(config->mtls_origin))))
         return NULL;

@@ -72,12 +72,12 @@ static bool choose_scopes(const struct mm_account *account, const struct mm_oaut
     return true;
 }
 
-static struct mm_reply serve_client_credentials(struct mm_request *request, const struct mm_oauth_request *asked)
+struct mm_reply mm_oauth_issue_own(struct mm_request *request, const struct mm_oauth_request *asked,
+                                   const struct mm_caller_credentials *credentials, mm_issue_done done)
 {
     struct mm_error err = {0};
     struct mm_principal principal;
-    const struct mm_caller_credentials credentials = mm_caller_credentials_of(&asked->form);
-    if (!mm_caller_authenticate(request, &credentials, &principal, &err))
+    if (!mm_caller_authenticate(request, credentials, &principal, &err))
         return mm_caller_refuse(request, &err);
     struct mm_oauth_target target;
     struct mm_token_request token = {.ttl = asked->ttl};
@@ -86,7 +86,13 @@ static struct mm_reply serve_client_credentials(struct mm_request *request, cons
         return mm_request_refuse(request, &err, NULL, principal.tenant->id);
     token.audience = target.audience;
     token.resource_id = target.has_resource ? target.resource_id : NULL;
-    return mm_issuance_begin(request, &principal, &token, on_issued);
+    return mm_issuance_begin(request, &principal, &token, done);
+}
+
+static struct mm_reply serve_client_credentials(struct mm_request *request, const struct mm_oauth_request *asked)
+{
+    const struct mm_caller_credentials credentials = mm_caller_credentials_of(&asked->form);
+    return mm_oauth_issue_own(request, asked, &credentials, on_issued);
 }
 
 static bool is_always_on(const struct mm_policy *policy)
@@ -95,29 +101,13 @@ static bool is_always_on(const struct mm_policy *policy)
     return true;
 }
 
+/* A platform's token is exchanged as well: for one of the account that it stands for. */
 static bool any_exchanges(const struct mm_policy *policy)
 {
     for (size_t i = 0; i < policy->n_tenants; i++)
         if (policy->tenants[i].exchange)
             return true;
-    return false;
-}
-
-static bool any_is_self_signed(const struct mm_policy *policy)
-{
-    for (size_t i = 0; i < policy->n_tenants; i++)
-        for (size_t j = 0; j < policy->tenants[i].n_accounts; j++)
-            if (policy->tenants[i].accounts[j].n_self_signed > 0)
-                return true;
-    return false;
-}
-
-static bool any_is_public(const struct mm_policy *policy)
-{
-    for (size_t i = 0; i < policy->n_tenants; i++)
-        if (policy->tenants[i].exchange && policy->tenants[i].exchange->n_public_clients > 0)
-            return true;
-    return false;
+    return mm_oauth_has_federation(policy);
 }
 
 static const struct grant_type {
@@ -129,35 +119,12 @@ static const struct grant_type {
     {"urn:ietf:params:oauth:grant-type:token-exchange", any_exchanges, mm_serve_token_exchange},
 };
 
-static const struct client_authentication {
-    const char *name;
-    bool (*is_on)(const struct mm_policy *policy);
-} CLIENT_AUTHENTICATIONS[] = {
-    {"tls_client_auth", is_always_on},
-    {"self_signed_tls_client_auth", any_is_self_signed},
-    {"none", any_is_public}, /* RFC 7591 section 2 */
-};
-
 const char *mm_oauth_grant_type(const struct mm_policy *policy, size_t i)
 {
     for (size_t j = 0; j < MM_ARRAY_SIZE(GRANT_TYPES); j++)
         if (GRANT_TYPES[j].is_on(policy) && i-- == 0)
             return GRANT_TYPES[j].name;
     return NULL;
-}
-
-const char *mm_oauth_client_authentication(const struct mm_policy *policy, size_t i)
-{
-    for (size_t j = 0; j < MM_ARRAY_SIZE(CLIENT_AUTHENTICATIONS); j++)
-        if (CLIENT_AUTHENTICATIONS[j].is_on(policy) && i-- == 0)
-            return CLIENT_AUTHENTICATIONS[j].name;
-    return NULL;
-}
-
-const char *mm_oauth_client_proof(const struct mm_policy *policy, size_t i)
-{
-    const char *name = mm_oauth_client_authentication(policy, i);
-    return name && strcmp(name, "none") != 0 ? name : NULL;
 }
 
 static const struct grant_type *find_grant_type(const struct mm_policy *policy, const char *name, struct mm_error *err)

@@ -39,6 +39,12 @@ const char *mm_oauth_client_authentication(const struct mm_policy *policy, size_
 /* The same without `none`: ways to prove who one is. */
 const char *mm_oauth_client_proof(const struct mm_policy *policy, size_t i);
 
+/* What clients may sign their assertions with; nothing where none has keys. */
+const char *mm_oauth_assertion_algorithm(const struct mm_policy *policy, size_t i);
+
+/* Whether any account is known by tokens that others issue. */
+bool mm_oauth_has_federation(const struct mm_policy *policy);
+
 /* The URL of the route that discovery tells of as `metadata`, for the caller to free; NULL: no memory. */
 MM_MUST_USE char *mm_route_url(const char *issuer, const char *metadata);
 

@@ -115,12 +115,22 @@ static struct mm_reply serve_access_token(struct mm_request *request, const stru
     return begin(request, asked, &principal);
 }
 
+/* A platform's identity token: the account that it stands for gets what it would by client_credentials. */
+static struct mm_reply serve_jwt(struct mm_request *request, const struct mm_oauth_request *asked,
+                                 const char *subject_token)
+{
+    struct mm_caller_credentials credentials = mm_caller_credentials_of(&asked->form);
+    credentials.subject_token = subject_token;
+    return mm_oauth_issue_own(request, asked, &credentials, on_issued);
+}
+
 static const struct subject_type {
     const char *name;
     struct mm_reply (*serve)(struct mm_request *request, const struct mm_oauth_request *asked,
                              const char *subject_token);
 } SUBJECT_TYPES[] = {
     {MM_TOKEN_TYPE_ACCESS_TOKEN, serve_access_token},
+    {"urn:ietf:params:oauth:token-type:jwt", serve_jwt},
 };
 
 static const struct subject_type *find_subject_type(const char *name, struct mm_error *err)
