@@ -4,13 +4,17 @@
 
 #include <string.h>
 
+#include "policy/authenticate.h"
 #include "policy/exchange.h"
+#include "policy/glob.h"
+#include "policy/shared_issuer.h"
 
 static const struct mm_service_terms TERMS = {.issuer = "https://mint.example", .max_ttl = 3600};
 
 static const char ENVELOPE[] =
     "{\"audiences\":[\"lore.acme.example\",\"cache.acme.example\"],\"resources\":[\"urc-*\"],"
-    "\"issuers\":[\"https://ci.acme.example\"]}";
+    "\"issuers\":[\"https://ci.acme.example\",\"https://token.actions.githubusercontent.com\"],"
+    "\"trust_domains\":{\"acme.example\":{\"bundle_file\":\"a\"}}}";
 
 static void check_grant(const struct mm_tenant *tenant, const struct mm_grant *grant)
 {
@@ -32,6 +36,46 @@ static bool is_same_rule(const struct mm_mtls_rule *a, const struct mm_mtls_rule
     return true;
 }
 
+static bool is_pinned(const struct mm_oidc_rule *rule)
+{
+    const struct mm_shared_issuer *shared = mm_shared_issuer_find(rule->issuer);
+    return !shared || mm_shared_issuer_is_pinned(shared, &rule->claims);
+}
+
+static void check_rules(const struct mm_tenant *tenant, const struct mm_account *account)
+{
+    for (size_t i = 0; i < account->n_oidc; i++) {
+        const struct mm_oidc_rule *rule = &account->oidc[i];
+        assert(mm_strings_have(&tenant->envelope.issuers, rule->issuer) && rule->audience[0] && is_pinned(rule));
+        assert(rule->claims.n > 0);
+        for (size_t j = 0; j < rule->claims.n; j++)
+            assert(rule->claims.items[j].values.n > 0 && !mm_check_glob(rule->claims.items[j].values.items[0]));
+    }
+    for (size_t i = 0; i < account->n_spiffe; i++)
+        assert(mm_envelope_trust_domain(&tenant->envelope, account->spiffe[i].trust_domain) &&
+               account->spiffe[i].path[0] == '/');
+    for (size_t i = 0; i < account->n_self_signed; i++)
+        assert(strlen(account->self_signed[i].fingerprint) == MM_SHA256_HEX_LENGTH);
+    for (size_t i = 0; i < account->n_private_key_jwt; i++)
+        assert(!account->private_key_jwt[i].jwks_file != !account->private_key_jwt[i].jwks_uri);
+    assert(account->n_mtls + account->n_self_signed + account->n_spiffe + account->n_private_key_jwt + account->n_oidc >
+           0);
+}
+
+static bool overlap(const struct mm_account *a, const struct mm_account *b)
+{
+    for (size_t i = 0; i < a->n_oidc; i++)
+        for (size_t j = 0; j < b->n_oidc; j++)
+            if (a->oidc[i].mode == MM_RULE_ENFORCED && b->oidc[j].mode == MM_RULE_ENFORCED &&
+                (mm_oidc_rule_covers(&a->oidc[i], &b->oidc[j]) || mm_oidc_rule_covers(&b->oidc[j], &a->oidc[i])))
+                return true;
+    for (size_t i = 0; i < a->n_spiffe; i++)
+        for (size_t j = 0; j < b->n_spiffe; j++)
+            if (mm_spiffe_rule_covers(&a->spiffe[i], &b->spiffe[j]))
+                return true;
+    return false;
+}
+
 static void check_account(const struct mm_tenant *tenant, const struct mm_account *account)
 {
     size_t length = strlen(tenant->id);
@@ -39,8 +83,9 @@ static void check_account(const struct mm_tenant *tenant, const struct mm_accoun
     assert(strcmp(account->identity + length + 1, account->id) == 0);
     for (size_t i = 0; i < account->n_grants; i++)
         check_grant(tenant, &account->grants[i]);
+    check_rules(tenant, account);
     for (const struct mm_account *other = tenant->accounts; other < account; other++) {
-        assert(strcmp(other->id, account->id) != 0);
+        assert(strcmp(other->id, account->id) != 0 && !overlap(account, other) && !overlap(other, account));
         for (size_t i = 0; i < account->n_mtls; i++)
             for (size_t j = 0; j < other->n_mtls; j++)
                 assert(!is_same_rule(&account->mtls[i], &other->mtls[j]));

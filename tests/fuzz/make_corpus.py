@@ -213,9 +213,33 @@ tenants:
     algorithm: RS256
     algorithms: {lore.acme.example: ES256}
 """
+    federated = tenant.replace(
+        "    grants:\n      - {scopes",
+        """\
+      - self_signed: {fingerprint: "%s"}
+      - spiffe: {trust_domain: acme.example, path: "/ci/*"}
+      - private_key_jwt: {jwks_file: ci.json}
+      - private_key_jwt: {jwks_uri: "https://ci.acme.example/keys", assertion_audience: token_endpoint}
+      - oidc: {issuer: "https://ci.acme.example", audience: x, claims: {groups: [a, "b/*"], n: 7}, single_use: true}
+      - oidc:
+          issuer: https://token.actions.githubusercontent.com
+          claims: {repository_id: "1", sub: "repo:a@1/b:ref:**", /x/y: true}
+          mode: audit
+          as_client_secret: true
+    grants:
+      - {scopes"""
+        % ("cd" * 32),
+    )
     write(
         "tenant_file",
         full=tenant,
+        federated=federated,
+        federated_name=federated.replace("repository_id", "repository"),
+        federated_twice=federated.replace(
+            "      - mtls: {san_dns", '      - spiffe: {trust_domain: acme.example, path: "/ci/b"}\n      - mtls: {san_dns'
+        ),
+        federated_glob=federated.replace("/ci/*", "/ci*"),
+        federated_issuer=federated.replace("ci.acme", "idp.acme"),
         audience=tenant.replace("[lore", "[elsewhere"),
         ttl=tenant.replace("max: 15m}", "max: 16m}"),
         ttl_default=tenant.replace("10m", "20m"),
@@ -240,6 +264,16 @@ tenants:
         limit=service.replace("connections: 10", "connections: 0"),
         admin=service.replace("hsm:\n", ADMIN + "hsm:\n", 1),
         nameless=service.replace("      label: mintmark\n", ""),
+    )
+    write(
+        "claim_rule",
+        exact='{"a":"x"}\n{"a":"x","b":1}\n{"a":"x","b":1}',
+        lists='{"g":["a","b"]}\n{"g":["b"]}\n{"g":["c","b"]}',
+        globs='{"r":"refs/*/x"}\n{"r":"refs/**"}\n{"r":"refs/heads/x"}',
+        pointer='{"/k.io/a~1b":"x"}\n{"/k.io/a~1b":true}\n{"k.io":{"a/b":"x"}}',
+        github='{"sub":"repo:o/r:x"}\n{"sub":"repo:o@1/r@2:x"}\n{"sub":"repo:o@1/r@2:x","repository_id":"2"}',
+        github_ids='{"sub":"repo:o@1/r@2:x"}\n{"sub":"repo:o@1/*:x"}\n{"sub":"repo:o/r:x","repository_owner_id":1,"repository_id":"2"}',
+        types='{"a":true,"b":["7"]}\n{"a":"true"}\n{"a":true,"b":[7,null,{}]}',
     )
     write(
         "yaml",
