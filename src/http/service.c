@@ -85,9 +85,9 @@ static void look_at_crls(struct mm_service *service)
 {
     int64_t before = service->crls_looked_at;
     int64_t now = mm_clock_now(service->parts.clock);
+    service->crls_looked_at = now; /* also when the clock was set back */
     if (now <= before)
         return;
-    service->crls_looked_at = now;
     mm_cleanup(mm_config_unref) struct mm_config *config = mm_service_config(service);
     for (size_t i = 0; i < config->policy.n_tenants; i++) {
         const struct mm_tenant *tenant = &config->policy.tenants[i];
