@@ -7,6 +7,7 @@ What is no part of the pages: the mint's address (mint.example.com is localhost 
 platforms sign by the names of the real ones.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -424,6 +425,26 @@ def test_any_oauth_client_sends_the_jobs_token_as_its_assertion(world, machine):
     status, log = machine.run(("bash", "-eo", "pipefail", "-c"), script)
     assert status == 0, log
     assert machine.claims((machine.work / "token").read_text().strip())["sub"] == "acme/widgets"
+
+
+def test_with_a_certificate_beside_it_the_jobs_token_brings_one_bound_to_that(world, machine):
+    """As docs/client.md has it, by the CLI, which is the library."""
+    token, ci = world.platforms["gitlab-ci"].mint(ci_tokens.gitlab(world.url)), world.mint.ci
+    command = ["issue", "--url", world.url, "--ca", str(world.bundle), "--tenant", "acme", "--scope", "read:repo", "--oidc-token-file", "-"]
+    certificate = ["--cert", str(ci.certificate_file), "--key", str(ci.key_file)]
+    gadgets = next(each for each in world.mint.tenants["acme"]["accounts"] if each["id"] == "gadgets")
+    try:
+        gadgets["certificate_bound"] = "required"
+        world.mint.write()
+        assert world.mint.reload()["event"] == "reloaded"
+        bound = world.mint.cli(*command, *certificate, config=False, input=token)
+        thumbprint = base64.urlsafe_b64encode(bytes.fromhex(ci.fingerprint)).rstrip(b"=").decode()
+        assert machine.claims(bound)["cnf"] == {"x5t#S256": thumbprint}
+        assert world.mint.run_cli(*command, config=False, input=token).returncode == 8
+    finally:
+        del gadgets["certificate_bound"]
+        world.mint.write()
+        assert world.mint.reload()["event"] == "reloaded"
 
 
 def test_a_github_rule_without_an_id_is_refused_as_the_pages_say(world):
