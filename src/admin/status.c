@@ -136,9 +136,10 @@ static json_t *seconds(int64_t seconds)
 static json_t *describe_source(const struct mm_key_source_state *state)
 {
     json_t *error = json_string(state->error ? state->error : ""); /* NULL: cut within a character */
-    return json_pack("{ss ss* sI so so sb so}", "name", state->name, "url", state->url, "keys",
-                     (json_int_t)state->n_keys, "age_seconds", seconds(state->age), "next_seconds",
-                     seconds(state->next), "stale", (int)state->is_stale, "error", error ? error : json_string("?"));
+    return json_pack("{ss ss* sI sI ss* so so sb so}", "name", state->name, "url", state->url, "keys",
+                     (json_int_t)state->n_keys, "unusable_keys", (json_int_t)state->n_unusable, "unusable_why",
+                     state->unusable_why, "age_seconds", seconds(state->age), "next_seconds", seconds(state->next),
+                     "stale", (int)state->is_stale, "error", error ? error : json_string("?"));
 }
 
 /* Where others' keys come from; "error" is empty where the last fetch worked. */

@@ -296,6 +296,11 @@ static void print_source(FILE *out, const json_t *source)
     int64_t next = mm_json_integer(source, "next_seconds", -1);
     print_member(out, source, "name");
     (void)fprintf(out, ": %lld key%s", (long long)n, n == 1 ? "" : "s");
+    if (n == 0 && mm_json_string(source, "unusable_why")) { /* beside usable ones they are nobody's concern */
+        (void)fputs(" that can be used (", out);
+        print_member(out, source, "unusable_why");
+        (void)fputc(')', out);
+    }
     if (age >= 0) {
         (void)fputs(", ", out);
         mm_print_duration(out, age);

@@ -285,8 +285,10 @@ static void wake_overdue(struct mm_key_sources *sources)
         (void)pthread_mutex_lock(&sources->lock);
         for (size_t i = 0; i < sources->n && woken.n == 0; i++) {
             struct mm_key_source *source = sources->items[i];
-            if (source->n_waiters > 0 && now_ns >= source->wanted_ns + MM_KEY_WAIT_MS * 1000000LL)
-                woken = mm_key_waiters_take_locked(sources, source);
+            if (source->n_waiters == 0 || now_ns < source->wanted_ns + MM_KEY_WAIT_MS * 1000000LL)
+                continue;
+            source->is_given_up = true;
+            woken = mm_key_waiters_take_locked(sources, source);
         }
         (void)pthread_mutex_unlock(&sources->lock);
         if (woken.n == 0)

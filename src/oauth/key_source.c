@@ -80,6 +80,7 @@ void mm_key_source_ask(struct mm_key_source *source, int64_t now_ns)
 static void end_fetch(struct mm_key_source *source, int64_t now_ns)
 {
     source->was_slow = now_ns - source->asked_ns > SLOW_NS;
+    source->is_given_up = false;
     source->state = MM_KEY_SOURCE_IDLE;
 }
 

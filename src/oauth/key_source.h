@@ -46,6 +46,7 @@ struct mm_key_source {
     int64_t again_ns;  /* and not before, whoever asks */
     unsigned n_failures;
     bool was_slow;
+    bool is_given_up;            /* who waited for this fetch was told to wait no longer */
     char why[MM_KEY_REASON_MAX]; /* of the last failure */
 
     struct mm_key_waiter *waiters;

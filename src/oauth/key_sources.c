@@ -275,6 +275,9 @@ static bool add_waiter_locked(struct mm_key_sources *sources, struct mm_key_sour
 static enum mm_keys await_locked(struct mm_key_sources *sources, struct mm_key_source *source, int64_t now_ns,
                                  mm_keys_wake wake, void *context, struct mm_error *err)
 {
+    /* What stands in line for nobody's sake is wanted from now on, and comes before the others. */
+    if (source->state == MM_KEY_SOURCE_WANTED && source->n_waiters == 0 && !source->is_given_up)
+        source->wanted_ns = now_ns;
     bool is_under_way = source->state != MM_KEY_SOURCE_IDLE && now_ns < source->wanted_ns + MM_KEY_WAIT_MS * 1000000LL;
     bool has_keys = mm_key_source_keys(source, now_ns) != NULL;
     if (!is_under_way && !mm_key_source_may_ask(source, now_ns)) {
@@ -331,6 +334,8 @@ static bool describe(const struct mm_key_source *source, int64_t now_ns, struct 
         .name = strdup(source->name),
         .url = source->url ? strdup(source->url) : NULL,
         .n_keys = jwks ? mm_jwks_n_keys(jwks) : 0,
+        .n_unusable = jwks ? mm_jwks_n_skipped(jwks) : 0,
+        .unusable_why = jwks && mm_jwks_n_skipped(jwks) > 0 ? strdup(mm_jwks_skipped_why(jwks)) : NULL,
         .age = source->url && jwks ? (now_ns - source->fetched_ns) / SECOND_NS : -1,
         .next = !source->url  ? -1
                 : next_ns > 0 ? (next_ns + SECOND_NS - 1) / SECOND_NS
@@ -338,7 +343,8 @@ static bool describe(const struct mm_key_source *source, int64_t now_ns, struct 
         .error = source->n_failures > 0 ? strdup(source->why) : NULL,
         .is_stale = source->url && jwks && now_ns >= source->expires_ns,
     };
-    return ret_state->name && !ret_state->url == !source->url && !ret_state->error == !source->n_failures;
+    return ret_state->name && !ret_state->url == !source->url && !ret_state->error == !source->n_failures &&
+           !ret_state->unusable_why == !ret_state->n_unusable;
 }
 
 bool mm_key_sources_describe(struct mm_key_sources *sources, struct mm_key_source_state **ret_states, size_t *ret_n,
@@ -367,6 +373,7 @@ void mm_key_source_states_free(struct mm_key_source_state *states, size_t n)
         free(states[i].name);
         free(states[i].url);
         free(states[i].error);
+        free(states[i].unusable_why);
     }
     free(states);
 }

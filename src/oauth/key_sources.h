@@ -74,12 +74,14 @@ MM_MUST_USE enum mm_keys mm_key_sources_get(struct mm_key_sources *sources, cons
 
 struct mm_key_source_state {
     char *name;
-    char *url;     /* asked for first; NULL: a file's keys */
-    size_t n_keys; /* usable ones; 0 also without a set */
-    int64_t age;   /* seconds since they were fetched; -1: never, or a file's */
-    int64_t next;  /* seconds until the next fetch, 0 if it is under way or due; -1: never */
-    char *error;   /* why the last fetch failed; NULL if it didn't, or there was none */
-    bool is_stale; /* its keys are beyond the time that they were to be kept for, and serve on */
+    char *url;          /* asked for first; NULL: a file's keys */
+    size_t n_keys;      /* usable ones; 0 also without a set */
+    size_t n_unusable;  /* of its set, left out */
+    char *unusable_why; /* the first of them; NULL: none */
+    int64_t age;        /* seconds since they were fetched; -1: never, or a file's */
+    int64_t next;       /* seconds until the next fetch, 0 if it is under way or due; -1: never */
+    char *error;        /* why the last fetch failed; NULL if it didn't, or there was none */
+    bool is_stale;      /* its keys are beyond the time that they were to be kept for, and serve on */
 };
 
 /* How all of them are, by name; `ret_states` is the caller's, for mm_key_source_states_free(). MM_NO_MEMORY. */

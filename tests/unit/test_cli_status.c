@@ -362,6 +362,11 @@ static void the_sources_of_others_keys_show(void **state)
         {SOURCE("https://s", "\"keys\":3,\"age_seconds\":7260,\"next_seconds\":30,\"stale\":true,\"error\":\"away\""),
          "issuers   https://s: 3 keys, 2 h 1 min old, kept beyond their time; asked again in 30 s; the last time: "
          "away\n"},
+        {SOURCE("https://u", "\"keys\":0,\"unusable_keys\":2,\"unusable_why\":\"key 1: of an unknown kty, crv or alg\","
+                             "\"age_seconds\":5,\"next_seconds\":9,\"stale\":false,\"error\":\"\""),
+         "issuers   https://u: 0 keys that can be used (key 1: of an unknown kty, crv or alg), 5 s old; asked again in "
+         "9 "
+         "s\n"},
         {SOURCE("https://n", "\"keys\":0,\"age_seconds\":null,\"next_seconds\":0,\"stale\":false,\"error\":\"\""),
          "issuers   https://n: 0 keys; being asked\n"},
         {FINE("https://a") "," FINE("https://b") "," FINE("https://c") "," FINE("https://d") "," FINE(

@@ -789,6 +789,33 @@ static void sources_that_fail_leave_room_for_one_that_is_waited_for(void **state
     nothing_is_asked_beyond(world, half); /* ahead, for nobody, and silent all of them */
     assert_int_equal(get_from(world, names[N - 1], "a", NULL), AWAITED);
     is_asked(half + 1, "https://idp.example/39/.well-known/openid-configuration");
+    pass_ms(world, MM_KEY_WAIT_MS + 1); /* others have stood in line for longer than anybody waits */
+    are_awake(1);
+    assert_int_equal(get_from(world, names[N - 2], "a", NULL), AWAITED);
+    is_asked(half + 2, "https://idp.example/38/.well-known/openid-configuration");
+}
+
+static void who_found_no_room_in_time_does_not_wait_again(void **state)
+{
+    struct world *world = *state;
+    enum { N = MM_FETCHES_MAX + 1 };
+    static char names[N][48];
+    static char *issuers[N];
+    for (size_t i = 0; i < N; i++) {
+        (void)snprintf(names[i], sizeof names[i], "https://idp.example/%02zu", i);
+        issuers[i] = names[i];
+    }
+    world->tenant.envelope.issuers = (struct mm_strings){issuers, N};
+    use(world);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(get_from(world, names[i], "a", NULL), AWAITED);
+    size_t all = MM_FETCHES_MAX;
+    wait_for(are_asked, &all);
+    pass_ms(world, MM_KEY_WAIT_MS);
+    are_awake(N);
+    for (size_t i = 0; i < N; i++)
+        fails(world, names[i], MM_KEYS_UNAVAILABLE);
+    nothing_is_asked_beyond(world, all);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -822,6 +849,7 @@ int main(void)
         TEST(whose_host_is_not_listed_is_no_source),
         TEST(a_client_and_a_trust_domain_have_keys_of_their_own),
         TEST(sources_that_fail_leave_room_for_one_that_is_waited_for),
+        TEST(who_found_no_room_in_time_does_not_wait_again),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
