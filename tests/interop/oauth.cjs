@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Discover the token endpoint and ask it by client_credentials, with npm's `openid-client` and `oauth4webapi`, unchanged.
-// Standard input: {"modules", "issuer", "port", "ca", "cert", "key", "client_id", "requests": [{parameter: value, ...}]}, files by path.
-// Standard output: for each library's name a list: for each request {"token": …} or {"error", "status"}.
+// Standard input: {"modules", "issuer", "port", "ca", "cert", "key", "client_id", "requests": [{parameter: value, ...}], "lives"}, files by path.
+// Standard output: for each library's name a list: for each request {"token": …} or {"error", "status"}; with `lives` {"before", "after"} it was revoked.
 
 const fs = require('node:fs');
 const https = require('node:https');
@@ -55,7 +55,10 @@ async function byOpenidClient(library, task) {
     const fetch = fetchWith(task);
     const execute = { [library.customFetch]: fetch };
     const config = await library.discovery(new URL(task.issuer), task.client_id, {}, library.TlsClientAuth(), execute);
-    return (request) => attempt(() => library.clientCredentialsGrant(config, request));
+    const ask = (request) => attempt(() => library.clientCredentialsGrant(config, request));
+    ask.introspect = (token) => library.tokenIntrospection(config, token);
+    ask.revoke = (token) => library.tokenRevocation(config, token);
+    return ask;
 }
 
 async function byOauth4webapi(library, task) {
@@ -63,13 +66,29 @@ async function byOauth4webapi(library, task) {
     const issuer = new URL(task.issuer);
     const server = await library.processDiscoveryResponse(issuer, await library.discoveryRequest(issuer, options));
     const client = { client_id: task.client_id };
-    return (request) =>
+    const authentication = library.TlsClientAuth();
+    const ask = (request) =>
         attempt(async () => {
             const parameters = new URLSearchParams(request);
-            const authentication = library.TlsClientAuth();
             const answer = await library.clientCredentialsGrantRequest(server, client, authentication, parameters, options);
             return library.processClientCredentialsResponse(server, client, answer);
         });
+    ask.introspect = async (token) => {
+        const answer = await library.introspectionRequest(server, client, authentication, token, options);
+        return library.processIntrospectionResponse(server, client, answer);
+    };
+    ask.revoke = async (token) =>
+        library.processRevocationResponse(await library.revocationRequest(server, client, authentication, token, options));
+    return ask;
+}
+
+// A token, what is said of it, and what is said once it was taken back, twice.
+async function live(ask) {
+    const { token } = await ask({});
+    const before = await ask.introspect(token.access_token);
+    await ask.revoke(token.access_token);
+    await ask.revoke(token.access_token);
+    return { before, after: await ask.introspect(token.access_token) };
 }
 
 async function main() {
@@ -82,6 +101,9 @@ async function main() {
         results[name] = [];
         for (const request of task.requests) {
             results[name].push(await ask(request));
+        }
+        if (task.lives) {
+            results[name].push(await live(ask));
         }
     }
     console.log(JSON.stringify(results));

@@ -60,3 +60,10 @@ def test_each_client_is_told_that_it_is_somebody_else(mint):
     for library, (result,) in ask(mint, [{}], client_id="acme/deploy").items():
         assert result["status"] == 401, library
         assert "WWWAuthenticateChallengeError" in result["error"]
+
+
+def test_each_client_introspects_a_token_and_takes_it_back(mint):
+    for library, (life,) in ask(mint, [], lives=True).items():
+        assert life["before"]["active"] is True, library
+        assert (life["before"]["sub"], life["before"]["token_type"]) == ("acme/ci-build", "Bearer")
+        assert life["after"] == {"active": False}, library
