@@ -54,7 +54,8 @@ static const char CONFIG[] =
     "issuers: {\"https://ci.example\": {jwks_file: keys.json}, \"https://x.example\": {jwks_uri: "
     "\"https://idp.example/x\"}}\n"
     "tenants:\n"
-    "  acme: {file: acme.yaml, client_ca: ca.pem, crl_file: crl.pem, audiences: [lore.example], resources: "
+    "  acme: {file: acme.yaml, client_ca: ca.pem, crl_file: crl.pem, audiences: [lore.example], tiers: {lore.example: "
+    "2}, resources: "
     "[\"urc-*\"], issuers: "
     "[\"https://ci.example\", \"https://idp.example\", \"https://x.example\"], trust_domains: {acme.example: "
     "{bundle_file: bundle.json}}}\n"
@@ -66,6 +67,10 @@ static const char TENANT[] =
     "audience: [lore.example]\n"
     "max_ttl: 15m\n"
     "resource_template: {uri: \"https://lore.example/{id}\", resource: \"urc-{id}\"}\n"
+    "root_domains: [lore.example]\n"
+    "exchange: {subject_audiences: [lore.example], public_clients: [cli], rules: [{subject: {accounts: [ci-build]}, "
+    "clients: "
+    "[cli], scopes: [\"read:repo\"], resources: [\"%s\"], ttl: {default: 1m, max: 1m}}]}\n"
     "accounts:\n"
     "  - id: ci-build\n"
     "    name: Build farm\n"
@@ -489,7 +494,7 @@ static void make_files(struct world *world)
         const char *id = TENANTS[i][0];
         char name[32];
         (void)snprintf(name, sizeof name, "%s.yaml", id);
-        (void)snprintf(text, sizeof text, TENANT, id, id, id, TENANTS[i][1]);
+        (void)snprintf(text, sizeof text, TENANT, id, TENANTS[i][1], id, id, TENANTS[i][1]);
         put(world, name, text);
     }
     (void)snprintf(world->config_file, sizeof world->config_file, "%s/mintmark.yaml", world->place->folder);
