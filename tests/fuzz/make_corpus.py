@@ -319,6 +319,28 @@ def subject_tokens():
     )
 
 
+def assertions():
+    """Header and payload on two lines, for the target to sign."""
+    header = {"alg": "ES256", "kid": "one", "typ": "JWT"}
+    own = {"iss": "acme/own", "sub": "acme/own", "aud": "https://mint.acme.example", "exp": NOW + 200, "iat": NOW, "jti": "1"}
+    job = dict(own, iss="https://ci.acme.example", sub="repo:acme/widgets", job="build")
+    svid = {"sub": "spiffe://acme.example/pod/1", "aud": ["https://mint.acme.example"], "exp": NOW + 200}
+    two_lines = lambda payload, **changes: compact(dict(header, **changes)) + "\n" + compact(payload)
+    write(
+        "assertion",
+        own=two_lines(own, typ="client-authentication+jwt"),
+        bare=two_lines(dict(own, iss="own", sub="own", nbf=NOW)),
+        long=two_lines(dict(own, exp=NOW + 361)),
+        build=two_lines(job),
+        once=two_lines(dict(job, job="once")),
+        stock=two_lines(dict(job, job="stock")),
+        several=two_lines(dict(job, aud=["https://mint.acme.example", "lore"])),
+        svid=two_lines(svid, typ="JOSE"),
+        spire=two_lines(dict(svid, iss="https://spire.acme.example")),
+        ours=two_lines(dict(job, iss="https://mint.acme.example"), typ="at+jwt"),
+    )
+
+
 def foreign_tokens():
     """As they are, or header and payload on two lines, for the target to sign."""
     header = {"alg": "ES256", "kid": "one", "typ": "at+jwt"}
@@ -654,7 +676,7 @@ def fetched():
 
 
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
-MAKERS += [uris, attestations, foreign_tokens, subject_tokens, client_cert_headers, fetched, crls, spiffe_bundles]
+MAKERS += [uris, attestations, foreign_tokens, subject_tokens, assertions, client_cert_headers, fetched, crls, spiffe_bundles]
 
 for make in MAKERS:
     make()
