@@ -3,9 +3,11 @@
 
 import json
 import sqlite3
+import subprocess
 import urllib.parse
 
 import pytest
+from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 
 from assertions import by_assertion, make_key
 from service import AUDIENCE, REPOSITORY, Deployment, assert_oauth_error, assert_problem, form, grant, wait_until
@@ -421,3 +423,20 @@ def test_an_assertion_proves_who_revokes_and_introspects_and_counts_once(tmp_pat
 def post_form(mint, path, assertion, **fields):
     with mint.client(None) as client:
         return client.request("POST", path, form(**by_assertion(assertion, **fields)), {"Content-Type": FORM})
+
+
+def test_authlib_and_curl_revoke_and_introspect(mint):
+    verify = {"verify": str(mint.server_ca.file), "cert": (str(mint.ci.certificate_file), str(mint.ci.key_file))}
+    url = f"https://localhost:{mint.port}"
+    first, second = (mint.issue()["service_token"] for _ in range(2))
+    session = AuthlibSession(client_id="acme/ci-build", token_endpoint_auth_method="none")
+    session.cert = verify["cert"]
+    assert session.introspect_token(url + INTROSPECT, token=first, verify=verify["verify"]).json()["active"] is True
+    assert session.revoke_token(url + REVOKE, token=first, verify=verify["verify"]).status_code == 200
+    assert session.introspect_token(url + INTROSPECT, token=first, verify=verify["verify"]).json() == {"active": False}
+    curl = ["curl", "--silent", "--fail", "--cacert", verify["verify"], "--cert", verify["cert"][0], "--key", verify["cert"][1]]
+    about = ["-d", "tenant_id=acme", "--data-urlencode", f"token={second}"]
+    done = subprocess.run([*curl, url + REVOKE, *about], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b""
+    done = subprocess.run([*curl, url + INTROSPECT, *about], capture_output=True, check=True, timeout=60)
+    assert json.loads(done.stdout) == {"active": False}
