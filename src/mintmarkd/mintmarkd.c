@@ -436,6 +436,7 @@ static void log_ready(const struct service *service)
 
 static bool reload_locked(struct service *service, struct mm_problems *problems, struct mm_error *err)
 {
+    mm_cleanup(mm_config_unref) struct mm_config *before = mm_server_config(service->server);
     mm_cleanup(mm_config_unref) struct mm_config *config = load_config(service, problems, err);
     mm_cleanup(mm_tls_unref) struct mm_tls *admin_tls = NULL;
     if (!config || !mm_config_can_replace(service->config, config, err) ||
@@ -447,6 +448,7 @@ static bool reload_locked(struct service *service, struct mm_problems *problems,
         mm_log_error("key_sources_as_before", &held, NULL);
     mm_admin_use_tls(service->admin, MM_TAKE(admin_tls));
     check_descriptors(service, config);
+    mm_record_departed(before, config);
     service->drain_timeout = config->limits.drain_timeout;
     return true;
 }

@@ -3,7 +3,10 @@
 
 #include <unistd.h>
 
-enum { RECORD_MS = 5000 };
+#include "policy/removed.h"
+#include "util/log.h"
+
+enum { RECORD_MS = 5000, DEPARTED_MAX = 100 };
 
 static json_t *policy_entry(const struct mm_config *config)
 {
@@ -29,6 +32,16 @@ bool mm_record_policy(void *ledger, const struct mm_config *config, struct mm_er
 {
     mm_cleanup(json_decref) json_t *fields = policy_entry(config);
     return append(ledger, MM_ENTRY_POLICY_LOADED, fields, err);
+}
+
+void mm_record_departed(const struct mm_config *before, const struct mm_config *after)
+{
+    mm_cleanup(json_decref) json_t *removed = mm_policy_removed(&before->policy, &after->policy, NULL);
+    for (size_t i = 0; i < json_array_size(removed) && i < DEPARTED_MAX; i++) {
+        const json_t *one = json_array_get(removed, i);
+        mm_log(MM_LOG_INFO, "left_policy", mm_json_string(one, "what"), mm_json_string(one, "name"), "detail",
+               "its tokens live on until they expire, unless they are revoked (mintmark revoke)", NULL);
+    }
 }
 
 bool mm_record_service(struct mm_ledger *ledger, enum mm_entry_type type, int64_t max_ttl, struct mm_error *err)

@@ -315,6 +315,8 @@ def test_who_leaves_the_policy_has_tokens_and_their_revocation_is_offered(own_mi
     reloaded = mint.cli("reload")
     assert all(command in reloaded for command in offered)
     assert "mintmark revoke" not in mint.cli("reload")
+    left = [(line.get("account"), line.get("tenant")) for line in mint.events("left_policy")]
+    assert left == [("acme/ci-build", None), (None, "globex")]  # who reloads by signal sees it there
     order(mint, "--account", "acme/ci-build")  # though the policy knows it no more
 
 
