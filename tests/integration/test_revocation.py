@@ -2,6 +2,8 @@
 """Tokens that are taken back: by the client they were issued to (RFC 7009), and by operators; and that they stay so."""
 
 import json
+import resource
+import signal
 import sqlite3
 import subprocess
 import urllib.parse
@@ -442,3 +444,23 @@ def test_authlib_and_curl_revoke_and_introspect(mint):
     assert done.stdout == b""
     done = subprocess.run([*curl, url + INTROSPECT, *about], capture_output=True, check=True, timeout=60)
     assert json.loads(done.stdout) == {"active": False}
+
+
+def test_on_a_full_disk_nothing_is_acknowledged_and_nothing_half_done(own_mint):
+    """A limit on file sizes stands in for it; an operator is told with an exit status of its own."""
+    mint = own_mint
+    mint.stop()
+    mint.start(preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+    token = mint.issue()["service_token"]
+    _, most = resource.prlimit(mint.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(mint.process.pid, resource.RLIMIT_FSIZE, (16384, most))
+    assert_oauth_error(revoke(mint, token), 503, "temporarily_unavailable")
+    done = mint.run_cli("revoke", "--account", "acme/ci-build", "--reason", "x", "--yes", "--json")
+    assert (done.returncode, json.loads(done.stderr)["code"]) == (6, "ledger_unavailable")
+    assert cli_json(mint, "revocations")["stops"] == 0
+    resource.prlimit(mint.process.pid, resource.RLIMIT_FSIZE, (most, most))
+    assert wait_until(lambda: mint.ask().status == 201)  # nothing is stopped
+    assert is_active(mint, token)
+    assert revoke(mint, token).status == 200
+    assert not is_active(mint, token)
+    mint.cli("ledger", "verify")
