@@ -146,7 +146,7 @@ def test_its_oauth_errors_are_those_of_the_code(description):
 
 def test_an_error_that_is_not_among_them_stays_inside(description):
     """Every other code of the table is one that no request can provoke: it belongs to a start, a command, an order or a file."""
-    inside = {name for name, _ in errors_of_the_code().values()} - set(description.codes()) - description.oauth_errors() - OAUTHS_OWN
+    inside = {name for name, _ in errors_of_the_code().values()} - set(description.codes()) - description.oauth_errors()
     assert inside == {
         "ok",
         "usage",
@@ -161,6 +161,7 @@ def test_an_error_that_is_not_among_them_stays_inside(description):
         "key_limit",
         "revocation_unknown",  # as this one
         "token_of_another",  # told as OAuth's `invalid_grant`
+        "subject_token_invalid",  # and this one as `invalid_request`
         "unreachable",
         "token_invalid",
     }
