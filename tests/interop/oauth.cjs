@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Discover the token endpoint and ask it by client_credentials, with npm's `openid-client` and `oauth4webapi`, unchanged.
-// Standard input: {"modules", "issuer", "port", "ca", "cert", "key", "client_id", "requests": [{parameter: value, ...}], "lives"}, files by path.
+// Standard input: {"modules", "issuer", "port", "ca", "cert", "key", "client_id", "requests": [{parameter: value, ...}], "lives"}, files by path; and
+// to authenticate by it instead of the certificate, "assertion": {"key": JWK, "kid"}, or "secret".
 // Standard output: for each library's name a list: for each request {"token": …} or {"error", "status"}; with `lives` {"before", "after"} it was revoked.
 
 const fs = require('node:fs');
@@ -14,8 +15,7 @@ globalThis.crypto ??= require('node:crypto').webcrypto; // Node.js 18
 function fetchWith(task) {
     const agent = new https.Agent({
         ca: fs.readFileSync(task.ca),
-        cert: fs.readFileSync(task.cert),
-        key: fs.readFileSync(task.key),
+        ...(task.cert ? { cert: fs.readFileSync(task.cert), key: fs.readFileSync(task.key) } : {}),
     });
     return (url, options) =>
         new Promise((resolve, reject) => {
@@ -51,10 +51,23 @@ async function attempt(ask) {
     }
 }
 
+async function authenticationOf(library, task) {
+    if (task.secret) {
+        return library.ClientSecretBasic(task.secret);
+    }
+    if (!task.assertion) {
+        return library.TlsClientAuth();
+    }
+    const parameters = { name: 'ECDSA', namedCurve: 'P-256' };
+    const key = await crypto.subtle.importKey('jwk', task.assertion.key, parameters, false, ['sign']);
+    return library.PrivateKeyJwt({ key, kid: task.assertion.kid });
+}
+
 async function byOpenidClient(library, task) {
     const fetch = fetchWith(task);
     const execute = { [library.customFetch]: fetch };
-    const config = await library.discovery(new URL(task.issuer), task.client_id, {}, library.TlsClientAuth(), execute);
+    const authentication = await authenticationOf(library, task);
+    const config = await library.discovery(new URL(task.issuer), task.client_id, {}, authentication, execute);
     const ask = (request) => attempt(() => library.clientCredentialsGrant(config, request));
     ask.introspect = (token) => library.tokenIntrospection(config, token);
     ask.revoke = (token) => library.tokenRevocation(config, token);
@@ -66,7 +79,7 @@ async function byOauth4webapi(library, task) {
     const issuer = new URL(task.issuer);
     const server = await library.processDiscoveryResponse(issuer, await library.discoveryRequest(issuer, options));
     const client = { client_id: task.client_id };
-    const authentication = library.TlsClientAuth();
+    const authentication = await authenticationOf(library, task);
     const ask = (request) =>
         attempt(async () => {
             const parameters = new URLSearchParams(request);

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Independent OAuth clients find the token endpoint by discovery, get tokens with a client certificate, and understand refusals."""
+"""Independent OAuth clients find the token endpoint by discovery, get tokens with what they have, and understand refusals."""
 
 import json
 import pathlib
 import subprocess
+import time
 
+import ci_tokens
 import pytest
-
-from service import AUDIENCE, BUILD, ISSUER
+from assertions import key_set, make_key
+from authlib.integrations.requests_client import OAuth2Session
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from cryptography.hazmat.primitives import serialization
+from foreign_jwts import number
+from oidc_issuer import Issuer
+from service import AUDIENCE, BUILD, ISSUER, OAUTH_TOKENS, REPOSITORY, Deployment, grant
 from test_verifiers import pyjwt
 
 MODULES = BUILD / "interop" / "node_modules"
@@ -67,3 +74,71 @@ def test_each_client_introspects_a_token_and_takes_it_back(mint):
         assert life["before"]["active"] is True, library
         assert (life["before"]["sub"], life["before"]["token_type"]) == ("acme/ci-build", "Bearer")
         assert life["after"] == {"active": False}, library
+
+
+# --- without a certificate
+
+
+class Place:
+    """Accounts with a key of their own, which Authlib can't tell the issuer's URL, and one of a platform's jobs."""
+
+    def __init__(self, folder):
+        self.key = make_key("ES256")
+        self.platform = Issuer(folder / "platform")
+        self.mint = mint = Deployment(folder / "mint")
+        mint.config["fetch"] = {"hosts": [self.platform.host], "ca": str(self.platform.ca_file)}
+        mint.config["tenants"]["acme"]["issuers"] = [self.platform.issuer]
+        keys = mint.folder / "keys.json"
+        mint.write_file(keys, key_set(self.key))
+        rules = {
+            "signer": {"private_key_jwt": {"jwks_file": str(keys)}},
+            "authlib": {"private_key_jwt": {"jwks_file": str(keys), "assertion_audience": "token_endpoint"}},
+            "job": {"oidc": {"issuer": self.platform.issuer, "claims": {"repository_owner_id": "65"}, "as_client_secret": True}},
+        }
+        for name, rule in rules.items():
+            grants = [grant(["read:repo", "read:blob"], [REPOSITORY])]
+            mint.tenants["acme"]["accounts"].append({"id": name, "name": name, "authenticate": [rule], "grants": grants})
+        mint.create().start()
+
+    def assertion(self):
+        scalar = number(self.key.private.private_numbers().private_value, 32)
+        return {"key": {"d": scalar, **{name: self.key.jwk[name] for name in ("kty", "crv", "x", "y")}}, "kid": self.key.kid}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    made = Place(tmp_path_factory.mktemp("place"))
+    yield made
+    made.mint.ensure_stopped()
+    made.platform.close()
+
+
+def test_each_client_authenticates_by_private_key_jwt_each_time_anew(place):
+    changes = {"client_id": "acme/signer", "assertion": place.assertion(), "cert": None, "lives": True}
+    for library, (first, second, life) in ask(place.mint, [{}, {"scope": "read:repo"}], **changes).items():
+        assert pyjwt(place.mint, first["token"]["access_token"])["sub"] == "acme/signer", library
+        assert second["token"]["scope"] == "read:repo"
+        assert (life["before"]["active"], life["after"]) == (True, {"active": False})
+
+
+def test_each_client_may_send_its_jobs_token_as_a_secret(place):
+    token = place.platform.mint(ci_tokens.github(audience=ISSUER))
+    for library, (result,) in ask(place.mint, [{}], client_id="acme/job", secret=token, cert=None).items():
+        assert pyjwt(place.mint, result["token"]["access_token"])["sub"] == "acme/job", library
+
+
+def test_authlib_authenticates_by_private_key_jwt_for_five_minutes_at_most(place):
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = place.key.private.private_bytes(*form)
+    url = f"https://localhost:{place.mint.port}{OAUTH_TOKENS}"
+
+    def fetch(claims):
+        session = OAuth2Session("acme/authlib", pem, token_endpoint_auth_method="private_key_jwt", scope="read:repo")
+        session.register_client_auth_method(PrivateKeyJWT(ISSUER + OAUTH_TOKENS, claims=claims, alg="ES256"))
+        return session.fetch_token(url, grant_type="client_credentials", verify=str(place.mint.server_ca.file))
+
+    for _ in range(2):
+        token = fetch({"exp": int(time.time()) + 240})
+        assert pyjwt(place.mint, token["access_token"])["sub"] == "acme/authlib"
+    with pytest.raises(Exception, match="invalid_client"):
+        fetch(None)  # an hour, unless it is told
