@@ -15,15 +15,22 @@ enum kind { BY_OIDC, BY_PRIVATE_KEY_JWT, BY_SPIFFE };
 static const char *const KINDS[] = {
     [BY_OIDC] = "oidc", [BY_PRIVATE_KEY_JWT] = "private_key_jwt", [BY_SPIFFE] = "spiffe"};
 
-/* Which rules are asked follows from who the token says has issued it: an issuer's URL, a client itself, or nobody but a SPIFFE ID. */
-static enum kind kind_of(const json_t *claims)
+static bool starts_with(const char *text, const char *start)
+{
+    return text && strncmp(text, start, strlen(start)) == 0;
+}
+
+/*
+ * Which rules are asked follows from who the token says has issued it: an issuer's URL, a client itself, or nobody but a SPIFFE ID. A JWT-SVID
+ * may name an issuer as well, which no rule does.
+ */
+static enum kind kind_of(const struct mm_tenant *tenant, const json_t *claims)
 {
     const char *issuer = mm_json_string(claims, "iss");
-    const char *subject = mm_json_string(claims, "sub");
-    if (issuer && strncmp(issuer, "https://", strlen("https://")) == 0)
-        return BY_OIDC;
-    return !issuer && subject && strncmp(subject, "spiffe://", strlen("spiffe://")) == 0 ? BY_SPIFFE
-                                                                                         : BY_PRIVATE_KEY_JWT;
+    bool is_svid = starts_with(mm_json_string(claims, "sub"), "spiffe://");
+    if (!starts_with(issuer, "https://"))
+        return is_svid && !issuer ? BY_SPIFFE : BY_PRIVATE_KEY_JWT;
+    return is_svid && !mm_policy_oidc_audiences(tenant, issuer) ? BY_SPIFFE : BY_OIDC;
 }
 
 static json_t *strings_to_json(const struct mm_strings *strings)
@@ -86,11 +93,16 @@ static json_t *explain_oidc(const struct mm_oidc_rule *rule, const json_t *claim
     return make_rule(BY_OIDC, rule->line, rule->mode, mm_oidc_rule_describe(rule), MM_TAKE(failures));
 }
 
-static json_t *explain_spiffe(const struct mm_spiffe_rule *rule, int line, const json_t *claims)
+static json_t *explain_spiffe(const struct mm_config *config, const struct mm_spiffe_rule *rule, int line,
+                              const json_t *claims)
 {
     const char *id = mm_json_string(claims, "sub");
     mm_cleanup(json_decref) json_t *failures = json_array();
     char *says = NULL;
+    if (!has_sole_audience(claims, config->issuer) &&
+        !add_failure(failures, "aud", json_string(config->issuer), json_object_get(claims, "aud"),
+                     "aud isn't this service alone"))
+        return NULL;
     if (asprintf(&says, "SPIFFE IDs spiffe://%s%s", rule->trust_domain, rule->path) < 0)
         return NULL;
     if ((!id || !mm_spiffe_rule_matches(rule, id)) &&
@@ -111,7 +123,7 @@ static bool check_assertion(const struct mm_config *config, const struct mm_priv
     bool is_endpoint = rule->audience == MM_ASSERTION_FOR_TOKEN_ENDPOINT;
     if (asprintf(&endpoint, "%s/oauth2/token", config->issuer) < 0)
         return false;
-    const char *audiences[] = {config->issuer, is_endpoint ? endpoint : NULL, NULL};
+    const char *audiences[] = {is_endpoint ? endpoint : config->issuer, NULL};
     const char *issuer = mm_json_string(token->claims, "iss");
     const struct mm_jwt_rules rules = {.issuer = issuer,
                                        .audiences = audiences,
@@ -167,7 +179,7 @@ static json_t *explain_account(const struct mm_config *config, const struct mm_a
             !mm_json_append(rules, explain_oidc(&account->oidc[i], token->claims), NULL))
             return NULL;
     for (size_t i = 0; kind == BY_SPIFFE && i < account->n_spiffe; i++)
-        if (!mm_json_append(rules, explain_spiffe(&account->spiffe[i], account->line, token->claims), NULL))
+        if (!mm_json_append(rules, explain_spiffe(config, &account->spiffe[i], account->line, token->claims), NULL))
             return NULL;
     for (size_t i = 0; kind == BY_PRIVATE_KEY_JWT && is_called(account, issuer) && i < account->n_private_key_jwt; i++)
         if (!mm_json_append(rules, explain_private_key_jwt(config, &account->private_key_jwt[i], token), NULL))
@@ -204,14 +216,17 @@ bool mm_explain_outcome(const struct mm_config *config, const struct mm_tenant *
     struct mm_explained_outcome outcome = {.audit = json_array()};
     struct mm_audit_matches audit = {0};
     struct mm_oidc_match match = {0};
-    switch (kind_of(token->claims)) {
+    switch (kind_of(tenant, token->claims)) {
     case BY_OIDC:
         if (mm_policy_match_oidc(tenant, NULL, mm_json_string(token->claims, "iss"), token->claims, &match, &audit,
                                  &outcome.err))
             outcome.account = match.account;
         break;
     case BY_SPIFFE:
-        if (!mm_policy_match_spiffe(tenant, NULL, mm_json_string(token->claims, "sub"), &outcome.account, &outcome.err))
+        if (!has_sole_audience(token->claims, config->issuer))
+            (void)mm_fail(&outcome.err, MM_ACCESS_DENIED, "aud isn't this service alone");
+        else if (!mm_policy_match_spiffe(tenant, NULL, mm_json_string(token->claims, "sub"), &outcome.account,
+                                         &outcome.err))
             outcome.account = NULL;
         break;
     case BY_PRIVATE_KEY_JWT:
@@ -230,7 +245,7 @@ bool mm_explain_outcome(const struct mm_config *config, const struct mm_tenant *
 static json_t *explain_accounts(const struct mm_config *config, const struct mm_tenant *tenant,
                                 const struct mm_explained *token)
 {
-    enum kind kind = kind_of(token->claims);
+    enum kind kind = kind_of(tenant, token->claims);
     mm_cleanup(json_decref) json_t *accounts = json_array();
     for (size_t i = 0; i < tenant->n_accounts; i++) {
         mm_cleanup(json_decref) json_t *rules = explain_account(config, &tenant->accounts[i], kind, token);

@@ -27,7 +27,9 @@ const char MM_POLICY_EXPLAIN_HELP[] =
     "\n"
     "  --token-file FILE  the token; -: standard input\n"
     "  --tenant ID        of this tenant's rules only (default: of all that have rules on its issuer)\n"
-    "  --jwks FILE        the issuer's keys, as its jwks_uri has them: verify the token, as the service would\n"
+    "  --jwks FILE        the issuer's keys, as its jwks_uri has them (of a JWT-SVID: its trust domain's bundle): "
+    "verify the\n"
+    "                     token, as the service would\n"
     "  --config FILE      the configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml); "
     "certificates,\n"
     "                     keys and PINs of the service aren't looked at\n"
@@ -79,27 +81,27 @@ struct verdict {
     char why[MM_ERROR_MESSAGE_MAX];
 };
 
-static struct mm_jwks *read_jwks(const char *file, struct mm_error *err)
+/* Whose keys a token is verified with: an issuer's, or a trust domain's (`is_svid`). */
+static struct mm_jwks *read_jwks(const char *file, bool is_svid, struct mm_error *err)
 {
     mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_FOREIGN_JWKS_MAX);
     struct mm_error why = {0};
     if (!mm_file_read(file, &text, err))
         return NULL;
-    struct mm_jwks *jwks = mm_jwks_parse(text.data, text.length, &why);
+    struct mm_jwks *jwks =
+        is_svid ? mm_jwks_parse_bundle(text.data, text.length, &why) : mm_jwks_parse(text.data, text.length, &why);
     if (!jwks)
         (void)mm_fail(err, MM_FILE, "%s: %s", file, why.message);
     return jwks;
 }
 
-/* With any audience that a rule on its issuer has: which rule wants which is told with the rules. */
-static void verify_within(const struct mm_tenant *tenant, const struct mm_explained *token, const struct mm_jwks *jwks,
-                          struct verdict *verdict)
+/* For one of several audiences: which rule wants which is told with the rules. */
+static void verify(const struct mm_explained *token, const struct mm_jwks *jwks, const char *issuer,
+                   const char *const *audiences, struct verdict *verdict)
 {
-    static const char *const TYPES[] = {"JWT", "", NULL};
-    const char *issuer = mm_json_string(token->claims, "iss");
-    const char *const *audiences = issuer ? mm_policy_oidc_audiences(tenant, issuer) : NULL;
+    static const char *const TYPES[] = {"", "JWT", "JOSE", "client-authentication+jwt", NULL};
     struct mm_error err = {0};
-    if (verdict->is == VERIFIED || !audiences)
+    if (verdict->is == VERIFIED)
         return;
     const struct mm_jwt_rules rules = {.issuer = issuer,
                                        .audiences = audiences,
@@ -116,19 +118,30 @@ static void verify_within(const struct mm_tenant *tenant, const struct mm_explai
 static bool judge(const struct mm_config *config, const struct mm_tenant *tenant, const struct mm_explained *token,
                   const char *jwks_file, struct verdict *ret_verdict, struct mm_error *err)
 {
+    const char *issuer = mm_json_string(token->claims, "iss");
+    const char *subject = mm_json_string(token->claims, "sub");
+    bool is_svid = subject && strncmp(subject, "spiffe://", strlen("spiffe://")) == 0;
+    mm_cleanup(free) char *endpoint = NULL;
     *ret_verdict = (struct verdict){.is = UNVERIFIED};
     if (!jwks_file)
         return true;
-    mm_cleanup(mm_jwks_unref) struct mm_jwks *jwks = read_jwks(jwks_file, err);
+    if (asprintf(&endpoint, "%s/oauth2/token", config->issuer) < 0) {
+        endpoint = NULL;
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    }
+    mm_cleanup(mm_jwks_unref) struct mm_jwks *jwks = read_jwks(jwks_file, is_svid, err);
     if (!jwks)
         return false;
-    for (size_t i = 0; i < config->policy.n_tenants; i++)
-        if (!tenant || tenant == &config->policy.tenants[i])
-            verify_within(&config->policy.tenants[i], token, jwks, ret_verdict);
-    if (ret_verdict->is != UNVERIFIED)
-        return true;
-    ret_verdict->is = REFUTED;
-    (void)snprintf(ret_verdict->why, sizeof ret_verdict->why, "no rule is on its issuer");
+    for (size_t i = 0; issuer && i < config->policy.n_tenants; i++) {
+        const struct mm_tenant *one = &config->policy.tenants[i];
+        const char *const *audiences = !tenant || tenant == one ? mm_policy_oidc_audiences(one, issuer) : NULL;
+        if (audiences)
+            verify(token, jwks, issuer, audiences, ret_verdict);
+    }
+    /* Nobody's issuer: a trust domain's workload or a client speaks for itself. */
+    const char *const ours[] = {config->issuer, is_svid ? NULL : endpoint, NULL};
+    if (ret_verdict->is == UNVERIFIED)
+        verify(token, jwks, is_svid ? NULL : issuer, ours, ret_verdict);
     return true;
 }
 

@@ -161,8 +161,11 @@ def test_kubernetes_svids_and_assertions_are_explained(place):
     assert place.explain("--tenant", "acme")["tenants"][0]["account"] == "acme/pods"
     place.token({"sub": "spiffe://acme.example/ci/build", "aud": ISSUER}, issuer=None)
     assert place.explain()["tenants"][0]["account"] == "acme/svid"
-    place.token({"sub": "spiffe://acme.example/cd/build", "aud": ISSUER}, issuer=None)
-    assert place.explain(status=REFUSED)["tenants"][0]["account"] is None
+    place.token({"sub": "spiffe://acme.example/ci/build", "aud": ISSUER}, issuer="https://spire.acme.example")
+    assert place.explain()["tenants"][0]["account"] == "acme/svid"
+    for other in ({"sub": "spiffe://acme.example/cd/build"}, {"aud": [ISSUER, "https://other.example"]}):
+        place.token({"sub": "spiffe://acme.example/ci/build", "aud": ISSUER, **other}, issuer=None)
+        assert place.explain(status=REFUSED)["tenants"][0]["account"] is None
     assertion = {"sub": "acme/key", "aud": ISSUER, "jti": "1"}
     place.token(assertion, issuer="acme/key", key=place.client_key)
     assert place.explain()["tenants"][0]["account"] == "acme/key"
@@ -183,6 +186,11 @@ def test_with_the_issuers_keys_the_token_is_verified(place):
     place.token(ci_tokens.github(), exp=int(time.time()) - 3600)
     assert "expired" in place.explain("--jwks", jwks, status=UNVERIFIED)["reason"]
     assert place.explain()["verified"] is False  # its times aren't looked at either
+    bundle = place.write("bundle.json", {"keys": [{**place.key.jwk, "use": "jwt-svid"}]})
+    place.token({"sub": "spiffe://acme.example/ci/build", "aud": ISSUER}, issuer=None)
+    assert place.explain("--jwks", bundle)["verified"] is True
+    assert place.explain("--jwks", jwks, status=UNVERIFIED)["verified"] is False  # no keys for SVIDs
+    place.token(ci_tokens.github(), exp=int(time.time()) - 3600)
     done = place.run("explain", "--token-file", place.folder / "token.jwt", "--jwks", jwks)
     assert done.stdout.startswith("NOT VERIFIED: the service would refuse it")
 
