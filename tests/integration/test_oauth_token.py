@@ -377,7 +377,6 @@ def test_an_empty_parameter_counts_as_left_out(mint):
         GRANT + b"&x=%ed%a0%80",
         GRANT + b"&x=y" * 33,
         GRANT + b"&" + b"n" * 65 + b"=x",
-        GRANT + b"&x=" + b"v" * 8193,
         json.dumps({"grant_type": "client_credentials", "tenant_id": "acme"}).encode(),
     ],
     ids=lambda body: repr(body[:60]),
@@ -530,7 +529,7 @@ def test_every_endpoint_that_discovery_names_exists(mint):
     with mint.client(None) as client:
         metadata = client.get("/.well-known/openid-configuration").json
         urls = [url for name, url in metadata.items() if name.endswith(("_endpoint", "_uri"))]
-        assert len(urls) == 3
+        assert len(urls) == 5
         for url in urls:
             assert client.get(url.removeprefix(metadata["issuer"])).status != 404
 
