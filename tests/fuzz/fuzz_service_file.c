@@ -7,6 +7,7 @@
 
 #include "config/loader.h"
 #include "config/schema.h"
+#include "util/origin.h"
 
 static void check_limits(const struct mm_limits *limits)
 {
@@ -51,6 +52,8 @@ static void check_config(const struct mm_config *config)
         assert(config->listen[i].address && config->listen[i].certificate_file && config->listen[i].key_file);
     for (size_t i = 0; i < config->n_hsm_tokens; i++)
         check_hsm_token(&config->hsm_tokens[i]);
+    for (size_t i = 0; i < config->fetch.hosts.n; i++)
+        assert(!mm_check_host(config->fetch.hosts.items[i]));
 }
 
 static void check_admin(const struct mm_config *config, const json_t *admin)

@@ -139,6 +139,13 @@ admin:
 )
 
 
+FETCH = """\
+fetch: {hosts: [gitlab.com, "idp.acme.example:8443"]}
+issuers:
+  "https://idp.acme.example:8443/realms/acme": {jwks_uri: "https://idp.acme.example:8443/certs?x=1"}
+"""
+
+
 def yaml_files():
     tenant = """\
 tenant: acme
@@ -264,6 +271,8 @@ tenants:
         limit=service.replace("connections: 10", "connections: 0"),
         admin=service.replace("hsm:\n", ADMIN + "hsm:\n", 1),
         nameless=service.replace("      label: mintmark\n", ""),
+        fetch=service.replace("hsm:\n", FETCH + "hsm:\n", 1),
+        fetch_host=service.replace("hsm:\n", FETCH.replace("gitlab.com", "GitLab.com:443") + "hsm:\n", 1),
     )
     write(
         "claim_rule",
