@@ -99,3 +99,13 @@ int64_t mm_fetch_max_age(const char *cache_control)
     }
     return max_age;
 }
+
+int64_t mm_fetch_age_left(int64_t max_age, const char *age)
+{
+    size_t length = strlen(age);
+    bool is_number = length > 0 && strspn(age, "0123456789") == length;
+    int64_t seconds = is_number ? read_seconds(age, length) : INT32_MAX;
+    if (max_age <= seconds)
+        return max_age < 0 ? max_age : 0;
+    return max_age - seconds;
+}

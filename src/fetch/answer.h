@@ -40,4 +40,7 @@ MM_MUST_USE bool mm_fetch_answer_parse(const void *data, size_t length, struct m
  */
 int64_t mm_fetch_max_age(const char *cache_control);
 
+/* What is left of `max_age`, which may be unsaid, for an answer that caches say is so old in their Age header (section 5.1); nothing if that is no number. */
+int64_t mm_fetch_age_left(int64_t max_age, const char *age);
+
 #endif

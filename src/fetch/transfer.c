@@ -176,7 +176,8 @@ static int64_t read_max_age(const struct transfer *transfer)
             return 0;
         length += (size_t)n;
     }
-    return mm_fetch_max_age(lines);
+    bool is_cached = curl_easy_header(transfer->curl, "Age", 0, CURLH_HEADER, -1, &header) == CURLHE_OK;
+    return mm_fetch_age_left(mm_fetch_max_age(lines), is_cached ? header->value : "0");
 }
 
 static bool run(struct transfer *transfer, const char *first_url, const char *host, int64_t *ret_max_age,

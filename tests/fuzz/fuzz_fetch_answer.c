@@ -29,5 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     int64_t max_age = mm_fetch_max_age(text);
     assert(max_age >= MM_FETCH_AGE_UNSAID && max_age <= INT32_MAX);
+    int64_t left = mm_fetch_age_left(600, text);
+    assert(left >= 0 && left <= 600);
     return 0;
 }

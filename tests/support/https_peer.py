@@ -184,6 +184,8 @@ def answer(connection, method, path, headers, body):
         connection.sendall(reply(302, "text/plain", b""))
     elif path == "/kept":
         connection.sendall(reply(200, "text/plain", b"kept", "Cache-Control: public\r\nCache-Control: max-age=600\r\n"))
+    elif path == "/aged":
+        connection.sendall(reply(200, "text/plain", b"aged", "Age: 500\r\nCache-Control: max-age=600\r\n"))
     elif path == "/packed":
         connection.sendall(reply(200, "application/json", gzip.compress(b" " * 1000000), "Content-Encoding: gzip\r\n"))
     elif path == "/headers":

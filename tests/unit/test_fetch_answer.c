@@ -109,12 +109,25 @@ static void cache_control_is_read_with_caution(void **state)
         assert_int_equal(mm_fetch_max_age(CASES[i].text), CASES[i].max_age);
 }
 
+static void time_in_caches_counts(void **state)
+{
+    (void)state;
+    assert_int_equal(mm_fetch_age_left(600, "0"), 600);
+    assert_int_equal(mm_fetch_age_left(600, "599"), 1);
+    assert_int_equal(mm_fetch_age_left(600, "600"), 0);
+    assert_int_equal(mm_fetch_age_left(600, "99999999999999999999"), 0);
+    assert_int_equal(mm_fetch_age_left(600, "-5"), 0);
+    assert_int_equal(mm_fetch_age_left(600, ""), 0);
+    assert_int_equal(mm_fetch_age_left(0, "0"), 0);
+    assert_int_equal(mm_fetch_age_left(MM_FETCH_AGE_UNSAID, "7"), MM_FETCH_AGE_UNSAID);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_document_arrives_as_it_was),       cmocka_unit_test(a_reason_arrives_in_printable_ascii),
         cmocka_unit_test(an_end_too_early_is_no_document),    cmocka_unit_test(what_is_no_answer_is_refused),
-        cmocka_unit_test(cache_control_is_read_with_caution),
+        cmocka_unit_test(cache_control_is_read_with_caution), cmocka_unit_test(time_in_caches_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,7 @@ static void a_document_is_got_with_the_time_it_may_be_kept(void **state)
 {
     gets(*state, peer_url("/echo"), "\"GET\"", MM_FETCH_AGE_UNSAID);
     gets(*state, peer_url("/kept"), "kept", 600);
+    gets(*state, peer_url("/aged"), "aged", 100);
 }
 
 static void a_redirect_is_followed_within_the_origin_and_a_few_times(void **state)
