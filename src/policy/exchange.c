@@ -247,6 +247,9 @@ void mm_exchange_check(const struct mm_document *document, const struct mm_envel
     const json_t *rules = json_object_get(exchange, "rules");
     struct check check = {document, exchange, envelope, problems};
     check_public_clients(&check);
+    if (exchange && !json_object_get(document->root, "resource_template"))
+        mm_problems_warn(problems, document->file, mm_document_line(document, "/exchange"), "/exchange",
+                         "without a ‹resource_template› nobody can name what they would exchange a token for");
     for (size_t i = 0; i < json_array_size(rules); i++) {
         const json_t *rule = json_array_get(rules, i);
         check_rule_clients(&check, rule, i);

@@ -12,7 +12,9 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
+import lore
 import pytest
 from service import BUILD, SHORT, wait_until
 from transcript import KID, Reader, section, shell, steps
@@ -133,6 +135,12 @@ def test_lores_exchange_is_two_calls_of_curl(tree):
     assert [command.startswith("curl ") for command, _ in calls] == [True, True]
     for command, shown in calls:
         reader.follow(command, shown)
+    # What comes of it is what Lore's servers accept.
+    issuer = f"https://localhost:{tree.port}"
+    jwks = tree.do(f"curl --silent --cacert .mintmark/tls/ca.pem {issuer}/.well-known/jwks.json")
+    token = json.loads(reader.told[-1][1])["access_token"]
+    claims = lore.verify(token, jwks, issuer, ["lore.localhost"], time.time())
+    assert [one["resource_id"] for one in claims["resources"]] == ["urc-0194b726b34e72b0b45550b88a967076"]
 
 
 def test_a_page_that_shows_something_else_is_noticed(tree):

@@ -132,10 +132,13 @@ static void assert_refused(const struct refusal *refusal)
     struct mm_tenant tenant = {0};
     assert_false(build(text, &tenant, &problems));
     mm_tenant_clear(&tenant);
-    if (problems.n_errors != 1 || problems.items[0].line != refusal->line ||
-        !strstr(problems.items[0].reason, refusal->words))
+    size_t i = 0;
+    while (i < problems.n && problems.items[i].severity != MM_PROBLEM_ERROR)
+        i++;
+    if (problems.n_errors != 1 || problems.items[i].line != refusal->line ||
+        !strstr(problems.items[i].reason, refusal->words))
         fail_msg("%s: %zu problems, first on line %d: %s", refusal->new, problems.n_errors,
-                 problems.n ? problems.items[0].line : 0, problems.n ? problems.items[0].reason : "");
+                 i < problems.n ? problems.items[i].line : 0, i < problems.n ? problems.items[i].reason : "");
 }
 
 static void an_exchange_that_breaks_a_rule_is_refused_at_the_right_line(void **state)
@@ -168,6 +171,25 @@ static void an_exchange_that_breaks_a_rule_is_refused_at_the_right_line(void **s
     };
     for (size_t i = 0; i < MM_ARRAY_SIZE(REFUSALS); i++)
         assert_refused(&REFUSALS[i]);
+}
+
+static void an_exchange_that_nobody_can_use_is_warned_of(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    struct mm_tenant tenant = {0};
+    assert_true(build(TENANT, &tenant, &problems));
+    assert_int_equal(problems.n, 1);
+    assert_int_equal(problems.items[0].line, 14);
+    assert_non_null(strstr(problems.items[0].reason, "resource_template"));
+    mm_tenant_clear(&tenant);
+    mm_cleanup(mm_problems_clear) struct mm_problems none = {0};
+    mm_cleanup(free) char *text =
+        with(TENANT, "max_ttl: 15m",
+             "max_ttl: 15m\nresource_template: {uri: \"https://lore.acme.example/{id}\", resource: \"urc-{id}\"}");
+    assert_true(build(text, &tenant, &none));
+    assert_int_equal(none.n, 0);
+    mm_tenant_clear(&tenant);
 }
 
 static void a_limited_grant_is_refused_for_an_audience_that_reads_no_resources(void **state)
@@ -205,7 +227,8 @@ static void a_limited_grant_is_refused_for_an_audience_that_reads_no_resources(v
         assert_int_equal(problems.n_errors, CASES[i].n);
         assert_int_equal(is_built, CASES[i].n == 0);
         for (size_t j = 0; j < problems.n; j++)
-            assert_non_null(strstr(problems.items[j].reason, "tier 1"));
+            if (problems.items[j].severity == MM_PROBLEM_ERROR)
+                assert_non_null(strstr(problems.items[j].reason, "tier 1"));
     }
 }
 
@@ -522,6 +545,7 @@ int main(void)
         cmocka_unit_test(an_exchange_is_built_as_its_file_says),
         cmocka_unit_test(a_public_client_is_known_by_its_id_and_its_whole_name),
         cmocka_unit_test(an_exchange_that_breaks_a_rule_is_refused_at_the_right_line),
+        cmocka_unit_test(an_exchange_that_nobody_can_use_is_warned_of),
         cmocka_unit_test(a_limited_grant_is_refused_for_an_audience_that_reads_no_resources),
         cmocka_unit_test(an_audience_of_tier_1_is_shared_only_on_purpose),
         cmocka_unit_test(one_rule_must_satisfy_the_whole_request),
