@@ -52,6 +52,7 @@ struct fixture {
     struct mm_token_source *source;
     struct mm_source_parts parts;
     void (*on_failure)(void *context, const struct mm_client_failure *failure);
+    const char *oidc_token_file; /* in place of the certificate */
 };
 
 static void open_with(struct fixture *fixture, int64_t total_timeout_ms, const struct mm_random *random)
@@ -61,8 +62,9 @@ static void open_with(struct fixture *fixture, int64_t total_timeout_ms, const s
         .size = sizeof options,
         .url = peer_url(""),
         .ca_file = peer_file("ca.pem"),
-        .certificate_file = peer_file("client.pem"),
-        .key_file = peer_file("client.key"),
+        .certificate_file = fixture->oidc_token_file ? NULL : peer_file("client.pem"),
+        .key_file = fixture->oidc_token_file ? NULL : peer_file("client.key"),
+        .oidc_token_file = fixture->oidc_token_file,
         .total_timeout_ms = total_timeout_ms,
         .on_failure = fixture->on_failure,
     };
@@ -243,6 +245,47 @@ static void a_token_is_renewed_between_60_and_80_percent_of_its_life(void **stat
     (void)state;
     assert_renewed_between(0, 590, 601);
     assert_renewed_between(200000, 790, 801);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void assert_authorization(size_t request, const char *expected)
+{
+    mm_cleanup(free) char *sent = peer_authorization(request);
+    assert_string_equal(sent, expected);
+}
+
+static void a_renewal_sends_what_the_platforms_token_file_holds_by_then(void **state)
+{
+    (void)state;
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s", peer_file("oidc-token"));
+    mm_cleanup(fixture_close) struct fixture fixture = {.oidc_token_file = path};
+    peer_script("[{\"set\": {\"expires_in\": 1000}}]");
+    write_file(path, "eyJ.e30.b25l");
+    open_with(&fixture, 0, &MM_SYSTEM_RANDOM);
+    assert_int_equal(get(fixture.source, NULL), 1);
+    write_file(path, "eyJ.e30.dHdv\n");
+    advance(801);
+    assert_int_equal(get(fixture.source, NULL), 1);
+    wait_for_token(fixture.source, 2);
+    assert_authorization(0, "Bearer eyJ.e30.b25l");
+    assert_authorization(1, "Bearer eyJ.e30.dHdv");
+    /* Gone for a while: the token that is there serves on, and the file is looked at again. */
+    assert_int_equal(unlink(path), 0);
+    advance(801);
+    assert_int_equal(get(fixture.source, NULL), 2);
+    assert_still(2);
+    write_file(path, "eyJ.e30.dHJl");
+    advance(100);
+    wait_for_token(fixture.source, 3);
+    assert_authorization(2, "Bearer eyJ.e30.dHJl");
 }
 
 static void the_old_token_is_served_while_a_renewal_is_under_way(void **state)
@@ -473,6 +516,7 @@ int main(void)
         cmocka_unit_test(sixteen_threads_never_see_a_renewal),
         cmocka_unit_test(nothing_is_sent_before_somebody_asks),
         cmocka_unit_test(a_token_is_renewed_between_60_and_80_percent_of_its_life),
+        cmocka_unit_test(a_renewal_sends_what_the_platforms_token_file_holds_by_then),
         cmocka_unit_test(the_old_token_is_served_while_a_renewal_is_under_way),
         cmocka_unit_test(the_old_token_is_served_after_a_renewal_that_failed),
         cmocka_unit_test(an_expired_token_is_never_served),
