@@ -160,6 +160,8 @@ def test_an_error_that_is_not_among_them_stays_inside(description):
         "key_too_early",
         "key_limit",
         "revocation_unknown",  # as this one
+        "token_of_another",  # told as OAuth's `invalid_grant`
+        "subject_token_invalid",  # and this one as `invalid_request`
         "unreachable",
         "token_invalid",
     }
