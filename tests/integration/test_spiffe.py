@@ -69,6 +69,16 @@ def test_a_workload_gets_a_token_by_its_id_for_as_long_as_its_certificate(mint):
     assert ask(mint, svid(mint.others, "spiffe://others.example/build")).json["account"] == "acme/other"
 
 
+def test_a_servers_own_ca_may_stand_between_a_workload_and_its_root(mint):
+    """As SPIRE has it: its certificate comes along with each SVID."""
+    agent = mint.workloads.intermediate("spire")
+    runner = svid(agent, f"spiffe://{DOMAIN}/ns/ci/sa/runner")
+    assert_problem(ask(mint, runner), 403, "access_denied")
+    with open(runner.certificate_file, "ab") as chain:
+        chain.write(agent.certificate.public_bytes(serialization.Encoding.PEM))
+    assert ask(mint, runner).json["account"] == "acme/workload"
+
+
 def test_the_tenants_ca_vouches_where_a_trust_domain_has_no_bundle(mint):
     assert ask(mint, svid(mint.ca, "spiffe://acme.example/nightly/a/b")).json["account"] == "acme/nightly"
     assert_problem(ask(mint, svid(mint.ca, "spiffe://acme.example/nightly")), 403, "access_denied")
