@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from service import OAUTH_TOKENS, TOKENS, Deployment, assert_oauth_error, assert_problem, form, token_request, wait_until
+from service import ISSUER, OAUTH_TOKENS, TOKENS, Deployment, assert_oauth_error, assert_problem, form, token_request, wait_until
 from wire import FORM, RawLocalConnection, post_bytes
 
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 PER_MINUTE = 40
 PER_ADDRESS = 20
 HELD_OF_ADDRESS = PER_ADDRESS // 4
@@ -80,7 +81,8 @@ def test_both_endpoints_count_what_fails_there(mint):
             raw.send(post_bytes(OAUTH_TOKENS if oauth else TOKENS, body, content_type=media_type))
             assert raw.reply().status == 401
         start = time.monotonic()
-        raw.send(post_bytes(OAUTH_TOKENS, form(), content_type=FORM))
+        forged = jwt(iss="acme/ci-build", sub="acme/ci-build", aud=ISSUER, jti="x", exp=int(time.time()) + 200)
+        raw.send(post_bytes(OAUTH_TOKENS, form(client_assertion_type=JWT_BEARER, client_assertion=forged), content_type=FORM))
         assert_oauth_error(raw.reply(), 401, "invalid_client")
         assert time.monotonic() - start > 0.9
 
@@ -172,7 +174,7 @@ def request_of(i):
     """The i-th stranger's request: each has something that was never seen before."""
     random = secrets.token_hex(12)
     assertion = {
-        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion_type": JWT_BEARER,
         "client_assertion": jwt(iss=f"acme/{random}", sub=f"acme/{random}", jti=random, exp=int(time.time()) + 200),
     }
     oauth = lambda **changes: post_bytes(OAUTH_TOKENS, form(**changes), content_type=FORM)
