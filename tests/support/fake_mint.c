@@ -76,6 +76,15 @@ static void fill_tenant(struct mm_tenant *tenant, const struct test_certificate 
     assert_true(mm_tenant_index(tenant));
 }
 
+bool fake_has_keys;
+
+static void add_keys(struct mm_account *account)
+{
+    account->private_key_jwt = calloc(1, sizeof *account->private_key_jwt);
+    account->n_private_key_jwt = 1;
+    account->private_key_jwt[0].jwks_uri = strdup("https://ci.acme.example/jwks.json");
+}
+
 static char *path_in(const struct fake_mint *mint, const char *name, const char *suffix)
 {
     char *path;
@@ -99,6 +108,8 @@ struct mm_config *fake_config_new(const struct fake_mint *mint, const char *name
     config->policy.tenants = calloc(1, sizeof *config->policy.tenants);
     config->policy.n_tenants = 1;
     fill_tenant(config->policy.tenants, ca);
+    if (fake_has_keys)
+        add_keys(config->policy.tenants->accounts);
     return config;
 }
 
@@ -464,7 +475,13 @@ static int64_t test_now(void *context)
 void fake_mint_start(struct fake_mint *mint)
 {
     static const struct mm_clock CLOCK = {.unix_ms = test_now};
-    struct mm_server_parts parts = {.clock = &CLOCK, .random = &MM_SYSTEM_RANDOM};
+    mint->replay = mm_replay_new(64, &MM_SYSTEM_RANDOM, NULL);
+    struct mm_server_parts parts = {
+        .clock = &CLOCK,
+        .random = &MM_SYSTEM_RANDOM,
+        .replay = mint->replay,
+        .key_sources = (struct mm_key_sources *)(void *)mint, /* never looked into: mm_key_sources_get() is above */
+    };
     struct mm_error err = {0};
     struct mm_config *config = fake_config_new(mint, "server", mint->ca);
     mint->server = mm_server_start(&parts, config, &err);
@@ -479,6 +496,9 @@ void fake_mint_close(struct fake_mint *mint)
 {
     wait_answered();
     mm_server_stop(MM_TAKE(mint->server));
+    fake_keys_wake();
+    fake_keys_use(NULL);
+    mm_replay_free(MM_TAKE(mint->replay));
     assert_int_equal(fake_n_held(), 0);
     assert_int_equal(n_configs, 0);
     mm_pubkey_free(MM_TAKE(fake_pubkey));

@@ -23,6 +23,7 @@ struct fake_mint {
     struct test_certificate *ca;
     struct test_certificate *other_ca;
     struct mm_server *server;
+    struct mm_replay *replay;
     uint16_t port;
     /* PEM: the client that `acme` knows as ci-build, and one that nobody does */
     char *client_certificate;
@@ -67,6 +68,10 @@ enum fake_keys {
     FAKE_KEYS_AT_ONCE, /* awaited, but woken before it returns; then ready */
     FAKE_KEYS_FAILED,  /* MM_KEYS_UNAVAILABLE */
 };
+
+/* Before fake_mint_start(): acme's ci-build has keys as well, which somebody else serves. */
+extern bool fake_has_keys;
+
 void fake_keys_set(enum fake_keys how);
 void fake_keys_use(const char *jwks);
 size_t fake_keys_n_waiting(void);
