@@ -244,12 +244,37 @@ void mm_loader_check_sources(const struct loader *loader, const struct mm_docume
     check_exchange_sources(loader, document, tenant->exchange);
 }
 
+/* One that no envelope names is misspelt, as like as not: its keys would be looked for elsewhere. */
+static void check_use(const struct loader *loader)
+{
+    const struct mm_config *config = loader->config;
+    mm_cleanup(free) bool *is_named = calloc(config->n_issuers + 1, sizeof *is_named);
+    if (!is_named)
+        mm_loader_no_memory(loader);
+    for (size_t i = 0; is_named && i < config->policy.n_tenants; i++) {
+        const struct mm_strings *issuers = &config->policy.tenants[i].envelope.issuers;
+        for (size_t j = 0; j < issuers->n; j++) {
+            const struct mm_issuer_keys *keys = mm_config_issuer(config, issuers->items[j]);
+            if (keys)
+                is_named[keys - config->issuers] = true;
+        }
+    }
+    for (size_t i = 0; is_named && i < config->n_issuers; i++) {
+        const char *issuer = config->issuers[i].issuer;
+        mm_cleanup(free) char *path = issuer ? mm_pointer_child(ISSUERS, issuer) : NULL;
+        if (!is_named[i] && path)
+            mm_problems_warn(loader->problems, loader->document.file, mm_document_line(&loader->document, path), path,
+                             "no tenant's envelope names this issuer, by these very characters");
+    }
+}
+
 void mm_loader_check_issuers(const struct loader *loader)
 {
     const struct mm_policy *policy = &loader->config->policy;
     for (size_t i = 0; i < policy->n_tenants; i++)
         if (policy->tenants[i].id)
             check_envelope(loader, &policy->tenants[i]);
+    check_use(loader);
 }
 
 /* --- what changes */

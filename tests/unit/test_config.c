@@ -1271,6 +1271,26 @@ static void an_issuer_of_an_envelope_whose_keys_cannot_be_had_is_warned_of(void 
     assert_non_null(strstr(problems.items[0].reason, "the keys of " IDP " can't be had"));
 }
 
+static void an_issuer_that_no_envelope_names_is_warned_of(void **state)
+{
+    const struct place *place = *state;
+    write_keys(place, "k.json", "a");
+    write_changed(place, "tenants:",
+                  "issuers:\n  \"" IDP "/\": {jwks_file: k.json}\n  \"" IDP "\": {jwks_file: k.json}\ntenants:\n"
+                  "  third:\n    file: tenants/third.yaml\n    client_ca: tls/ca.pem\n    audiences: [x.example]\n"
+                  "    resources: [x]\n    issuers: [\"" IDP "\"]");
+    write_tenant(place, "third", "x");
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_config_unref(mm_config_load(place->file, &problems));
+    size_t n = 0;
+    for (size_t i = 0; i < problems.n; i++) {
+        bool is_it = strstr(problems.items[i].reason, "no tenant's envelope names this issuer") != NULL;
+        assert_true(!is_it || problems.items[i].line == 21);
+        n += is_it;
+    }
+    assert_int_equal(n, 1);
+}
+
 static void a_trust_domains_bundle_is_read_for_its_jwt_svid_keys(void **state)
 {
     const struct place *place = *state;
@@ -1547,6 +1567,7 @@ int main(void)
         TEST(others_keys_are_where_the_file_says),
         TEST(a_rule_whose_keys_cannot_be_had_is_refused),
         TEST(an_issuer_of_an_envelope_whose_keys_cannot_be_had_is_warned_of),
+        TEST(an_issuer_that_no_envelope_names_is_warned_of),
         TEST(a_trust_domains_bundle_is_read_for_its_jwt_svid_keys),
         TEST(what_changes_of_others_keys_is_told),
         TEST(the_last_reference_frees),
