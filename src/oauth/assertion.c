@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "oauth/replay.h"
+#include "policy/index.h"
 
 static const char HTTPS[] = "https://";
 static const char SPIFFE[] = "spiffe://";
@@ -62,18 +63,6 @@ static bool check_way(enum mm_assertion_kind kind, enum mm_assertion_way way, st
     return is_taken || mm_fail(err, MM_ACCESS_DENIED, "such a JWT isn't taken this way");
 }
 
-/* The account of that client id, which is its identity or its id alone; NULL: none. */
-static const struct mm_account *find_account(const struct mm_tenant *tenant, const char *client_id)
-{
-    size_t length = strlen(tenant->id);
-    bool is_whole = strncmp(client_id, tenant->id, length) == 0 && client_id[length] == '/';
-    const char *id = is_whole ? client_id + length + 1 : client_id;
-    for (size_t i = 0; i < tenant->n_accounts; i++)
-        if (strcmp(tenant->accounts[i].id, id) == 0)
-            return &tenant->accounts[i];
-    return NULL;
-}
-
 /* The trust domain of a SPIFFE ID as its key source is called, if the tenant's envelope has it. */
 static bool find_trust_domain(const struct mm_tenant *tenant, const char *spiffe_id, struct mm_claimant *claimant,
                               struct mm_error *err)
@@ -97,7 +86,7 @@ static bool find_issuer(const struct mm_jwt *jwt, struct mm_claimant *claimant, 
     const struct mm_tenant *tenant = claimant->tenant;
     switch (claimant->kind) {
     case MM_PRIVATE_KEY_JWT: {
-        const struct mm_account *account = find_account(tenant, mm_jwt_claimed_issuer(jwt));
+        const struct mm_account *account = mm_tenant_client(tenant, mm_jwt_claimed_issuer(jwt));
         if (!account || (claimant->account && claimant->account != account))
             return mm_fail(err, MM_ACCESS_DENIED,
                            "its iss is no client of tenant %s, or not the one that client_id says", tenant->id);
@@ -121,7 +110,7 @@ bool mm_assertion_claimant(const struct mm_tenant *tenant, const char *client_id
     struct mm_claimant claimant = {.way = way, .tenant = tenant};
     if (!tenant)
         return mm_fail(err, MM_ACCESS_DENIED, "no such tenant");
-    if (client_id && !(claimant.account = find_account(tenant, client_id)))
+    if (client_id && !(claimant.account = mm_tenant_client(tenant, client_id)))
         return mm_fail(err, MM_ACCESS_DENIED, "client_id is no client of tenant %s", tenant->id);
     if (!find_kind(jwt, way, &claimant.kind, err) || !check_way(claimant.kind, way, err) ||
         !find_issuer(jwt, &claimant, err))

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "oauth/replay.h"
+#include "policy/index.h"
 #include "policy/syntax.h"
 #include "util/base64url.h"
 
@@ -111,10 +112,8 @@ static bool read_actors(const json_t *claims, struct mm_subject *subject, struct
 
 static const struct mm_account *find_account(const struct mm_tenant *tenant, const char *identity)
 {
-    for (size_t i = 0; identity && i < tenant->n_accounts; i++)
-        if (strcmp(tenant->accounts[i].identity, identity) == 0)
-            return &tenant->accounts[i];
-    return NULL;
+    const struct mm_account *account = identity ? mm_tenant_client(tenant, identity) : NULL;
+    return account && strcmp(account->identity, identity) == 0 ? account : NULL;
 }
 
 /* The words of `text`, which have one space between two. */

@@ -36,6 +36,7 @@ struct mm_index {
     const struct mm_account **spiffe;
     size_t n_spiffe;
     const struct mm_account *accounts;
+    struct mm_multimap by_id;          /* (id) -> account */
     struct mm_multimap by_certificate; /* (kind of name, name) -> account */
 };
 
@@ -216,6 +217,16 @@ static bool make_room(struct mm_index *index, const struct mm_tenant *tenant)
     return index->refs && index->others && index->lookups && index->issuers && index->spiffe;
 }
 
+static bool place_ids(struct mm_index *index, const struct mm_tenant *tenant)
+{
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        if (tenant->accounts[i].id &&
+            !mm_multimap_add(&index->by_id, mm_key_add(MM_KEY_START, tenant->accounts[i].id), (uint32_t)i))
+            return false;
+    mm_multimap_sort(&index->by_id);
+    return true;
+}
+
 bool mm_tenant_index(struct mm_tenant *tenant)
 {
     struct mm_index *index = calloc(1, sizeof *index);
@@ -226,7 +237,8 @@ bool mm_tenant_index(struct mm_tenant *tenant)
         return false;
     }
     collect(index, tenant);
-    if (!place_rules(index) || !note_issuers(index) || !place_certificates(index, tenant)) {
+    if (!place_rules(index) || !note_issuers(index) || !place_certificates(index, tenant) ||
+        !place_ids(index, tenant)) {
         mm_index_free(index);
         return false;
     }
@@ -241,6 +253,7 @@ void mm_index_free(struct mm_index *index)
     for (size_t i = 0; i < index->n_issuers; i++)
         free(index->issuers[i].audiences);
     mm_multimap_clear(&index->by_claim);
+    mm_multimap_clear(&index->by_id);
     mm_multimap_clear(&index->by_certificate);
     free(index->refs);
     free(index->others);
@@ -248,6 +261,20 @@ void mm_index_free(struct mm_index *index)
     free(index->issuers);
     free(index->spiffe);
     free(index);
+}
+
+const struct mm_account *mm_tenant_client(const struct mm_tenant *tenant, const char *client_id)
+{
+    size_t length = strlen(tenant->id);
+    bool is_whole = strncmp(client_id, tenant->id, length) == 0 && client_id[length] == '/';
+    const char *id = is_whole ? client_id + length + 1 : client_id;
+    size_t n = 0;
+    const struct mm_multimap_entry *entries =
+        tenant->index ? mm_multimap_find(&tenant->index->by_id, mm_key_add(MM_KEY_START, id), &n) : NULL;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(tenant->accounts[entries[i].value].id, id) == 0)
+            return &tenant->accounts[entries[i].value];
+    return NULL;
 }
 
 static void visit_value(const struct mm_index *index, const struct lookup *lookup, const json_t *value,

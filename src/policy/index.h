@@ -12,6 +12,9 @@
 MM_MUST_USE bool mm_tenant_index(struct mm_tenant *tenant);
 void mm_index_free(struct mm_index *index);
 
+/* The account that is called so: `tenant/id`, or its id alone. NULL: none; nor without an index. */
+const struct mm_account *mm_tenant_client(const struct mm_tenant *tenant, const char *client_id);
+
 /* Called for each rule that may be satisfied; one may come twice. */
 typedef void (*mm_index_visit)(void *context, const struct mm_account *account, const struct mm_oidc_rule *rule);
 

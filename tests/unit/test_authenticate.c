@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "policy/authenticate.h"
+#include "policy/index.h"
 #include "policy/match.h"
 
 #define GITHUB      "https://token.actions.githubusercontent.com"
@@ -308,6 +309,20 @@ static void a_rule_in_audit_mode_is_told_of_and_grants_nothing(void **state)
     mm_tenant_clear(&tenant);
 }
 
+static void a_client_is_found_by_either_of_its_names(void **state)
+{
+    (void)state;
+    struct mm_tenant tenant = {0};
+    build_well(LISTS("{mtls: {san_dns: a.b}}", "{mtls: {san_dns: b.b}}"), &tenant);
+    assert_ptr_equal(mm_tenant_client(&tenant, "b"), &tenant.accounts[1]);
+    assert_ptr_equal(mm_tenant_client(&tenant, "acme/a"), &tenant.accounts[0]);
+    static const char *const NOBODY[] = {"",         "c",  "acme", "acme/", "acme/c", "acme/acme/a",
+                                         "globex/a", "a/", "/a",   "A"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(NOBODY); i++)
+        assert_null(mm_tenant_client(&tenant, NOBODY[i]));
+    mm_tenant_clear(&tenant);
+}
+
 static void audiences_are_those_of_the_rules_on_an_issuer(void **state)
 {
     (void)state;
@@ -496,6 +511,7 @@ int main(void)
         cmocka_unit_test(no_rule_is_missed_among_many),
         cmocka_unit_test(a_token_stands_for_the_account_whose_rule_it_satisfies),
         cmocka_unit_test(a_rule_in_audit_mode_is_told_of_and_grants_nothing),
+        cmocka_unit_test(a_client_is_found_by_either_of_its_names),
         cmocka_unit_test(audiences_are_those_of_the_rules_on_an_issuer),
         cmocka_unit_test(a_spiffe_id_stands_for_the_account_whose_path_it_has),
     };
