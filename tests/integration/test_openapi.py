@@ -13,6 +13,7 @@ import time
 import jsonschema
 import pytest
 
+from assertions import Client, by_assertion, make_key
 from custody import append_from_the_future
 from openapi import (
     FORM,
@@ -33,6 +34,7 @@ from pki import HOUR, now
 from service import (
     CACHE_AUDIENCE,
     CI_URI,
+    ISSUER,
     OAUTH_TOKENS,
     OTHER_REPOSITORY,
     PATIENCE,
@@ -46,6 +48,7 @@ from wire import Reply, post_bytes
 
 GOOD = json.dumps(token_request()).encode()
 AUTHORIZE = "/oauth2/authorize"
+INTROSPECT = "/oauth2/introspect"
 REVOKE = "/oauth2/revoke"
 PROBLEM = "application/problem+json"
 
@@ -444,6 +447,24 @@ def test_a_busy_a_late_and_a_stopping_service_answer_as_described(narrow, descri
     for pid in hung:
         os.kill(pid, signal.SIGCONT)
     assert narrow.process.wait(PATIENCE) == 0
+
+
+def test_a_caller_whose_keys_are_out_of_reach_is_answered_as_described(deployment, description):
+    away = "https://localhost:1"  # nobody listens there
+    deployment.config["fetch"] = {"hosts": ["localhost:1"]}
+    rule = {"private_key_jwt": {"jwks_uri": away + "/keys"}}
+    deployment.account("ci-build")["authenticate"].append(rule)
+    deployment.write()
+    deployment.start()
+    client = Client("acme/ci-build", make_key(), ISSUER)
+    for path, body, headers in (
+        (TOKENS, GOOD, {"Content-Type": JSON, "Authorization": "Bearer " + client.assertion()}),
+        (INTROSPECT, form(**by_assertion(client.assertion(), token="x")), {"Content-Type": FORM}),
+    ):
+        with deployment.client(None) as connection:
+            reply = connection.request("POST", path, body, headers)
+        told = description.check("POST", path, reply)
+        assert (reply.status, told.get("code", told.get("error"))) in ((503, "keys_unavailable"), (503, "temporarily_unavailable"))
 
 
 def test_a_service_whose_clock_is_behind_answers_as_described(deployment, description):
