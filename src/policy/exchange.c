@@ -290,6 +290,9 @@ struct question {
 static bool takes(const struct mm_exchange_rule *rule, const struct question *question)
 {
     const struct mm_exchange_subject *subject = question->subject;
+    /* A resource server is no client: it would turn what it was sent into something of its own. */
+    if (question->client->introspects.n > 0)
+        return false;
     if (rule->clients.n > 0 && !mm_strings_have(&rule->clients, question->client->id))
         return false;
     if (!subject->issuer)

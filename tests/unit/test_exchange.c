@@ -381,6 +381,23 @@ static void one_rule_must_satisfy_the_whole_request(void **state)
     mm_tenant_clear(&tenant);
 }
 
+static void a_resource_server_exchanges_nothing_that_it_was_sent(void **state)
+{
+    (void)state;
+    struct mm_tenant tenant = build_whole(TENANT);
+    struct mm_account server = {.id = tenant.accounts[0].id, .identity = tenant.accounts[0].identity};
+    mm_cleanup(json_decref) json_t *claims = json_loads(DEVELOPER, 0, NULL);
+    const struct mm_exchange_subject subject = {.issuer = IDP, .claims = claims};
+    const struct mm_token_request request = {.resource_id = "urc-2"};
+    struct mm_decision decision;
+    struct mm_error err = {0};
+    assert_true(mm_exchange_decide(&tenant, &subject, &server, &request, &decision, NULL));
+    server.introspects = tenant.audience;
+    assert_false(mm_exchange_decide(&tenant, &subject, &server, &request, &decision, &err));
+    assert_int_equal(err.code, MM_SUBJECT_TOKEN_INVALID);
+    mm_tenant_clear(&tenant);
+}
+
 static void a_token_of_our_own_is_only_narrowed(void **state)
 {
     (void)state;
@@ -550,6 +567,7 @@ int main(void)
         cmocka_unit_test(an_audience_of_tier_1_is_shared_only_on_purpose),
         cmocka_unit_test(one_rule_must_satisfy_the_whole_request),
         cmocka_unit_test(a_token_of_our_own_is_only_narrowed),
+        cmocka_unit_test(a_resource_server_exchanges_nothing_that_it_was_sent),
         cmocka_unit_test(a_limited_token_of_our_own_brings_none_for_tier_1),
         cmocka_unit_test(no_exchange_gains_a_right),
     };
