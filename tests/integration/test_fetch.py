@@ -54,10 +54,9 @@ class Outside:
         self.mint.config["tenants"]["acme"]["issuers"] = self.envelope
         for name in ("good", "realm", "silent"):
             self.account(name, {"oidc": {"issuer": self.made[name].issuer, "claims": {"sub": f"job-{name}"}}})
-        realm = self.made["realm"]
         self.client = Client("acme/own", make_key("ES256"), ISSUER)
-        realm.documents["/own.json"] = {"keys": [self.client.key.jwk]}
-        self.account("own", {"private_key_jwt": {"jwks_uri": f"https://{realm.host}/own.json"}})
+        self.made["own"].documents["/own.json"] = {"keys": [self.client.key.jwk]}
+        self.account("own", {"private_key_jwt": {"jwks_uri": f"https://{self.made['own'].host}/own.json"}})
         self.mint.create().start()
         return self
 
@@ -102,6 +101,7 @@ def outside(tmp_path_factory):
     made.issuer("good").cache_control = "max-age=3"
     made.issuer("realm", path="/realms/acme")
     made.issuer("away").cache_control = "no-store"
+    made.issuer("own")
     made.issuer("stranger", authority=Authority(made.folder / "stranger", "stranger"))
     old = made.authority.issue("localhost", dns=["localhost"], usages=[SERVER], not_after=now() - HOUR / 2)
     made.issuer("expired")._server.context.load_cert_chain(old.certificate_file, old.key_file)
@@ -174,11 +174,11 @@ def test_what_connects_can_do_nothing_else(outside):
 
 
 def test_a_clients_keys_are_at_its_own_url(outside):
-    url = f"https://{outside.made['realm'].host}/own.json"
+    url = f"https://{outside.made['own'].host}/own.json"
     outside.wait_for(url, keys=1)
     assert outside.mint.ask_oauth(None, **by_assertion(outside.client.assertion())).status == 200
     outside.client.key = make_key("ES256")
-    outside.made["realm"].documents["/own.json"] = {"keys": [outside.client.key.jwk]}
+    outside.made["own"].documents["/own.json"] = {"keys": [outside.client.key.jwk]}
     assert outside.mint.ask_oauth(None, **by_assertion(outside.client.assertion())).status == 200
 
 
