@@ -381,6 +381,18 @@ def test_a_public_client_takes_its_own_token_back_and_nobody_elses(exchanging):
     assert is_active(mint, subject)
 
 
+def test_a_resource_server_exchanges_nothing(exchanging):
+    """It is shown tokens all day: it may ask about them, and make none of them."""
+    subject = exchanging.issue(audience=AUDIENCE)["service_token"]
+    fields = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "resource": PARTITIONS + REPOSITORY.removeprefix("urc-"),
+    }
+    assert_oauth_error(exchanging.ask_oauth("lore", subject_token=subject, scope=None, **fields), 401, "invalid_client")
+    assert is_active(exchanging, subject)
+
+
 def test_a_stopped_account_neither_exchanges_nor_is_exchanged_for(exchanging):
     mint = exchanging
     subject = mint.issue(audience=AUDIENCE)["service_token"]
