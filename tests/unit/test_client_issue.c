@@ -562,6 +562,7 @@ static void a_token_file_is_sent_as_a_bearer_token_and_read_for_each_request(voi
         write_token(path, OIDC_TOKENS[i]);
         mm_cleanup(mm_service_token_unref) struct mm_service_token *token = call(client, &waits, &err);
         assert_string_equal(err.message, "");
+        assert_non_null(token);
         assert_authorized_with(i, OIDC_TOKENS[i]);
     }
 }
