@@ -2,7 +2,8 @@
 //
 // Discover the token endpoint and ask it by client_credentials, with npm's `openid-client` and `oauth4webapi`, unchanged.
 // Standard input: {"modules", "issuer", "port", "ca", "cert", "key", "client_id", "requests": [{parameter: value, ...}], "lives"}, files by path; and
-// to authenticate by it instead of the certificate, "assertion": {"key": JWK, "kid"}, or "secret".
+// to authenticate by it instead of the certificate, "assertion": {"key": JWK, "kid"}, or "secret", or "public" by nothing. A request's `grant_type` is
+// another grant than client_credentials.
 // Standard output: for each library's name a list: for each request {"token": …} or {"error", "status"}; with `lives` {"before", "after"} it was revoked.
 
 const fs = require('node:fs');
@@ -52,6 +53,9 @@ async function attempt(ask) {
 }
 
 async function authenticationOf(library, task) {
+    if (task.public) {
+        return library.None();
+    }
     if (task.secret) {
         return library.ClientSecretBasic(task.secret);
     }
@@ -68,7 +72,10 @@ async function byOpenidClient(library, task) {
     const execute = { [library.customFetch]: fetch };
     const authentication = await authenticationOf(library, task);
     const config = await library.discovery(new URL(task.issuer), task.client_id, {}, authentication, execute);
-    const ask = (request) => attempt(() => library.clientCredentialsGrant(config, request));
+    const ask = ({ grant_type, ...request }) =>
+        attempt(() =>
+            grant_type ? library.genericGrantRequest(config, grant_type, request) : library.clientCredentialsGrant(config, request),
+        );
     ask.introspect = (token) => library.tokenIntrospection(config, token);
     ask.revoke = (token) => library.tokenRevocation(config, token);
     return ask;
@@ -80,9 +87,13 @@ async function byOauth4webapi(library, task) {
     const server = await library.processDiscoveryResponse(issuer, await library.discoveryRequest(issuer, options));
     const client = { client_id: task.client_id };
     const authentication = await authenticationOf(library, task);
-    const ask = (request) =>
+    const ask = ({ grant_type, ...request }) =>
         attempt(async () => {
             const parameters = new URLSearchParams(request);
+            if (grant_type) {
+                const answer = await library.genericTokenEndpointRequest(server, client, authentication, grant_type, parameters, options);
+                return library.processGenericTokenEndpointResponse(server, client, answer);
+            }
             const answer = await library.clientCredentialsGrantRequest(server, client, authentication, parameters, options);
             return library.processClientCredentialsResponse(server, client, answer);
         });

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import ci_tokens
+import lore
 import pytest
 from assertions import key_set, make_key
 from authlib.integrations.requests_client import OAuth2Session
@@ -20,6 +21,11 @@ from test_verifiers import pyjwt
 MODULES = BUILD / "interop" / "node_modules"
 SCRIPT = pathlib.Path(__file__).parent / "oauth.cjs"
 LIBRARIES = ["openid-client", "oauth4webapi"]
+PARTITIONS = "https://lore.acme.example/partitions/"
+EXCHANGE = {
+    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+}
 
 
 def ask(mint, requests, **changes):
@@ -98,7 +104,20 @@ class Place:
         for name, rule in rules.items():
             grants = [grant(["read:repo", "read:blob"], [REPOSITORY])]
             mint.tenants["acme"]["accounts"].append({"id": name, "name": name, "authenticate": [rule], "grants": grants})
+        mint.tenants["acme"]["resource_template"] = {"uri": PARTITIONS + "{id}", "resource": "urc-{id}"}
+        mint.tenants["acme"]["exchange"] = {
+            "subject_audiences": ["https://lore.acme.example"],
+            "public_clients": ["lore-cli"],
+            "rules": [
+                {"subject": {"issuer": self.platform.issuer, "claims": {"groups": ["staff"]}}, **grant(["read:repo"], ["urc-*"])},
+            ],
+        }
         mint.create().start()
+
+    def user(self):
+        """A user's access token (RFC 9068), from the same issuer."""
+        claims = {"aud": "https://lore.acme.example", "sub": "ada", "jti": "1", "client_id": "login", "groups": ["staff"]}
+        return self.platform.mint(claims, header={"typ": "at+jwt"})
 
     def assertion(self):
         scalar = number(self.key.private.private_numbers().private_value, 32)
@@ -125,6 +144,26 @@ def test_each_client_may_send_its_jobs_token_as_a_secret(place):
     token = place.platform.mint(ci_tokens.github(audience=ISSUER))
     for library, (result,) in ask(place.mint, [{}], client_id="acme/job", secret=token, cert=None).items():
         assert pyjwt(place.mint, result["token"]["access_token"])["sub"] == "acme/job", library
+
+
+def test_each_client_exchanges_a_users_token_for_one_that_lore_accepts(place):
+    """As a public client, as Lore's library is: for a partition that nobody has told the mint of."""
+    with place.mint.client(None) as client:
+        jwks = client.get("/.well-known/jwks.json").body
+    unseen = "7" * 32
+    requests = [
+        dict(EXCHANGE, subject_token=place.user(), resource=PARTITIONS + unseen),
+        dict(EXCHANGE, subject_token=place.user(), scope=f"partition:{unseen}"),
+        dict(EXCHANGE, subject_token=place.user(), resource="https://elsewhere.example/partitions/1"),
+        dict(EXCHANGE, subject_token=place.user() + "x", resource=PARTITIONS + unseen),
+    ]
+    for library, results in ask(place.mint, requests, public=True, client_id="acme/lore-cli", cert=None).items():
+        for result in results[:2]:
+            claims = lore.verify(result["token"]["access_token"], jwks, ISSUER, [AUDIENCE], time.time())
+            assert claims["resources"] == [{"resource_id": f"urc-{unseen}", "permission": ["read"]}], library
+            assert result["token"]["issued_token_type"] == EXCHANGE["subject_token_type"]
+        refused = [(result.get("error"), result.get("status")) for result in results[2:]]
+        assert refused == [("invalid_target", 400), ("invalid_request", 400)], library
 
 
 def test_authlib_authenticates_by_private_key_jwt_for_five_minutes_at_most(place):
