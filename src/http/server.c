@@ -251,6 +251,7 @@ void mm_server_drain(struct mm_server *server, int64_t deadline_ns)
     atomic_store(&service->is_draining, true);
     for (size_t i = 0; i < server->n_listeners; i++)
         stop_listening(&server->listeners[i]);
+    mm_pending_list_settle_due(service->pending, INT64_MAX); /* nobody is held back any more */
     mm_service_wait_quiet(service, QUIET_MS, deadline_ns);
     /* What still waits is given up; the library aborts the process if a connection is suspended when it stops. */
     mm_pending_list_close(service->pending);

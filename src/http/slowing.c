@@ -49,7 +49,9 @@ struct mm_reply mm_slow_failure(struct mm_request *request, struct mm_reply *rep
     switch (mm_addresses_fail(request->service->addresses, &request->key, &failures, mm_monotonic_ns(), &delay_ms)) {
     case MM_FAILURE_HELD:
         request->is_held = true;
-        return hold(request, reply, delay_ms);
+        if (!atomic_load(&request->service->is_draining))
+            return hold(request, reply, delay_ms);
+        break;
     case MM_FAILURE_TURNED_AWAY:
         return turn_away(request, reply, delay_ms);
     case MM_FAILURE_ANSWERED:

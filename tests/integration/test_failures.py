@@ -4,9 +4,11 @@ what a flood of strangers may take: no memory, nothing of the ledger, little of 
 
 import base64
 import concurrent.futures
+import contextlib
 import json
 import pathlib
 import secrets
+import signal
 import time
 
 import pytest
@@ -148,14 +150,23 @@ def test_behind_a_proxy_it_is_the_clients_address_that_counts(tmp_path):
 
 
 def test_a_drain_waits_for_no_answer_that_is_held_back(tmp_path):
-    mint = strict(tmp_path / "mint")
-    exhaust(mint, "127.0.3.6")
-    with mint.raw(None, source="127.0.3.6") as raw:
-        raw.send(post_bytes(TOKENS, json.dumps(token_request()).encode()))
-        time.sleep(0.2)
+    mint = Deployment(tmp_path / "mint")
+    mint.config["limits"] = {"failures_per_address": 1, "connections_per_address": 12}
+    mint.create().start()
+    with contextlib.ExitStack() as stack:
+        raws = [stack.enter_context(mint.raw(None)) for _ in range(4)]
+        for raw in raws[:3]:
+            raw.send(post_bytes(TOKENS, json.dumps(token_request()).encode()))
+            time.sleep(0.1)
         start = time.monotonic()
-        mint.stop()
-        assert time.monotonic() - start < 5
+        mint.signal(signal.SIGTERM)  # while one waits for a second and one for eight
+        with contextlib.suppress(OSError):  # it may be too late for another
+            raws[3].send(post_bytes(TOKENS, json.dumps(token_request()).encode()))
+        for raw in raws[:3]:
+            assert raw.reply().status == 401
+        assert mint.process.wait(60) == 0
+        assert time.monotonic() - start < 4
+    mint.check_remains()
 
 
 # --- floods
