@@ -73,7 +73,7 @@ static bool count_client_locked(struct mm_revocations *revocations, const char *
         client = calloc(1, sizeof *client + strlen(name) + 1);
         if (!client)
             return false;
-        (void)strcpy(client->name, name);
+        memcpy(client->name, name, strlen(name) + 1);
         LIST_INSERT_HEAD(clients_of(revocations, name), client, link);
     }
     client->n++;
