@@ -281,9 +281,12 @@ static const char **account_ids(const struct mm_tenant *before, const struct mm_
     return ids;
 }
 
-static bool is_same(const char *a, const char *b)
+/* What a file holds counts, not what it is called. */
+static bool is_same_bundle(const struct mm_trust_domain *a, const struct mm_trust_domain *b)
 {
-    return a && b ? strcmp(a, b) == 0 : a == b;
+    if (a->bundle_uri || b->bundle_uri)
+        return a->bundle_uri && b->bundle_uri && strcmp(a->bundle_uri, b->bundle_uri) == 0;
+    return strcmp(a->bundle_digest, b->bundle_digest) == 0;
 }
 
 static void diff_trust_domains(struct diff *diff, enum direction direction, const struct mm_envelope *here,
@@ -292,9 +295,13 @@ static void diff_trust_domains(struct diff *diff, enum direction direction, cons
     for (size_t i = 0; i < there->n_trust_domains; i++) {
         const struct mm_trust_domain *domain = &there->trust_domains[i];
         const struct mm_trust_domain *own = mm_envelope_trust_domain(here, domain->name);
-        if (!own || !is_same(own->bundle_file, domain->bundle_file) || !is_same(own->bundle_uri, domain->bundle_uri))
-            add(diff, CHANGES[direction], "in its envelope: trust domain %s by %s", domain->name,
-                domain->bundle_file ? domain->bundle_file : domain->bundle_uri);
+        if (own && is_same_bundle(own, domain))
+            continue;
+        if (domain->bundle_uri)
+            add(diff, CHANGES[direction], "in its envelope: trust domain %s by %s", domain->name, domain->bundle_uri);
+        else
+            add(diff, CHANGES[direction], "in its envelope: trust domain %s by %s (SHA-256 %.16s…)", domain->name,
+                domain->bundle_file, domain->bundle_digest);
     }
 }
 

@@ -14,7 +14,7 @@ from service import BUILD, ISSUER, OTHER_REPOSITORY, REPOSITORY, Deployment, gra
 USAGE, CONFIG, HSM, PIN, STORE, NETWORK, REFUSED, UNVERIFIED = 2, 3, 4, 5, 6, 7, 8, 9
 
 VERBS = ["init", "issue", "inspect", "check-config", "key generate", "key list", "ledger list", "ledger verify"]
-VERBS += ["token unlock", "status", "reload"]
+VERBS += ["policy explain", "policy test", "token unlock", "status", "reload"]
 
 
 def issue(mint, *arguments, credential="ci", scopes="read:repo"):

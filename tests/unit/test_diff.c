@@ -207,6 +207,21 @@ static void other_keys_in_the_same_file_are_other_credentials(void **state)
     mm_policy_clear(&after);
 }
 
+static void other_keys_of_a_trust_domain_are_told(void **state)
+{
+    (void)state;
+    struct mm_policy before = federated_tenant("");
+    struct mm_policy after = federated_tenant("");
+    assert_diff(&before, &after, "");
+    (void)strcpy(before.tenants[0].envelope.trust_domains[0].bundle_digest, "aaaa");
+    (void)strcpy(after.tenants[0].envelope.trust_domains[0].bundle_digest, "bbbb");
+    assert_diff(&before, &after,
+                "acme gains in its envelope: trust domain a.example by a.json (SHA-256 bbbb…)\n"
+                "acme loses in its envelope: trust domain a.example by a.json (SHA-256 aaaa…)\n");
+    mm_policy_clear(&before);
+    mm_policy_clear(&after);
+}
+
 static void credentials_and_claims_count(void **state)
 {
     (void)state;
@@ -447,6 +462,7 @@ int main(void)
         cmocka_unit_test(a_change_is_told_as_who_gains_and_who_loses_what),
         cmocka_unit_test(who_may_call_is_told_for_every_kind_of_credential),
         cmocka_unit_test(other_keys_in_the_same_file_are_other_credentials),
+        cmocka_unit_test(other_keys_of_a_trust_domain_are_told),
         cmocka_unit_test(credentials_and_claims_count),
         cmocka_unit_test(a_tenants_own_changes_come_first),
         cmocka_unit_test(what_a_tenants_file_may_grant_counts_though_it_doesnt),
