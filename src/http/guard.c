@@ -107,6 +107,8 @@ void mm_head_add(struct mm_head *head, const char *name, size_t name_length, con
         head->n_host++;
     } else if (equals(name, name_length, "Content-Type")) {
         head->n_content_type++;
+    } else if (equals(name, name_length, "Authorization")) {
+        head->n_authorization++;
     } else if (equals(name, name_length, "Expect")) {
         head->expects_continue = head->expects_continue || equals(value, value_length, "100-continue");
     }
@@ -143,6 +145,8 @@ bool mm_head_check(struct mm_head *head, const char *version, const char *end, s
         return mm_fail(err, MM_INVALID_REQUEST, "Host is repeated");
     if (head->n_content_type > 1)
         return mm_fail(err, MM_INVALID_REQUEST, "Content-Type is repeated");
+    if (head->n_authorization > 1)
+        return mm_fail(err, MM_INVALID_REQUEST, "Authorization is repeated");
     return true;
 }
 

@@ -17,6 +17,7 @@ struct mm_head {
     unsigned n_transfer_encoding;
     unsigned n_host;
     unsigned n_content_type;
+    unsigned n_authorization;
     bool has_bad_name;  /* a field name that is no token, such as `Content-Length ` */
     bool has_bad_value; /* a control character in a value */
     bool has_bad_length;
@@ -40,7 +41,7 @@ void mm_head_add(struct mm_head *head, const char *name, size_t name_length, con
 
 /*
  * MM_INVALID_REQUEST, saying why, for Content-Length with Transfer-Encoding, either of them repeated or malformed, a
- * missing or repeated Host, a repeated Content-Type, a Transfer-Encoding that isn't `chunked` or comes with HTTP/1.0, a name that is no token, a control
+ * missing or repeated Host, a repeated Content-Type or Authorization, a Transfer-Encoding that isn't `chunked` or comes with HTTP/1.0, a name that is no token, a control
  * character in a value, hidden bytes, an unknown `version`. `end` is where the head ends in memory, after its empty line.
  */
 MM_MUST_USE bool mm_head_check(struct mm_head *head, const char *version, const char *end, struct mm_error *err);

@@ -24,7 +24,7 @@ from service import (
     token_request,
 )
 from test_issuance import claims_of
-from wire import JSON
+from wire import JSON, post_bytes
 
 ENDPOINT = ISSUER + "/oauth2/token"
 LEEWAY = 60
@@ -467,3 +467,11 @@ def test_keys_change_with_a_reload(deployment):
     deployment.reload()
     assert_refused(ask(deployment, client.assertion()))
     assert issued(ask(deployment, Client("acme/jwt-ci", new, ISSUER).assertion()))
+
+
+def test_two_authorizations_are_no_request(mint, clients):
+    body = json.dumps(token_request()).encode()
+    fields = "".join(f"Authorization: Bearer {clients.ci.assertion()}\r\n" for _ in range(2))
+    with mint.raw(None) as raw:
+        raw.send(post_bytes(TOKENS, body, fields.encode()))
+        assert_problem(raw.reply(), 400, "invalid_request")

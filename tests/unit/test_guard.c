@@ -105,6 +105,8 @@ static void names_and_values_that_others_read_otherwise_are_refused(void **state
     assert_refused("HTTP/1.1", "X: a\x7f\n", "control");
     assert_refused("HTTP/1.1", "Host: a\nHost: a\n", "Host is repeated");
     assert_refused("HTTP/1.1", "Content-Type: a\nContent-Type: b\n", "Content-Type is repeated");
+    assert_refused("HTTP/1.1", "Host: x\nAuthorization: Bearer a\nauthorization: Bearer b\n",
+                   "Authorization is repeated");
     assert_refused("HTTP/1.2", "Host: x\n", "version");
     assert_refused("", "Host: x\n", "version");
 }
