@@ -471,10 +471,6 @@ static struct job *job_new(struct mm_issuer *issuer, struct mm_config *config, c
 static bool decide(const struct mm_principal *principal, const struct mm_token_request *request,
                    struct mm_decision *ret_decision, struct mm_error *err)
 {
-    /* Its grants are none; but a rule of the exchange may be for any client. */
-    if (principal->account->introspects.n > 0)
-        return mm_fail(err, MM_ACCESS_DENIED, "%s is a resource server: it gets no tokens",
-                       principal->account->identity);
     if (principal->subject)
         return mm_exchange_decide(principal->tenant, &principal->subject->who, principal->account, request,
                                   ret_decision, err);

@@ -135,7 +135,7 @@ def test_an_expired_token_is_inactive(mint):
 
 
 def test_a_resource_server_gets_no_token(mint):
-    assert_oauth_error(mint.ask_oauth("lore"), 401, "invalid_client")
+    assert_oauth_error(mint.ask_oauth("lore"), 400, "invalid_scope")
     assert mint.ask("lore").status == 403
 
 

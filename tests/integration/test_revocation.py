@@ -389,7 +389,7 @@ def test_a_resource_server_exchanges_nothing(exchanging):
         "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
         "resource": PARTITIONS + REPOSITORY.removeprefix("urc-"),
     }
-    assert_oauth_error(exchanging.ask_oauth("lore", subject_token=subject, scope=None, **fields), 401, "invalid_client")
+    assert_oauth_error(exchanging.ask_oauth("lore", subject_token=subject, scope=None, **fields), 400, "invalid_request")
     assert is_active(exchanging, subject)
 
 
