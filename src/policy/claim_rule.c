@@ -21,13 +21,22 @@ static const char *const NOT_OF_THE_SUBJECT[] = {"iss", "aud", "exp", "nbf", "ia
 
 const struct mm_schema MM_CLAIM_VALUE_SCHEMA = {.type = MM_SCHEMA_ANY};
 
+/* Whether each step has a name, and each tilde what it stands for (RFC 6901 section 3). */
+static bool is_pointer(const char *name)
+{
+    for (const char *c = name; *c; c++)
+        if ((*c == '/' && (c[1] == '/' || !c[1])) || (*c == '~' && c[1] != '0' && c[1] != '1'))
+            return false;
+    return true;
+}
+
 const char *mm_check_claim_name(const char *name)
 {
     for (size_t i = 0; i < MM_ARRAY_SIZE(NOT_OF_THE_SUBJECT); i++)
         if (strcmp(name, NOT_OF_THE_SUBJECT[i]) == 0)
             return "isn't a claim to be matched: tokens are checked for it anyway";
-    if (strcmp(name, "/") == 0 || strstr(name, "//") == name)
-        return "must be a claim's name, or the pointer of one inside others, such as /realm/groups";
+    if (name[0] == '/' && !is_pointer(name))
+        return "must be a claim's name, or the JSON pointer of one inside others, such as /realm/groups";
     return mm_check_line(name);
 }
 
@@ -36,7 +45,9 @@ static const json_t *step_into(const json_t *value, const char *segment, size_t 
 {
     char name[POINTER_NAME_MAX + 1];
     size_t n = 0;
-    for (size_t i = 0; i < length && n < POINTER_NAME_MAX; i++) {
+    if (length > POINTER_NAME_MAX)
+        return NULL;
+    for (size_t i = 0; i < length; i++) {
         bool is_escape = segment[i] == '~' && i + 1 < length && (segment[i + 1] == '0' || segment[i + 1] == '1');
         name[n++] = (char)(!is_escape ? segment[i] : segment[i + 1] == '1' ? '/' : '~');
         i += is_escape;

@@ -137,6 +137,11 @@ static void a_rule_that_takes_too_much_or_is_no_rule_is_refused(void **state)
         {CLAIMED("a: \"b\\nc\""), "control characters"},
         {CLAIMED("aud: x"), "isn't a claim to be matched"},
         {CLAIMED("iss: x"), "isn't a claim to be matched"},
+        {CLAIMED("\"/\": x"), "JSON pointer"},
+        {CLAIMED("\"/a//b\": x"), "JSON pointer"},
+        {CLAIMED("\"/a/\": x"), "JSON pointer"},
+        {CLAIMED("\"/a~2b\": x"), "JSON pointer"},
+        {CLAIMED("\"/a~\": x"), "JSON pointer"},
         {CLAIMED("a: b}, mode: off, x: {y: z"), "must be one of"},
         /* tokens that everybody can have */
         {ON_GITHUB("ref: refs/heads/main"), "GitHub Actions signs for everybody"},
