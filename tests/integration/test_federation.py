@@ -16,13 +16,14 @@ import ci_tokens
 from assertions import JWT_SPIFFE, Client, by_assertion, make_key, pack
 from foreign_jwts import Key
 from oidc_issuer import Issuer
-from service import ISSUER, Deployment, assert_oauth_error, assert_problem, wait_until
+from service import AUDIENCE, ISSUER, REPOSITORY, Deployment, assert_oauth_error, assert_problem, grant, wait_until
 from test_issuance import claims_of
-from test_private_key_jwt import add_account, ask_v1
+from test_private_key_jwt import add_account, add_client, ask_v1
 from wire import FORM, post_bytes
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT = "urn:ietf:params:oauth:token-type:jwt"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 SPIFFE_ID = "spiffe://acme.example/jobs/build"
 GITHUB = {"repository_owner_id": "65", "repository_id": ["4711", "4712"], "ref": "refs/heads/*"}
 
@@ -131,7 +132,7 @@ def test_it_may_come_as_assertion_bearer_token_or_subject_token(place):
     assert (reply.status, reply.json["account"]) == (201, "acme/widgets")
     reply = exchange(place, place.token())
     assert issued(reply)["sub"] == "acme/widgets"
-    assert reply.json["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
+    assert reply.json["issued_token_type"] == ACCESS_TOKEN
     assert "act" not in issued(exchange(place, place.token(), client_id="widgets"))
 
 
@@ -389,6 +390,11 @@ def narrow(tmp_path):
         mint.config["tenants"]["acme"]["issuers"] = [made.platform.issuer]
         mint.config["limits"] = {"issue_timeout": "2s", "drain_timeout": "2s"}
         add_account(mint, "widgets", oidc(made.platform))
+        made.signer = add_client(mint, "signer", make_key())
+        subject = {"issuer": made.platform.issuer, "claims": {"groups": ["developers"]}}
+        rule = {"subject": subject, **grant(["read:repo"], ["urc-*"], "5m", "10m")}
+        mint.tenants["acme"]["resource_template"] = {"uri": "https://lore.acme.example/{id}", "resource": "urc-{id}"}
+        mint.tenants["acme"]["exchange"] = {"subject_audiences": [AUDIENCE], "rules": [rule]}
         mint.create().start()
         places.append(made)
         return made
@@ -412,6 +418,21 @@ def test_requests_wait_for_keys_together_and_hold_nobody_up(narrow):
                 time.sleep(0.02)
         assert sorted(one.result().status for one in waiting) == [200] * 6 + [201] * 2
     assert place.platform.n_requests() == 1
+
+
+def test_an_assertion_is_used_once_by_a_request_that_waits_for_other_keys(narrow):
+    """Its client is known before the keys of the subject token are: when they are there, it isn't asked for proof again."""
+    place = narrow("slow", {"seconds": 0.5})
+    user = {"sub": "ada", "aud": AUDIENCE, "groups": ["developers"], "jti": "1"}
+    assertion = place.signer.assertion()
+    fields = {"grant_type": EXCHANGE, "subject_token_type": ACCESS_TOKEN, "scope": f"read:repo partition:{REPOSITORY.removeprefix('urc-')}"}
+    fields["subject_token"] = place.platform.mint(user, header={"typ": "at+jwt"}, client_id="lore")
+    reply = place.mint.ask_oauth(None, **by_assertion(assertion, **fields))
+    claims = issued(reply)
+    assert (claims["sub"], claims["client_id"]) == (f"{place.platform.issuer}#ada", "acme/signer")
+    assert_refused(place.mint.ask_oauth(None, **by_assertion(assertion, **fields)))
+    (entry,) = [e for e in place.mint.ledger() if e.get("jti") == claims["jti"]]
+    assert entry["credential"] == "private_key_jwt" and entry["used"]
 
 
 def test_a_request_waits_for_a_silent_issuer_no_longer_than_for_a_token(narrow):
