@@ -31,8 +31,8 @@ void mm_waiter_drop(struct mm_waiter *waiter);
  */
 void mm_waiter_suspend(struct mm_waiter *waiter, struct mm_pending *pending, int64_t deadline_ns);
 
-/* What is waited for is there, or can't be had. Any thread; `waiter` is a struct mm_waiter. */
-void mm_waiter_wake(void *waiter);
+/* What is waited for is there, or can't be had. Any thread; `context` is a struct mm_waiter, so that it can be a mm_keys_wake (oauth/key_sources.h). */
+void mm_waiter_wake(void *context);
 
 /* Answer those whose deadline is `now_ns` or earlier. Any thread. */
 void mm_waiting_give_up(struct mm_waiting *waiting, int64_t now_ns);
