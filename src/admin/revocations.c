@@ -125,7 +125,7 @@ static struct mm_reply answer(unsigned status, json_t *body, json_t *more)
 {
     mm_cleanup(json_decref) json_t *whole = body;
     mm_cleanup(json_decref) json_t *rest = more;
-    bool is_whole = body && more && json_object_update(body, more) == 0;
+    bool is_whole = whole && rest && json_object_update(whole, rest) == 0;
     return mm_reply_json(status, is_whole ? whole : NULL);
 }
 
