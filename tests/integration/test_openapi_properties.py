@@ -276,7 +276,7 @@ GRANTED = {(200, None), (400, "invalid_scope"), (400, "invalid_target"), (400, "
 
 
 def expected_of_form(body):
-    """The (status, error) pairs that a form may get from acme's ci-build."""
+    """The (status, error) pairs that a form may get from acme's ci-build. A secret counts in place of its certificate."""
     if len(body) > BODY_BYTES:
         return {(413, "invalid_request")}
     try:
@@ -293,8 +293,12 @@ def expected_of_form(body):
         return {(400, "invalid_target")}
     if first("grant_type") != "client_credentials":
         return {(400, "unsupported_grant_type")}
-    tenant, client = first("tenant_id"), first("client_id")
-    if first("client_secret") or first("client_assertion") or not (tenant or "/" in (client or "")):
+    tenant, client, secret = first("tenant_id"), first("client_id"), first("client_secret")
+    if first("client_assertion"):
+        return {(400, "invalid_request")}
+    if secret:
+        return {(401, "invalid_client")}
+    if not (tenant or "/" in (client or "")):
         return {(400, "invalid_request")}
     is_ours = (tenant or client.partition("/")[0]) == "acme" and client in (None, "ci-build", "acme/ci-build")
     return GRANTED if is_ours else {(401, "invalid_client")}
