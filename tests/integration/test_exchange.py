@@ -2,12 +2,17 @@
 """POST /oauth2/token by token exchange (RFC 8693): a token of our own, or a user's from an OIDC provider, for one of a single partition."""
 
 import concurrent.futures
+import hmac
+import json
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import lore
 import oidc_issuer
+from assertions import pack
+from foreign_jwts import Key
 from oidc_issuer import Issuer
 from openapi import Description
 from service import (
@@ -447,6 +452,118 @@ def test_a_rule_names_the_clients_that_may_ask(mint, idp):
 )
 def test_what_is_no_access_token_for_us_is_refused(mint, idp, changes):
     assert_oauth_error(exchange(mint, keycloak(mint, **changes)), 400, "invalid_request")
+
+
+# --- attacks with a user's token: forged, mixed up, or written so that two readers read two things
+
+
+def user_claims(mint, **changes):
+    now = int(time.time())
+    claims = {"iss": mint.idp.issuer, "aud": AUDIENCE, "sub": "ada", "groups": ["developers"], "iat": now, "exp": now + 300}
+    return {name: value for name, value in {**claims, **changes}.items() if value is not None}
+
+
+def forge(mint, sign=None, header=None, key=None, payload=None, **changes):
+    """A user's access token as RFC 9068 has it, signed by the issuer's own key unless told."""
+    key = key or mint.idp.key("ES256")
+    claims = user_claims(mint, **changes)
+    return pack({"alg": key.alg, "kid": key.kid, "typ": "at+jwt", **(header or {})}, payload(json.dumps(claims)) if payload else claims, sign or key.sign)
+
+
+def by_stranger(name=None, value=None):
+    """Signed by a key that only calls itself the issuer's, and that the header points to."""
+
+    def attack(mint):
+        key = mint.idp.key("ES256")
+        stranger = Key(key.kid, "ES256", ec.generate_private_key(ec.SECP256R1()), alg="ES256")
+        return forge(mint, key=stranger, header={name: stranger.jwk if value is None else value} if name else None)
+
+    return attack
+
+
+def hmac_with(secret):
+    return lambda mint: forge(mint, lambda data: hmac.digest(secret(mint.idp.key("RS256")), data, "sha256"), {"alg": "HS256", "kid": mint.idp.key("RS256").kid})
+
+
+def with_payload(change):
+    return lambda mint: forge(mint, payload=change)
+
+
+def with_claims(**changes):
+    return lambda mint: forge(mint, **changes)
+
+
+def with_header(**header):
+    return lambda mint: forge(mint, header=header)
+
+
+def look_alike(text):
+    return text.replace("o", "\u043e", 1)
+
+
+ATTACKS = {
+    "alg none": lambda mint: forge(mint, lambda data: b"", {"alg": "none"}),
+    "alg nOnE": with_header(alg="nOnE"),
+    "HS256 with the public key": hmac_with(lambda key: key.pem()),
+    "HS256 with the JWK": hmac_with(lambda key: json.dumps(key.jwk).encode()),
+    "another algorithm": with_header(alg="ES384"),
+    "signed by a stranger": by_stranger(),
+    "embedded jwk": by_stranger("jwk"),
+    "jku": by_stranger("jku", "https://127.0.0.1:1/jwks.json"),
+    "x5u": by_stranger("x5u", "https://127.0.0.1:1/chain.pem"),
+    "x5c": by_stranger("x5c", ["MIIB"]),
+    "kid of a path": with_header(kid="../../../../dev/null"),
+    "kid of SQL": with_header(kid="' OR 1=1 --"),
+    "kid of another key": lambda mint: forge(mint, header={"kid": mint.idp.key("EdDSA").kid}),
+    "kid a list": with_header(kid=["a"]),
+    "kid long": with_header(kid="k" * 5000),
+    "crit": with_header(crit=["exp"]),
+    "zip": with_header(zip="DEF"),
+    "wrong aud": with_claims(aud="https://other.example"),
+    "aud with a slash": with_claims(aud=AUDIENCE + "/"),
+    "aud of several, none ours": with_claims(aud=["account", "https://other.example"]),
+    "aud look-alike": with_claims(aud=look_alike(AUDIENCE)),
+    "aud in an object": with_claims(aud={"0": AUDIENCE}),
+    "expired": with_claims(exp=int(time.time()) - 120),
+    "exp huge": with_claims(exp=10**40),
+    "exp a text": with_claims(exp="4102444800"),
+    "from the future": with_claims(iat=4102444800),
+    "not yet": with_claims(nbf=4102444800),
+    "duplicate groups": with_payload(lambda text: text.replace("{", '{"groups": ["staff"], ', 1)),
+    "duplicate sub": with_payload(lambda text: text[:-1] + ', "sub": "root"}'),
+    "duplicate exp": with_payload(lambda text: text[:-1] + ', "exp": 4102444800}'),
+    "huge number": with_payload(lambda text: text[:-1] + ', "x": 1' + "0" * 400 + "}"),
+    "huge exponent": with_payload(lambda text: text[:-1] + ', "x": 1e999999}'),
+    "deep nesting": with_payload(lambda text: text[:-1] + ', "x": ' + "[" * 1500 + "]" * 1500 + "}"),
+    "a list for a payload": with_payload(lambda text: f"[{text}]"),
+    "JWE": lambda mint: forge(mint) + ".AAAA.AAAA",
+    "iss with a slash": lambda mint: forge(mint, iss=mint.idp.issuer + "/"),
+    "iss over http": lambda mint: forge(mint, iss=mint.idp.issuer.replace("https", "http")),
+    "iss look-alike": lambda mint: forge(mint, iss=look_alike(mint.idp.issuer)),
+    "iss ourselves": with_claims(iss=ISSUER),
+    "no iss": with_claims(iss=None),
+    "another issuer's token with this iss": lambda mint: forge(mint, key=mint.away.key("ES256")),
+    "this issuer's token with another's iss": lambda mint: forge(mint, iss=mint.away.issuer),
+    "sub look-alike of an account": with_claims(sub="\u0430cme/ci-build"),
+    "group look-alike": with_claims(groups=["devel\u043epers"]),
+    "ID token by its header": with_header(typ="id+jwt"),
+    "ID token by its audience": with_claims(azp=AUDIENCE),
+    "logout token": with_header(typ="logout+jwt"),
+    "a token that was issued to be exchanged elsewhere": with_claims(aud="https://sts.other.example", azp="acme/lore-cli"),
+}
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_an_attack_with_a_users_token_is_refused(mint, idp, name):
+    assert_oauth_error(exchange(mint, ATTACKS[name](mint)), 400, "invalid_request")
+
+
+def test_what_those_attacks_change_is_good_without(mint, idp):
+    """Each is one change away from a token that is taken, as often as it comes."""
+    token = forge(mint)
+    assert [exchange(mint, token).status for _ in range(2)] == [200, 200]
+    assert exchange(mint, forge(mint, aud=["https://other.example", AUDIENCE])).status == 200
+    assert exchange(mint, forge(mint, payload=lambda text: text[:-1] + ', "x": ' + "[" * 8 + "]" * 8 + "}")).status == 200
 
 
 def test_an_expired_token_is_not_saved_by_the_leeway(mint, idp):
