@@ -87,6 +87,18 @@ static json_t *describe_order(const struct mm_revocation_order *order)
                      (int)mm_revocation_order_stops(order));
 }
 
+/* A user of somebody else's issuer, `‹issuer›#‹sub›`: whether tokens of that issuer are exchanged. */
+static bool is_user_of(const struct mm_policy *policy, const char *name)
+{
+    char issuer[MM_REVOKE_NAME_MAX + 1];
+    size_t length = strcspn(name, "#");
+    (void)snprintf(issuer, sizeof issuer, "%.*s", (int)length, name);
+    for (size_t i = 0; name[length] && i < policy->n_tenants; i++)
+        if (mm_exchange_has_issuer(policy->tenants[i].exchange, issuer))
+            return true;
+    return false;
+}
+
 /* Whether the policy in force has whose tokens these are: who was taken out of it may be meant, or who was never in it. */
 static bool is_in_policy(const struct mm_admin *admin, const struct mm_revocation_order *order)
 {
@@ -95,6 +107,8 @@ static bool is_in_policy(const struct mm_admin *admin, const struct mm_revocatio
     const char *name = order->what == MM_REVOKE_RESOURCE ? order->tenant : order->name;
     bool is_account = order->what == MM_REVOKE_ACCOUNT;
     if (!is_account && order->what != MM_REVOKE_TENANT && order->what != MM_REVOKE_RESOURCE)
+        return true;
+    if (is_account && is_user_of(&config->policy, name))
         return true;
     (void)snprintf(tenant_id, sizeof tenant_id, "%.*s", (int)(is_account ? strcspn(name, "/") : strlen(name)), name);
     const struct mm_tenant *tenant = mm_policy_tenant(&config->policy, tenant_id);

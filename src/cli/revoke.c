@@ -23,13 +23,13 @@ const char MM_REVOKE_HELP[] =
     "them until they expire. Takes the role operator.\n"
     "\n"
     "  --jti ID              one token, by its id (mintmark ledger list has those)\n"
-    "  --account T/A         an account's; and it gets no new ones until that is lifted\n"
+    "  --account T/A         an account's, or a user's: 'ISSUER#SUB'; and it gets no new ones until that is lifted\n"
     "  --tenant T            a tenant's; and none of its accounts gets new ones until that is lifted\n"
     "  --resource R          those that reach a resource of --tenant; a * at the end stands for all that starts so\n"
     "  --kid KID             those that a key signed (to take the key itself out: mintmark key revoke)\n"
     "  --issued-before TIME  those issued earlier, of what is named or of all; stops nothing. RFC 3339, a date, Unix\n"
     "                        seconds, or a duration ago (10m)\n"
-    "  --reason TEXT         why, for the ledger\n"
+    "  --reason TEXT         why, for the ledger; --dry-run needs none\n"
     "  --dry-run             say what it would hit, and do nothing\n"
     "  --yes                 don't ask\n"
     "  --lift NUMBER         let new tokens be issued that this revocation stops; what it took back stays "
@@ -112,7 +112,9 @@ static bool read_options(struct mm_cli *cli, int argc, char **argv, struct revok
     while ((option = mm_option_next(cli, argc, argv, OPTIONS, err)) >= 0)
         if (!take_option(option, options, err))
             return false;
-    return option == MM_OPTION_END && mm_option_require("--reason", cli->reason, err);
+    if (option != MM_OPTION_END)
+        return false;
+    return (options->run == TRY && !options->lift) || mm_option_require("--reason", cli->reason, err);
 }
 
 /* The request for what is named; NULL: MM_USAGE unless it is one thing. */
@@ -142,10 +144,10 @@ static json_t *make_order(const struct mm_cli *cli, const struct revoke_options 
             "name one of --jti, --account, --tenant, --resource (with its --tenant), --kid, or --issued-before");
         return NULL;
     }
-    json_t *order =
-        json_pack("{s:s, s:s*, s:s*, s:o*, s:s}", "what", what, "name", name, "tenant",
-                  options->resource ? options->tenant : NULL, "issued_before",
-                  options->issued_before ? json_integer(options->issued_before) : NULL, "reason", cli->reason);
+    json_t *order = json_pack("{s:s, s:s*, s:s*, s:o*, s:s}", "what", what, "name", name, "tenant",
+                              options->resource ? options->tenant : NULL, "issued_before",
+                              options->issued_before ? json_integer(options->issued_before) : NULL, "reason",
+                              cli->reason ? cli->reason : "dry run"); /* which records none */
     if (!order)
         (void)mm_fail(err, MM_USAGE, "what is named, or the reason, isn't UTF-8");
     return order;
@@ -162,6 +164,10 @@ static void print_name(FILE *out, const json_t *answer)
     if (mm_json_string(answer, "tenant") && *mm_json_string(answer, "tenant")) {
         (void)fputs(" of tenant ", out);
         mm_print_text(out, mm_json_string(answer, "tenant"));
+    }
+    if (json_is_string(json_object_get(answer, "issued_before"))) {
+        (void)fputs(" issued before ", out);
+        mm_print_value(out, json_object_get(answer, "issued_before"));
     }
 }
 
@@ -182,7 +188,7 @@ static void print_estimate(FILE *out, const json_t *estimate)
     }
     (void)fputs(".\n", out);
     if (json_is_false(json_object_get(estimate, "in_policy")))
-        (void)fputs("  the policy in force has no such account or tenant: is that its name?\n", out);
+        (void)fputs("  the policy in force has no such account, user or tenant: is that its name?\n", out);
     if (json_is_true(json_object_get(estimate, "stops_issuance")))
         (void)fputs("  no new ones are issued there until that is lifted\n", out);
     for (size_t i = 0; i < json_array_size(verifiers); i++) {
@@ -200,7 +206,8 @@ static bool confirm(struct mm_error *err)
     if (!fgets(typed, sizeof typed, stdin))
         typed[0] = '\0';
     typed[strcspn(typed, "\n")] = '\0';
-    return strcmp(typed, "yes") == 0 || mm_fail(err, MM_USAGE, "that isn't yes: nothing was revoked");
+    return strcmp(typed, "yes") == 0 ||
+           mm_fail(err, MM_USAGE, "that isn't yes: nothing was revoked (--yes doesn't ask)");
 }
 
 static bool estimate_of(struct mm_cli *cli, struct mm_cli_service *service, const json_t *order, json_t **ret_estimate,

@@ -646,6 +646,13 @@ def test_a_public_client_takes_back_what_it_was_given_and_nothing_else(mint, idp
     assert claims_of(given)["jti"] in str(revoked[-1])
 
 
+def test_a_users_tokens_are_counted_before_they_are_revoked(mint, idp):
+    exchanged(exchange(mint, keycloak(mint, sub="counted")))
+    told = mint.cli("revoke", "--account", f"{idp.issuer}#counted", "--dry-run")
+    assert "at most 1 live tokens" in told and "no such" not in told
+    assert "no such" in mint.cli("revoke", "--account", "https://other.example#counted", "--dry-run")
+
+
 def test_who_exchanges_nothing_that_is_valid_leaves_no_trace(mint, idp):
     """Anybody could: neither the ledger grows nor what is kept for it."""
     before = len(mint.ledger())

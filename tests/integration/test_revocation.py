@@ -246,6 +246,8 @@ def test_first_it_says_what_it_would_hit_and_asks(mint):
     alive = [e for e in mint.ledger("--type", "token.issued") if e["account"] == "acme/pinned"]
     assert (trial["live_tokens"], trial["counted_all"], trial["stops_issuance"]) == (len(alive), True, True)
     assert "no such" not in mint.cli("revoke", "--account", "acme/lore", "--reason", "x", "--dry-run")
+    told_of_before = mint.cli("revoke", "--issued-before", "2026-11-24", "--dry-run")  # nothing is recorded, so no reason is asked for
+    assert "all issued before 2026-11-24T00:00:00Z: at most 0 live tokens" in told_of_before
     for arguments in (["--account", "acme/pined"], ["--tenant", "acmee"], ["--resource", "urc-1", "--tenant", "b"]):
         assert "has no such" in mint.cli("revoke", *arguments, "--reason", "x", "--dry-run")
     told_to_people = mint.cli("revoke", "--account", "acme/pinned", "--reason", "x", "--dry-run")
