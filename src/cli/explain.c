@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "policy/credentials.h"
+#include "policy/exchange.h"
 #include "policy/match.h"
 #include "token/jwt.h"
 
@@ -64,11 +65,11 @@ static bool add_claim_failures(json_t *failures, const struct mm_claim_rules *ru
 }
 
 /* RULE without failures is one that matches. `says` and `failures` are taken over. */
-static json_t *make_rule(enum kind kind, int line, enum mm_rule_mode mode, char *says, json_t *failures)
+static json_t *make_rule(const char *kind, int line, enum mm_rule_mode mode, char *says, json_t *failures)
 {
     mm_cleanup(free) char *text = says;
-    return json_pack("{s:s, s:i, s:s, s:s, s:b, s:o}", "kind", KINDS[kind], "line", line, "says", text ? text : "",
-                     "mode", mode == MM_RULE_AUDITED ? "audit" : "enforce", "matches",
+    return json_pack("{s:s, s:i, s:s, s:s, s:b, s:o}", "kind", kind, "line", line, "says", text ? text : "", "mode",
+                     mode == MM_RULE_AUDITED ? "audit" : "enforce", "matches",
                      failures && json_array_size(failures) == 0, "failures", failures);
 }
 
@@ -81,16 +82,22 @@ static bool has_sole_audience(const json_t *claims, const char *audience)
     return sole && strcmp(sole, audience) == 0;
 }
 
+static bool add_audience_failure(json_t *failures, const char *audience, const json_t *claims)
+{
+    char why[1024];
+    (void)snprintf(why, sizeof why, "aud isn't %s alone", audience);
+    return has_sole_audience(claims, audience) ||
+           add_failure(failures, "aud", json_string(audience), json_object_get(claims, "aud"), why);
+}
+
 static json_t *explain_oidc(const struct mm_oidc_rule *rule, const json_t *claims)
 {
     mm_cleanup(json_decref) json_t *failures = json_array();
-    if (!has_sole_audience(claims, rule->audience) &&
-        !add_failure(failures, "aud", json_string(rule->audience), json_object_get(claims, "aud"),
-                     "aud isn't the rule's audience alone"))
+    if (!add_audience_failure(failures, rule->audience, claims))
         return NULL;
     if (!add_claim_failures(failures, &rule->claims, claims))
         return NULL;
-    return make_rule(BY_OIDC, rule->line, rule->mode, mm_oidc_rule_describe(rule), MM_TAKE(failures));
+    return make_rule(KINDS[BY_OIDC], rule->line, rule->mode, mm_oidc_rule_describe(rule), MM_TAKE(failures));
 }
 
 static json_t *explain_spiffe(const struct mm_config *config, const struct mm_spiffe_rule *rule, int line,
@@ -99,9 +106,7 @@ static json_t *explain_spiffe(const struct mm_config *config, const struct mm_sp
     const char *id = mm_json_string(claims, "sub");
     mm_cleanup(json_decref) json_t *failures = json_array();
     char *says = NULL;
-    if (!has_sole_audience(claims, config->issuer) &&
-        !add_failure(failures, "aud", json_string(config->issuer), json_object_get(claims, "aud"),
-                     "aud isn't this service alone"))
+    if (!add_audience_failure(failures, config->issuer, claims))
         return NULL;
     if (asprintf(&says, "SPIFFE IDs spiffe://%s%s", rule->trust_domain, rule->path) < 0)
         return NULL;
@@ -111,7 +116,7 @@ static json_t *explain_spiffe(const struct mm_config *config, const struct mm_sp
         free(says);
         return NULL;
     }
-    return make_rule(BY_SPIFFE, line, MM_RULE_ENFORCED, says, MM_TAKE(failures));
+    return make_rule(KINDS[BY_SPIFFE], line, MM_RULE_ENFORCED, says, MM_TAKE(failures));
 }
 
 /* With the keys of a file at hand everything is checked, as the service would. */
@@ -161,7 +166,7 @@ static json_t *explain_private_key_jwt(const struct mm_config *config, const str
     if (!check_assertion(config, rule, token, failures) ||
         asprintf(&says, "assertions signed with keys of %s", rule->jwks_uri ? rule->jwks_uri : rule->jwks_file) < 0)
         return NULL;
-    return make_rule(BY_PRIVATE_KEY_JWT, rule->line, MM_RULE_ENFORCED, says, MM_TAKE(failures));
+    return make_rule(KINDS[BY_PRIVATE_KEY_JWT], rule->line, MM_RULE_ENFORCED, says, MM_TAKE(failures));
 }
 
 static bool is_called(const struct mm_account *account, const char *client_id)
@@ -259,36 +264,98 @@ static json_t *explain_accounts(const struct mm_config *config, const struct mm_
     return MM_TAKE(accounts);
 }
 
+static json_t *grant_to_json(const struct mm_grant *grant)
+{
+    return json_pack("{s:o, s:o, s:I, s:I}", "scopes", strings_to_json(&grant->scopes), "resources",
+                     strings_to_json(&grant->resources), "ttl_default", (json_int_t)grant->ttl_default, "ttl_max",
+                     (json_int_t)grant->ttl_max);
+}
+
 static json_t *grants_to_json(const struct mm_account *account)
 {
     mm_cleanup(json_decref) json_t *grants = json_array();
-    for (size_t i = 0; i < account->n_grants; i++) {
-        const struct mm_grant *grant = &account->grants[i];
-        json_t *json = json_pack("{s:o, s:o, s:I, s:I}", "scopes", strings_to_json(&grant->scopes), "resources",
-                                 strings_to_json(&grant->resources), "ttl_default", (json_int_t)grant->ttl_default,
-                                 "ttl_max", (json_int_t)grant->ttl_max);
-        if (!mm_json_append(grants, json, NULL))
+    for (size_t i = 0; i < account->n_grants; i++)
+        if (!mm_json_append(grants, grant_to_json(&account->grants[i]), NULL))
             return NULL;
-    }
     return MM_TAKE(grants);
 }
 
-/* `accounts` is taken over. */
+/* --- subjects of an exchange */
+
+static bool has_audience_among(const json_t *claims, const struct mm_strings *audiences)
+{
+    const json_t *aud = json_object_get(claims, "aud");
+    if (json_is_string(aud))
+        return mm_strings_have(audiences, json_string_value(aud));
+    for (size_t i = 0; i < json_array_size(aud); i++)
+        if (json_is_string(json_array_get(aud, i)) &&
+            mm_strings_have(audiences, json_string_value(json_array_get(aud, i))))
+            return true;
+    return false;
+}
+
+/* Our own token: whether it stands for one of the rule's accounts. */
+static bool is_of_accounts(const struct mm_tenant *tenant, const struct mm_exchange_rule *rule, const char *subject)
+{
+    size_t length = strlen(tenant->id);
+    return starts_with(subject, tenant->id) && subject[length] == '/' &&
+           mm_strings_have(&rule->accounts, subject + length + 1);
+}
+
+static json_t *explain_exchange_rule(const struct mm_tenant *tenant, const struct mm_exchange_rule *rule,
+                                     const json_t *claims)
+{
+    const struct mm_strings *audiences = &tenant->exchange->subject_audiences;
+    mm_cleanup(json_decref) json_t *failures = json_array();
+    if (!has_audience_among(claims, audiences) &&
+        !add_failure(failures, "aud", strings_to_json(audiences), json_object_get(claims, "aud"),
+                     "aud has none of ‹subject_audiences›"))
+        return NULL;
+    if (!rule->issuer && !is_of_accounts(tenant, rule, mm_json_string(claims, "sub")) &&
+        !add_failure(failures, "sub", strings_to_json(&rule->accounts), json_object_get(claims, "sub"),
+                     "sub isn't one of the rule's accounts"))
+        return NULL;
+    if (rule->issuer && !add_claim_failures(failures, &rule->claims, claims))
+        return NULL;
+    json_t *explained =
+        make_rule("exchange", rule->grant.line, MM_RULE_ENFORCED, strdup("tokens to exchange"), MM_TAKE(failures));
+    json_t *more =
+        json_pack("{s:o, s:[o]}", "clients", strings_to_json(&rule->clients), "grants", grant_to_json(&rule->grant));
+    bool is_whole = explained && more && json_object_update(explained, more) == 0;
+    json_decref(more);
+    if (is_whole)
+        return explained;
+    json_decref(explained);
+    return NULL;
+}
+
+/* [RULE] of the exchange that are on the token's issuer. */
+static json_t *explain_exchange(const struct mm_config *config, const struct mm_tenant *tenant, const json_t *claims)
+{
+    const char *issuer = mm_json_string(claims, "iss");
+    mm_cleanup(json_decref) json_t *rules = json_array();
+    for (size_t i = 0; issuer && tenant->exchange && i < tenant->exchange->n_rules; i++) {
+        const struct mm_exchange_rule *rule = &tenant->exchange->rules[i];
+        if (strcmp(rule->issuer ? rule->issuer : config->issuer, issuer) == 0 &&
+            !mm_json_append(rules, explain_exchange_rule(tenant, rule, claims), NULL))
+            return NULL;
+    }
+    return MM_TAKE(rules);
+}
+
 static json_t *explain_tenant(const struct mm_config *config, const struct mm_tenant *tenant,
-                              const struct mm_explained *token, json_t *accounts)
+                              const struct mm_explained *token, json_t *accounts, json_t *exchange)
 {
     struct mm_explained_outcome outcome;
-    if (!mm_explain_outcome(config, tenant, token, &outcome)) {
-        json_decref(accounts);
+    if (!mm_explain_outcome(config, tenant, token, &outcome))
         return NULL;
-    }
     const struct mm_account *account = outcome.account;
     if (!account)
-        return json_pack("{s:s, s:o, s:n, s:s, s:s, s:o}", "tenant", tenant->id, "accounts", accounts, "account",
-                         "refused", mm_code_name(outcome.err.code), "detail", outcome.err.message, "audit",
-                         outcome.audit);
-    return json_pack("{s:s, s:o, s:s, s:o, s:o}", "tenant", tenant->id, "accounts", accounts, "account",
-                     account->identity, "grants", grants_to_json(account), "audit", outcome.audit);
+        return json_pack("{s:s, s:O, s:O, s:n, s:s, s:s, s:o}", "tenant", tenant->id, "accounts", accounts, "exchange",
+                         exchange, "account", "refused", mm_code_name(outcome.err.code), "detail", outcome.err.message,
+                         "audit", outcome.audit);
+    return json_pack("{s:s, s:O, s:O, s:s, s:o, s:o}", "tenant", tenant->id, "accounts", accounts, "exchange", exchange,
+                     "account", account->identity, "grants", grants_to_json(account), "audit", outcome.audit);
 }
 
 json_t *mm_explain(const struct mm_config *config, const struct mm_tenant *tenant, const struct mm_explained *token,
@@ -299,12 +366,13 @@ json_t *mm_explain(const struct mm_config *config, const struct mm_tenant *tenan
         const struct mm_tenant *one = &config->policy.tenants[i];
         if (tenant && one != tenant)
             continue;
-        json_t *accounts = explain_accounts(config, one, token);
-        if (accounts && json_array_size(accounts) == 0 && !tenant) {
-            json_decref(accounts);
+        mm_cleanup(json_decref) json_t *accounts = explain_accounts(config, one, token);
+        mm_cleanup(json_decref) json_t *exchange = explain_exchange(config, one, token->claims);
+        bool concerns = tenant || json_array_size(accounts) > 0 || json_array_size(exchange) > 0;
+        if (accounts && exchange && !concerns)
             continue;
-        }
-        if (!accounts || !mm_json_append(tenants, explain_tenant(config, one, token, accounts), NULL)) {
+        if (!accounts || !exchange ||
+            !mm_json_append(tenants, explain_tenant(config, one, token, accounts, exchange), NULL)) {
             (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
             return NULL;
         }

@@ -17,11 +17,12 @@ struct mm_explained {
 /*
  * For each tenant, or for `tenant` alone, that has rules for such tokens:
  *
- *     {"tenant", "accounts": [{"account", "rules": [RULE]}], "account", "grants", "audit"}
+ *     {"tenant", "accounts": [{"account", "rules": [RULE]}], "exchange": [RULE], "account", "grants", "audit"}
  *
  * where `account` is whom the service would take the token for, or null with "refused" (a code's wire name) and "detail"; `audit` names the
  * accounts whose rules in audit mode match. Rules for such tokens are the `oidc` ones on its issuer, `private_key_jwt` if its issuer is the
- * account itself, and `spiffe` for a JWT-SVID. RULE is {"kind", "line", "says", "mode", "matches", "failures": [FAILURE]} and FAILURE
+ * account itself, and `spiffe` for a JWT-SVID; `exchange` has those of the
+ * tenant's exchange that are on its issuer, ours included, each with its "clients" (none: any) and "grants". RULE is {"kind", "line", "says", "mode", "matches", "failures": [FAILURE]} and FAILURE
  * {"claim", "expected", "got", "why"}, with the token's own words in "got". NULL: MM_NO_MEMORY.
  *
  * Neither signature nor times are looked at, but for assertions whose keys lie in a file.

@@ -10,6 +10,7 @@
 #include "cli/explain.h"
 #include "cli/problems.h"
 #include "cli/token_text.h"
+#include "policy/exchange.h"
 #include "policy/match.h"
 #include "token/jws.h"
 #include "token/jwt.h"
@@ -21,11 +22,13 @@ const char MM_POLICY_EXPLAIN_HELP[] =
     "\n"
     "Say for whom a caller's token (an OIDC issuer's, a JWT-SVID, an assertion) stands by the tenants' files: which "
     "rule matches, how\n"
-    "each other one on its issuer fails, and what the account may be granted. Nothing is asked of the service or of "
-    "the\n"
-    "issuer. The token's claims are shown: they may name people.\n"
+    "each other one on its issuer fails, and what the account may be granted. Of a user's token: which rules of the\n"
+    "tenants' `exchange` take it by its audience and claims (whether it is an access token isn't looked at). Nothing "
+    "is asked of the service or\n"
+    "of the issuer. The token's claims are shown: they may name people.\n"
     "\n"
-    "  --token-file FILE  the token; -: standard input\n"
+    "  --token-file FILE  the token; -: standard input. Without --jwks anything may stand for its signature: "
+    "HEADER.CLAIMS.AAAA\n"
     "  --tenant ID        of this tenant's rules only (default: of all that have rules on its issuer)\n"
     "  --jwks FILE        the issuer's keys, as its jwks_uri has them (of a JWT-SVID: its trust domain's bundle): "
     "verify the\n"
@@ -37,7 +40,8 @@ const char MM_POLICY_EXPLAIN_HELP[] =
     "\n"
     "Without --jwks nobody has checked the token's signature or its times: anybody could have written it.\n"
     "\n"
-    "Exit status: 0 it stands for an account, 8 for none, or two, 9 it isn't a token or, with --jwks, doesn't verify,\n"
+    "Exit status: 0 it stands for an account or is exchanged, 8 for none, or two, 9 it isn't a token or, with --jwks, "
+    "doesn't verify,\n"
     "3 configuration, 1 a file can't be read, 2 the command line.\n"
     "\n"
     "Example:\n"
@@ -96,23 +100,44 @@ static struct mm_jwks *read_jwks(const char *file, bool is_svid, struct mm_error
 }
 
 /* For one of several audiences: which rule wants which is told with the rules. */
-static void verify(const struct mm_explained *token, const struct mm_jwks *jwks, const char *issuer,
-                   const char *const *audiences, struct verdict *verdict)
+static void verify(const struct mm_explained *token, const struct mm_jwks *jwks, struct mm_jwt_rules rules,
+                   struct verdict *verdict)
 {
     static const char *const TYPES[] = {"", "JWT", "JOSE", "client-authentication+jwt", NULL};
     struct mm_error err = {0};
     if (verdict->is == VERIFIED)
         return;
-    const struct mm_jwt_rules rules = {.issuer = issuer,
-                                       .audiences = audiences,
-                                       .audience = MM_AUDIENCE_SOLE,
-                                       .types = TYPES,
-                                       .expiry = MM_EXPIRY_REQUIRED,
-                                       .leeway = MM_JWT_LEEWAY};
+    rules.leeway = MM_JWT_LEEWAY;
+    if (!rules.types) {
+        rules.types = TYPES;
+        rules.audience = MM_AUDIENCE_SOLE;
+        rules.expiry = MM_EXPIRY_REQUIRED;
+    }
     mm_cleanup(mm_jwt_free) struct mm_jwt *jwt = mm_jwt_open(token->text, strlen(token->text), &err);
     bool is_verified = jwt && mm_jwt_verify(jwt, jwks, &rules, token->now, &err);
     verdict->is = is_verified ? VERIFIED : REFUTED;
     (void)snprintf(verdict->why, sizeof verdict->why, "%s", err.message);
+}
+
+/* As the subject of an exchange, whose token may be for others as well. False: no memory. */
+static bool verify_as_subject(const struct mm_config *config, const struct mm_tenant *tenant,
+                              const struct mm_explained *token, const struct mm_jwks *jwks, struct verdict *verdict)
+{
+    static const char *const TYPES[] = {"at+jwt", "JWT", NULL};
+    const char *issuer = mm_json_string(token->claims, "iss");
+    const struct mm_exchange *exchange = tenant->exchange;
+    bool is_own = exchange && strcmp(issuer, config->issuer) == 0;
+    if (!is_own && !mm_exchange_has_issuer(exchange, issuer))
+        return true;
+    mm_cleanup(free) const char **audiences = calloc(exchange->subject_audiences.n + 1, sizeof *audiences);
+    for (size_t i = 0; audiences && i < exchange->subject_audiences.n; i++)
+        audiences[i] = exchange->subject_audiences.items[i];
+    if (audiences)
+        verify(token, jwks,
+               (struct mm_jwt_rules){
+                   .issuer = issuer, .audiences = audiences, .audience = MM_AUDIENCE_AMONG, .types = TYPES},
+               verdict);
+    return audiences != NULL;
 }
 
 static bool judge(const struct mm_config *config, const struct mm_tenant *tenant, const struct mm_explained *token,
@@ -136,12 +161,14 @@ static bool judge(const struct mm_config *config, const struct mm_tenant *tenant
         const struct mm_tenant *one = &config->policy.tenants[i];
         const char *const *audiences = !tenant || tenant == one ? mm_policy_oidc_audiences(one, issuer) : NULL;
         if (audiences)
-            verify(token, jwks, issuer, audiences, ret_verdict);
+            verify(token, jwks, (struct mm_jwt_rules){.issuer = issuer, .audiences = audiences}, ret_verdict);
+        if ((!tenant || tenant == one) && !verify_as_subject(config, one, token, jwks, ret_verdict))
+            return mm_fail(err, MM_NO_MEMORY, "out of memory");
     }
     /* Nobody's issuer: a trust domain's workload or a client speaks for itself. */
     const char *const ours[] = {config->issuer, is_svid ? NULL : endpoint, NULL};
     if (ret_verdict->is == UNVERIFIED)
-        verify(token, jwks, is_svid ? NULL : issuer, ours, ret_verdict);
+        verify(token, jwks, (struct mm_jwt_rules){.issuer = is_svid ? NULL : issuer, .audiences = ours}, ret_verdict);
     return true;
 }
 
@@ -192,6 +219,24 @@ static void print_grants(const json_t *grants)
     }
 }
 
+static void print_exchange(const json_t *rules)
+{
+    for (size_t i = 0; i < json_array_size(rules); i++) {
+        const json_t *rule = json_array_get(rules, i);
+        const json_t *clients = json_object_get(rule, "clients");
+        if (i == 0)
+            (void)puts("  exchange");
+        print_rule(rule);
+        if (!json_is_true(json_object_get(rule, "matches")))
+            continue;
+        (void)fputs("  is exchanged, one resource at a time, for ", stdout);
+        for (size_t j = 0; j < json_array_size(clients); j++)
+            print_line(j ? ", " : "", json_array_get(clients, j), "");
+        (void)puts(json_array_size(clients) ? "" : "any client");
+        print_grants(json_object_get(rule, "grants"));
+    }
+}
+
 static void print_tenant(const json_t *tenant)
 {
     print_line("\ntenant ", json_object_get(tenant, "tenant"), "\n");
@@ -203,13 +248,15 @@ static void print_tenant(const json_t *tenant)
         for (size_t j = 0; j < json_array_size(rules); j++)
             print_rule(json_array_get(rules, j));
     }
+    const json_t *exchange = json_object_get(tenant, "exchange");
+    print_exchange(exchange);
     const json_t *audit = json_object_get(tenant, "audit");
     for (size_t i = 0; i < json_array_size(audit); i++)
         print_line("  would stand for ", json_array_get(audit, i), ", if its rule weren't in audit mode\n");
     if (json_is_string(json_object_get(tenant, "account"))) {
         print_line("  stands for ", json_object_get(tenant, "account"), "\n");
         print_grants(json_object_get(tenant, "grants"));
-    } else {
+    } else if (json_array_size(accounts) > 0 || json_array_size(exchange) == 0) {
         print_line("  refused: ", json_object_get(tenant, "detail"), "\n");
     }
 }
@@ -255,18 +302,28 @@ static bool print_report_json(json_t *tenants, const struct mm_explained *token,
     return report ? mm_print_json(stdout, report, err) : mm_fail(err, MM_NO_MEMORY, "out of memory");
 }
 
+static bool is_exchanged(const json_t *tenant)
+{
+    const json_t *rules = json_object_get(tenant, "exchange");
+    for (size_t i = 0; i < json_array_size(rules); i++)
+        if (json_is_true(json_object_get(json_array_get(rules, i), "matches")))
+            return true;
+    return false;
+}
+
 /* What the exit status tells. */
 static bool conclude(const json_t *tenants, const struct verdict *verdict, struct mm_error *err)
 {
     if (verdict->is == REFUTED)
         return mm_fail(err, MM_TOKEN_INVALID, "the token doesn't verify: %s", verdict->why);
     for (size_t i = 0; i < json_array_size(tenants); i++)
-        if (json_is_string(json_object_get(json_array_get(tenants, i), "account")))
+        if (json_is_string(json_object_get(json_array_get(tenants, i), "account")) ||
+            is_exchanged(json_array_get(tenants, i)))
             return true;
     for (size_t i = 0; i < json_array_size(tenants); i++)
         if (strcmp(mm_json_string(json_array_get(tenants, i), "refused"), mm_code_name(MM_CREDENTIAL_AMBIGUOUS)) == 0)
             return mm_fail(err, MM_CREDENTIAL_AMBIGUOUS, "the token stands for two accounts");
-    return mm_fail(err, MM_ACCESS_DENIED, "the token stands for no account");
+    return mm_fail(err, MM_ACCESS_DENIED, "the token stands for no account, and no rule exchanges it");
 }
 
 static bool explain(struct mm_cli *cli, const struct mm_config *config, const struct explain_options *options,

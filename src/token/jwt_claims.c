@@ -64,7 +64,8 @@ static bool check_audience(const json_t *payload, const struct mm_jwt_rules *rul
         is_named = is_named || is_one_of(rules->audiences, json_string_value(value));
     }
     if (!is_named)
-        return mm_fail(err, MM_TOKEN_INVALID, "aud doesn't name who is asked");
+        return mm_fail(err, MM_TOKEN_INVALID, "aud doesn't name %s%s", rules->audiences[0],
+                       rules->audiences[0] && rules->audiences[1] ? " or another that is expected" : "");
     if (rules->audience == MM_AUDIENCE_SOLE && n != 1)
         return mm_fail(err, MM_TOKEN_INVALID, "aud names others as well");
     return true;

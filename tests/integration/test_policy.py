@@ -70,9 +70,9 @@ class Place:
         path.chmod(0o644)
         return path
 
-    def write_tenant(self, accounts):
+    def write_tenant(self, accounts, **members):
         self.write("tenants/acme.yaml", {
-            "tenant": "acme", "env": "test", "audience": ["lore"], "max_ttl": "15m", "accounts": accounts,
+            "tenant": "acme", "env": "test", "audience": ["lore"], "max_ttl": "15m", "accounts": accounts, **members,
         })  # fmt: skip
 
     def run(self, *arguments, **options):
@@ -128,6 +128,7 @@ def test_every_claim_that_fails_is_named(place):
     assert failures["ref"]["expected"] == ["refs/heads/main"]
     assert failures["ref"]["got"] == "refs/heads/evil"
     assert failures["aud"]["got"] == ["https://other.example", ISSUER]
+    assert failures["aud"]["why"] == f"aud isn't {ISSUER} alone"
 
 
 def test_both_forms_of_githubs_subject_are_explained(place):
@@ -282,6 +283,32 @@ def test_a_broken_policy_is_told_before_anything_is_tested(place):
     place.expect({"name": "a", "claims": MAIN, "account": "main"})
     done = place.run("test")
     assert (done.returncode, "GitHub Actions signs for everybody" in done.stderr) == (CONFIG, True)
+
+
+def test_rules_of_an_exchange_are_explained(place):
+    exchange = {
+        "subject_audiences": ["https://lore.acme.example"], "public_clients": ["lore-cli"],
+        "rules": [
+            {"subject": {"issuer": KUBERNETES, "claims": {"groups": ["developers"]}}, "clients": ["lore-cli"], **GRANT},
+            {"subject": {"accounts": ["main"]}, **GRANT},
+        ],
+    }  # fmt: skip
+    place.write_tenant([ACCOUNTS[0]], exchange=exchange, resource_template={"uri": "https://lore.acme.example/{id}", "resource": "urc-{id}"})
+    user = {"aud": ["account", "https://lore.acme.example"], "groups": ["developers"]}
+    place.token(user, issuer=KUBERNETES)
+    done = place.run("explain", "--token-file", place.folder / "token.jwt")
+    assert done.returncode == 0 and "refused" not in done.stdout, done
+    assert "is exchanged, one resource at a time, for lore-cli\n    may have read:repo on urc-1" in done.stdout
+    jwks = place.write("idp.json", {"keys": [place.key.jwk]})
+    assert place.explain("--jwks", jwks)["verified"] is True
+    place.token(user, issuer=KUBERNETES, aud="https://other.example", groups=["guests"])
+    [rule] = place.explain(status=REFUSED)["tenants"][0]["exchange"]
+    assert [failure["claim"] for failure in rule["failures"]] == ["aud", "groups"]
+    assert place.explain("--jwks", jwks, status=UNVERIFIED)["reason"] == "aud doesn't name https://lore.acme.example"
+    place.token({"sub": "acme/main", "aud": "https://lore.acme.example"}, issuer=ISSUER)
+    assert place.explain()["tenants"][0]["exchange"][0]["matches"] is True
+    place.token({"sub": "acme/mainz", "aud": "https://lore.acme.example"}, issuer=ISSUER)
+    assert place.explain(status=REFUSED)["tenants"][0]["exchange"][0]["matches"] is False
 
 
 def test_policy_is_explained_without_a_right_to_the_services_secrets(place):
