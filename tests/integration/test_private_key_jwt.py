@@ -6,6 +6,9 @@ import concurrent.futures
 import hashlib
 import hmac
 import json
+import pathlib
+import re
+import subprocess
 import time
 
 import pytest
@@ -45,8 +48,31 @@ def add_client(deployment, name, key, tenant="acme", rule=None, **members):
     return Client(f"{tenant}/{name}", key, ISSUER)
 
 
+class Recipe:
+    """docs/federation.md: how a client makes its key, and an assertion with it; but for the curl that asks the service."""
+
+    def __init__(self, mint):
+        text = (pathlib.Path(__file__).parents[2] / "docs/federation.md").read_text()
+        section = text.split("## A client with a key of its own\n")[1].split("\n## ")[0]
+        self.make_key, assertion = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+        assertion = assertion.replace("https://mint.acme.example", ISSUER).replace("acme/ci-build", "acme/jwt-by-hand")
+        self.make_assertion = self.make_key.splitlines()[0] + "\n" + assertion[: assertion.index("curl ")]
+        self.folder = mint.folder / "by-hand"
+        self.folder.mkdir()
+        self.run(self.make_key)
+        add_account(mint, "jwt-by-hand", {"private_key_jwt": {"jwks_file": str(self.folder / "ci.json")}})
+
+    def run(self, script):
+        subprocess.run(["sh", "-euc", script], cwd=self.folder, check=True, capture_output=True, timeout=60)
+
+    def assertion(self):
+        self.run(self.make_assertion)
+        return (self.folder / "assertion").read_text()
+
+
 class Clients:
     def __init__(self, mint):
+        self.recipe = Recipe(mint)
         self.ci = add_client(mint, "jwt-ci", make_key("ES256"))
         self.other = add_client(mint, "jwt-other", make_key("EdDSA"))
         self.rsa = add_client(mint, "jwt-rsa", make_key("RS256"))
@@ -102,6 +128,11 @@ def assert_refused(reply):
 def test_an_assertion_brings_a_token(mint, clients):
     for client in (clients.ci, clients.other, clients.rsa):
         assert issued(ask(mint, client.assertion()))["sub"] == client.client_id
+
+
+def test_a_key_and_assertions_are_made_as_the_documentation_has_it(mint, clients):
+    for _ in range(2):
+        assert issued(ask(mint, clients.recipe.assertion()))["sub"] == "acme/jwt-by-hand"
 
 
 def test_the_ledger_says_how_the_caller_proved_itself_and_what_is_used_up(mint, clients):
