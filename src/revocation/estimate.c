@@ -11,9 +11,13 @@ struct count {
     int64_t now;
     int64_t longest_ttl;
     int64_t deadline_ns;
-    int64_t first; /* sequence */
+    int64_t first;      /* sequence */
+    const char *member; /* of an entry, which says whether it is hit; NULL: each is */
     struct mm_revocation_estimate estimate;
 };
+
+/* Who exchanged somebody's token for it; nothing finds entries by that. */
+static const char CLIENT[] = "client";
 
 /* Which member of a token's entry says whether it is hit; an entry names no resources. */
 static const char *member_of(enum mm_revoke_what what)
@@ -25,14 +29,25 @@ static const char *member_of(enum mm_revoke_what what)
     return MEMBERS[what];
 }
 
-static bool is_hit(const struct mm_revocation_order *order, const json_t *entry)
+static bool says(const json_t *entry, const char *member, const char *name)
 {
-    const char *member = member_of(order->what);
-    const char *said = member ? mm_json_string(entry, member) : NULL;
+    const char *said = mm_json_string(entry, member);
+    return said && strcmp(said, name) == 0;
+}
+
+static bool is_hit(const struct count *count, const json_t *entry)
+{
+    const struct mm_revocation_order *order = count->order;
     const char *name = order->what == MM_REVOKE_RESOURCE ? order->tenant : order->name;
     if (order->issued_before && mm_json_integer(entry, "time", 0) >= order->issued_before)
         return false;
-    return !member || (said && strcmp(said, name) == 0);
+    return !count->member || says(entry, count->member, name);
+}
+
+/* Who exchanges its own token is both: it was counted by its account. */
+static bool was_counted(const struct count *count, const json_t *entry)
+{
+    return count->member == CLIENT && says(entry, member_of(MM_REVOKE_ACCOUNT), count->order->name);
 }
 
 /* A rerouted token's entry doesn't repeat its exp: it is as late as can be. */
@@ -48,7 +63,7 @@ static bool count_entry(void *context, const struct mm_ledger_record *record, st
     if (!entry)
         return false;
     int64_t exp = mm_json_integer(entry, "exp", mm_json_integer(entry, "time", 0) + count->longest_ttl);
-    if (exp <= count->now || !is_hit(count->order, entry))
+    if (exp <= count->now || !is_hit(count, entry) || was_counted(count, entry))
         return true;
     estimate->n_live++;
     estimate->last_exp = exp > estimate->last_exp ? exp : estimate->last_exp;
@@ -64,7 +79,7 @@ static bool count_type(struct mm_ledger_reader *reader, enum mm_entry_type type,
         .first = count->first,
         .type = mm_entry_type_name(type),
         .jti = order->what == MM_REVOKE_JTI ? order->name : NULL,
-        .account = order->what == MM_REVOKE_ACCOUNT ? order->name : NULL,
+        .account = order->what == MM_REVOKE_ACCOUNT && count->member != CLIENT ? order->name : NULL,
         .since = count->now - count->longest_ttl - 1,
     };
     return mm_ledger_list(reader, &filter, count_entry, count, &why) || !count->estimate.is_whole ||
@@ -74,7 +89,7 @@ static bool count_type(struct mm_ledger_reader *reader, enum mm_entry_type type,
 bool mm_revocation_estimate(const char *file, const struct mm_revocation_order *order, int64_t longest_ttl, int64_t now,
                             int64_t deadline_ns, struct mm_revocation_estimate *ret_estimate, struct mm_error *err)
 {
-    struct count count = {order, now, longest_ttl, deadline_ns, 0, {.is_whole = true}};
+    struct count count = {order, now, longest_ttl, deadline_ns, 0, member_of(order->what), {.is_whole = true}};
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader = mm_ledger_reader_open(file, err);
     if (!reader || !mm_ledger_find_since(reader, now - longest_ttl - 1, &count.first, err) ||
         !count_type(reader, MM_ENTRY_TOKEN_ISSUED, &count, err))
@@ -82,6 +97,10 @@ bool mm_revocation_estimate(const char *file, const struct mm_revocation_order *
     /* Another key than the first may have signed in the end. */
     if (order->what == MM_REVOKE_KEY && count.estimate.is_whole &&
         !count_type(reader, MM_ENTRY_TOKEN_REROUTED, &count, err))
+        return false;
+    count.member = CLIENT;
+    if (order->what == MM_REVOKE_ACCOUNT && count.estimate.is_whole &&
+        !count_type(reader, MM_ENTRY_TOKEN_ISSUED, &count, err))
         return false;
     *ret_estimate = count.estimate;
     return true;

@@ -408,6 +408,8 @@ def test_a_stopped_public_client_gets_nothing(exchanging):
     mint = exchanging
     subject = mint.issue(audience=AUDIENCE)["service_token"]
     token = exchange(mint, subject).json["access_token"]
+    trial = cli_json(mint, "revoke", "--account", "acme/lore-cli", "--reason", "x", "--dry-run")
+    assert (trial["live_tokens"], trial["in_policy"]) == (1, True)
     order(mint, "--account", "acme/lore-cli")
     assert not is_active(mint, token)
     assert exchange(mint, subject).status == 401

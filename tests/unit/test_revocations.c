@@ -636,6 +636,16 @@ static void record_token(struct world *world, enum mm_entry_type type, const cha
     assert_true(mm_ledger_append(world->ledger, type, fields, mm_deadline_after_ms(PATIENCE_MS), &receipt, NULL));
 }
 
+static void record_exchange(struct world *world, const char *account, const char *client, const char *jti)
+{
+    mm_cleanup(json_decref) json_t *fields =
+        json_pack("{ss ss ss ss ss sI}", "tenant", "acme", "account", account, "client", client, "jti", jti, "kid",
+                  "k-2", "exp", (json_int_t)(START + 800));
+    struct mm_receipt receipt;
+    assert_true(mm_ledger_append(world->ledger, MM_ENTRY_TOKEN_ISSUED, fields, mm_deadline_after_ms(PATIENCE_MS),
+                                 &receipt, NULL));
+}
+
 static int64_t count_live(const struct world *world, const struct mm_revocation_order *order)
 {
     struct mm_revocation_estimate estimate;
@@ -668,6 +678,23 @@ static void an_estimate_counts_what_is_alive_of_it(void **state)
     cases[8].order.tenant = "acme"; /* at most: no entry names resources */
     for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++)
         assert_int_equal(count_live(world, &cases[i].order), cases[i].n);
+}
+
+static void an_estimate_of_an_account_counts_what_it_got_for_others_too(void **state)
+{
+    struct world *world = *state;
+    record_token(world, MM_ENTRY_TOKEN_ISSUED, "acme/ci", "j-1", "k-0", START + 500);
+    record_exchange(world, "acme/ci", "acme/cli", "j-2");
+    record_exchange(world, "https://idp.example#ada", "acme/cli", "j-3");
+    record_exchange(world, "acme/ci", "acme/ci", "j-4"); /* its own: it counts once */
+    const struct {
+        const char *account;
+        int64_t n;
+    } cases[] = {{"acme/ci", 3}, {"acme/cli", 2}, {"https://idp.example#ada", 1}, {"acme/other", 0}};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
+        const struct mm_revocation_order order = order_of(MM_REVOKE_ACCOUNT, cases[i].account);
+        assert_int_equal(count_live(world, &order), cases[i].n);
+    }
 }
 
 static void an_estimate_ends_when_its_time_is_over_and_says_so(void **state)
@@ -889,6 +916,7 @@ int main(void)
         REVOCATION_TEST(what_operators_revoked_is_listed_newest_first),
         REVOCATION_TEST(an_entry_that_says_not_of_what_ends_the_start),
         REVOCATION_TEST(an_estimate_counts_what_is_alive_of_it),
+        REVOCATION_TEST(an_estimate_of_an_account_counts_what_it_got_for_others_too),
         REVOCATION_TEST(an_estimate_ends_when_its_time_is_over_and_says_so),
         REVOCATION_TEST(whoever_asks_beside_changes_gets_an_answer),
         REVOCATION_TEST(in_any_order_it_says_what_a_model_says_that_forgets_nothing),
