@@ -34,7 +34,7 @@ struct mm_reply mm_serve_introspection(struct mm_request *request)
     mm_cleanup(mm_own_token_unref) struct mm_own_token *token = mm_token_form_find(request, &asked, &why);
     if (!token && why.code != MM_TOKEN_INVALID)
         return mm_request_refuse(request, &why, NULL, principal.tenant->id);
-    bool is_told = token && may_ask(&principal, token) && !mm_token_is_revoked(request, token);
+    bool is_told = token && may_ask(&principal, token) && mm_token_is_good(request, token);
     struct mm_reply reply = mm_reply_text(MHD_HTTP_OK, strdup(is_told ? token->told : "{\"active\":false}"));
     reply.cache = MM_CACHE_OAUTH;
     return reply;

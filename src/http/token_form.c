@@ -34,9 +34,11 @@ struct mm_own_token *mm_token_form_find(const struct mm_request *request, const 
     return mm_own_tokens_verify(service->own_tokens, keys, form->token, strlen(form->token), now, err);
 }
 
-bool mm_token_is_revoked(const struct mm_request *request, const struct mm_own_token *token)
+bool mm_token_is_good(const struct mm_request *request, const struct mm_own_token *token)
 {
-    return mm_revocations_has(request->service->parts.revocations, &token->facts);
+    struct mm_service *service = request->service;
+    return mm_own_token_has_begun(token, mm_clock_now(service->parts.clock)) &&
+           !mm_revocations_has(service->parts.revocations, &token->facts);
 }
 
 bool mm_token_is_issued_to(const struct mm_own_token *token, const struct mm_principal *principal)

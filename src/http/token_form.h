@@ -26,11 +26,12 @@ static inline void mm_token_form_clear_cleanup(struct mm_token_form *form)
     mm_token_form_clear(form);
 }
 
-/* The token, if it is one of ours that hasn't expired, revoked or not; NULL: MM_TOKEN_INVALID, MM_NO_MEMORY. */
+/* The token, if it is one of ours that hasn't expired, good or not; NULL: MM_TOKEN_INVALID, MM_NO_MEMORY. */
 MM_MUST_USE struct mm_own_token *mm_token_form_find(const struct mm_request *request, const struct mm_token_form *form,
                                                     struct mm_error *err);
 
-bool mm_token_is_revoked(const struct mm_request *request, const struct mm_own_token *token);
+/* Neither revoked nor from the future. */
+bool mm_token_is_good(const struct mm_request *request, const struct mm_own_token *token);
 
 /* Whether it was issued to that account. */
 bool mm_token_is_issued_to(const struct mm_own_token *token, const struct mm_principal *principal);

@@ -288,9 +288,12 @@ static struct entry *verify(struct mm_own_tokens *tokens, const struct mm_jwks *
 
 static bool check_hour(const struct mm_token_facts *facts, int64_t now, struct mm_error *err)
 {
-    if (facts->expires_at <= now)
-        return mm_fail(err, MM_TOKEN_INVALID, "it has expired");
-    return facts->issued_at <= now + LEEWAY || mm_fail(err, MM_TOKEN_INVALID, "it is from the future");
+    return facts->expires_at > now || mm_fail(err, MM_TOKEN_INVALID, "it has expired");
+}
+
+bool mm_own_token_has_begun(const struct mm_own_token *token, int64_t now)
+{
+    return token->facts.issued_at <= now + LEEWAY;
 }
 
 struct mm_own_token *mm_own_tokens_verify(struct mm_own_tokens *tokens, const struct mm_jwks *published,

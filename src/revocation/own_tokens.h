@@ -35,13 +35,19 @@ struct mm_own_token {
 
 /*
  * Verify `length` characters of `text` with the keys that are published, at `now` (Unix seconds): type `at+jwt`, our issuer, kid and signature, not
- * expired, not from the future by more than a minute. NULL: MM_TOKEN_INVALID, saying why for the log. Whether it was revoked is for
- * mm_revocations_has() to say.
+ * expired. NULL: MM_TOKEN_INVALID, saying why for the log. Whether it was revoked is for mm_revocations_has() to say.
  */
 MM_MUST_USE struct mm_own_token *mm_own_tokens_verify(struct mm_own_tokens *tokens, const struct mm_jwks *published,
                                                       const char *text, size_t length, int64_t now,
                                                       struct mm_error *err);
 void mm_own_token_unref(struct mm_own_token *token);
+
+/*
+ * Whether it isn't from the future at `now`, by more than a minute. One that is was issued before the clock was set back: it isn't good now, and
+ * will be again.
+ */
+bool mm_own_token_has_begun(const struct mm_own_token *token, int64_t now);
+
 MM_DEFINE_CLEANUP(struct mm_own_token, mm_own_token_unref);
 
 /* How many signatures were checked since the start. */

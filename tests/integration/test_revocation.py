@@ -16,6 +16,7 @@ from service import AUDIENCE, REPOSITORY, Deployment, assert_oauth_error, assert
 from test_introspection import told
 from test_issuance import claims_of
 from test_private_key_jwt import add_client, ask
+from wall_clock import WallClock
 from wire import FORM
 
 REVOKE = "/oauth2/revoke"
@@ -141,6 +142,22 @@ def test_a_revocation_that_was_acknowledged_outlives_a_crash(own_mint):
     n = len(entries(own_mint))
     assert revoke(own_mint, token).status == 200
     assert len(entries(own_mint)) == n
+
+
+def test_a_revocation_by_a_clock_that_is_behind_counts_by_the_right_one(own_mint):
+    """Until then the token is from the future: not good, but no stranger's either."""
+    mint = own_mint
+    mint.stop()
+    clock = WallClock(mint)
+    mint.start(env=clock.environment)
+    token, other = (mint.issue()["service_token"] for _ in range(2))
+    clock.set(-300)
+    assert not is_active(mint, other)
+    assert revoke(mint, token).status == 200
+    clock.set(0)
+    assert not is_active(mint, token)
+    assert is_active(mint, other)
+    mint.stop()
 
 
 def test_what_the_ledger_can_not_take_is_not_acknowledged(own_mint):
