@@ -89,9 +89,32 @@ static size_t count_grants(const struct mm_tenant *tenant)
     return n;
 }
 
+/* They are kept beside the accounts, but get no tokens. */
+static size_t count_resource_servers(const struct mm_tenant *tenant)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        n += tenant->accounts[i].introspects.n > 0;
+    return n;
+}
+
 static const char *plural(size_t n)
 {
     return n == 1 ? "" : "s";
+}
+
+static void print_tenant(const struct mm_tenant *tenant)
+{
+    size_t n_servers = count_resource_servers(tenant);
+    size_t n_accounts = tenant->n_accounts - n_servers;
+    size_t n_grants = count_grants(tenant);
+    (void)printf("  tenant   %s: %zu account%s, %zu grant%s", tenant->id, n_accounts, plural(n_accounts), n_grants,
+                 plural(n_grants));
+    if (tenant->exchange)
+        (void)printf(", %zu rule%s of exchange", tenant->exchange->n_rules, plural(tenant->exchange->n_rules));
+    if (n_servers)
+        (void)printf(", %zu resource server%s", n_servers, plural(n_servers));
+    (void)puts("");
 }
 
 /* The default one first. */
@@ -148,15 +171,8 @@ static void print_summary(const struct mm_config *config)
     }
     print_algorithms(config);
     (void)printf("  store    %s\n", config->store_file);
-    for (size_t i = 0; i < config->policy.n_tenants; i++) {
-        const struct mm_tenant *tenant = &config->policy.tenants[i];
-        size_t n_grants = count_grants(tenant);
-        (void)printf("  tenant   %s: %zu account%s, %zu grant%s", tenant->id, tenant->n_accounts,
-                     plural(tenant->n_accounts), n_grants, plural(n_grants));
-        if (tenant->exchange)
-            (void)printf(", %zu rule%s of exchange", tenant->exchange->n_rules, plural(tenant->exchange->n_rules));
-        (void)puts("");
-    }
+    for (size_t i = 0; i < config->policy.n_tenants; i++)
+        print_tenant(&config->policy.tenants[i]);
     (void)printf("  policy   %s\n", config->policy.digest);
 }
 

@@ -284,7 +284,7 @@ static bool add_all(struct mm_crls *crls, const void *data, size_t length, struc
     for (bool more = true; more;)
         if (!add_block(crls, pem, &more, err))
             return false;
-    return crls->n > 0 || bad_crl(err, "none");
+    return crls->n > 0 || bad_crl(err, "there is none in the file, in PEM or in DER");
 }
 
 struct mm_crls *mm_crls_parse(const void *data, size_t length, STACK_OF(X509) * cas, struct mm_error *err)

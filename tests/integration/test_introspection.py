@@ -159,6 +159,13 @@ def test_a_token_of_a_compromised_key_is_inactive_at_once(mint):
     assert told(introspect(mint, token)) == INACTIVE
 
 
+def test_resource_servers_are_not_counted_as_accounts(mint):
+    acme = mint.tenants["acme"]
+    n_accounts, n_servers = len(acme["accounts"]), len(acme["resource_servers"])
+    (told_to_people,) = [line for line in mint.cli("check-config").splitlines() if line.startswith("  tenant   acme:")]
+    assert f"acme: {n_accounts} account" in told_to_people and f", {n_servers} resource server" in told_to_people
+
+
 def test_resource_servers_are_checked_at_load(tmp_path):
     made = Deployment(tmp_path)
     made.tenants["acme"]["resource_servers"] = [
