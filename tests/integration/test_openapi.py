@@ -370,18 +370,19 @@ def test_a_limit_is_told_as_described(tmp_path, description):
 
 def test_who_fails_too_often_is_turned_away_as_described(tmp_path, description):
     mint = Deployment(tmp_path / "mint")
-    mint.config["limits"] = {"failures_per_address": 1, "connections_per_address": 4}  # one answer may be held back
+    mint.config["limits"] = {"failures_per_address": 1, "connections_per_address": 7}  # one answer may be held back
     mint.create().start()
     try:
-        with mint.raw(None) as first, mint.raw(None) as held:
-            for raw in (first, held):
-                raw.send(post_bytes(TOKENS, GOOD))
+        with contextlib.ExitStack() as stack:  # all handshakes first: an answer is held back for a second only
+            first, held, *others = [stack.enter_context(mint.raw(None)) for _ in range(6)]
+            first.send(post_bytes(TOKENS, GOOD))
             assert first.reply().status == 401
-            for path in (TOKENS, OAUTH_TOKENS, "/oauth2/revoke", "/oauth2/introspect"):
+            held.send(post_bytes(TOKENS, GOOD))
+            assert wait_until(lambda: [each["held"] for each in json.loads(mint.cli("status", "--json"))["slowed"]] == [1])
+            for path, raw in zip((TOKENS, OAUTH_TOKENS, "/oauth2/revoke", "/oauth2/introspect"), others, strict=True):
                 body, media_type = (GOOD, JSON) if path == TOKENS else (form(token="x"), FORM)
-                with mint.raw(None) as raw:
-                    raw.send(post_bytes(path, body, content_type=media_type))
-                    reply = raw.reply()
+                raw.send(post_bytes(path, body, content_type=media_type))
+                reply = raw.reply()
                 assert (reply.status, reply.headers["connection"]) == (429, "close")
                 description.check("POST", path, reply)
             assert held.reply().status == 401
