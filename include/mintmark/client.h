@@ -109,6 +109,7 @@ struct mm_client_request {
     const char *resource_id; /* one resource; NULL: all that the grant names */
     const char *audience;    /* one audience; NULL: all of the tenant's */
     int64_t ttl_seconds;     /* 0: the grant's default */
+    bool certificate_bound;  /* to the client certificate (RFC 8705 section 3), also where nothing demands it */
 };
 
 struct mm_service_token_resource {

@@ -36,6 +36,8 @@ const char MM_ISSUE_HELP[] =
     "  --scope SCOPE          action:kind, e.g. read:repo; repeat it or separate by commas\n"
     "  --resource ID          narrow the token to one resource (default: all that the grant names)\n"
     "  --ttl TIME             lifetime, e.g. 10m (default: the grant's own)\n"
+    "  --certificate-bound    bind the token to the client certificate (RFC 8705), also where the service doesn't "
+    "demand it\n"
     "  --audience NAME        narrow the token to one audience (default: all of the tenant's)\n"
     "  --request-timeout TIME give up after so long, retries included (default: 30s)\n"
     "\n"
@@ -114,6 +116,7 @@ enum {
     RESOURCE,
     TTL,
     AUDIENCE,
+    BOUND,
     TIMEOUT,
     OUTPUT
 };
@@ -135,6 +138,7 @@ static const struct option OPTIONS[] = {
     {"resource", required_argument, NULL, RESOURCE},
     {"ttl", required_argument, NULL, TTL},
     {"audience", required_argument, NULL, AUDIENCE},
+    {"certificate-bound", no_argument, NULL, BOUND},
     {"request-timeout", required_argument, NULL, TIMEOUT},
     {"output", required_argument, NULL, OUTPUT},
     {0},
@@ -184,6 +188,9 @@ static bool take_option(struct issue_options *options, int option, struct mm_err
         return mm_issue_form_parse(optarg, &options->output.form, err);
     case SCOPE:
         return add_scopes(options, optarg, err);
+    case BOUND:
+        options->request.certificate_bound = true;
+        return true;
     case TTL:
         return mm_option_duration("--ttl", optarg, &options->request.ttl_seconds, err);
     default:
@@ -201,7 +208,7 @@ static bool check_credential(const struct issue_options *options, struct mm_erro
     if (!client->certificate_file && !client->key_file && !mm_issue_oidc_is_given(&options->oidc))
         return mm_fail(err, MM_USAGE,
                        "--cert and --key, or --github, --gitlab or --oidc-token-file, are needed (see --help)");
-    if (!client->certificate_file && !client->key_file)
+    if (!client->certificate_file && !client->key_file && !options->request.certificate_bound)
         return true;
     return mm_option_require("--cert", client->certificate_file, err) &&
            mm_option_require("--key", client->key_file, err);

@@ -248,7 +248,8 @@ json_t *mm_client_request_body(const struct mm_client_request *request, struct m
         (void)fail_text("a member of the request isn't UTF-8", err);
         return NULL;
     }
-    if (own.ttl_seconds && json_object_set_new(body, "ttl_seconds", json_integer(own.ttl_seconds)) != 0) {
+    if ((own.ttl_seconds && json_object_set_new(body, "ttl_seconds", json_integer(own.ttl_seconds)) != 0) ||
+        (own.certificate_bound && json_object_set_new(body, "certificate_bound", json_true()) != 0)) {
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }

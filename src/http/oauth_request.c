@@ -63,6 +63,14 @@ static bool take_ttl(struct mm_oauth_request *request, struct mm_error *err)
            mm_fail(err, MM_INVALID_REQUEST, "ttl_seconds isn't a number from 1 to %d", MM_TTL_SECONDS_MAX);
 }
 
+static bool take_binding(struct mm_oauth_request *request, struct mm_error *err)
+{
+    const char *text = mm_form_value(&request->form, "certificate_bound");
+    request->is_bound = text && strcmp(text, "true") == 0;
+    return !text || request->is_bound || strcmp(text, "false") == 0 ||
+           mm_fail(err, MM_INVALID_REQUEST, "certificate_bound is neither true nor false");
+}
+
 bool mm_oauth_request_parse(const char *text, size_t length, struct mm_oauth_request *ret_request, struct mm_error *err)
 {
     struct mm_oauth_request *request = ret_request;
@@ -73,7 +81,7 @@ bool mm_oauth_request_parse(const char *text, size_t length, struct mm_oauth_req
     request->grant_type = mm_form_value(&request->form, "grant_type");
     if (!request->grant_type)
         return mm_fail(err, MM_INVALID_REQUEST, "the parameter grant_type is missing");
-    return take_ttl(request, err) && take_scopes(request, err) &&
+    return take_ttl(request, err) && take_binding(request, err) && take_scopes(request, err) &&
            take_targets(request, "resource", target->uris, MM_OAUTH_TARGET_URIS_MAX, &target->n_uris, err) &&
            take_targets(request, "audience", &target->audience, 1, &target->n_audiences, err);
 }

@@ -80,7 +80,7 @@ struct mm_reply mm_oauth_issue_own(struct mm_request *request, const struct mm_o
     if (!mm_caller_authenticate(request, credentials, &principal, &err))
         return mm_caller_refuse(request, &err);
     struct mm_oauth_target target;
-    struct mm_token_request token = {.ttl = asked->ttl};
+    struct mm_token_request token = {.ttl = asked->ttl, .is_bound = asked->is_bound};
     if (!choose_scopes(principal.account, asked, &token, &err) ||
         !mm_oauth_target_resolve(principal.tenant, &asked->target, &target, &err))
         return mm_request_refuse(request, &err, NULL, principal.tenant->id);

@@ -93,6 +93,7 @@ static struct mm_reply begin(struct mm_request *request, const struct mm_oauth_r
         .resource_id = target.resource_id,
         .audience = target.audience,
         .ttl = asked->ttl,
+        .is_bound = asked->is_bound,
     };
     return mm_issuance_begin(request, principal, &token, on_issued);
 }

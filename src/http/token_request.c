@@ -48,6 +48,7 @@ static const struct mm_schema MEMBERS[] = {
     {.name = "resource_id", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_RESOURCE_LENGTH_MAX, .check = check_resource},
     {.name = "audience", .type = MM_SCHEMA_STRING, .min = 1, .max = MM_AUDIENCE_LENGTH_MAX, .check = check_plain},
     {.name = "ttl_seconds", .type = MM_SCHEMA_INTEGER, .min = 1, .max = MM_TTL_SECONDS_MAX},
+    {.name = "certificate_bound", .type = MM_SCHEMA_BOOLEAN},
     {0},
 };
 
@@ -63,6 +64,7 @@ static void borrow(struct mm_service_token_request *request)
     request->token.resource_id = mm_json_string(request->body, "resource_id");
     request->token.audience = mm_json_string(request->body, "audience");
     request->token.ttl = mm_json_integer(request->body, "ttl_seconds", 0);
+    request->token.is_bound = json_is_true(json_object_get(request->body, "certificate_bound"));
 }
 
 bool mm_service_token_request_parse(const void *data, size_t length, struct mm_service_token_request *ret_request,

@@ -93,10 +93,13 @@ static bool set_times(const struct mm_issuer_parts *parts, const struct mm_princ
     return true;
 }
 
-/* The account says so, or the token that is exchanged is: what was somebody's alone doesn't become everybody's. */
-static bool is_bound(const struct mm_principal *principal)
+/*
+ * The account or the request says so, or the token that is exchanged is: what was somebody's alone doesn't become everybody's.
+ */
+static bool is_bound(const struct mm_principal *principal, const struct mm_token_request *request)
 {
-    return principal->account->binding != MM_BINDING_NONE || (principal->subject && principal->subject->fingerprint[0]);
+    return principal->account->binding != MM_BINDING_NONE || request->is_bound ||
+           (principal->subject && principal->subject->fingerprint[0]);
 }
 
 static const char *identity_of(const struct mm_principal *principal)
@@ -138,8 +141,8 @@ static void put_credential(struct mm_json_writer *entry, const struct mm_princip
 }
 
 static bool make_entry(const struct mm_policy *policy, const struct mm_principal *principal,
-                       const struct mm_decision *decision, const char *kid, const char *request_id,
-                       struct mm_draft *draft, struct mm_error *err)
+                       const struct mm_token_request *request, const struct mm_decision *decision, const char *kid,
+                       const char *request_id, struct mm_draft *draft, struct mm_error *err)
 {
     char claims_digest[MM_SHA256_HEX_LENGTH + 1];
     mm_sha256_hex(draft->payload, strlen(draft->payload), claims_digest);
@@ -159,7 +162,7 @@ static bool make_entry(const struct mm_policy *policy, const struct mm_principal
     mm_json_member_integer(&entry, "exp", draft->expires_at);
     put_credential(&entry, principal);
     put_subject(&entry, principal);
-    if (is_bound(principal)) {
+    if (is_bound(principal, request)) {
         mm_json_name(&entry, "certificate_bound");
         mm_json_put_bool(&entry, true);
     }
@@ -177,14 +180,15 @@ static char *array_text(const char *const *strings, size_t n, struct mm_error *e
 }
 
 /*
- * What a token of that account is bound to, in `out`; an empty string: nothing. A credential that it can't be bound to
+ * What that token is bound to, in `out`; an empty string: nothing. A credential that it can't be bound to
  * gets none.
  */
-static bool find_binding(const struct mm_principal *principal, char out[THUMBPRINT_LENGTH + 1], struct mm_error *err)
+static bool find_binding(const struct mm_principal *principal, const struct mm_token_request *request,
+                         char out[THUMBPRINT_LENGTH + 1], struct mm_error *err)
 {
     uint8_t digest[MM_SHA256_LENGTH];
     out[0] = '\0';
-    if (!is_bound(principal))
+    if (!is_bound(principal, request))
         return true;
     if (!principal->fingerprint[0])
         return mm_fail(err, MM_CERTIFICATE_REQUIRED,
@@ -196,10 +200,11 @@ static bool find_binding(const struct mm_principal *principal, char out[THUMBPRI
 }
 
 static bool make_claims(const struct mm_issuer_parts *parts, const struct mm_principal *principal,
-                        const struct parts_of_token *token, struct mm_draft *draft, struct mm_error *err)
+                        const struct mm_token_request *request, const struct parts_of_token *token,
+                        struct mm_draft *draft, struct mm_error *err)
 {
     char certificate[THUMBPRINT_LENGTH + 1];
-    if (!find_binding(principal, certificate, err))
+    if (!find_binding(principal, request, certificate, err))
         return false;
     const struct mm_subject *subject = principal->subject;
     const struct mm_strings *root_domains = &principal->tenant->root_domains;
@@ -245,8 +250,8 @@ bool mm_draft_make(const struct mm_issuer_parts *parts, const struct mm_policy *
     if (!stays_inside(&principal->tenant->envelope, &token, err) ||
         !set_times(parts, principal, decision->ttl, &draft, err) ||
         !mm_jti_make(parts->random, mm_clock_now_ms(parts->clock), draft.jti, err) ||
-        !make_claims(parts, principal, &token, &draft, err) ||
-        !make_entry(policy, principal, decision, kid, request_id, &draft, err))
+        !make_claims(parts, principal, request, &token, &draft, err) ||
+        !make_entry(policy, principal, request, decision, kid, request_id, &draft, err))
         return false;
     *ret_draft = draft;
     draft = (struct mm_draft){0};

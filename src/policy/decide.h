@@ -16,6 +16,7 @@ struct mm_token_request {
     const char *resource_id; /* one resource, never a pattern; NULL: all of the grant's resources */
     const char *audience;    /* NULL: all of the tenant's audiences */
     int64_t ttl;             /* seconds; 0: the grant's default */
+    bool is_bound;           /* to the caller's certificate, also where nothing demands that (RFC 8705 section 3) */
 };
 
 struct mm_decision {

@@ -448,6 +448,9 @@ def test_with_a_certificate_beside_it_the_jobs_token_brings_one_bound_to_that(wo
         del gadgets["certificate_bound"]
         world.mint.write()
         assert world.mint.reload()["event"] == "reloaded"
+    assert "cnf" not in machine.claims(world.mint.cli(*command, *certificate, config=False, input=token))
+    asked = world.mint.cli(*command, *certificate, "--certificate-bound", config=False, input=token)
+    assert machine.claims(asked)["cnf"] == {"x5t#S256": thumbprint}
 
 
 def test_a_github_rule_without_an_id_is_refused_as_the_pages_say(world):

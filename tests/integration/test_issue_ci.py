@@ -302,6 +302,7 @@ def test_a_certificate_may_come_with_the_token(mint, github, issued):
         ("--github", "--gitlab"),
         ("--gitlab", "--oidc-token-file", "a"),
         ("--gitlab", "--key", "a.key"),
+        ("--gitlab", "--certificate-bound"),
         ("--gitlab", "--oidc-audience", "a"),
         ("--gitlab", "--oidc-ca", "ca.pem"),
         ("--gitlab", "--output", "yaml"),

@@ -483,8 +483,23 @@ def test_a_token_is_bound_where_the_file_demands_it_whichever_endpoint_was_asked
 
 
 def test_a_client_cannot_choose_what_its_token_is_bound_to(mint):
-    for fields in ({"cnf": '{"x5t#S256":"x"}'}, {"x5t#S256": thumbprint(mint.named)}, {"certificate_bound": "required"}):
+    for fields in ({"cnf": '{"x5t#S256":"x"}'}, {"x5t#S256": thumbprint(mint.named)}, {"certificate_bound": "false"}):
         assert "cnf" not in issued(mint.ask_oauth(**fields))
+        if "certificate_bound" not in fields:
+            cnf = issued(mint.ask_oauth(certificate_bound="true", **fields))["cnf"]
+            assert cnf == {"x5t#S256": thumbprint(mint.ci)}
+    for value in ("required", "True", "1", thumbprint(mint.named)):
+        assert_oauth_error(mint.ask_oauth(certificate_bound=value), 400, "invalid_request")
+
+
+def test_a_client_may_ask_for_a_bound_token_whichever_endpoint_it_asks(mint):
+    reply = mint.ask_oauth(certificate_bound="true")
+    claims = issued(reply)
+    assert (claims["cnf"], reply.json["token_type"]) == ({"x5t#S256": thumbprint(mint.ci)}, "Bearer")
+    (entry,) = [e for e in mint.ledger() if e.get("jti") == claims["jti"]]
+    assert (entry["certificate_bound"], entry["certificate_sha256"]) == (True, mint.ci.fingerprint)
+    assert claims_of(mint.issue(certificate_bound=True)["service_token"])["cnf"] == claims["cnf"]
+    assert "cnf" not in claims_of(mint.issue(certificate_bound=False)["service_token"])
 
 
 # --- the authorization endpoint

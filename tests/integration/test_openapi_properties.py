@@ -72,6 +72,7 @@ VALID = st.fixed_dictionaries(
         "resource_id": st.just(REPOSITORY) | PLAIN,
         "audience": st.just(AUDIENCE) | PLAIN,
         "ttl_seconds": st.sampled_from([1, 300, 900, 901, 31622400]) | st.integers(1, 31622400),
+        "certificate_bound": st.booleans(),
     },
 )
 ANYTHING = st.recursive(
@@ -79,7 +80,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-NAMES = st.sampled_from(["tenant_id", "scopes", "resource_id", "audience", "ttl_seconds", "Scopes", ""]) | st.text()
+NAMES = st.sampled_from(["tenant_id", "scopes", "resource_id", "audience", "ttl_seconds", "certificate_bound", ""]) | st.text()
 MUTATED = st.builds(lambda good, changes: {**good, **changes}, VALID, st.dictionaries(NAMES, ANYTHING, max_size=3))
 
 
@@ -209,6 +210,7 @@ PARAMETERS = {
     "resource": st.sampled_from(["https://lore.acme.example/", "urn:x:y", AUDIENCE, "x:#"]) | st.text(),
     "audience": st.sampled_from([AUDIENCE, "elsewhere"]) | st.text(),
     "ttl_seconds": st.sampled_from(["1", "300", "901", "0", "+1", "01", "1.0", "31622400", "31622401"]) | st.text(),
+    "certificate_bound": st.sampled_from(["true", "false", "required"]),
     "client_secret": st.text(),
     "client_assertion": st.text(),
 }
@@ -286,6 +288,8 @@ def expected_of_form(body):
     first = lambda name: given[name][0] if given.get(name) else None
     ttl, scope = first("ttl_seconds"), first("scope")
     if not first("grant_type") or (ttl and not (re.fullmatch("[1-9][0-9]{0,8}", ttl) and int(ttl) <= 31622400)):
+        return {(400, "invalid_request")}
+    if first("certificate_bound") not in (None, "true", "false"):
         return {(400, "invalid_request")}
     if scope and not re.fullmatch(f"{TOKEN_PATTERN}(?: {TOKEN_PATTERN})*", scope):
         return {(400, "invalid_scope")}

@@ -194,8 +194,10 @@ def test_a_certificate_beside_an_assertion_is_what_the_token_is_bound_to(mint, c
     assert claims["sub"] == "acme/jwt-bound"
     thumbprint = encode(bytes.fromhex(mint.ci.fingerprint))
     assert claims["cnf"] == {"x5t#S256": thumbprint}
-    # Who has none that must be bound isn't bound, whatever certificate there is.
+    # Who has none that must be bound isn't bound, whatever certificate there is, unless it asks for that.
     assert "cnf" not in issued(ask(mint, clients.ci.assertion(), "ci"))
+    assert issued(ask(mint, clients.ci.assertion(), "ci", certificate_bound="true"))["cnf"] == claims["cnf"]
+    assert_oauth_error(ask(mint, clients.ci.assertion(), certificate_bound="true"), 401, "invalid_client")
 
 
 def test_an_account_may_name_the_token_endpoint_instead_but_not_as_well(mint, clients):

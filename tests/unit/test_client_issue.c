@@ -107,12 +107,13 @@ static void a_request_says_what_was_asked_and_no_more(void **state)
     request.resource_id = "urc-7";
     request.audience = "cache";
     request.ttl_seconds = 60;
+    request.certificate_bound = true;
     peer_script("[{}]");
     assert_true(mm_client_issue_service_token(client, &request, &token, &err));
     mm_service_token_unref(token);
     mm_cleanup(json_decref) json_t *full = peer_first_request();
-    (void)json_object_update_new(expected, json_pack("{ss ss si}", "resource_id", "urc-7", "audience", "cache",
-                                                     "ttl_seconds", 60));
+    (void)json_object_update_new(expected, json_pack("{ss ss si sb}", "resource_id", "urc-7", "audience", "cache",
+                                                     "ttl_seconds", 60, "certificate_bound", 1));
     assert_true(json_equal(full, expected));
 }
 
@@ -418,7 +419,7 @@ static void requests_that_cannot_work_are_not_sent(void **state)
     bad[4].n_scopes = 1;
     bad[5].ttl_seconds = -1;
     bad[6].tenant_id = "\xff";
-    bad[7].size--;
+    bad[7].size = offsetof(struct mm_client_request, certificate_bound) - 1;
     bad[8].scopes = NULL;
     mm_cleanup(mm_client_close) struct mm_client *client = peer_client();
     peer_script("[{}]");

@@ -215,6 +215,21 @@ static void an_account_without_binding_has_neither(void **state)
     assert_null(strstr(made.entry, "certificate_bound"));
 }
 
+static void a_request_that_asks_for_binding_is_bound_or_refused(void **state)
+{
+    (void)state;
+    struct world world;
+    make_world(&world);
+    world.request.is_bound = true;
+    (void)memset(world.principal.fingerprint, 'f', MM_SHA256_HEX_LENGTH);
+    mm_cleanup(mm_draft_clear) struct mm_draft made = {0};
+    assert_true(draft(&world, &made, NULL));
+    assert_non_null(strstr(made.payload, ",\"cnf\":{\"x5t#S256\":\"__________________________________________8\"}}"));
+    assert_non_null(strstr(made.entry, ",\"certificate_bound\":true,"));
+    world.principal.fingerprint[0] = '\0';
+    assert_refused(&world, MM_CERTIFICATE_REQUIRED);
+}
+
 static void token_ends_with_its_certificate(void **state)
 {
     (void)state;
@@ -375,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_bound_token_and_its_entry_say_so),
         cmocka_unit_test(a_token_that_must_be_bound_is_not_made_without_a_certificate),
         cmocka_unit_test(an_account_without_binding_has_neither),
+        cmocka_unit_test(a_request_that_asks_for_binding_is_bound_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,8 +43,9 @@ static void a_full_request_is_taken_apart(void **state)
 {
     (void)state;
     mm_cleanup(asked_clear) struct asked asked;
-    assert_int_equal(parse(GRANT "&scope=read:repo+read%3Ablob&resource=https://lore.example/&audience=lore.example"
-                                 "&tenant_id=acme&client_id=acme%2Fci-build&ttl_seconds=300&future=x",
+    assert_int_equal(parse(GRANT
+                           "&scope=read:repo+read%3Ablob&resource=https://lore.example/&audience=lore.example"
+                           "&tenant_id=acme&client_id=acme%2Fci-build&ttl_seconds=300&certificate_bound=true&future=x",
                            &asked),
                      MM_OK);
     const struct mm_oauth_request *request = &asked.request;
@@ -58,19 +59,22 @@ static void a_full_request_is_taken_apart(void **state)
     assert_string_equal(mm_form_value(&request->form, "tenant_id"), "acme");
     assert_string_equal(mm_form_value(&request->form, "client_id"), "acme/ci-build");
     assert_int_equal(request->ttl, 300);
+    assert_true(request->is_bound);
 }
 
 static void what_may_be_left_out_is_left_out(void **state)
 {
     (void)state;
     mm_cleanup(asked_clear) struct asked asked;
-    assert_int_equal(parse(GRANT "&scope=&resource=&audience&tenant_id=&client_id=&ttl_seconds=&client_secret=",
-                           &asked),
-                     MM_OK);
+    assert_int_equal(
+        parse(GRANT "&scope=&resource=&audience&tenant_id=&client_id=&ttl_seconds=&client_secret=&certificate_bound=",
+              &asked),
+        MM_OK);
     assert_int_equal(asked.request.n_scopes + asked.request.target.n_uris + asked.request.target.n_audiences, 0);
     assert_null(mm_form_value(&asked.request.form, "tenant_id"));
     assert_null(mm_form_value(&asked.request.form, "client_id"));
     assert_int_equal(asked.request.ttl, 0);
+    assert_false(asked.request.is_bound);
 }
 
 static void a_request_without_a_grant_type_is_refused(void **state)
@@ -166,6 +170,20 @@ static void a_lifetime_is_plain_digits_within_bounds(void **state)
     }
 }
 
+static void binding_is_asked_for_in_one_spelling(void **state)
+{
+    (void)state;
+    static const char *const BAD[] = {"TRUE", "1", "yes", "required", "true+", "truefalse"};
+    mm_cleanup(asked_clear) struct asked asked;
+    assert_int_equal(parse(GRANT "&certificate_bound=false", &asked), MM_OK);
+    assert_false(asked.request.is_bound);
+    for (size_t i = 0; i < MM_ARRAY_SIZE(BAD); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof text, GRANT "&certificate_bound=%s", BAD[i]);
+        assert_code(text, MM_INVALID_REQUEST);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +196,7 @@ int main(void)
         cmocka_unit_test(scopes_are_bounded_in_number_and_length),
         cmocka_unit_test(more_targets_than_a_token_has_are_refused),
         cmocka_unit_test(a_lifetime_is_plain_digits_within_bounds),
+        cmocka_unit_test(binding_is_asked_for_in_one_spelling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

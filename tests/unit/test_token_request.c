@@ -25,7 +25,7 @@ static void a_full_request_is_taken_apart(void **state)
     (void)state;
     static const char BODY[] =
         "{\"tenant_id\":\"acme\",\"scopes\":[\"read:repo\",\"read:blob\"],\"resource_id\":\"urc-1\","
-        "\"audience\":\"https://lore.acme.example/\",\"ttl_seconds\":300}";
+        "\"audience\":\"https://lore.acme.example/\",\"ttl_seconds\":300,\"certificate_bound\":true}";
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
     mm_cleanup(mm_service_token_request_clear) struct mm_service_token_request request = {0};
     assert_true(mm_service_token_request_parse(BODY, strlen(BODY), &request, &problems, NULL));
@@ -36,6 +36,7 @@ static void a_full_request_is_taken_apart(void **state)
     assert_string_equal(request.token.resource_id, "urc-1");
     assert_string_equal(request.token.audience, "https://lore.acme.example/");
     assert_int_equal(request.token.ttl, 300);
+    assert_true(request.token.is_bound);
 }
 
 static void what_may_be_left_out_is_left_out(void **state)
@@ -48,6 +49,7 @@ static void what_may_be_left_out_is_left_out(void **state)
     assert_null(request.token.resource_id);
     assert_null(request.token.audience);
     assert_int_equal(request.token.ttl, 0);
+    assert_false(request.token.is_bound);
 }
 
 /* A good request with one member in place of another, or added. */
@@ -93,6 +95,8 @@ static void wrong_members_are_refused_by_pointer(void **state)
     assert_member_refused("\"ttl_seconds\":\"300\"", "/ttl_seconds");
     assert_member_refused("\"ttl_seconds\":true", "/ttl_seconds");
     assert_member_refused("\"ttl_seconds\":9223372036854775807", "/ttl_seconds");
+    assert_member_refused("\"certificate_bound\":\"required\"", "/certificate_bound");
+    assert_member_refused("\"certificate_bound\":1", "/certificate_bound");
     assert_member_refused("\"audience\":[\"a\"]", "/audience");
     assert_member_refused("\"audience\":\"\"", "/audience");
     assert_member_refused("\"comment\":\"x\"", "/comment");
