@@ -39,7 +39,6 @@ bool mm_uses_remember(void *context, const struct mm_ledger_record *record, stru
     if (!tenant || !digest || !mm_hex_decode(digest, bytes, sizeof bytes))
         return mm_fail(err, MM_LEDGER_CORRUPT, "entry %lld: what it says was used is malformed",
                        (long long)record->sequence);
-    if (until > uses->now)
-        mm_replay_remember(uses->replay, tenant, bytes, until, uses->now);
+    mm_replay_remember(uses->replay, tenant, bytes, until, uses->now);
     return true;
 }

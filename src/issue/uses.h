@@ -22,7 +22,7 @@ struct mm_uses {
     int64_t now; /* Unix seconds */
 };
 
-/* Remember what a record says was used and would still be valid; a mm_ledger_visit, whose context is a struct mm_uses. */
+/* Remember what a record says was used; a mm_ledger_visit, whose context is a struct mm_uses. */
 bool mm_uses_remember(void *context, const struct mm_ledger_record *record, struct mm_error *err);
 
 #endif

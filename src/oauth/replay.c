@@ -207,8 +207,8 @@ void mm_replay_remember(struct mm_replay *replay, const char *tenant, const uint
     uint8_t share = (uint8_t)hash(replay, tenant, strlen(tenant));
     struct mm_error err = {0};
     (void)pthread_mutex_lock(&replay->lock);
-    if (!use_locked(replay, share, digest, until, now, &err) && err.code == MM_OVERLOADED &&
-        until > replay->forgotten_until)
+    bool is_known = until > now && (use_locked(replay, share, digest, until, now, &err) || err.code != MM_OVERLOADED);
+    if (!is_known && until > replay->forgotten_until)
         replay->forgotten_until = until;
     (void)pthread_mutex_unlock(&replay->lock);
 }

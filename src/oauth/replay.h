@@ -33,8 +33,8 @@ MM_MUST_USE bool mm_replay_use(struct mm_replay *replay, const char *tenant, con
                                int64_t until, int64_t now, struct mm_error *err);
 
 /*
- * That it was used is known from elsewhere. Without room for it, whatever would be valid until then counts as expired: some are refused that
- * weren't used, and none is used twice.
+ * That it was used is known from elsewhere. Without room for it, or if it has expired at `now`, by a clock that may yet be set back, whatever would be
+ * valid until then counts as expired: some are refused that weren't used, and none is used twice.
  */
 void mm_replay_remember(struct mm_replay *replay, const char *tenant, const uint8_t digest[MM_SHA256_LENGTH],
                         int64_t until, int64_t now);

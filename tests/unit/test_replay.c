@@ -163,6 +163,22 @@ static void uses_that_were_recorded_hold_after_a_restart(void **state)
     assert_int_equal(use_of(after, ISSUER, "a", NOW + 300, NOW + 6), MM_TOKEN_INVALID);
 }
 
+/* A start by a clock that was ahead, and is set right again. */
+static void a_recorded_use_that_had_expired_holds_when_the_clock_is_set_back(void **state)
+{
+    (void)state;
+    mm_cleanup(mm_replay_free) struct mm_replay *replay = make(8);
+    uint8_t recorded[MM_SHA256_LENGTH];
+    mm_replay_digest(ISSUER, "a", recorded);
+    mm_replay_remember(replay, ISSUER, recorded, NOW + 300, NOW + 5000);
+    assert_int_equal(mm_replay_n(replay), 0); /* it takes no room */
+    assert_int_equal(use_of(replay, ISSUER, "a", NOW + 300, NOW + 10), MM_TOKEN_INVALID);
+    assert_int_equal(use_of(replay, ISSUER, "b", NOW + 301, NOW + 10), MM_OK);
+    mm_replay_remember(replay, ISSUER, recorded, NOW + 300, NOW + 10);
+    mm_replay_remember(replay, ISSUER, recorded, NOW + 300, NOW + 10); /* known already: nothing is forgotten for it */
+    assert_int_equal(use_of(replay, ISSUER, "c", NOW + 301, NOW + 10), MM_OK);
+}
+
 static uint32_t next_random(uint32_t *state)
 {
     *state ^= *state << 13;
@@ -258,6 +274,7 @@ int main(void)
         cmocka_unit_test(no_issuer_takes_all_the_room),
         cmocka_unit_test(a_clock_set_back_lets_nothing_be_used_twice),
         cmocka_unit_test(uses_that_were_recorded_hold_after_a_restart),
+        cmocka_unit_test(a_recorded_use_that_had_expired_holds_when_the_clock_is_set_back),
         cmocka_unit_test(nothing_is_ever_used_twice_whatever_comes),
         cmocka_unit_test(without_randomness_there_is_none),
         cmocka_unit_test(of_many_threads_one_is_the_first),
