@@ -16,6 +16,7 @@
 enum {
     SLOTS = MM_FETCHES_MAX,
     TROUBLED_MAX = SLOTS / 2, /* slots of sources that were slow or failed, or that nobody waits for */
+    HOST_MAX = SLOTS / 4,     /* slots of one host's sources: it may be slow, and no source of it known to be yet */
     SLOT_MS = MM_FETCH_MS + 2000,
     BUSY_MS = 100,
     IDLE_MS = 1000,
@@ -30,6 +31,7 @@ struct slot {
     bool is_troubled;
     enum mm_key_source_kind kind;
     char *name;
+    char host[MM_HOST_MAX]; /* that was asked first */
     int64_t until_ns;
     struct mm_buffer answer;
 };
@@ -146,6 +148,14 @@ static bool is_troubled(const struct mm_key_source *source)
     return source->n_failures > 0 || source->was_slow || source->n_waiters == 0;
 }
 
+static bool has_host_room(const struct work *work, const char *host)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < SLOTS; i++)
+        n += work->slots[i].name && strcmp(work->slots[i].host, host) == 0;
+    return n < HOST_MAX;
+}
+
 /* Of those that are wanted: first who isn't troubled, then who has waited longest. NULL: none may have a slot. */
 static struct mm_key_source *pick_locked(const struct work *work)
 {
@@ -155,7 +165,8 @@ static struct mm_key_source *pick_locked(const struct work *work)
         n_troubled += work->slots[i].name && work->slots[i].is_troubled;
     for (size_t i = 0; i < work->sources->n; i++) {
         struct mm_key_source *source = work->sources->items[i];
-        if (source->state != MM_KEY_SOURCE_WANTED || (is_troubled(source) && n_troubled >= TROUBLED_MAX))
+        if (source->state != MM_KEY_SOURCE_WANTED || (is_troubled(source) && n_troubled >= TROUBLED_MAX) ||
+            !has_host_room(work, source->host))
             continue;
         bool is_better = !best || is_troubled(source) < is_troubled(best) ||
                          (is_troubled(source) == is_troubled(best) && source->wanted_ns < best->wanted_ns);
@@ -179,6 +190,7 @@ static char *take_slot_locked(struct work *work, size_t i, int64_t now_ns)
         .kind = source->kind,
         .name = MM_TAKE(name),
     };
+    memcpy(work->slots[i].host, source->host, sizeof source->host);
     work->sources->asked[i] = source;
     mm_key_source_ask(source, now_ns);
     return url;

@@ -27,6 +27,8 @@ struct mm_key_source *mm_key_source_new(enum mm_key_source_kind kind, const char
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
+    if (url && !mm_url_host(url, source->host))
+        source->host[0] = '\0'; /* it won't be asked: those are of one host, too */
     return MM_TAKE(source);
 }
 

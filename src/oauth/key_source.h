@@ -8,6 +8,7 @@
 
 #include "crypto/digest.h"
 #include "token/jwt.h"
+#include "util/origin.h"
 
 enum {
     MM_KEY_AGE_MAX = 86400,   /* seconds that keys are kept for at most, before they are asked for again */
@@ -32,7 +33,8 @@ struct mm_key_waiter {
 struct mm_key_source {
     /* immutable */
     char *name;
-    char *url; /* asked for first; NULL: MM_KEY_SOURCE_FILE */
+    char *url;              /* asked for first; NULL: MM_KEY_SOURCE_FILE */
+    char host[MM_HOST_MAX]; /* of the URL */
     enum mm_key_source_kind kind;
 
     struct mm_jwks *jwks; /* NULL: none yet, or none any more */

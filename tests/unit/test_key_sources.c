@@ -27,7 +27,7 @@
 #define IDP  "https://idp.example/realms/acme"
 #define JWKS "https://idp.example/keys"
 
-enum { PATIENCE_MS = 20000, ASKED_MAX = 64 };
+enum { PATIENCE_MS = 20000, ASKED_MAX = 64, HOSTS_MAX = 42 };
 
 static const int64_t SECOND_NS = 1000000000;
 
@@ -151,7 +151,7 @@ static void is_told(int n, const char *what)
 struct world {
     struct mm_tenant tenant;
     char *issuers[4];
-    char *hosts[2];
+    char *hosts[HOSTS_MAX];
     struct mm_issuer_keys keys[1];
     struct mm_config config;
     struct mm_key_sources *sources;
@@ -772,40 +772,47 @@ static void a_client_and_a_trust_domain_have_keys_of_their_own(void **state)
 
 /* --- slots */
 
+static char names[HOSTS_MAX][64];
+
+/* `n` issuers at so many hosts, in turn: `names`. */
+static void has_issuers(struct world *world, size_t n, size_t n_hosts)
+{
+    static char hosts[HOSTS_MAX][32];
+    static char *issuers[HOSTS_MAX];
+    for (size_t i = 0; i < n_hosts; i++) {
+        (void)snprintf(hosts[i], sizeof hosts[i], "%02zu.example", i);
+        world->hosts[i] = hosts[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(names[i], sizeof names[i], "https://%.31s/%02zu", hosts[i % n_hosts], i);
+        issuers[i] = names[i];
+    }
+    world->config.fetch.hosts = (struct mm_strings){world->hosts, n_hosts};
+    world->tenant.envelope.issuers = (struct mm_strings){issuers, n};
+}
+
 static void sources_that_fail_leave_room_for_one_that_is_waited_for(void **state)
 {
     struct world *world = *state;
     enum { N = 40 };
-    static char names[N][48];
-    static char *issuers[N];
-    for (size_t i = 0; i < N; i++) {
-        (void)snprintf(names[i], sizeof names[i], "https://idp.example/%02zu", i);
-        issuers[i] = names[i];
-    }
-    world->tenant.envelope.issuers = (struct mm_strings){issuers, N};
+    has_issuers(world, N, N);
     use(world);
     size_t half = MM_FETCHES_MAX / 2;
     wait_for(are_asked, &half);
     nothing_is_asked_beyond(world, half); /* ahead, for nobody, and silent all of them */
     assert_int_equal(get_from(world, names[N - 1], "a", NULL), AWAITED);
-    is_asked(half + 1, "https://idp.example/39/.well-known/openid-configuration");
+    is_asked(half + 1, "https://39.example/39/.well-known/openid-configuration");
     pass_ms(world, MM_KEY_WAIT_MS + 1); /* others have stood in line for longer than anybody waits */
     are_awake(1);
     assert_int_equal(get_from(world, names[N - 2], "a", NULL), AWAITED);
-    is_asked(half + 2, "https://idp.example/38/.well-known/openid-configuration");
+    is_asked(half + 2, "https://38.example/38/.well-known/openid-configuration");
 }
 
 static void who_found_no_room_in_time_does_not_wait_again(void **state)
 {
     struct world *world = *state;
     enum { N = MM_FETCHES_MAX + 1 };
-    static char names[N][48];
-    static char *issuers[N];
-    for (size_t i = 0; i < N; i++) {
-        (void)snprintf(names[i], sizeof names[i], "https://idp.example/%02zu", i);
-        issuers[i] = names[i];
-    }
-    world->tenant.envelope.issuers = (struct mm_strings){issuers, N};
+    has_issuers(world, N, N);
     use(world);
     for (size_t i = 0; i < N; i++)
         assert_int_equal(get_from(world, names[i], "a", NULL), AWAITED);
@@ -816,6 +823,29 @@ static void who_found_no_room_in_time_does_not_wait_again(void **state)
     for (size_t i = 0; i < N; i++)
         fails(world, names[i], MM_KEYS_UNAVAILABLE);
     nothing_is_asked_beyond(world, all);
+}
+
+/* Many realms of a host that has just fallen silent, each with callers, and none known to be slow yet. */
+static void the_sources_of_one_host_leave_room_for_those_of_others(void **state)
+{
+    struct world *world = *state;
+    enum { N = MM_FETCHES_MAX + 1, QUARTER = MM_FETCHES_MAX / 4 };
+    has_issuers(world, N, 1);
+    world->hosts[1] = (char *)(uintptr_t) "idp.example";
+    world->config.fetch.hosts.n = 2;
+    world->tenant.envelope.issuers.items[N] = (char *)(uintptr_t)IDP;
+    world->tenant.envelope.issuers.n = N + 1;
+    use(world);
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(get_from(world, names[i], "a", NULL), AWAITED);
+    assert_int_equal(get(world, "a"), AWAITED);
+    size_t all = QUARTER + 1;
+    wait_for(are_asked, &all);
+    nothing_is_asked_beyond(world, all);
+    bool is_there = false;
+    for (size_t i = 0; i < all; i++)
+        is_there = is_there || strcmp(fetcher.url[i], IDP "/.well-known/openid-configuration") == 0;
+    assert_true(is_there);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -850,6 +880,7 @@ int main(void)
         TEST(a_client_and_a_trust_domain_have_keys_of_their_own),
         TEST(sources_that_fail_leave_room_for_one_that_is_waited_for),
         TEST(who_found_no_room_in_time_does_not_wait_again),
+        TEST(the_sources_of_one_host_leave_room_for_those_of_others),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
