@@ -277,36 +277,57 @@ const struct mm_account *mm_tenant_client(const struct mm_tenant *tenant, const 
     return NULL;
 }
 
-static void visit_value(const struct mm_index *index, const struct lookup *lookup, const json_t *value,
-                        mm_index_visit visit, void *context)
+/* A look for the rules of a token. */
+struct look {
+    const struct mm_index *index;
+    mm_index_visit visit;
+    void *context;
+};
+
+/* `seen`: by ref, those that were visited; NULL: none can come twice. */
+static void visit_value(const struct look *look, const struct lookup *lookup, const json_t *value, bool *seen)
 {
     char number[MM_CLAIM_NUMBER_MAX];
+    const struct mm_index *index = look->index;
     const char *text = mm_claim_text(value, number);
     size_t n = 0;
     const struct mm_multimap_entry *entries =
         text ? mm_multimap_find(&index->by_claim, key_of(lookup->issuer, lookup->claim, text), &n) : NULL;
     for (size_t i = 0; i < n; i++) {
         const struct ref *ref = &index->refs[entries[i].value];
-        visit(context, ref->account, ref->rule);
+        if (!seen || !seen[entries[i].value])
+            look->visit(look->context, ref->account, ref->rule);
+        if (seen)
+            seen[entries[i].value] = true;
     }
 }
 
-void mm_index_visit_oidc(const struct mm_index *index, const char *issuer, const json_t *claims, mm_index_visit visit,
+/* A list may have one value, or all of a rule's, thousands of times: without this each would be asked for as often. */
+static bool visit_list(const struct look *look, const struct lookup *lookup, const json_t *list)
+{
+    mm_cleanup(free) bool *seen = calloc(look->index->n_refs + 1, sizeof *seen);
+    for (size_t i = 0; seen && i < json_array_size(list); i++)
+        visit_value(look, lookup, json_array_get(list, i), seen);
+    return seen;
+}
+
+bool mm_index_visit_oidc(const struct mm_index *index, const char *issuer, const json_t *claims, mm_index_visit visit,
                          void *context)
 {
+    const struct look look = {index, visit, context};
     for (size_t i = 0; i < index->n_lookups; i++) {
         const struct lookup *lookup = &index->lookups[i];
         if (strcmp(lookup->issuer, issuer) != 0)
             continue;
         const json_t *value = mm_claim_find(claims, lookup->claim);
-        if (json_is_array(value))
-            for (size_t j = 0; j < json_array_size(value); j++)
-                visit_value(index, lookup, json_array_get(value, j), visit, context);
-        else
-            visit_value(index, lookup, value, visit, context);
+        if (!json_is_array(value))
+            visit_value(&look, lookup, value, NULL);
+        else if (!visit_list(&look, lookup, value))
+            return false;
     }
     for (size_t i = 0; i < index->n_others; i++)
         visit(context, index->others[i].account, index->others[i].rule);
+    return true;
 }
 
 const char *const *mm_index_audiences(const struct mm_index *index, const char *issuer)

@@ -15,12 +15,12 @@ void mm_index_free(struct mm_index *index);
 /* The account that is called so: `tenant/id`, or its id alone. NULL: none; nor without an index. */
 const struct mm_account *mm_tenant_client(const struct mm_tenant *tenant, const char *client_id);
 
-/* Called for each rule that may be satisfied; one may come twice. */
+/* Called for each rule that may be satisfied, once. */
 typedef void (*mm_index_visit)(void *context, const struct mm_account *account, const struct mm_oidc_rule *rule);
 
-/* The `oidc` rules that a token of `issuer` with these claims may satisfy. */
-void mm_index_visit_oidc(const struct mm_index *index, const char *issuer, const json_t *claims, mm_index_visit visit,
-                         void *context);
+/* The `oidc` rules that a token of `issuer` with these claims may satisfy. False for want of memory: not all were visited. */
+MM_MUST_USE bool mm_index_visit_oidc(const struct mm_index *index, const char *issuer, const json_t *claims,
+                                     mm_index_visit visit, void *context);
 
 /* What tokens of `issuer` may be for by any rule, NULL-terminated; NULL: no rule names it. */
 const char *const *mm_index_audiences(const struct mm_index *index, const char *issuer);

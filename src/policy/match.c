@@ -79,8 +79,8 @@ bool mm_policy_match_oidc(const struct mm_tenant *tenant, const struct mm_accoun
     struct search search = {.issuer = issuer, .claims = claims, .audit = ret_audit};
     if (ret_audit)
         ret_audit->n = 0;
-    if (tenant->index)
-        mm_index_visit_oidc(tenant->index, issuer, claims, consider, &search);
+    if (tenant->index && !mm_index_visit_oidc(tenant->index, issuer, claims, consider, &search))
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
     if (!settle(tenant, account, search.match.account, search.another, "token", err))
         return false;
     *ret_match = search.match;

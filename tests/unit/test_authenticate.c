@@ -293,6 +293,25 @@ static void a_token_stands_for_the_account_whose_rule_it_satisfies(void **state)
     mm_tenant_clear(&tenant);
 }
 
+static void count(void *context, const struct mm_account *account, const struct mm_oidc_rule *rule)
+{
+    (void)account, (void)rule;
+    (*(size_t *)context)++;
+}
+
+/* A token has room for thousands of values, and a tenant's file for as many rules that one of them may satisfy. */
+static void a_list_has_each_rule_asked_for_once_whatever_it_repeats(void **state)
+{
+    (void)state;
+    struct mm_tenant tenant = {0};
+    size_t n = 0;
+    build_well(LISTS(CLAIMED("groups: [a, b]"), CLAIMED("groups: [b, c]")), &tenant);
+    mm_cleanup(json_decref) json_t *claims = json_pack("{s[sssssss]}", "groups", "a", "a", "b", "c", "b", "a", "d");
+    assert_true(mm_index_visit_oidc(tenant.index, KEYCLOAK, claims, count, &n));
+    assert_int_equal(n, 2);
+    mm_tenant_clear(&tenant);
+}
+
 static void a_rule_in_audit_mode_is_told_of_and_grants_nothing(void **state)
 {
     (void)state;
@@ -515,6 +534,7 @@ int main(void)
         cmocka_unit_test(no_overlap_is_missed_among_many_rules),
         cmocka_unit_test(no_rule_is_missed_among_many),
         cmocka_unit_test(a_token_stands_for_the_account_whose_rule_it_satisfies),
+        cmocka_unit_test(a_list_has_each_rule_asked_for_once_whatever_it_repeats),
         cmocka_unit_test(a_rule_in_audit_mode_is_told_of_and_grants_nothing),
         cmocka_unit_test(a_client_is_found_by_either_of_its_names),
         cmocka_unit_test(audiences_are_those_of_the_rules_on_an_issuer),
