@@ -5,8 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,10 +20,10 @@
 #include "http/server.h"
 #include "issue/uses.h"
 #include "mintmarkd/keys.h"
+#include "mintmarkd/options.h"
 #include "mintmarkd/outside.h"
 #include "mintmarkd/pid_file.h"
 #include "mintmarkd/record.h"
-#include "mintmarkd/signers.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/notify.h"
@@ -66,12 +64,8 @@ struct service {
     enum { RUNNING, DRAINING } phase;
 
     struct mm_notify notify;
-    const char *config_file; /* absolute: workers and their confinement know no other folder to start at */
-    char config_path[PATH_MAX];
+    struct mm_service_options options;
     struct mm_pid_file pid_file;
-    const char *user;
-    enum mm_installation installation;
-    enum { CONFINED, UNCONFINED } confinement;
 };
 
 static void log_problems(const struct mm_problems *problems)
@@ -88,10 +82,11 @@ static void log_problems(const struct mm_problems *problems)
 /* The first time, and each time after it, in the service that runs by the first. */
 static struct mm_config *load_config(const struct service *service, struct mm_problems *problems, struct mm_error *err)
 {
-    const char *file = service->config_file;
-    struct mm_config *config = service->config                         ? mm_config_load_again(service->config, problems)
-                               : service->installation == MM_INSTALLED ? mm_config_load_installed(file, problems)
-                                                                       : mm_config_load(file, problems);
+    const char *file = service->options.config_file;
+    struct mm_config *config = service->config ? mm_config_load_again(service->config, problems)
+                               : service->options.installation == MM_INSTALLED
+                                   ? mm_config_load_installed(file, problems)
+                                   : mm_config_load(file, problems);
     log_problems(problems);
     if (!config)
         (void)mm_fail(err, MM_CONFIG_INVALID, "%s: %zu problem%s", file, problems->n_errors,
@@ -205,14 +200,14 @@ static bool load_ledger(struct service *service, struct mm_error *err)
 /* From here on the launcher alone holds what a worker needs: no descriptor of a PIN stays in this process. */
 static bool start_launcher(struct service *service, struct mm_error *err)
 {
-    service->launcher = mm_service_launch(service->config, service->installation, err);
+    service->launcher = mm_service_launch(service->config, service->options.installation, err);
     return service->launcher != NULL;
 }
 
 static bool start_fetcher(struct service *service, struct mm_error *err)
 {
     return mm_service_fetcher(service->config,
-                              service->confinement == CONFINED ? MM_FETCHER_CONFINED : MM_FETCHER_UNCONFINED,
+                              service->options.confinement == MM_CONFINED ? MM_FETCHER_CONFINED : MM_FETCHER_UNCONFINED,
                               &service->fetcher, err);
 }
 
@@ -326,7 +321,7 @@ static bool restrict_files(const struct service *service, struct mm_error *err)
     const struct mm_strings *files = &service->config->files;
     enum mm_landlock state = MM_LANDLOCK_UNKNOWN;
     size_t n = 0;
-    if (service->confinement == UNCONFINED)
+    if (service->options.confinement == MM_UNCONFINED)
         return true;
     mm_cleanup(free) struct mm_path_rule *rules = calloc(files->n + 1, sizeof *rules);
     if (!rules)
@@ -346,7 +341,7 @@ static bool restrict_files(const struct service *service, struct mm_error *err)
 /* Before anybody can connect. Threads that start from here on are confined, too. */
 static bool confine(const struct service *service, struct mm_error *err)
 {
-    if (service->confinement == CONFINED)
+    if (service->options.confinement == MM_CONFINED)
         return mm_filter_load(mm_launcher_pid(service->launcher), err);
     mm_log(MM_LOG_WARNING, "unconfined", "detail",
            "--unconfined: who takes over this process can do whatever its user can", NULL);
@@ -580,8 +575,8 @@ static bool drain(struct service *service, struct mm_error *err)
 
 static void stop(struct service *service)
 {
-    mm_admin_stop(
-        service->admin); /* first: its handlers use all the others; until now it has told how the drain goes */
+    /* First: its handlers use all the others; until now it has told how the drain goes. */
+    mm_admin_stop(service->admin);
     mm_supply_stop(service->supply);
     mm_keeper_stop(service->keeper);
     if (service->key_sources)
@@ -599,68 +594,6 @@ static void stop(struct service *service)
     mm_keyring_unref(service->keyring);
     mm_config_unref(service->config);
     mm_pid_file_close(&service->pid_file);
-}
-
-static const char USAGE[] =
-    "Usage: mintmarkd [--config FILE] [--pid-file FILE] [--user NAME] [--installed] [--unconfined]\n"
-    "\n"
-    "Issue short-lived, tenant-scoped JWTs signed inside a PKCS#11 token. Runs in the foreground and logs JSON lines "
-    "on\n"
-    "standard error. SIGHUP reloads policy, TLS certificates and limits; SIGTERM finishes what has begun and exits.\n"
-    "\n"
-    "  --config FILE    configuration (default: $MINTMARK_CONFIG, else /etc/mintmark/mintmark.yaml)\n"
-    "  --pid-file FILE  write the process id there once the service is ready; emptied when it ends\n"
-    "  --user NAME      started as root, become this user before anything else\n"
-    "  --installed      refuse configuration and programs that the service's user could write or replace\n"
-    "  --unconfined     do without the filter of system calls and Landlock, on a system that they don't suit\n"
-    "  --help, --version\n"
-    "\n"
-    "Exit status: 0 stopped as asked, 1 internal, 2 usage, 3 configuration, 4 HSM, 5 PIN refused or latched (don't\n"
-    "restart), 6 store, 7 can't listen.\n";
-
-static bool parse_options(int argc, char **argv, struct service *service, int *ret_status)
-{
-    static const struct option OPTIONS[] = {
-        {"config", required_argument, NULL, 'c'}, {"pid-file", required_argument, NULL, 'p'},
-        {"user", required_argument, NULL, 'u'},   {"installed", no_argument, NULL, 'i'},
-        {"unconfined", no_argument, NULL, 'n'},   {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
-    };
-    const char *from_environment = getenv("MINTMARK_CONFIG");
-    service->config_file = from_environment ? from_environment : "/etc/mintmark/mintmark.yaml";
-    for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
-        switch (option) {
-        case 'c':
-            service->config_file = optarg;
-            break;
-        case 'p':
-            service->pid_file.path = optarg;
-            break;
-        case 'i':
-            service->installation = MM_INSTALLED;
-            break;
-        case 'n':
-            service->confinement = UNCONFINED;
-            break;
-        case 'u':
-            service->user = optarg;
-            break;
-        case 'h':
-            *ret_status = fputs(USAGE, stdout) < 0 ? MM_EXIT_FAILURE : MM_EXIT_OK;
-            return false;
-        case 'v':
-            *ret_status = puts("mintmarkd " MM_VERSION) < 0 ? MM_EXIT_FAILURE : MM_EXIT_OK;
-            return false;
-        default:
-            *ret_status = MM_EXIT_USAGE;
-            return false;
-        }
-    }
-    if (optind == argc)
-        return true;
-    (void)fprintf(stderr, "mintmarkd: unexpected argument %s\n", argv[optind]);
-    *ret_status = MM_EXIT_USAGE;
-    return false;
 }
 
 /*
@@ -683,22 +616,9 @@ static void prepare_process(sigset_t *ret_signals)
     (void)signal(SIGCHLD, SIG_DFL);
 }
 
-static bool make_absolute(struct service *service, struct mm_error *err)
-{
-    if (service->config_file[0] == '/')
-        return true;
-    char *folder = getcwd(service->config_path, sizeof service->config_path);
-    size_t length = folder ? strlen(folder) : sizeof service->config_path;
-    int n = folder ? snprintf(folder + length, sizeof service->config_path - length, "/%s", service->config_file) : 0;
-    if (!folder || n < 0 || (size_t)n >= sizeof service->config_path - length)
-        return mm_fail(err, MM_FILE, "%s: its folder's path can't be found or is too long", service->config_file);
-    service->config_file = service->config_path;
-    return true;
-}
-
 static bool drop_privileges(const struct service *service, struct mm_error *err)
 {
-    if (!mm_privileges_drop(service->user, err))
+    if (!mm_privileges_drop(service->options.user, err))
         return false;
     if (geteuid() == 0)
         mm_log(MM_LOG_WARNING, "running_as_root", "detail", "give the service a user of its own: --user NAME", NULL);
@@ -710,11 +630,13 @@ int main(int argc, char **argv)
     struct service service = {.notify = {.fd = -1}, .pid_file = {.fd = -1}, .lock = PTHREAD_MUTEX_INITIALIZER};
     struct mm_error err = {0};
     int status;
-    if (!parse_options(argc, argv, &service, &status))
+    if (!mm_service_options_parse(argc, argv, &service.options, &status))
         return status;
+    service.pid_file.path = service.options.pid_file;
     sigset_t signals;
     prepare_process(&signals);
-    if (!make_absolute(&service, &err) || !drop_privileges(&service, &err) || !start(&service, &err)) {
+    if (!mm_service_options_resolve(&service.options, &err) || !drop_privileges(&service, &err) ||
+        !start(&service, &err)) {
         mm_log_error("start_failed", &err, NULL);
         stop(&service);
         mm_log_stop(mm_deadline_after_ms(LOG_MS));
