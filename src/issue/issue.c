@@ -20,7 +20,7 @@
 #include "oauth/subject.h"
 #include "util/log.h"
 
-enum { TICK_MS = 50, IDLE_TICK_MS = 1000, ANSWERS_PER_TICK = 64 };
+enum { TICK_MS = 50, IDLE_TICK_MS = 1000, SWEEP_MS = 1000, ANSWERS_PER_TICK = 64 };
 
 struct job {
     /* immutable once begun */
@@ -128,10 +128,20 @@ static void answer_expired(const struct answer *answers, size_t n)
     }
 }
 
+/* Not each time round, which may be for each token: it takes the lock that whoever asks for one needs. */
+static void sweep_revocations(struct mm_issuer *issuer, int64_t *due_ns)
+{
+    if (mm_monotonic_ns() < *due_ns)
+        return;
+    *due_ns = mm_deadline_after_ms(SWEEP_MS);
+    mm_revocations_sweep(issuer->parts.revocations);
+}
+
 static void *keep_time(void *context)
 {
     struct mm_issuer *issuer = context;
     struct answer answers[ANSWERS_PER_TICK];
+    int64_t sweep_due_ns = 0;
     size_t n = 0;
     (void)pthread_mutex_lock(&issuer->lock);
     while (!issuer->is_stopping) {
@@ -144,7 +154,7 @@ static void *keep_time(void *context)
         (void)pthread_mutex_unlock(&issuer->lock);
         answer_expired(answers, n);
         mm_refusals_flush(issuer->refusals, MM_REFUSALS_ENDED);
-        mm_revocations_sweep(issuer->parts.revocations);
+        sweep_revocations(issuer, &sweep_due_ns);
         (void)pthread_mutex_lock(&issuer->lock);
     }
     (void)pthread_mutex_unlock(&issuer->lock);
