@@ -49,8 +49,8 @@ static struct mm_reply take_back(struct mm_request *request, const struct mm_pri
     request->pending = mm_pending_begin(service->pending, request->mhd, request->id, request->form, &err);
     if (!request->pending)
         return mm_request_refuse(request, &err, NULL, principal->tenant->id);
-    int64_t deadline = mm_deadline_after_ms(request->config->limits.issue_timeout * 1000);
-    if (!mm_revocations_revoke(service->parts.revocations, &order, deadline, on_revoked, request->pending, &err)) {
+    if (!mm_revocations_revoke(service->parts.revocations, &order, request->deadline_ns, on_revoked, request->pending,
+                               &err)) {
         struct mm_reply reply = mm_request_refuse(request, &err, NULL, principal->tenant->id);
         mm_pending_settle(request->pending, &reply);
     }
