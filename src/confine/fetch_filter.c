@@ -4,13 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#include <seccomp.h>
+#include "confine/seccomp.h"
 
 /* Whatever their arguments. A call that this machine's kind doesn't have is passed over. */
 /* clang-format off */
@@ -36,13 +35,7 @@ static const int ALLOWED[] = {
 };
 /* clang-format on */
 
-/* Allowed when one argument, under a mask, has a value. Of an int the kernel looks at 32 bits, and so does the mask. */
-static const struct rule {
-    int call;
-    unsigned argument;
-    uint64_t mask;
-    uint64_t value;
-} RULES[] = {
+static const struct mm_seccomp_rule RULES[] = {
     {SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD}, /* threads, not processes */
     {SCMP_SYS(open), 1, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
     {SCMP_SYS(openat), 2, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY},
@@ -63,28 +56,14 @@ static const struct rule {
     {SCMP_SYS(ioctl), 1, UINT32_MAX, TCGETS}, /* isatty() */
 };
 
-static int allow(scmp_filter_ctx filter, const struct rule *rule)
-{
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, rule->call, 1,
-                            SCMP_CMP64(rule->argument, SCMP_CMP_MASKED_EQ, rule->mask, rule->value));
-}
-
 static int build(scmp_filter_ctx filter)
 {
     int failed = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-    for (size_t i = 0; failed == 0 && i < MM_ARRAY_SIZE(ALLOWED); i++)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, ALLOWED[i], 0);
-    for (size_t i = 0; failed == 0 && i < MM_ARRAY_SIZE(RULES); i++)
-        failed = allow(filter, &RULES[i]);
-    /* Flags of a descriptor; but O_ASYNC sends signals. */
     if (failed == 0)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2,
-                                  SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
-                                  SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
-    /* Its flags lie in memory, where a filter can't see them: glibc then uses clone(). */
+        failed = mm_seccomp_allow(filter, ALLOWED, MM_ARRAY_SIZE(ALLOWED));
     if (failed == 0)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    return failed;
+        failed = mm_seccomp_allow_if(filter, RULES, MM_ARRAY_SIZE(RULES));
+    return failed ? failed : mm_seccomp_add_common(filter);
 }
 
 bool mm_fetch_filter_load(struct mm_error *err)
@@ -92,9 +71,5 @@ bool mm_fetch_filter_load(struct mm_error *err)
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!filter)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    int failed = build(filter);
-    if (failed == 0)
-        failed = seccomp_load(filter);
-    seccomp_release(filter);
-    return failed == 0 || mm_fail(err, MM_INTERNAL, "seccomp: the filter can't be loaded: %s", strerror(-failed));
+    return mm_seccomp_load(filter, build(filter), err);
 }

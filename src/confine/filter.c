@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "confine/filter.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#include <seccomp.h>
-
 #include "confine/leak_check.h"
+#include "confine/seccomp.h"
 
 /* Whatever their arguments. A call that this machine's kind doesn't have is passed over. */
 /* clang-format off */
@@ -45,17 +42,9 @@ static const int ALLOWED[] = {
 static const int LEAK_CHECK[] = {SCMP_SYS(clone), SCMP_SYS(getdents),         SCMP_SYS(getppid), SCMP_SYS(kill),
                                  SCMP_SYS(prctl), SCMP_SYS(process_vm_readv), SCMP_SYS(ptrace)};
 
-/* Allowed when one argument, under a mask, has a value. Of an int the kernel looks at 32 bits, and so does the mask. */
-struct rule {
-    int call;
-    unsigned argument;
-    uint64_t mask;
-    uint64_t value;
-};
-
 enum { SOCKET_TYPE = 0xf };
 
-static const struct rule RULES[] = {
+static const struct mm_seccomp_rule RULES[] = {
     {SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD}, /* threads, not processes */
     {SCMP_SYS(mmap), 2, PROT_EXEC, 0},                /* no new code */
     {SCMP_SYS(mprotect), 2, PROT_EXEC, 0},
@@ -74,12 +63,6 @@ static const struct rule RULES[] = {
     {SCMP_SYS(ioctl), 1, UINT32_MAX, TCGETS}, /* isatty() */
 };
 
-static int allow(scmp_filter_ctx filter, const struct rule *rule)
-{
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, rule->call, 1,
-                            SCMP_CMP64(rule->argument, SCMP_CMP_MASKED_EQ, rule->mask, rule->value));
-}
-
 /*
  * TCP alone: over UDP, and over what other protocols make of a stream (SCTP connects when something is sent), anything could be
  * sent anywhere.
@@ -92,30 +75,14 @@ static int allow_tcp(scmp_filter_ctx filter, uint64_t family)
                             SCMP_A2_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, 0));
 }
 
-/* Flags of a descriptor; but O_ASYNC sends signals. */
-static int allow_flags(scmp_filter_ctx filter)
-{
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 2,
-                            SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, F_SETFL),
-                            SCMP_A2_64(SCMP_CMP_MASKED_EQ, O_ASYNC, 0));
-}
-
-static int allow_all(scmp_filter_ctx filter, const int *calls, size_t n)
-{
-    int failed = 0;
-    for (size_t i = 0; i < n && failed == 0; i++)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
-    return failed;
-}
-
 /* The kernel's limit on whom a signal reaches: the launcher, which is killed when it hangs, and, for abort(), ourselves. */
 static int allow_signals(scmp_filter_ctx filter, pid_t launcher)
 {
     int failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 2,
                                   SCMP_A0_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, (uint64_t)launcher),
                                   SCMP_A1_64(SCMP_CMP_MASKED_EQ, UINT32_MAX, SIGKILL));
-    const struct rule ourselves = {SCMP_SYS(tgkill), 0, UINT32_MAX, (uint64_t)getpid()};
-    return failed ? failed : allow(filter, &ourselves);
+    const struct mm_seccomp_rule ourselves = {SCMP_SYS(tgkill), 0, UINT32_MAX, (uint64_t)getpid()};
+    return failed ? failed : mm_seccomp_allow_if(filter, &ourselves, 1);
 }
 
 static int build(scmp_filter_ctx filter, pid_t launcher)
@@ -127,22 +94,19 @@ static int build(scmp_filter_ctx filter, pid_t launcher)
     if (failed == 0)
         failed = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     if (failed == 0)
-        failed = allow_all(filter, ALLOWED, MM_ARRAY_SIZE(ALLOWED));
-    for (size_t i = 0; failed == 0 && i < MM_ARRAY_SIZE(RULES); i++)
-        failed = allow(filter, &RULES[i]);
+        failed = mm_seccomp_allow(filter, ALLOWED, MM_ARRAY_SIZE(ALLOWED));
+    if (failed == 0)
+        failed = mm_seccomp_allow_if(filter, RULES, MM_ARRAY_SIZE(RULES));
     if (failed == 0)
         failed = allow_tcp(filter, AF_INET);
     if (failed == 0)
         failed = allow_tcp(filter, AF_INET6);
     if (failed == 0)
-        failed = allow_flags(filter);
+        failed = mm_seccomp_add_common(filter);
     if (failed == 0)
         failed = allow_signals(filter, launcher);
-    /* Its flags lie in memory, where a filter can't see them: glibc then uses clone(). */
-    if (failed == 0)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     if (failed == 0 && MM_LEAK_CHECK)
-        failed = allow_all(filter, LEAK_CHECK, MM_ARRAY_SIZE(LEAK_CHECK));
+        failed = mm_seccomp_allow(filter, LEAK_CHECK, MM_ARRAY_SIZE(LEAK_CHECK));
     return failed;
 }
 
@@ -151,9 +115,5 @@ bool mm_filter_load(pid_t launcher, struct mm_error *err)
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
-    int failed = build(filter, launcher);
-    if (failed == 0)
-        failed = seccomp_load(filter);
-    seccomp_release(filter);
-    return failed == 0 || mm_fail(err, MM_INTERNAL, "seccomp: the filter can't be loaded: %s", strerror(-failed));
+    return mm_seccomp_load(filter, build(filter, launcher), err);
 }
