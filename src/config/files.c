@@ -35,6 +35,17 @@ bool mm_loader_read(const char *file, struct mm_buffer *text, struct mm_error *e
     return check_folder(file, err) && mm_file_read_trusted(file, text, err);
 }
 
+bool mm_loader_take_file(const struct loader *loader, const char *file, const char *path, struct mm_buffer *text)
+{
+    struct mm_error err = {0};
+    mm_loader_note_file(loader, file);
+    mm_loader_check_hands(loader, file, path);
+    if (mm_loader_read(file, text, &err))
+        return true;
+    mm_loader_report(loader, path, "%s", err.message);
+    return false;
+}
+
 void mm_loader_parse(const char *file, const struct mm_buffer *text, struct mm_document *ret_document,
                      struct mm_problems *problems)
 {

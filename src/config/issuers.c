@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "config/loader.h"
-
 #include "policy/exchange.h"
 #include "token/spiffe_bundle.h"
 #include "util/file.h"
@@ -26,21 +25,15 @@ void mm_loader_build_fetch(const struct loader *loader)
     built->ca_file = mm_loader_resolve(loader, mm_json_string(fetch, "ca"));
 }
 
-typedef struct mm_jwks *(*parse_jwks)(const void *data, size_t length, struct mm_error *err);
-
 /* One file of keys, named at `path`; NULL if it can't be used. */
-static struct mm_jwks *read_jwks(const struct loader *loader, const char *file, const char *path, parse_jwks parse,
+static struct mm_jwks *read_jwks(const struct loader *loader, const char *file, const char *path,
                                  char ret_digest[MM_SHA256_HEX_LENGTH + 1])
 {
     struct mm_error err = {0};
     mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_FOREIGN_JWKS_MAX);
-    mm_loader_note_file(loader, file);
-    mm_loader_check_hands(loader, file, path);
-    if (!mm_loader_read(file, &text, &err)) {
-        mm_loader_report(loader, path, "%s", err.message);
+    if (!mm_loader_take_file(loader, file, path, &text))
         return NULL;
-    }
-    struct mm_jwks *jwks = parse(text.data, text.length, &err);
+    struct mm_jwks *jwks = mm_jwks_parse(text.data, text.length, &err);
     mm_sha256_hex(text.data, text.length, ret_digest);
     if (!jwks)
         mm_loader_report(loader, path, "%s: %s", file, err.message);
@@ -70,8 +63,7 @@ static void build_jwks(const struct loader *loader, const json_t *json, const ch
              !mm_config_may_fetch(loader->config, issuer->jwks_uri))
         mm_loader_report(loader, uri_path ? uri_path : path, "its host isn't one of ‹fetch.hosts›");
     else if (issuer->jwks_file)
-        issuer->jwks =
-            read_jwks(loader, issuer->jwks_file, file_path ? file_path : path, mm_jwks_parse, issuer->digest);
+        issuer->jwks = read_jwks(loader, issuer->jwks_file, file_path ? file_path : path, issuer->digest);
 }
 
 void mm_loader_build_issuers(const struct loader *loader)
@@ -116,14 +108,11 @@ static void read_bundle_file(const struct loader *loader, const char *file, cons
 {
     struct mm_error err = {0};
     mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_FOREIGN_JWKS_MAX);
-    mm_loader_note_file(loader, file);
-    mm_loader_check_hands(loader, file, path);
-    if (!mm_loader_read(file, &text, &err))
-        mm_loader_report(loader, path, "%s", err.message);
-    else if (!parse_bundle(&text, domain, &err))
+    if (!mm_loader_take_file(loader, file, path, &text))
+        return;
+    if (!parse_bundle(&text, domain, &err))
         mm_loader_report(loader, path, "%s: %s", file, err.message);
-    if (text.data)
-        mm_sha256_hex(text.data, text.length, domain->bundle_digest);
+    mm_sha256_hex(text.data, text.length, domain->bundle_digest);
 }
 
 static void read_bundle(const struct loader *loader, const char *path, struct mm_trust_domain *domain)

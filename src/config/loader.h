@@ -88,10 +88,13 @@ void mm_loader_check_pins(
 void mm_loader_build_hsm_tokens(const struct loader *loader);
 
 /*
- * files.c: reading a file that nobody else could have written or replaced, taking one apart with its digest (the root stays NULL
+ * files.c: reading a file that nobody else could have written or replaced, one that mintmark.yaml names at `path`, where it is reported if it
+ * can't be; taking one apart with its digest (the root stays NULL
  * if it can't be), and the files that mintmark.yaml names but that others open.
  */
 MM_MUST_USE bool mm_loader_read(const char *file, struct mm_buffer *text, struct mm_error *err);
+MM_MUST_USE bool mm_loader_take_file(const struct loader *loader, const char *file, const char *path,
+                                     struct mm_buffer *text);
 void mm_loader_parse(const char *file, const struct mm_buffer *text, struct mm_document *ret_document,
                      struct mm_problems *problems);
 void mm_loader_check_files(const struct loader *loader);

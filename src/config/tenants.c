@@ -18,7 +18,7 @@ static json_t *tenants_of(const struct loader *loader)
     return json_object_get(loader->document.root, "tenants");
 }
 
-/* The pointer of tenants/‹id›/‹member›; "" if there is no memory for it. */
+/* The pointer of tenants/‹id›/‹member›; NULL: no memory for it. */
 static char *envelope_path(const char *id, const char *member)
 {
     mm_cleanup(free) char *path = mm_pointer_child("/tenants", id);
@@ -212,18 +212,13 @@ static void build_client_ca(const struct loader *loader, const char *id, const j
 
 static void read_document(const struct loader *loader, const char *id, const char *file, struct mm_document *document)
 {
-    struct mm_error err = {0};
     mm_cleanup(mm_buffer_clear) struct mm_buffer text = mm_buffer_make(MM_YAML_FILE_MAX);
     mm_cleanup(free) char *resolved = mm_loader_resolve(loader, file);
     if (!resolved)
         return;
     mm_cleanup(free) char *path = envelope_path(id, "file");
-    mm_loader_note_file(loader, resolved);
-    mm_loader_check_hands(loader, resolved, path ? path : "/tenants");
-    if (mm_loader_read(resolved, &text, &err))
+    if (mm_loader_take_file(loader, resolved, path ? path : "/tenants", &text))
         mm_loader_parse(resolved, &text, document, loader->problems);
-    else
-        report_envelope(loader, id, "file", err.message);
 }
 
 /* What the file says, into `tenant`, whose envelope is in place. False if it isn't whole. */
