@@ -80,16 +80,6 @@ static struct mm_key_author author_of(const struct mm_admin_request *request, co
     return (struct mm_key_author){.by = request->connection->peer.by, .reason = reason ? reason : ""};
 }
 
-/* Unix seconds as RFC 3339; null for never. */
-static json_t *timestamp(int64_t unix_seconds)
-{
-    char text[MM_TIMESTAMP_MAX];
-    if (unix_seconds == 0)
-        return json_null();
-    mm_timestamp(unix_seconds, text);
-    return json_string(text);
-}
-
 /* What happens to the key by itself; null if nothing does. */
 static json_t *next_of(struct mm_keeper *keeper, const struct mm_keyring *keyring, const struct mm_key *key)
 {
@@ -99,7 +89,7 @@ static json_t *next_of(struct mm_keeper *keeper, const struct mm_keyring *keyrin
     const struct mm_key_plan plan = mm_keeper_plan(keeper);
     if (!mm_plan_next(&plan, keyring, key, &moment, &change, &time))
         return json_null();
-    return json_pack("{ss so}", "change", mm_key_change_name(change), "at", timestamp(time));
+    return json_pack("{ss so}", "change", mm_key_change_name(change), "at", mm_json_timestamp(time));
 }
 
 static json_t *describe(struct mm_keeper *keeper, const struct mm_keyring *keyring, const struct mm_key *key)
@@ -107,9 +97,9 @@ static json_t *describe(struct mm_keeper *keeper, const struct mm_keyring *keyri
     return json_pack("{ss ss ss sb ss ss ss so so so so so}", "kid", key->kid, "alg", mm_algorithm_name(key->algorithm),
                      "state", mm_key_state_name(key->life.state), "revoked", (int)(key->life.trust == MM_KEY_REVOKED),
                      "hsm_token", key->hsm_token, "hsm_id", key->hsm_id, "hsm_label", key->hsm_label, "since",
-                     timestamp(key->life.since), "published_at", timestamp(key->life.published_at), "activated_at",
-                     timestamp(key->activated_at), "last_exp", timestamp(key->life.last_exp), "next",
-                     next_of(keeper, keyring, key));
+                     mm_json_timestamp(key->life.since), "published_at", mm_json_timestamp(key->life.published_at),
+                     "activated_at", mm_json_timestamp(key->activated_at), "last_exp",
+                     mm_json_timestamp(key->life.last_exp), "next", next_of(keeper, keyring, key));
 }
 
 /* Of the rotations that are under way: one of an algorithm. */
@@ -131,7 +121,8 @@ static json_t *describe_supply(struct mm_supply *supply)
     if (state.failed_at == 0)
         return json_null();
     return json_pack("{ss ss ss so so}", "hsm_token", state.hsm_token, "code", mm_code_name(state.why.code), "detail",
-                     state.why.message, "failed_at", timestamp(state.failed_at), "next_at", timestamp(state.next_at));
+                     state.why.message, "failed_at", mm_json_timestamp(state.failed_at), "next_at",
+                     mm_json_timestamp(state.next_at));
 }
 
 json_t *mm_admin_describe_keys(const struct mm_admin_parts *parts)
@@ -279,7 +270,8 @@ struct mm_reply mm_admin_serve_rotation(struct mm_admin_request *request)
         !mm_supply_rotate(request->admin->parts.supply, &rotation, &author, kid, &err))
         return mm_admin_refuse(request, &err, NULL);
     mm_cleanup(json_decref) json_t *answer =
-        json_pack("{ss so}", "kid", kid, "activates_at", timestamp(signs_from(request->admin->parts.keeper, kid)));
+        json_pack("{ss so}", "kid", kid, "activates_at",
+                  mm_json_timestamp(signs_from(request->admin->parts.keeper, kid)));
     return mm_reply_json(MHD_HTTP_ACCEPTED, answer);
 }
 
@@ -295,6 +287,7 @@ struct mm_reply mm_admin_serve_clock(struct mm_admin_request *request)
     struct mm_key_author author = author_of(request, body);
     if (!mm_keeper_accept_clock(admin->parts.keeper, &author, &err))
         return mm_admin_refuse(request, &err, NULL);
-    mm_cleanup(json_decref) json_t *answer = json_pack("{so}", "accepted", timestamp(mm_clock_now(admin->parts.clock)));
+    mm_cleanup(json_decref) json_t *answer =
+        json_pack("{so}", "accepted", mm_json_timestamp(mm_clock_now(admin->parts.clock)));
     return mm_reply_json(MHD_HTTP_OK, answer);
 }

@@ -8,13 +8,14 @@
 #include <string.h>
 
 #include "policy/exchange.h"
+#include "policy/index.h"
 #include "revocation/estimate.h"
 #include "revocation/revocations.h"
 
 enum { LISTED_MAX = 1000, COUNT_MS = 5000, RECORD_MS = 30000 };
 
 static const char *const WHATS[] = {
-#define WHAT_NAME(symbol, name) name,
+#define WHAT_NAME(symbol, name, member) name,
     MM_REVOKE_TABLE(WHAT_NAME)
 #undef WHAT_NAME
         NULL,
@@ -43,15 +44,6 @@ static const struct mm_schema LIFT_MEMBERS[] = {
 static const struct mm_schema LIFT = {.type = MM_SCHEMA_OBJECT, .presence = MM_REQUIRED, .members = LIFT_MEMBERS};
 
 _Static_assert(MM_ADMIN_BY_MAX - 1 <= MM_REVOKE_BY_MAX, "whoever may ask may be named");
-
-static json_t *timestamp(int64_t unix_seconds)
-{
-    char text[MM_TIMESTAMP_MAX];
-    if (unix_seconds == 0)
-        return json_null();
-    mm_timestamp(unix_seconds, text);
-    return json_string(text);
-}
 
 struct mm_reply mm_admin_serve_revocations(struct mm_admin_request *request)
 {
@@ -83,7 +75,7 @@ static struct mm_revocation_order order_of(const struct mm_admin_request *reques
 static json_t *describe_order(const struct mm_revocation_order *order)
 {
     return json_pack("{ss ss ss* so sb}", "what", mm_revoke_name(order->what), "name", order->name, "tenant",
-                     order->tenant, "issued_before", timestamp(order->issued_before), "stops_issuance",
+                     order->tenant, "issued_before", mm_json_timestamp(order->issued_before), "stops_issuance",
                      (int)mm_revocation_order_stops(order));
 }
 
@@ -114,10 +106,7 @@ static bool is_in_policy(const struct mm_admin *admin, const struct mm_revocatio
     const struct mm_tenant *tenant = mm_policy_tenant(&config->policy, tenant_id);
     if (!tenant || !is_account || mm_exchange_public_client(tenant, name))
         return tenant != NULL;
-    for (size_t i = 0; i < tenant->n_accounts; i++)
-        if (strcmp(tenant->accounts[i].identity, name) == 0)
-            return true;
-    return false;
+    return mm_tenant_client(tenant, name) != NULL;
 }
 
 /* What is alive of it and who goes on accepting that, as far as the ledger can be read in time. */
@@ -130,7 +119,7 @@ static json_t *describe_hit(const struct mm_admin *admin, const struct mm_revoca
                                mm_clock_now(admin->parts.clock), mm_deadline_after_ms(COUNT_MS), &estimate, NULL);
     return json_pack("{sb so sb so s[s s]}", "in_policy", (int)is_in_policy(admin, order), "live_tokens",
                      is_counted ? json_integer(estimate.n_live) : json_null(), "counted_all", (int)estimate.is_whole,
-                     "last_exp", timestamp(estimate.last_exp), "verifiers",
+                     "last_exp", mm_json_timestamp(estimate.last_exp), "verifiers",
                      "who asks at /oauth2/introspect sees it at once, and so does the exchange of tokens",
                      "a verifier that checks tokens by itself accepts them until they expire");
 }
@@ -160,7 +149,7 @@ struct mm_reply mm_admin_serve_revoke_tokens(struct mm_admin_request *request)
     if (!mm_revocations_revoke_now(admin->parts.revocations, &order, mm_deadline_after_ms(RECORD_MS), &revoked, &err))
         return mm_admin_refuse(request, &err, NULL);
     return answer(MHD_HTTP_CREATED, describe_order(&order),
-                  json_pack("{sI so}", "id", (json_int_t)revoked.id, "revoked_at", timestamp(revoked.time)));
+                  json_pack("{sI so}", "id", (json_int_t)revoked.id, "revoked_at", mm_json_timestamp(revoked.time)));
 }
 
 struct mm_reply mm_admin_serve_lift(struct mm_admin_request *request)
@@ -176,6 +165,6 @@ struct mm_reply mm_admin_serve_lift(struct mm_admin_request *request)
                                  mm_deadline_after_ms(RECORD_MS), &lifted, &err))
         return mm_admin_refuse(request, &err, NULL);
     mm_cleanup(json_decref) json_t *done =
-        json_pack("{sI so}", "id", (json_int_t)lifted.id, "lifted_at", timestamp(lifted.time));
+        json_pack("{sI so}", "id", (json_int_t)lifted.id, "lifted_at", mm_json_timestamp(lifted.time));
     return mm_reply_json(MHD_HTTP_OK, done);
 }

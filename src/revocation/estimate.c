@@ -22,11 +22,7 @@ static const char CLIENT[] = "client";
 /* Which member of a token's entry says whether it is hit; an entry names no resources. */
 static const char *member_of(enum mm_revoke_what what)
 {
-    static const char *const MEMBERS[MM_N_REVOKE_WHATS] = {
-        [MM_REVOKE_JTI] = "jti",         [MM_REVOKE_ACCOUNT] = "account", [MM_REVOKE_TENANT] = "tenant",
-        [MM_REVOKE_RESOURCE] = "tenant", [MM_REVOKE_KEY] = "kid",
-    };
-    return MEMBERS[what];
+    return mm_revoke_member(what == MM_REVOKE_RESOURCE ? MM_REVOKE_TENANT : what);
 }
 
 static bool says(const json_t *entry, const char *member, const char *name)

@@ -8,8 +8,8 @@
 #include "revocation/order.h"
 
 struct mm_revocation_estimate {
-    int64_t
-        n_live; /* at most so many: counted are those whose signature failed, too, and of a resource all of its tenant's */
+    /* At most so many: counted are those whose signature failed, too, and of a resource all of its tenant's. */
+    int64_t n_live;
     int64_t last_exp; /* Unix seconds, the latest of theirs; 0: there are none */
     bool is_whole;    /* false: at least so many, since there was no time to count them all */
 };

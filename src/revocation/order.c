@@ -7,14 +7,25 @@
 #include "policy/syntax.h"
 
 static const char *const NAMES[] = {
-#define MM_REVOKE_NAME(symbol, name) [symbol] = name,
+#define MM_REVOKE_NAME(symbol, name, member) [symbol] = name,
     MM_REVOKE_TABLE(MM_REVOKE_NAME)
 #undef MM_REVOKE_NAME
+};
+
+static const char *const MEMBERS[] = {
+#define MM_REVOKE_MEMBER(symbol, name, member) [symbol] = member,
+    MM_REVOKE_TABLE(MM_REVOKE_MEMBER)
+#undef MM_REVOKE_MEMBER
 };
 
 const char *mm_revoke_name(enum mm_revoke_what what)
 {
     return NAMES[what];
+}
+
+const char *mm_revoke_member(enum mm_revoke_what what)
+{
+    return MEMBERS[what];
 }
 
 bool mm_revoke_parse(const char *name, enum mm_revoke_what *ret_what)

@@ -7,23 +7,27 @@
 
 #include "util/json.h"
 
-/* What names the tokens that a revocation hits: X(symbol, wire name) */
+/*
+ * What names the tokens that a revocation hits: X(symbol, wire name, member of the ledger's entries that has its name: `account` and `jti` are
+ * what the ledger is searched by; all tokens have no name)
+ */
 #define MM_REVOKE_TABLE(X) \
-    X(MM_REVOKE_JTI, "jti") \
-    X(MM_REVOKE_ACCOUNT, "account") \
-    X(MM_REVOKE_TENANT, "tenant") \
-    X(MM_REVOKE_RESOURCE, "resource") \
-    X(MM_REVOKE_KEY, "key") \
-    X(MM_REVOKE_ALL, "all")
+    X(MM_REVOKE_JTI, "jti", "jti") \
+    X(MM_REVOKE_ACCOUNT, "account", "account") \
+    X(MM_REVOKE_TENANT, "tenant", "tenant") \
+    X(MM_REVOKE_RESOURCE, "resource", "resource") \
+    X(MM_REVOKE_KEY, "key", "kid") \
+    X(MM_REVOKE_ALL, "all", NULL)
 
 enum mm_revoke_what {
-#define MM_REVOKE_SYMBOL(symbol, name) symbol,
+#define MM_REVOKE_SYMBOL(symbol, name, member) symbol,
     MM_REVOKE_TABLE(MM_REVOKE_SYMBOL)
 #undef MM_REVOKE_SYMBOL
         MM_N_REVOKE_WHATS
 };
 
 const char *mm_revoke_name(enum mm_revoke_what what);
+const char *mm_revoke_member(enum mm_revoke_what what); /* NULL: none */
 MM_MUST_USE bool mm_revoke_parse(const char *name, enum mm_revoke_what *ret_what);
 
 enum {
@@ -42,8 +46,8 @@ struct mm_revocation_order {
     int64_t expires_at;    /* a jti's `exp`, where known; else 0 */
     const char *by;
     const char *reason; /* may be empty */
-    const char *
-        used_digest; /* of a credential that counts once and proved who asks, in hex, for the next start (oauth/replay.h); NULL: none */
+    /* Of a credential that counts once and proved who asks, in hex, for the next start (oauth/replay.h); NULL: none. */
+    const char *used_digest;
     int64_t used_until;
     enum { MM_REVOKED_BY_OPERATOR, MM_REVOKED_BY_CLIENT } whose; /* a client's own token: counted by `account` */
 };

@@ -44,15 +44,9 @@ void mm_revocation_free(struct mm_revocation *revocation)
     free(revocation);
 }
 
-/* The member of an entry that names what is revoked: `account` and `jti` are what the ledger is searched by. All tokens have no name. */
-static const char *const MEMBERS[MM_N_REVOKE_WHATS] = {
-    [MM_REVOKE_JTI] = "jti",           [MM_REVOKE_ACCOUNT] = "account", [MM_REVOKE_TENANT] = "tenant",
-    [MM_REVOKE_RESOURCE] = "resource", [MM_REVOKE_KEY] = "kid",
-};
-
 static bool put_name(json_t *entry, const struct mm_revocation *revocation)
 {
-    const char *member = MEMBERS[revocation->what];
+    const char *member = mm_revoke_member(revocation->what);
     return !member || json_object_set_new(entry, member, json_string(revocation->name)) == 0;
 }
 
@@ -78,7 +72,8 @@ json_t *mm_revocation_to_entry(const struct mm_revocation *revocation, struct mm
 
 static const char *name_in(const json_t *entry, enum mm_revoke_what what)
 {
-    return MEMBERS[what] ? mm_json_string(entry, MEMBERS[what]) : "";
+    const char *member = mm_revoke_member(what);
+    return member ? mm_json_string(entry, member) : "";
 }
 
 static const char *string_in(const json_t *entry, const char *member)

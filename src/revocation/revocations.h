@@ -29,8 +29,8 @@ struct mm_revocations_parts {
     struct mm_ledger *ledger;
     struct mm_ledger_reader *reader;
     const struct mm_clock *clock;
-    int64_t
-        longest_ttl; /* seconds; of any token that the ledger tells of or this run may issue (mm_keyring_longest_ttl()) */
+    /* Seconds: of any token that the ledger tells of or this run may issue (mm_keyring_longest_ttl()). */
+    int64_t longest_ttl;
 };
 
 /* Read the entries that there are, all of them. MM_LEDGER_CORRUPT for one that says nothing that can be. */

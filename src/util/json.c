@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "util/buffer.h"
+#include "util/clock.h"
 
 enum { DEPTH_MAX = 32 };
 
@@ -191,6 +192,15 @@ char *mm_json_compact(const json_t *value, struct mm_error *err)
 bool mm_json_append(json_t *array, json_t *element, struct mm_error *err)
 {
     return json_array_append_new(array, element) == 0 || mm_fail(err, MM_NO_MEMORY, "out of memory");
+}
+
+json_t *mm_json_timestamp(int64_t unix_seconds)
+{
+    char text[MM_TIMESTAMP_MAX];
+    if (unix_seconds == 0)
+        return json_null();
+    mm_timestamp(unix_seconds, text);
+    return json_string(text);
 }
 
 const char *mm_json_string(const json_t *object, const char *name)

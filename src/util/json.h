@@ -44,6 +44,9 @@ MM_MUST_USE char *mm_json_compact(const json_t *value, struct mm_error *err);
  */
 MM_MUST_USE bool mm_json_append(json_t *array, json_t *element, struct mm_error *err);
 
+/* Unix seconds as RFC 3339; null for 0, which is never. NULL: no memory. */
+MM_MUST_USE json_t *mm_json_timestamp(int64_t unix_seconds);
+
 /* The string member `name` of `object`, borrowed; NULL if absent or not a string. */
 const char *mm_json_string(const json_t *object, const char *name);
 
