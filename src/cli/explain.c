@@ -7,6 +7,7 @@
 #include "policy/credentials.h"
 #include "policy/exchange.h"
 #include "policy/match.h"
+#include "policy/spiffe.h"
 #include "token/jwt.h"
 
 enum { ASSERTION_LIFETIME_MAX = 300 /* seconds */ };
@@ -28,19 +29,10 @@ static bool starts_with(const char *text, const char *start)
 static enum kind kind_of(const struct mm_tenant *tenant, const json_t *claims)
 {
     const char *issuer = mm_json_string(claims, "iss");
-    bool is_svid = starts_with(mm_json_string(claims, "sub"), "spiffe://");
+    bool is_svid = mm_is_spiffe_id(mm_json_string(claims, "sub"));
     if (!starts_with(issuer, "https://"))
         return is_svid && !issuer ? BY_SPIFFE : BY_PRIVATE_KEY_JWT;
     return is_svid && !mm_policy_oidc_audiences(tenant, issuer) ? BY_SPIFFE : BY_OIDC;
-}
-
-static json_t *strings_to_json(const struct mm_strings *strings)
-{
-    mm_cleanup(json_decref) json_t *array = json_array();
-    for (size_t i = 0; i < strings->n; i++)
-        if (!mm_json_append(array, json_string(strings->items[i]), NULL))
-            return NULL;
-    return MM_TAKE(array);
 }
 
 /* `expected` is taken over; NULL `got`: it isn't there. */
@@ -57,7 +49,7 @@ static bool add_claim_failures(json_t *failures, const struct mm_claim_rules *ru
         struct mm_claim_mismatch why = {0};
         char reason[1024];
         if (!mm_claim_rules_match(&one, claims, &why) &&
-            !add_failure(failures, one.items->name, strings_to_json(&one.items->values),
+            !add_failure(failures, one.items->name, mm_strings_to_json(&one.items->values),
                          mm_claim_find(claims, one.items->name), mm_claim_mismatch_format(&why, reason, sizeof reason)))
             return false;
     }
@@ -73,12 +65,9 @@ static json_t *make_rule(const char *kind, int line, enum mm_rule_mode mode, cha
                      failures && json_array_size(failures) == 0, "failures", failures);
 }
 
-static bool has_sole_audience(const json_t *claims, const char *audience)
+static bool is_for(const json_t *claims, const char *audience)
 {
-    const json_t *aud = json_object_get(claims, "aud");
-    if (json_is_array(aud) && json_array_size(aud) == 1)
-        aud = json_array_get(aud, 0);
-    const char *sole = json_string_value(aud);
+    const char *sole = mm_jwt_claims_sole_audience(claims);
     return sole && strcmp(sole, audience) == 0;
 }
 
@@ -86,7 +75,7 @@ static bool add_audience_failure(json_t *failures, const char *audience, const j
 {
     char why[1024];
     (void)snprintf(why, sizeof why, "aud isn't %s alone", audience);
-    return has_sole_audience(claims, audience) ||
+    return is_for(claims, audience) ||
            add_failure(failures, "aud", json_string(audience), json_object_get(claims, "aud"), why);
 }
 
@@ -228,7 +217,7 @@ bool mm_explain_outcome(const struct mm_config *config, const struct mm_tenant *
             outcome.account = match.account;
         break;
     case BY_SPIFFE:
-        if (!has_sole_audience(token->claims, config->issuer))
+        if (!is_for(token->claims, config->issuer))
             (void)mm_fail(&outcome.err, MM_ACCESS_DENIED, "aud isn't this service alone");
         else if (!mm_policy_match_spiffe(tenant, NULL, mm_json_string(token->claims, "sub"), &outcome.account,
                                          &outcome.err))
@@ -266,8 +255,8 @@ static json_t *explain_accounts(const struct mm_config *config, const struct mm_
 
 static json_t *grant_to_json(const struct mm_grant *grant)
 {
-    return json_pack("{s:o, s:o, s:I, s:I}", "scopes", strings_to_json(&grant->scopes), "resources",
-                     strings_to_json(&grant->resources), "ttl_default", (json_int_t)grant->ttl_default, "ttl_max",
+    return json_pack("{s:o, s:o, s:I, s:I}", "scopes", mm_strings_to_json(&grant->scopes), "resources",
+                     mm_strings_to_json(&grant->resources), "ttl_default", (json_int_t)grant->ttl_default, "ttl_max",
                      (json_int_t)grant->ttl_max);
 }
 
@@ -308,11 +297,11 @@ static json_t *explain_exchange_rule(const struct mm_tenant *tenant, const struc
     const struct mm_strings *audiences = &tenant->exchange->subject_audiences;
     mm_cleanup(json_decref) json_t *failures = json_array();
     if (!has_audience_among(claims, audiences) &&
-        !add_failure(failures, "aud", strings_to_json(audiences), json_object_get(claims, "aud"),
+        !add_failure(failures, "aud", mm_strings_to_json(audiences), json_object_get(claims, "aud"),
                      "aud has none of ‹subject_audiences›"))
         return NULL;
     if (!rule->issuer && !is_of_accounts(tenant, rule, mm_json_string(claims, "sub")) &&
-        !add_failure(failures, "sub", strings_to_json(&rule->accounts), json_object_get(claims, "sub"),
+        !add_failure(failures, "sub", mm_strings_to_json(&rule->accounts), json_object_get(claims, "sub"),
                      "sub isn't one of the rule's accounts"))
         return NULL;
     if (rule->issuer && !add_claim_failures(failures, &rule->claims, claims))
@@ -320,7 +309,7 @@ static json_t *explain_exchange_rule(const struct mm_tenant *tenant, const struc
     json_t *explained =
         make_rule("exchange", rule->grant.line, MM_RULE_ENFORCED, strdup("tokens to exchange"), MM_TAKE(failures));
     json_t *more =
-        json_pack("{s:o, s:[o]}", "clients", strings_to_json(&rule->clients), "grants", grant_to_json(&rule->grant));
+        json_pack("{s:o, s:[o]}", "clients", mm_strings_to_json(&rule->clients), "grants", grant_to_json(&rule->grant));
     bool is_whole = explained && more && json_object_update(explained, more) == 0;
     json_decref(more);
     if (is_whole)

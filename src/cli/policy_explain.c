@@ -12,6 +12,7 @@
 #include "cli/token_text.h"
 #include "policy/exchange.h"
 #include "policy/match.h"
+#include "policy/spiffe.h"
 #include "token/jws.h"
 #include "token/jwt.h"
 #include "util/clock.h"
@@ -144,8 +145,7 @@ static bool judge(const struct mm_config *config, const struct mm_tenant *tenant
                   const char *jwks_file, struct verdict *ret_verdict, struct mm_error *err)
 {
     const char *issuer = mm_json_string(token->claims, "iss");
-    const char *subject = mm_json_string(token->claims, "sub");
-    bool is_svid = subject && strncmp(subject, "spiffe://", strlen("spiffe://")) == 0;
+    bool is_svid = mm_is_spiffe_id(mm_json_string(token->claims, "sub"));
     mm_cleanup(free) char *endpoint = NULL;
     *ret_verdict = (struct verdict){.is = UNVERIFIED};
     if (!jwks_file)

@@ -6,9 +6,9 @@
 
 #include "oauth/replay.h"
 #include "policy/index.h"
+#include "policy/spiffe.h"
 
 static const char HTTPS[] = "https://";
-static const char SPIFFE[] = "spiffe://";
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -49,7 +49,7 @@ static bool find_kind(const struct mm_jwt *jwt, enum mm_assertion_way way, enum 
         *ret_kind = MM_JWT_SVID;
     else
         *ret_kind = starts_with(issuer, HTTPS) ? MM_OIDC_TOKEN : MM_PRIVATE_KEY_JWT;
-    if (*ret_kind == MM_JWT_SVID && (!subject || !starts_with(subject, SPIFFE)))
+    if (*ret_kind == MM_JWT_SVID && !mm_is_spiffe_id(subject))
         return mm_fail(err, MM_ACCESS_DENIED, "neither iss nor sub says whose JWT it is");
     return true;
 }
@@ -67,18 +67,13 @@ static bool check_way(enum mm_assertion_kind kind, enum mm_assertion_way way, st
 static bool find_trust_domain(const struct mm_tenant *tenant, const char *spiffe_id, struct mm_claimant *claimant,
                               struct mm_error *err)
 {
-    const char *name = spiffe_id + strlen(SPIFFE);
-    size_t length = strcspn(name, "/");
-    for (size_t i = 0; i < tenant->envelope.n_trust_domains; i++) {
-        const char *known = tenant->envelope.trust_domains[i].name;
-        if (strlen(known) != length || memcmp(known, name, length) != 0)
-            continue;
-        claimant->trust_domain = known;
-        int n = snprintf(claimant->source, sizeof claimant->source, "%s%s", SPIFFE, known);
-        return (n > 0 && (size_t)n < sizeof claimant->source) ||
-               mm_fail(err, MM_INTERNAL, "the trust domain's name is too long");
-    }
-    return mm_fail(err, MM_ACCESS_DENIED, "the trust domain of its sub isn't one of tenant %s's", tenant->id);
+    const struct mm_trust_domain *domain = mm_spiffe_trust_domain(&tenant->envelope, spiffe_id);
+    if (!domain)
+        return mm_fail(err, MM_ACCESS_DENIED, "the trust domain of its sub isn't one of tenant %s's", tenant->id);
+    claimant->trust_domain = domain->name;
+    int n = snprintf(claimant->source, sizeof claimant->source, MM_SPIFFE_SCHEME "%s", domain->name);
+    return (n > 0 && (size_t)n < sizeof claimant->source) ||
+           mm_fail(err, MM_INTERNAL, "the trust domain's name is too long");
 }
 
 static bool find_issuer(const struct mm_jwt *jwt, struct mm_claimant *claimant, struct mm_error *err)

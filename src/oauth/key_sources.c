@@ -8,6 +8,7 @@
 
 #include "oauth/discovery.h"
 #include "oauth/key_sources_internal.h"
+#include "policy/spiffe.h"
 
 static const int64_t SECOND_NS = 1000000000;
 
@@ -115,7 +116,7 @@ static bool add_trust_domain(struct table *table, const struct mm_config *config
                              struct mm_error *err)
 {
     mm_cleanup(free) char *name = NULL;
-    if (asprintf(&name, "spiffe://%s", domain->name) < 0) {
+    if (asprintf(&name, MM_SPIFFE_SCHEME "%s", domain->name) < 0) {
         name = NULL;
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     }

@@ -6,8 +6,7 @@
 #include "policy/index.h"
 #include "policy/match.h"
 #include "policy/rule.h"
-
-static const char SPIFFE_SCHEME[] = "spiffe://";
+#include "policy/spiffe.h"
 
 /* Accounts that a certificate stands for: by which credential, the first; and another one, if there is any. */
 struct found {
@@ -29,20 +28,7 @@ static void add_found(struct found *found, const struct mm_account *account, con
 static const char *spiffe_id_of(const struct mm_certificate *certificate)
 {
     const char *uri = mm_certificate_n_uris(certificate) == 1 ? mm_certificate_uri(certificate, 0) : NULL;
-    return uri && strncmp(uri, SPIFFE_SCHEME, sizeof SPIFFE_SCHEME - 1) == 0 ? uri : NULL;
-}
-
-/* Its trust domain among the tenant's; NULL: none of them. */
-static const struct mm_trust_domain *trust_domain_of(const struct mm_tenant *tenant, const char *spiffe_id)
-{
-    for (size_t i = 0; spiffe_id && i < tenant->envelope.n_trust_domains; i++) {
-        const struct mm_trust_domain *domain = &tenant->envelope.trust_domains[i];
-        const char *name = spiffe_id + sizeof SPIFFE_SCHEME - 1;
-        size_t length = strlen(domain->name);
-        if (strncmp(name, domain->name, length) == 0 && (name[length] == '/' || !name[length]))
-            return domain;
-    }
-    return NULL;
+    return mm_is_spiffe_id(uri) ? uri : NULL;
 }
 
 static bool self_signed_matches(const struct mm_account *account, const struct mm_certificate *certificate)
@@ -57,14 +43,6 @@ static bool mtls_matches(const struct mm_account *account, const struct mm_certi
 {
     for (size_t i = 0; i < account->n_mtls; i++)
         if (mm_mtls_rule_matches(&account->mtls[i], certificate))
-            return true;
-    return false;
-}
-
-static bool spiffe_matches(const struct mm_account *account, const char *spiffe_id)
-{
-    for (size_t i = 0; i < account->n_spiffe; i++)
-        if (mm_spiffe_rule_matches(&account->spiffe[i], spiffe_id))
             return true;
     return false;
 }
@@ -94,7 +72,7 @@ static void find_svid(const struct mm_tenant *tenant, const char *spiffe_id, int
 {
     const struct mm_account *account;
     for (size_t i = 0; tenant->index && (account = mm_index_spiffe(tenant->index, i)) != NULL; i++)
-        if (spiffe_matches(account, spiffe_id))
+        if (mm_account_has_spiffe_id(account, spiffe_id))
             add_found(found, account, "x509_svid", not_after);
 }
 
@@ -115,7 +93,7 @@ static bool verify(const struct mm_tenant *tenant, struct mm_certificate *certif
     struct mm_error by_roots = {0};
     int64_t not_after;
     const char *spiffe_id = spiffe_id_of(certificate);
-    const struct mm_trust_domain *domain = trust_domain_of(tenant, spiffe_id);
+    const struct mm_trust_domain *domain = spiffe_id ? mm_spiffe_trust_domain(&tenant->envelope, spiffe_id) : NULL;
     bool has_own_keys = domain && (domain->bundle_file || domain->bundle_uri);
     bool is_certified = mm_trust_verify(tenant->client_ca, certificate, now, &not_after, &by_cas);
     if (is_certified)

@@ -43,11 +43,10 @@ bool mm_subject_is_own(const struct mm_jwt *jwt, const char *issuer_url)
 static bool is_for_its_client(const json_t *claims)
 {
     static const char *const CLIENTS[] = {"azp", "client_id"};
-    const json_t *aud = json_object_get(claims, "aud");
-    const json_t *sole = json_array_size(aud) == 1 ? json_array_get(aud, 0) : aud;
+    const char *sole = mm_jwt_claims_sole_audience(claims);
     for (size_t i = 0; i < MM_ARRAY_SIZE(CLIENTS); i++) {
         const char *client = mm_json_string(claims, CLIENTS[i]);
-        if (client && json_is_string(sole) && strcmp(json_string_value(sole), client) == 0)
+        if (client && sole && strcmp(sole, client) == 0)
             return true;
     }
     return false;

@@ -5,21 +5,14 @@
 
 #include "policy/glob.h"
 #include "policy/index.h"
+#include "policy/spiffe.h"
 #include "policy/syntax.h"
-
-/* The token's one audience; NULL if it has none, or several. */
-static const char *sole_audience(const json_t *claims)
-{
-    const json_t *aud = json_object_get(claims, "aud");
-    if (json_is_array(aud) && json_array_size(aud) == 1)
-        aud = json_array_get(aud, 0);
-    return json_string_value(aud);
-}
+#include "token/jwt_claims.h"
 
 bool mm_oidc_rule_matches(const struct mm_oidc_rule *rule, const char *issuer, const json_t *claims,
                           struct mm_claim_mismatch *ret_why)
 {
-    const char *audience = sole_audience(claims);
+    const char *audience = mm_jwt_claims_sole_audience(claims);
     if (ret_why)
         *ret_why = (struct mm_claim_mismatch){0};
     return strcmp(rule->issuer, issuer) == 0 && audience && strcmp(rule->audience, audience) == 0 &&
@@ -94,16 +87,11 @@ const char *const *mm_policy_oidc_audiences(const struct mm_tenant *tenant, cons
 
 bool mm_spiffe_rule_matches(const struct mm_spiffe_rule *rule, const char *spiffe_id)
 {
-    static const char SCHEME[] = "spiffe://";
-    size_t length = strlen(rule->trust_domain);
-    if (strncmp(spiffe_id, SCHEME, sizeof SCHEME - 1) != 0 || mm_check_san_uri(spiffe_id))
-        return false;
-    const char *domain = spiffe_id + sizeof SCHEME - 1;
-    return strncmp(domain, rule->trust_domain, length) == 0 && domain[length] == '/' &&
-           mm_glob_matches(rule->path, domain + length);
+    const char *path = mm_spiffe_path(spiffe_id, rule->trust_domain);
+    return path && *path && !mm_check_san_uri(spiffe_id) && mm_glob_matches(rule->path, path);
 }
 
-static bool spiffe_account_matches(const struct mm_account *account, const char *spiffe_id)
+bool mm_account_has_spiffe_id(const struct mm_account *account, const char *spiffe_id)
 {
     for (size_t i = 0; i < account->n_spiffe; i++)
         if (mm_spiffe_rule_matches(&account->spiffe[i], spiffe_id))
@@ -118,7 +106,7 @@ bool mm_policy_match_spiffe(const struct mm_tenant *tenant, const struct mm_acco
     const struct mm_account *another = NULL;
     const struct mm_account *one;
     for (size_t i = 0; tenant->index && (one = mm_index_spiffe(tenant->index, i)) != NULL; i++) {
-        if (!spiffe_account_matches(one, spiffe_id))
+        if (!mm_account_has_spiffe_id(one, spiffe_id))
             continue;
         if (!found)
             found = one;

@@ -51,4 +51,7 @@ MM_MUST_USE bool mm_policy_match_spiffe(const struct mm_tenant *tenant, const st
 
 bool mm_spiffe_rule_matches(const struct mm_spiffe_rule *rule, const char *spiffe_id);
 
+/* Whether any of the account's `spiffe` rules does. */
+bool mm_account_has_spiffe_id(const struct mm_account *account, const char *spiffe_id);
+
 #endif

@@ -8,6 +8,7 @@
 #include "policy/glob.h"
 #include "policy/multimap.h"
 #include "policy/rule.h"
+#include "policy/spiffe.h"
 
 enum { POINTER_MAX = 96 };
 
@@ -131,14 +132,12 @@ static const char *fingerprint_of(const struct rule *rule)
 /* Whether the certificates of `mtls` are SVIDs of such an id. */
 static bool spiffe_covers(const struct mm_spiffe_rule *wide, const struct mm_mtls_rule *mtls)
 {
-    static const char SCHEME[] = "spiffe://";
     const char *uri = mtls->names[MM_MTLS_SAN_URI];
-    size_t length = wide->trust_domain ? strlen(wide->trust_domain) : 0;
-    if (!uri || length == 0 || strncmp(uri, SCHEME, sizeof SCHEME - 1) != 0)
+    const char *path = uri && wide->trust_domain ? mm_spiffe_path(uri, wide->trust_domain) : NULL;
+    if (!path || !*path)
         return false;
-    uri += sizeof SCHEME - 1;
-    const struct mm_spiffe_rule narrow = {.trust_domain = wide->trust_domain, .path = (char *)(uintptr_t)uri + length};
-    return strncmp(uri, wide->trust_domain, length) == 0 && uri[length] == '/' && mm_spiffe_rule_covers(wide, &narrow);
+    const struct mm_spiffe_rule narrow = {.trust_domain = wide->trust_domain, .path = (char *)(uintptr_t)path};
+    return mm_spiffe_rule_covers(wide, &narrow);
 }
 
 static bool covers(const struct rule *wide, const struct rule *narrow)
@@ -182,7 +181,7 @@ static bool spiffe_key(const struct mm_spiffe_rule *rule, uint64_t *ret_key)
     mm_cleanup(free) char *id = NULL;
     if (!rule->trust_domain || !rule->path || !mm_glob_is_literal(rule->path))
         return false;
-    if (asprintf(&id, "spiffe://%s%s", rule->trust_domain, rule->path) < 0) {
+    if (asprintf(&id, MM_SPIFFE_SCHEME "%s%s", rule->trust_domain, rule->path) < 0) {
         id = NULL;
         return false; /* it is compared with all */
     }

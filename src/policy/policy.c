@@ -15,15 +15,6 @@ const struct mm_tenant *mm_policy_tenant(const struct mm_policy *policy, const c
     return bsearch(id, policy->tenants, policy->n_tenants, sizeof *policy->tenants, compare_id);
 }
 
-static json_t *strings_to_json(const struct mm_strings *strings)
-{
-    mm_cleanup(json_decref) json_t *array = json_array();
-    for (size_t i = 0; i < strings->n; i++)
-        if (!mm_json_append(array, json_string(strings->items[i]), NULL))
-            return NULL;
-    return MM_TAKE(array);
-}
-
 /* One for each of the envelope's audiences. */
 static json_t *algorithms_to_json(const struct mm_envelope *envelope)
 {
@@ -74,12 +65,13 @@ static json_t *tenant_to_json(const struct mm_tenant *tenant)
     const struct mm_envelope *envelope = &tenant->envelope;
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o*}", "tenant",
                      tenant->id, "file", tenant->digest, "client_ca", tenant->client_ca_digest, "crl",
-                     tenant->crl_digest, "audiences", strings_to_json(&envelope->audiences), "resources",
-                     strings_to_json(&envelope->resources), "issuers", strings_to_json(&envelope->issuers), "actions",
-                     strings_to_json(&envelope->actions), "kinds", strings_to_json(&envelope->kinds), "shared_with",
-                     strings_to_json(&envelope->shared_with), "algorithms", algorithms_to_json(envelope), "tier_1",
-                     strings_to_json(&envelope->tier_1), "jwks", jwks_to_json(tenant), "trust_domains",
-                     trust_domains_to_json(envelope), "rate_limit", rate_to_json(&envelope->rate));
+                     tenant->crl_digest, "audiences", mm_strings_to_json(&envelope->audiences), "resources",
+                     mm_strings_to_json(&envelope->resources), "issuers", mm_strings_to_json(&envelope->issuers),
+                     "actions", mm_strings_to_json(&envelope->actions), "kinds", mm_strings_to_json(&envelope->kinds),
+                     "shared_with", mm_strings_to_json(&envelope->shared_with), "algorithms",
+                     algorithms_to_json(envelope), "tier_1", mm_strings_to_json(&envelope->tier_1), "jwks",
+                     jwks_to_json(tenant), "trust_domains", trust_domains_to_json(envelope), "rate_limit",
+                     rate_to_json(&envelope->rate));
 }
 
 bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err)

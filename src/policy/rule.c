@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "policy/spiffe.h"
+
 static const struct {
     const char *member;
     const char *title;
@@ -86,12 +88,10 @@ bool mm_mtls_rule_covers(const struct mm_mtls_rule *wide, const struct mm_mtls_r
     return has_name;
 }
 
-static const char SPIFFE_SCHEME[] = "spiffe://";
-
 static bool uri_matches(const struct mm_certificate *certificate, const char *uri)
 {
     /* An X.509-SVID has exactly one URI (SPIFFE X.509-SVID section 2): with two, who would it be? */
-    bool spiffe = strncasecmp(uri, SPIFFE_SCHEME, sizeof SPIFFE_SCHEME - 1) == 0;
+    bool spiffe = strncasecmp(uri, MM_SPIFFE_SCHEME, strlen(MM_SPIFFE_SCHEME)) == 0;
     if (spiffe && mm_certificate_n_uris(certificate) != 1)
         return false;
     for (size_t i = 0; i < mm_certificate_n_uris(certificate); i++)

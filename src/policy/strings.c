@@ -30,6 +30,15 @@ bool mm_strings_build(const json_t *array, struct mm_strings *ret_strings, struc
     return true;
 }
 
+json_t *mm_strings_to_json(const struct mm_strings *strings)
+{
+    mm_cleanup(json_decref) json_t *array = json_array();
+    for (size_t i = 0; i < strings->n; i++)
+        if (!mm_json_append(array, json_string(strings->items[i]), NULL))
+            return NULL;
+    return MM_TAKE(array);
+}
+
 void mm_strings_clear(struct mm_strings *strings)
 {
     for (size_t i = 0; i < strings->n; i++)

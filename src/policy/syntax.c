@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "policy/glob.h"
+#include "policy/spiffe.h"
 #include "util/origin.h"
 
 #define LOWER  "abcdefghijklmnopqrstuvwxyz"
@@ -23,7 +24,6 @@ enum {
 };
 
 static const char HTTPS[] = "https://";
-static const char SPIFFE[] = "spiffe://";
 static const char HOLE[] = "{id}";
 
 const char *mm_check_id(const char *string)
@@ -211,9 +211,9 @@ const char *mm_check_san_uri(const char *string)
         return "must be a URI such as spiffe://example.com/ci/build";
     if (strncasecmp(string, "spiffe:", strlen("spiffe:")) != 0)
         return NULL;
-    if (strncmp(string, SPIFFE, strlen(SPIFFE)) != 0)
+    if (!mm_is_spiffe_id(string))
         return "must be a SPIFFE ID, which starts with spiffe://";
-    const char *domain = string + strlen(SPIFFE);
+    const char *domain = string + strlen(MM_SPIFFE_SCHEME);
     size_t length = trust_domain_length(domain);
     if (length == 0 || (domain[length] && domain[length] != '/'))
         return "must be a SPIFFE ID: a trust domain of lower-case letters, digits and . _ -";

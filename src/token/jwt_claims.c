@@ -18,6 +18,12 @@ const char *mm_jwt_claims_string(const json_t *payload, const char *name)
     return is_bounded_string(value) ? json_string_value(value) : NULL;
 }
 
+const char *mm_jwt_claims_sole_audience(const json_t *payload)
+{
+    const json_t *aud = json_object_get(payload, "aud");
+    return json_string_value(json_array_size(aud) == 1 ? json_array_get(aud, 0) : aud);
+}
+
 static bool read_string(const json_t *payload, const char *name, const char **ret_string, struct mm_error *err)
 {
     *ret_string = mm_jwt_claims_string(payload, name);

@@ -50,6 +50,9 @@ struct mm_jwt_claims {
 MM_MUST_USE bool mm_jwt_claims_check(const json_t *payload, const struct mm_jwt_rules *rules, int64_t now,
                                      struct mm_jwt_claims *ret_claims, struct mm_error *err);
 
+/* The one value of `aud`, borrowed; NULL if it has none, or several. */
+const char *mm_jwt_claims_sole_audience(const json_t *payload);
+
 /* The string member `name` if it has 1 to MM_FOREIGN_STRING_MAX bytes; NULL otherwise. Borrowed. */
 const char *mm_jwt_claims_string(const json_t *payload, const char *name);
 
