@@ -26,8 +26,8 @@ struct mm_listen {
     char *socket;                                    /* path; NULL: the address */
     char *socket_group; /* who may open it, as mintmark.yaml has it; NULL: the service's own group */
     gid_t socket_gid;   /* of interest if there is a socket_group */
-    struct mm_trust *
-        proxy_ca; /* whose certificates whoever connects must show: proxies; NULL: not asked, or loaded without tenants */
+    /* Whose certificates whoever connects must show: proxies. NULL: not asked, or loaded without tenants. */
+    struct mm_trust *proxy_ca;
     bool trusts_client_cert_header; /* the proxy says who its client is (RFC 9440) */
     int line;
 };

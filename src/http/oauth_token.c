@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OAuth's endpoints: POST /oauth2/token, which issues by client_credentials to whoever a client certificate stands for
- * (RFC 6749 section 4.4, RFC 8705 section 2.1), and the authorization endpoint, which authorizes nobody.
+ * OAuth's endpoints: POST /oauth2/token, which issues by client_credentials to whoever proves to be a client
+ * (RFC 6749 section 4.4) or by one of the other grants of its table, and the authorization endpoint, which authorizes nobody.
  */
 #include "http/oauth_token.h"
 

@@ -26,8 +26,8 @@ struct mm_reply {
     unsigned status;          /* 0: no reply yet */
     const char *content_type; /* constant; NULL without a body */
     char *owned_body;         /* freed by mm_reply_clear(); or: */
-    struct mm_served *
-        served; /* a reference of the reply's own; its text is the body, unless content_type is NULL, and its tag the ETag */
+    /* A reference of the reply's own; its text is the body, unless content_type is NULL, and its tag the ETag. */
+    struct mm_served *served;
     enum mm_reply_cache cache;
     const char *allow;         /* constant; NULL: none */
     unsigned retry_after;      /* seconds; 0: none */

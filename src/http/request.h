@@ -45,8 +45,7 @@ struct mm_request {
     struct mm_jwt *jwt;            /* that its sender proves itself with; the principal borrows from it */
     struct mm_waiter *waiter;      /* a reference: keys are being fetched, and the handler will run again */
     struct mm_pending *pending;
-    int64_t
-        deadline_ns; /* monotonic, from when the request was complete: whatever it waits for, it is answered by then */
+    int64_t deadline_ns; /* monotonic: whatever it waits for from when it was complete on, it is answered by then */
     enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;
 };
 

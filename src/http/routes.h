@@ -17,8 +17,7 @@ struct mm_route {
     const char *allow;  /* for 405 at this path */
     mm_handler handle;
     enum mm_error_form errors; /* how its failures are told, early and late */
-    const char
-        *metadata; /* the member of the discovery documents that holds its URL (RFC 8414 section 2); NULL: none */
+    const char *metadata;      /* the member of discovery documents that has its URL (RFC 8414 section 2); NULL: none */
 };
 
 /*

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "http/routes.h"
-
 #include "util/log.h"
 
 enum { CROWD_MIN = 200 };

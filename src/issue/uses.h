@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Credentials that count once, across restarts. The ledger's entry of what was issued for one names it: no write of its own, and no token without
- * it. The start finds them in the pass over the chain that it makes anyway.
+ * Credentials that count once, across restarts. The ledger's entry of what one was used for names it, a token's and that of a client's own revocation
+ * (revocation/revocations.c writes the same member): no write of its own, and no token without it. The start finds them in the pass over the chain that it
+ * makes anyway.
  *
  * A use that led to nothing, since the request was refused after its credential was verified, is in memory alone: after a restart such a credential
  * counts once more, for what it is, within the few minutes of its life.

@@ -39,10 +39,9 @@ struct mm_claimant {
     enum mm_assertion_kind kind;
     enum mm_assertion_way way;
     const struct mm_tenant *tenant;
-    const struct mm_account
-        *account;             /* that client_id or the assertion itself names; NULL: the tenant's rules say which */
-    const char *issuer;       /* MM_OIDC_TOKEN: whose token it is. Borrowed from the JWT */
-    const char *trust_domain; /* MM_JWT_SVID: whose it is. Borrowed from the policy */
+    const struct mm_account *account;  /* that client_id or the JWT names; NULL: the tenant's rules say which */
+    const char *issuer;                /* MM_OIDC_TOKEN: whose token it is. Borrowed from the JWT */
+    const char *trust_domain;          /* MM_JWT_SVID: whose it is. Borrowed from the policy */
     char source[MM_SPIFFE_SOURCE_MAX]; /* and the place of its keys */
 };
 

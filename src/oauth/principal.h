@@ -25,8 +25,8 @@ struct mm_principal {
     const struct mm_tenant *tenant;
     const struct mm_account *account;
     int64_t not_after; /* Unix seconds: no token outlives the certificate; INT64_MAX: a JWT proved it, for a moment */
-    const char
-        *credential; /* how the caller proved itself, for the ledger: `mtls`, `private_key_jwt`, `oidc`, `jwt_svid` */
+    /* How the caller proved itself, for the ledger: `mtls`, `self_signed_mtls`, `x509_svid`, `private_key_jwt`, `oidc`, `jwt_svid`, `none`. */
+    const char *credential;
     struct mm_federated federated;
     struct mm_one_use use; /* of a credential that counts once */
     /* SHA-256 of the certificate that was proved on this connection, in hex, for the ledger; "": there is none */

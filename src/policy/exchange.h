@@ -19,8 +19,7 @@ struct mm_exchange_rule {
 
 struct mm_exchange {
     struct mm_strings subject_audiences; /* what subject tokens must be for */
-    struct mm_account
-        *public_clients; /* without credentials and grants of their own, and not among the tenant's accounts */
+    struct mm_account *public_clients;   /* without credentials and grants, and not among the tenant's accounts */
     size_t n_public_clients;
     struct mm_exchange_rule *rules;
     size_t n_rules;

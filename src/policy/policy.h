@@ -42,8 +42,7 @@ struct mm_envelope {
     enum mm_algorithm algorithm;   /* for every audience but the exceptions */
     struct mm_audience_algorithm *exceptions;
     size_t n_exceptions;
-    struct mm_strings
-        tier_1; /* audiences whose verifiers don't read `resources`: what they accept reaches everything */
+    struct mm_strings tier_1; /* audiences whose verifiers don't read `resources`: what they take reaches everything */
     struct mm_trust_domain *trust_domains;
     size_t n_trust_domains;
     struct mm_rate rate; /* what the tenant's own may be at most, and is where its file says none */
@@ -132,8 +131,7 @@ struct mm_account {
     size_t n_oidc;
     struct mm_grant *grants;
     size_t n_grants;
-    struct mm_strings
-        introspects; /* a resource server's (policy/resource_server.h): the audiences whose tokens it may ask about */
+    struct mm_strings introspects; /* a resource server's (policy/resource_server.h): audiences that it may ask about */
     int line;
 };
 
@@ -168,8 +166,8 @@ struct mm_tenant {
 struct mm_policy {
     struct mm_tenant *tenants; /* sorted by id */
     size_t n_tenants;
-    char digest[MM_SHA256_HEX_LENGTH +
-                1]; /* over the tenants' ids, envelopes, file, CA and CRL digests: what ledger entries name */
+    /* Over the tenants' ids, envelopes and the digests of their files: what ledger entries name. */
+    char digest[MM_SHA256_HEX_LENGTH + 1];
 };
 
 /* What the service says that tenants' files depend on. */

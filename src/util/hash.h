@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hash for tables of names that come from reviewed files: nobody outside can choose them to collide.
+ * A hash for tables of names that nobody outside can choose to collide: they come from reviewed files, or are the service's own, as a jti is, or
+ * an operator's.
  */
 #ifndef MM_UTIL_HASH_H
 #define MM_UTIL_HASH_H
