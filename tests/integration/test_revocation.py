@@ -93,6 +93,15 @@ def test_a_token_is_written_of_once_however_often_it_is_revoked(mint):
     assert len(entries(mint)) == n + 1
 
 
+def test_the_newline_of_a_file_is_no_part_of_a_token(mint):
+    for end in ("\n", "\r\n"):
+        token = mint.issue()["service_token"]
+        assert is_active(mint, token + end)
+        assert revoke(mint, token + end).status == 200
+        assert not is_active(mint, token)
+    assert_oauth_error(revoke(mint, "\n"), 400, "invalid_request")
+
+
 def test_what_is_no_token_is_as_good_as_revoked_and_nothing_is_written(mint):
     token = mint.issue()["service_token"]
     header, payload, signature = token.split(".")
