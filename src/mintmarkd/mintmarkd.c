@@ -166,6 +166,7 @@ static bool load_revocations(struct service *service, struct mm_ledger_reader *r
         .reader = reader,
         .clock = &MM_SYSTEM_CLOCK,
         .longest_ttl = mm_keyring_longest_ttl(service->keyring),
+        .clients_max = MM_REVOCATIONS_CLIENTS_MAX,
     };
     service->revocations = mm_revocations_open(&parts, err);
     return service->revocations != NULL;

@@ -18,7 +18,7 @@ enum {
     LEEWAY = 60,    /* seconds for which a clock may be set back without anything being forgotten */
 };
 
-/* How many tokens of its own a client has revoked that are remembered. */
+/* How many tokens of their own a client, or all of a tenant's, have revoked that are remembered. No tenant's id has a slash, as each client's name has. */
 struct client {
     LIST_ENTRY(client) link;
     size_t n;
@@ -30,6 +30,7 @@ struct mm_revocations {
     struct mm_ledger *ledger;
     const struct mm_clock *clock;
     int64_t longest_ttl;
+    size_t clients_max;
 
     atomic_size_t n; /* of all; read without the lock by who needs no more if there are none */
 
@@ -65,8 +66,8 @@ static struct client *find_client_locked(struct mm_revocations *revocations, con
     return NULL;
 }
 
-/* Count a client's revocation; false: no memory. */
-static bool count_client_locked(struct mm_revocations *revocations, const char *name)
+/* Count a revocation for a client or a tenant; false: no memory. */
+static bool count_name_locked(struct mm_revocations *revocations, const char *name)
 {
     struct client *client = find_client_locked(revocations, name);
     if (!client) {
@@ -77,23 +78,40 @@ static bool count_client_locked(struct mm_revocations *revocations, const char *
         LIST_INSERT_HEAD(clients_of(revocations, name), client, link);
     }
     client->n++;
-    revocations->counts.n_clients++;
     return true;
 }
 
-static void uncount_client_locked(struct mm_revocations *revocations, const char *name)
+static void uncount_name_locked(struct mm_revocations *revocations, const char *name)
 {
     struct client *client = find_client_locked(revocations, name);
-    revocations->counts.n_clients--;
     if (--client->n > 0)
         return;
     LIST_REMOVE(client, link);
     free(client);
 }
 
+static bool count_client_locked(struct mm_revocations *revocations, const struct mm_revocation *revocation)
+{
+    if (!count_name_locked(revocations, revocation->account))
+        return false;
+    if (!count_name_locked(revocations, revocation->tenant)) {
+        uncount_name_locked(revocations, revocation->account);
+        return false;
+    }
+    revocations->counts.n_clients++;
+    return true;
+}
+
+static void uncount_client_locked(struct mm_revocations *revocations, const struct mm_revocation *revocation)
+{
+    uncount_name_locked(revocations, revocation->account);
+    uncount_name_locked(revocations, revocation->tenant);
+    revocations->counts.n_clients--;
+}
+
 static bool insert_locked(struct mm_revocations *revocations, struct mm_revocation *revocation, struct mm_error *err)
 {
-    if (revocation->is_client && !count_client_locked(revocations, revocation->account))
+    if (revocation->is_client && !count_client_locked(revocations, revocation))
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     revocations->counts.n_operators += !revocation->is_client;
     revocations->counts.n_stops += revocation->stops;
@@ -107,7 +125,7 @@ static bool insert_locked(struct mm_revocations *revocations, struct mm_revocati
 static void remove_locked(struct mm_revocations *revocations, struct mm_revocation *revocation)
 {
     if (revocation->is_client)
-        uncount_client_locked(revocations, revocation->account);
+        uncount_client_locked(revocations, revocation);
     revocations->counts.n_operators -= !revocation->is_client;
     revocations->counts.n_stops -= revocation->stops;
     if (revocations->next_swept == revocation)
@@ -200,6 +218,7 @@ struct mm_revocations *mm_revocations_open(const struct mm_revocations_parts *pa
     revocations->ledger = parts->ledger;
     revocations->clock = parts->clock;
     revocations->longest_ttl = parts->longest_ttl;
+    revocations->clients_max = parts->clients_max;
     (void)pthread_rwlock_init(&revocations->lock, NULL);
     TAILQ_INIT(&revocations->places);
     return load(revocations, parts->reader, err) ? MM_TAKE(revocations) : NULL;
@@ -408,16 +427,33 @@ static struct mm_revocation *find_jti_locked(struct mm_revocations *revocations,
     return NULL;
 }
 
+static size_t count_of_locked(struct mm_revocations *revocations, const char *name)
+{
+    const struct client *client = find_client_locked(revocations, name);
+    return client ? client->n : 0;
+}
+
+/* However many tenants have taken all that they may, there is room for one more. */
+static bool has_client_room_locked(struct mm_revocations *revocations, const struct mm_revocation *revocation,
+                                   struct mm_error *err)
+{
+    size_t n_free = revocations->clients_max - revocations->counts.n_clients;
+    if (count_of_locked(revocations, revocation->account) >= MM_REVOCATIONS_CLIENT_MAX)
+        return mm_fail(err, MM_OVERLOADED, "%s has revoked %d live tokens of its own", revocation->account,
+                       MM_REVOCATIONS_CLIENT_MAX);
+    return (revocations->counts.n_clients < revocations->clients_max &&
+            count_of_locked(revocations, revocation->tenant) < n_free) ||
+           mm_fail(err, MM_OVERLOADED, "there is no room for another revocation by tenant %s's clients",
+                   revocation->tenant);
+}
+
 static bool has_room_locked(struct mm_revocations *revocations, const struct mm_revocation *revocation,
                             struct mm_error *err)
 {
-    const struct client *client = revocation->is_client ? find_client_locked(revocations, revocation->account) : NULL;
-    if (client && client->n >= MM_REVOCATIONS_CLIENT_MAX)
-        return mm_fail(err, MM_OVERLOADED, "%s has revoked %d live tokens of its own", revocation->account,
-                       MM_REVOCATIONS_CLIENT_MAX);
-    size_t n = revocation->is_client ? revocations->counts.n_clients : revocations->counts.n_operators;
-    size_t most = revocation->is_client ? MM_REVOCATIONS_CLIENTS_MAX : MM_REVOCATIONS_OPERATORS_MAX;
-    return n < most || mm_fail(err, MM_OVERLOADED, "there is no room for another revocation");
+    if (revocation->is_client)
+        return has_client_room_locked(revocations, revocation, err);
+    return revocations->counts.n_operators < MM_REVOCATIONS_OPERATORS_MAX ||
+           mm_fail(err, MM_OVERLOADED, "there is no room for another revocation");
 }
 
 /*

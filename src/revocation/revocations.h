@@ -18,7 +18,8 @@
 
 enum {
     MM_REVOCATIONS_OPERATORS_MAX = 65536, /* of operators' in memory */
-    MM_REVOCATIONS_CLIENTS_MAX = 262144,  /* of clients' own tokens; of one client: */
+    MM_REVOCATIONS_CLIENTS_MAX =
+        262144, /* of clients' own tokens; a tenant's clients take no more than they leave free; of one client: */
     MM_REVOCATIONS_CLIENT_MAX = 16384,
 };
 
@@ -31,6 +32,7 @@ struct mm_revocations_parts {
     const struct mm_clock *clock;
     /* Seconds: of any token that the ledger tells of or this run may issue (mm_keyring_longest_ttl()). */
     int64_t longest_ttl;
+    size_t clients_max; /* MM_REVOCATIONS_CLIENTS_MAX, but in tests */
 };
 
 /* Read the entries that there are, all of them. MM_LEDGER_CORRUPT for one that says nothing that can be. */

@@ -77,7 +77,8 @@ static bool open_ledger(struct world *world, unsigned gather_us)
     reader = mm_ledger_reader_open(world->ledger_file, &err);
     if (!world->ledger || !reader)
         return false;
-    const struct mm_revocations_parts parts = {world->ledger, reader, &MM_SYSTEM_CLOCK, 900};
+    const struct mm_revocations_parts parts = {world->ledger, reader, &MM_SYSTEM_CLOCK, 900,
+                                               MM_REVOCATIONS_CLIENTS_MAX};
     world->revocations = mm_revocations_open(&parts, &err);
     return world->revocations != NULL;
 }

@@ -19,6 +19,7 @@ struct world {
     struct mm_clock clock;
     struct mm_ledger *ledger;
     struct mm_revocations *revocations;
+    size_t clients_max;
 };
 
 static int64_t read_clock(void *context)
@@ -42,7 +43,7 @@ static bool open_index(struct world *world, struct mm_error *err)
     mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
         mm_ledger_reader_open(world->place->file, NULL);
     assert_non_null(reader);
-    const struct mm_revocations_parts parts = {world->ledger, reader, &world->clock, TTL};
+    const struct mm_revocations_parts parts = {world->ledger, reader, &world->clock, TTL, world->clients_max};
     world->revocations = mm_revocations_open(&parts, err);
     return world->revocations != NULL;
 }
@@ -73,6 +74,7 @@ static int set_up(void **state)
     assert_non_null(world);
     (void)place_make(&place);
     world->place = place;
+    world->clients_max = MM_REVOCATIONS_CLIENTS_MAX;
     world->clock = (struct mm_clock){read_clock, world};
     set_clock(world, START);
     assert_true(mm_ledger_create(world->place->file, &world->clock, NULL, 0, NULL));
@@ -590,6 +592,41 @@ static void a_client_can_not_fill_the_memory_nor_take_another_clients_room(void 
     assert_int_equal(n_entries(world, &(struct mm_ledger_filter){.account = "acme/ci"}), MM_REVOCATIONS_CLIENT_MAX);
 }
 
+/* Of so many of a tenant's clients as can be: how many revocations there is room for. */
+static int fill_room_of(struct world *world, const char *tenant)
+{
+    char jti[32];
+    char account[32];
+    struct mm_revoked revoked;
+    struct mm_revocation_order order = order_of(MM_REVOKE_JTI, jti);
+    order.tenant = tenant;
+    order.account = account;
+    order.whose = MM_REVOKED_BY_CLIENT;
+    order.expires_at = START + TTL;
+    for (int i = 0;; i++) {
+        (void)snprintf(jti, sizeof jti, "%s-%d", tenant, i);
+        (void)snprintf(account, sizeof account, "%s/%d", tenant, i);
+        if (!try_revoke(world, &order, &revoked, NULL))
+            return i;
+    }
+}
+
+static void a_tenants_clients_leave_room_for_another_tenants(void **state)
+{
+    struct world *world = *state;
+    world->clients_max = 32;
+    restart(world);
+    assert_int_equal(fill_room_of(world, "acme"), 16);
+    assert_int_equal(fill_room_of(world, "rival"), 8);
+    restart(world);
+    assert_int_equal(fill_room_of(world, "third"), 4);
+    assert_int_equal(fill_room_of(world, "acme"), 16); /* those are there; no other is taken */
+    assert_int_equal(mm_revocations_count(world->revocations).n_clients, 28);
+    set_clock(world, START + TTL + 61);
+    mm_revocations_sweep(world->revocations);
+    assert_int_equal(mm_revocations_count(world->revocations).n_clients, 0);
+}
+
 static void what_operators_revoked_is_listed_newest_first(void **state)
 {
     struct world *world = *state;
@@ -913,6 +950,7 @@ int main(void)
         REVOCATION_TEST(a_revocation_leaves_memory_once_all_that_it_hits_has_expired),
         REVOCATION_TEST(a_clock_that_is_set_back_brings_no_revoked_token_back),
         REVOCATION_TEST(a_client_can_not_fill_the_memory_nor_take_another_clients_room),
+        REVOCATION_TEST(a_tenants_clients_leave_room_for_another_tenants),
         REVOCATION_TEST(what_operators_revoked_is_listed_newest_first),
         REVOCATION_TEST(an_entry_that_says_not_of_what_ends_the_start),
         REVOCATION_TEST(an_estimate_counts_what_is_alive_of_it),
