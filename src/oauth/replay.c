@@ -33,7 +33,6 @@ struct mm_replay {
     size_t n_touched;    /* what lies behind has never been in use, nor touched */
     size_t n;
     size_t n_of_share[N_SHARES];
-    size_t n_shares;         /* that have a use */
     int64_t earliest;        /* no use expires before; not yet looked for: 0 */
     int64_t forgotten_until; /* the latest `until` of what was forgotten */
 };
@@ -119,7 +118,7 @@ static void forget_locked(struct mm_replay *replay, uint32_t *link)
     use->next = replay->first_free;
     replay->first_free = i;
     replay->n--;
-    replay->n_shares -= --replay->n_of_share[use->share] == 0;
+    replay->n_of_share[use->share]--;
 }
 
 static int64_t lesser(int64_t a, int64_t b)
@@ -150,11 +149,10 @@ static void forget_expired_locked(struct mm_replay *replay, int64_t now)
     replay->earliest = earliest;
 }
 
+/* No share grows beyond what is left for all the others: those that are hardly used take nothing from one that is. */
 static bool has_room_locked(const struct mm_replay *replay, uint8_t share)
 {
-    size_t n_shares = replay->n_shares + (replay->n_of_share[share] == 0);
-    size_t most = replay->capacity / (n_shares + 1);
-    return replay->n < replay->capacity && replay->n_of_share[share] < (most ? most : 1);
+    return replay->n_of_share[share] < replay->capacity - replay->n;
 }
 
 static void remember_locked(struct mm_replay *replay, const uint8_t digest[MM_SHA256_LENGTH], int64_t until,
@@ -171,7 +169,7 @@ static void remember_locked(struct mm_replay *replay, const uint8_t digest[MM_SH
     use->next = *bucket;
     *bucket = i;
     replay->n++;
-    replay->n_shares += replay->n_of_share[share]++ == 0;
+    replay->n_of_share[share]++;
     replay->earliest = lesser(until, replay->earliest);
 }
 

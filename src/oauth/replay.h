@@ -24,8 +24,8 @@ void mm_replay_digest(const char *issuer, const char *jti, uint8_t out[MM_SHA256
 /*
  * Use the JWT of this digest, which is valid until `until` (Unix seconds, its verifier's leeway included), at `now`. True the first time
  * alone, of however many threads. MM_TOKEN_INVALID: it was used before, or has expired. MM_OVERLOADED: there is no room, and so it isn't
- * known whether it was; of one `tenant`, whose callers use it, there are at most half as many uses as there is room for, of each of two a third, and
- * so on, so that nobody takes all of it. A JWT that lives for long keeps its room as long: cap lifetimes (token/jwt_claims.h).
+ * known whether it was; of one `tenant`, whose callers use it, there are never more uses than there is room left for all the others: at most half of all,
+ * of each of two that take what they can a third, and so on, so that nobody takes all of it, and nobody who uses little takes from who uses much. A JWT that lives for long keeps its room as long: cap lifetimes (token/jwt_claims.h).
  *
  * A clock that is set back lets nothing be used twice: what may have been forgotten meanwhile counts as expired.
  */
