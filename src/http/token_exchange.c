@@ -13,6 +13,8 @@
 #include "oauth/subject.h"
 #include "revocation/revocations.h"
 
+_Static_assert((int)MM_SUBJECT_ACTORS <= (int)MM_TOKEN_ACTORS_MAX, "each of them may be revoked");
+
 static void on_issued(void *context, const struct mm_issued *issued, const struct mm_error *err)
 {
     struct mm_reply reply = {0};
@@ -51,6 +53,7 @@ static bool check_revoked(struct mm_request *request, const struct mm_jwt *jwt, 
                           struct mm_error *err)
 {
     const struct mm_jwt_claims *claims = subject->token;
+    const char *actors[MM_TOKEN_ACTORS_MAX];
     const struct mm_token_facts facts = {
         .jti = claims->id,
         .tenant = request->principal.tenant->id,
@@ -58,6 +61,8 @@ static bool check_revoked(struct mm_request *request, const struct mm_jwt *jwt, 
         .client_id = mm_json_string(claims->all, "client_id"),
         .resources = (const char *const *)subject->who.resources.items,
         .n_resources = subject->who.resources.n,
+        .actors = actors,
+        .n_actors = mm_token_actors(claims->all, actors),
         .kid = mm_jwt_kid(jwt),
         .issued_at = claims->issued_at,
         .expires_at = claims->expires_at,

@@ -121,6 +121,10 @@ static void put_subject(struct mm_json_writer *entry, const struct mm_principal 
     if (subject->jti_digest[0])
         mm_json_member_string(entry, "jti_sha256", subject->jti_digest);
     mm_json_close(entry, '}');
+    if (subject->actor) {
+        mm_json_name(entry, "act");
+        mm_json_put_text(entry, subject->actor);
+    }
 }
 
 /* How the caller proved itself, and as whom, where somebody else vouched for it. */

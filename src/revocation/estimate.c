@@ -16,7 +16,7 @@ struct count {
     struct mm_revocation_estimate estimate;
 };
 
-/* Who exchanged somebody's token for it; nothing finds entries by that. */
+/* Who exchanged somebody's token for it, or what that came of; nothing finds entries by that. */
 static const char CLIENT[] = "client";
 
 /* Which member of a token's entry says whether it is hit; an entry names no resources. */
@@ -31,13 +31,23 @@ static bool says(const json_t *entry, const char *member, const char *name)
     return said && strcmp(said, name) == 0;
 }
 
+static bool has_actor(const json_t *entry, const char *name)
+{
+    const char *actors[MM_TOKEN_ACTORS_MAX];
+    size_t n = mm_token_actors(entry, actors);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(actors[i], name) == 0)
+            return true;
+    return false;
+}
+
 static bool is_hit(const struct count *count, const json_t *entry)
 {
     const struct mm_revocation_order *order = count->order;
     const char *name = order->what == MM_REVOKE_RESOURCE ? order->tenant : order->name;
     if (order->issued_before && mm_json_integer(entry, "time", 0) >= order->issued_before)
         return false;
-    return !count->member || says(entry, count->member, name);
+    return !count->member || says(entry, count->member, name) || (count->member == CLIENT && has_actor(entry, name));
 }
 
 /* Who exchanges its own token is both: it was counted by its account. */

@@ -86,3 +86,15 @@ bool mm_revocation_order_stops(const struct mm_revocation_order *order)
 {
     return (order->what == MM_REVOKE_ACCOUNT || order->what == MM_REVOKE_TENANT) && order->issued_before == 0;
 }
+
+size_t mm_token_actors(const json_t *claims, const char *ret_actors[MM_TOKEN_ACTORS_MAX])
+{
+    size_t n = 0;
+    for (const json_t *act = json_object_get(claims, "act"); act && n < MM_TOKEN_ACTORS_MAX;
+         act = json_object_get(act, "act")) {
+        const char *actor = mm_json_string(act, "sub");
+        if (actor)
+            ret_actors[n++] = actor;
+    }
+    return n;
+}

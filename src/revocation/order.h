@@ -58,6 +58,13 @@ MM_MUST_USE bool mm_revocation_order_check(const struct mm_revocation_order *ord
 /* Whether it stops issuance: an account's or a tenant's, unless only what was issued before some moment is meant. */
 bool mm_revocation_order_stops(const struct mm_revocation_order *order);
 
+enum {
+    MM_TOKEN_ACTORS_MAX = 4
+}; /* of our own tokens; more than that are never exchanged for another (oauth/subject.h) */
+
+/* Who acts in a token or an entry with these members, and who acted before (`act`, RFC 8693 section 4.1), borrowed; how many there are. */
+size_t mm_token_actors(const json_t *claims, const char *ret_actors[MM_TOKEN_ACTORS_MAX]);
+
 /* What of a token decides; borrowed. */
 struct mm_token_facts {
     const char *jti;
@@ -66,6 +73,8 @@ struct mm_token_facts {
     const char *client_id;        /* whom it was issued to; NULL: none */
     const char *const *resources; /* literals and patterns */
     size_t n_resources;
+    const char *const *actors; /* through whose hands it came */
+    size_t n_actors;
     const char *kid;
     int64_t issued_at;  /* Unix seconds */
     int64_t expires_at; /* Unix seconds */

@@ -25,7 +25,7 @@ struct entry {
     char *strings;   /* what they borrow from then */
     char *claims;
     char *told;
-    const char **lists; /* resources, then audiences */
+    const char **lists; /* resources, then audiences, then actors */
 };
 
 struct mm_own_tokens {
@@ -174,8 +174,13 @@ static void put_all(struct entry *entry, struct strings *strings)
     facts->client_id = put(strings, mm_json_string(claims, "client_id"));
     for (size_t i = 0; i < facts->n_resources; i++)
         entry->lists[i] = put(strings, resource_at(resources, i));
+    const char **rest = entry->lists + facts->n_resources;
     for (size_t i = 0; i < entry->token.n_audiences; i++)
-        entry->lists[facts->n_resources + i] = put(strings, audience_at(audience, i));
+        *rest++ = put(strings, audience_at(audience, i));
+    const char *actors[MM_TOKEN_ACTORS_MAX];
+    facts->n_actors = mm_token_actors(claims, actors);
+    for (size_t i = 0; i < facts->n_actors; i++)
+        *rest++ = put(strings, actors[i]);
 }
 
 static bool copy_strings(struct entry *entry, struct mm_error *err)
@@ -184,7 +189,7 @@ static bool copy_strings(struct entry *entry, struct mm_error *err)
     struct strings strings = {0};
     facts->n_resources = json_array_size(json_object_get(entry->payload, "resources"));
     entry->token.n_audiences = n_audiences(json_object_get(entry->payload, "aud"));
-    entry->lists = calloc(facts->n_resources + entry->token.n_audiences + 1, sizeof *entry->lists);
+    entry->lists = calloc(facts->n_resources + entry->token.n_audiences + MM_TOKEN_ACTORS_MAX, sizeof *entry->lists);
     if (entry->lists)
         put_all(entry, &strings);
     entry->strings = strings.room = malloc(strings.size + 1);
@@ -194,6 +199,7 @@ static bool copy_strings(struct entry *entry, struct mm_error *err)
     put_all(entry, &strings);
     facts->resources = entry->lists;
     entry->token.audiences = entry->lists + facts->n_resources;
+    facts->actors = entry->token.audiences + entry->token.n_audiences;
     facts->kid = entry->kid;
     facts->issued_at = mm_json_integer(entry->payload, "iat", -1);
     facts->expires_at = mm_json_integer(entry->payload, "exp", -1);

@@ -261,14 +261,23 @@ static bool is_hit_locked(struct mm_revocations *revocations, enum mm_revoke_wha
     return false;
 }
 
+/* Whoever had it, or what it came of, in its hands. */
+static bool is_account_hit_locked(struct mm_revocations *revocations, const struct mm_token_facts *facts)
+{
+    bool is_hit = is_hit_locked(revocations, MM_REVOKE_ACCOUNT, facts->subject, facts) ||
+                  is_hit_locked(revocations, MM_REVOKE_ACCOUNT, facts->client_id, facts);
+    for (size_t i = 0; i < facts->n_actors && !is_hit; i++)
+        is_hit = is_hit_locked(revocations, MM_REVOKE_ACCOUNT, facts->actors[i], facts);
+    return is_hit;
+}
+
 bool mm_revocations_has(struct mm_revocations *revocations, const struct mm_token_facts *facts)
 {
     (void)pthread_rwlock_rdlock(&revocations->lock);
     bool is_hit = facts->expires_at <= revocations->forgotten_until;
     if (!is_hit && atomic_load(&revocations->n) > 0)
         is_hit = is_hit_locked(revocations, MM_REVOKE_JTI, facts->jti, facts) ||
-                 is_hit_locked(revocations, MM_REVOKE_ACCOUNT, facts->subject, facts) ||
-                 is_hit_locked(revocations, MM_REVOKE_ACCOUNT, facts->client_id, facts) ||
+                 is_account_hit_locked(revocations, facts) ||
                  is_hit_locked(revocations, MM_REVOKE_TENANT, facts->tenant, facts) ||
                  is_hit_locked(revocations, MM_REVOKE_RESOURCE, facts->tenant, facts) ||
                  is_hit_locked(revocations, MM_REVOKE_KEY, facts->kid, facts) ||

@@ -370,20 +370,23 @@ def exchanging(tmp_path):
     made.ensure_stopped()
 
 
-def public_form(mint, path, **fields):
-    body = urllib.parse.urlencode({"client_id": "acme/lore-cli", **fields}).encode()
-    with mint.client(None) as client:
+def public_form(mint, path, credential=None, **changes):
+    fields = {"client_id": "acme/lore-cli", **changes}
+    body = urllib.parse.urlencode({name: value for name, value in fields.items() if value is not None}).encode()
+    with mint.client(credential) as client:
         return client.request("POST", path, body, {"Content-Type": FORM})
 
 
-def exchange(mint, subject):
+def exchange(mint, subject, credential=None, **changes):
     return public_form(
         mint,
         "/oauth2/token",
+        credential,
         grant_type="urn:ietf:params:oauth:grant-type:token-exchange",
         subject_token=subject,
         subject_token_type="urn:ietf:params:oauth:token-type:access_token",
         resource=PARTITIONS + REPOSITORY.removeprefix("urc-"),
+        **changes,
     )
 
 
@@ -428,6 +431,21 @@ def test_a_stopped_account_neither_exchanges_nor_is_exchanged_for(exchanging):
     order(mint, "--account", "acme/ci-build")
     assert not is_active(mint, token)  # it was issued for that account
     assert_oauth_error(exchange(mint, subject), 400, "invalid_request")
+
+
+def test_what_an_account_had_in_its_hands_is_no_better_for_a_public_client(exchanging):
+    """Whoever revokes the one that acted hits what came of it, whoever has it exchanged again."""
+    mint = exchanging
+    subject = mint.issue(audience=AUDIENCE)["service_token"]
+    first = exchange(mint, subject, "pinned", client_id=None, tenant_id="acme").json["access_token"]
+    second = exchange(mint, first).json["access_token"]
+    assert claims_of(second)["act"] == {"sub": "acme/pinned"} and claims_of(second)["client_id"] == "acme/lore-cli"
+    trial = cli_json(mint, "revoke", "--account", "acme/pinned", "--reason", "x", "--dry-run")
+    assert trial["live_tokens"] == 2
+    order(mint, "--account", "acme/pinned")
+    assert not is_active(mint, first) and not is_active(mint, second)
+    assert_oauth_error(exchange(mint, second), 400, "invalid_request")
+    assert is_active(mint, subject)
 
 
 def test_a_stopped_public_client_gets_nothing(exchanging):

@@ -206,6 +206,19 @@ static void an_account_is_hit_as_subject_and_as_client(void **state)
     assert_true(has(world, &exchanged));
 }
 
+static void an_account_is_hit_as_one_that_acted_before(void **state)
+{
+    struct world *world = *state;
+    static const char *const ACTORS[] = {"acme/deploy", "acme/other"};
+    struct mm_token_facts facts = token(world);
+    facts.actors = ACTORS;
+    facts.n_actors = 1;
+    (void)take_back(world, MM_REVOKE_ACCOUNT, "acme/other");
+    assert_false(has(world, &facts));
+    facts.n_actors = 2;
+    assert_true(has(world, &facts));
+}
+
 static bool hits_resource(struct world *world, const char *tenant, const char *resource)
 {
     struct mm_token_facts facts = token(world);
@@ -676,8 +689,8 @@ static void record_token(struct world *world, enum mm_entry_type type, const cha
 static void record_exchange(struct world *world, const char *account, const char *client, const char *jti)
 {
     mm_cleanup(json_decref) json_t *fields =
-        json_pack("{ss ss ss ss ss sI}", "tenant", "acme", "account", account, "client", client, "jti", jti, "kid",
-                  "k-2", "exp", (json_int_t)(START + 800));
+        json_pack("{ss ss ss ss ss sI s{ss}}", "tenant", "acme", "account", account, "client", client, "jti", jti,
+                  "kid", "k-2", "exp", (json_int_t)(START + 800), "act", "sub", "acme/before");
     struct mm_receipt receipt;
     assert_true(mm_ledger_append(world->ledger, MM_ENTRY_TOKEN_ISSUED, fields, mm_deadline_after_ms(PATIENCE_MS),
                                  &receipt, NULL));
@@ -727,7 +740,8 @@ static void an_estimate_of_an_account_counts_what_it_got_for_others_too(void **s
     const struct {
         const char *account;
         int64_t n;
-    } cases[] = {{"acme/ci", 3}, {"acme/cli", 2}, {"https://idp.example#ada", 1}, {"acme/other", 0}};
+    } cases[] = {
+        {"acme/ci", 3}, {"acme/cli", 2}, {"https://idp.example#ada", 1}, {"acme/before", 3}, {"acme/other", 0}};
     for (size_t i = 0; i < MM_ARRAY_SIZE(cases); i++) {
         const struct mm_revocation_order order = order_of(MM_REVOKE_ACCOUNT, cases[i].account);
         assert_int_equal(count_live(world, &order), cases[i].n);
@@ -930,6 +944,7 @@ int main(void)
         REVOCATION_TEST(a_token_is_hit_by_its_jti_and_no_other_is),
         REVOCATION_TEST(each_kind_hits_what_it_names_and_nothing_else),
         REVOCATION_TEST(an_account_is_hit_as_subject_and_as_client),
+        REVOCATION_TEST(an_account_is_hit_as_one_that_acted_before),
         REVOCATION_TEST(a_resource_is_hit_within_its_tenant_and_by_whatever_pattern_reaches_it),
         REVOCATION_TEST(tokens_of_the_second_in_which_it_was_recorded_are_hit_and_later_ones_are_not),
         REVOCATION_TEST(what_a_clock_that_was_ahead_issued_is_hit),
