@@ -18,7 +18,7 @@ struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form
         .tenant_id = mm_form_value(form, "tenant_id"),
         .client_id = mm_form_value(form, "client_id"),
         .client_secret = mm_form_value(form, "client_secret"),
-        .client_assertion = mm_form_value(form, "client_assertion"),
+        .client_assertion = mm_form_token(form, "client_assertion"),
         .client_assertion_type = mm_form_value(form, "client_assertion_type"),
     };
 }

@@ -138,6 +138,15 @@ char *mm_form_value(const struct mm_form *form, const char *name)
     return NULL;
 }
 
+char *mm_form_token(const struct mm_form *form, const char *name)
+{
+    char *token = mm_form_value(form, name);
+    size_t length = token ? strlen(token) : 0;
+    while (length > 0 && (token[length - 1] == '\n' || token[length - 1] == '\r'))
+        token[--length] = '\0';
+    return length > 0 ? token : NULL;
+}
+
 void mm_form_clear(struct mm_form *form)
 {
     if (form->text)

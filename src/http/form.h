@@ -39,6 +39,12 @@ MM_MUST_USE bool mm_form_decode(char *text, size_t max, struct mm_error *err);
 /* The first value of that name; NULL if there is none. */
 char *mm_form_value(const struct mm_form *form, const char *name);
 
+/*
+ * The same of a token, which loses the line's end that a file has and `curl --data-urlencode name@FILE` sends: no token has one, and at
+ * /oauth2/revoke a token that can't be read passes for one that is revoked (RFC 7009 section 2.2). NULL: nothing else was there.
+ */
+char *mm_form_token(const struct mm_form *form, const char *name);
+
 /* Zero the copy before it is freed: somebody's secret may be in it, even if nobody asked for one. */
 void mm_form_clear(struct mm_form *form);
 static inline void mm_form_clear_cleanup(struct mm_form *form)

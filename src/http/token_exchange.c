@@ -152,7 +152,7 @@ struct mm_reply mm_serve_token_exchange(struct mm_request *request, const struct
 {
     struct mm_error err = {0};
     const struct mm_exchange_parameters parameters = {
-        .subject_token = mm_form_value(&asked->form, "subject_token"),
+        .subject_token = mm_form_token(&asked->form, "subject_token"),
         .subject_token_type = mm_form_value(&asked->form, "subject_token_type"),
         .actor_token = mm_form_value(&asked->form, "actor_token"),
         .actor_token_type = mm_form_value(&asked->form, "actor_token_type"),

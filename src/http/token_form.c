@@ -6,19 +6,6 @@
 #include "http/service.h"
 #include "revocation/revocations.h"
 
-/*
- * Without the line's end that a file has and `curl --data-urlencode token@FILE` sends: no token has one, and a token that isn't read is answered
- * as if it were revoked (RFC 7009 section 2.2). NULL: nothing else was there.
- */
-static const char *take_token(const struct mm_form *form)
-{
-    char *token = mm_form_value(form, "token");
-    size_t length = token ? strlen(token) : 0;
-    while (length > 0 && (token[length - 1] == '\n' || token[length - 1] == '\r'))
-        token[--length] = '\0';
-    return length > 0 ? token : NULL;
-}
-
 bool mm_token_form_parse(const struct mm_request *request, struct mm_token_form *ret_form, struct mm_error *err)
 {
     static const char *const MAY_REPEAT[] = {NULL};
@@ -27,7 +14,7 @@ bool mm_token_form_parse(const struct mm_request *request, struct mm_token_form 
         !mm_form_parse((const char *)request->body.data, request->body.length, &ret_form->form, err) ||
         !mm_form_check_repeats(&ret_form->form, MAY_REPEAT, err))
         return false;
-    ret_form->token = take_token(&ret_form->form);
+    ret_form->token = mm_form_token(&ret_form->form, "token");
     ret_form->credentials = mm_caller_credentials_of(&ret_form->form);
     return ret_form->token || mm_fail(err, MM_INVALID_REQUEST, "the parameter token is missing");
 }

@@ -140,6 +140,10 @@ def test_a_token_is_narrowed_to_a_partition_that_nobody_has_heard_of(mint):
     assert "act" not in claims
 
 
+def test_the_newline_of_a_file_is_no_part_of_a_subject_token(mint):
+    exchanged(exchange(mint, own(mint) + "\n"))
+
+
 def test_a_scope_names_the_partition_as_well(mint):
     reply = exchange(mint, own(mint), resource=None, scope=f"partition:{REPOSITORY[4:]} read:blob")
     claims = exchanged(reply)

@@ -135,6 +135,10 @@ def test_a_key_and_assertions_are_made_as_the_documentation_has_it(mint, clients
         assert issued(ask(mint, clients.recipe.assertion()))["sub"] == "acme/jwt-by-hand"
 
 
+def test_the_newline_of_a_file_is_no_part_of_an_assertion(mint, clients):
+    assert issued(ask(mint, clients.ci.assertion() + "\n"))["sub"] == "acme/jwt-ci"
+
+
 def test_the_ledger_says_how_the_caller_proved_itself_and_what_is_used_up(mint, clients):
     claims = issued(ask(mint, clients.ci.assertion()))
     (entry,) = [e for e in mint.ledger() if e.get("jti") == claims["jti"]]

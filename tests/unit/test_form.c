@@ -186,6 +186,21 @@ static void a_value_is_found_by_its_exact_name(void **state)
     assert_null(mm_form_value(&form, "scop"));
 }
 
+static void a_token_loses_the_end_of_its_line_alone(void **state)
+{
+    (void)state;
+    static const char BODY[] = "a=x.y%0A&b=x.y%0D%0A%0A&c=%0Ax%0A.y+%0A&d=%0A&e=x.y";
+    mm_cleanup(body_free) struct body body = body_of(BODY, strlen(BODY));
+    mm_cleanup(mm_form_clear) struct mm_form form;
+    assert_true(mm_form_parse(body.text, body.length, &form, NULL));
+    assert_string_equal(mm_form_token(&form, "a"), "x.y");
+    assert_string_equal(mm_form_token(&form, "b"), "x.y");
+    assert_string_equal(mm_form_token(&form, "c"), "\nx\n.y ");
+    assert_null(mm_form_token(&form, "d"));
+    assert_string_equal(mm_form_token(&form, "e"), "x.y");
+    assert_null(mm_form_token(&form, "f"));
+}
+
 static void a_body_is_left_as_it_was(void **state)
 {
     (void)state;
@@ -211,6 +226,7 @@ int main(void)
         cmocka_unit_test(long_names_and_values_are_refused_by_what_they_decode_to),
         cmocka_unit_test(a_repeated_name_is_refused_unless_it_may_be),
         cmocka_unit_test(a_value_is_found_by_its_exact_name),
+        cmocka_unit_test(a_token_loses_the_end_of_its_line_alone),
         cmocka_unit_test(a_body_is_left_as_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
