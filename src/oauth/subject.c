@@ -237,7 +237,7 @@ bool mm_subject_verify(struct mm_jwt *jwt, const struct mm_jwks *keys, const str
     struct mm_error why = {0};
     bool is_own = mm_subject_is_own(jwt, issuer_url);
     const char *issuer = mm_jwt_claimed_issuer(jwt);
-    *ret_subject = (struct mm_subject){0};
+    *ret_subject = (struct mm_subject){.issuer_url = issuer_url};
     if (!tenant->exchange || !issuer || (!is_own && !mm_exchange_has_issuer(tenant->exchange, issuer)))
         return refuse(err, "no rule of tenant %s takes its issuer's", tenant->id);
     mm_cleanup(free) const char **audiences = audiences_of(tenant->exchange);
@@ -259,7 +259,7 @@ bool mm_subject_verify(struct mm_jwt *jwt, const struct mm_jwks *keys, const str
 
 /* --- who exchanges it */
 
-/* RFC 8693 section 4.4. What it says beyond our names can't be told to be true of anybody here. */
+/* RFC 8693 section 4.4. What it says beyond our names, or of another issuer's, can't be told to be true of anybody here. */
 static bool allows(const struct mm_subject *subject, const struct mm_account *client, bool is_public)
 {
     const json_t *may_act = subject->may_act;
@@ -267,7 +267,7 @@ static bool allows(const struct mm_subject *subject, const struct mm_account *cl
     const char *issuer = mm_json_string(may_act, "iss");
     size_t n_known = (actor != NULL) + (issuer != NULL);
     return !is_public && actor && json_object_size(may_act) == n_known && strcmp(actor, client->identity) == 0 &&
-           (!issuer || strcmp(issuer, subject->issuer) == 0);
+           (!issuer || strcmp(issuer, subject->issuer_url) == 0);
 }
 
 static bool name_actor(struct mm_subject *subject, const char *identity, struct mm_error *err)

@@ -29,6 +29,7 @@ struct mm_subject {
     char fingerprint[MM_SHA256_HEX_LENGTH + 1]; /* of the certificate that it is bound to; "": none */
     int64_t not_after;                          /* Unix seconds: nothing that comes of it lives longer */
     const json_t *may_act;                      /* who may act for it (section 4.4); NULL: it doesn't say */
+    const char *issuer_url;                     /* ours: whose names clients' are */
     char *actor;                                /* owned: the `act` of the new token, JSON text; NULL: none */
 };
 
@@ -37,7 +38,7 @@ bool mm_subject_is_own(const struct mm_jwt *jwt, const char *issuer_url);
 
 /*
  * Verify a subject token of the tenant's at `now` (Unix seconds) with the keys of who it says issued it, and read it. `ret_subject` borrows
- * from `jwt` and `tenant`, and is to be cleared. MM_SUBJECT_TOKEN_INVALID, saying why for the log.
+ * from `jwt`, `tenant` and `issuer_url`, and is to be cleared. MM_SUBJECT_TOKEN_INVALID, saying why for the log.
  *
  * Access tokens alone: the header's type is at+jwt (RFC 9068), or it is JWT and the payload's `typ` is Bearer, as Keycloak has it; and nothing
  * marks it as an ID token. Of somebody else's, `sub` is visible ASCII, and becomes `‹issuer›#‹sub›` of MM_SUBJECT_MAX characters at

@@ -433,7 +433,8 @@ static void may_act_lets_nobody_else(void **state)
         bool is_allowed;
     } CASES[] = {
         {"{\"sub\": \"acme/ci\"}", true},
-        {"{\"sub\": \"acme/ci\", \"iss\": \"" IDP "\"}", true},
+        {"{\"sub\": \"acme/ci\", \"iss\": \"" MINT "\"}", true},
+        {"{\"sub\": \"acme/ci\", \"iss\": \"" IDP "\"}", false}, /* whoever is called so there */
         {"{\"sub\": \"acme/ci\", \"iss\": \"" OTHER "\"}", false},
         {"{\"sub\": \"acme/ci\", \"iss\": 7}", false},
         {"{\"sub\": \"acme/ci\", \"client_id\": \"acme/ci\"}", false},
