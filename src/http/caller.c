@@ -111,6 +111,33 @@ static bool fail_alike(const struct mm_error *why, struct mm_error *err)
     return mm_fail(err, is_callers ? MM_CREDENTIAL_INVALID : why->code, "%s", why->message);
 }
 
+/* Whose the credential can be and nobody else's, where a client's bare id says no more. */
+static const struct mm_tenant *only_tenant(const struct mm_request *request, const struct mm_credentials *credentials)
+{
+    const struct mm_policy *policy = &request->config->policy;
+    if (request->jwt)
+        return mm_assertion_find_tenant(policy, request->jwt, credentials->way);
+    return mm_mtls_find_tenant(policy, credentials->client_id, credentials->peer,
+                               mm_clock_now(request->service->parts.clock));
+}
+
+/* The tenant that `client_id` or the request names, or else the credential that comes with a bare client_id. */
+static bool find_tenant(const struct mm_request *request, const struct mm_credentials *credentials,
+                        const char *client_id, char ret_tenant_id[MM_CLIENT_TENANT_MAX + 1], struct mm_error *err)
+{
+    struct mm_error unnamed = {0};
+    if (mm_client_tenant(&request->config->policy, credentials->tenant_id, client_id, ret_tenant_id, &unnamed))
+        return true;
+    bool is_told = unnamed.code == MM_INVALID_REQUEST && credentials->client_id && (request->jwt || credentials->peer);
+    if (!is_told)
+        return mm_fail(err, unnamed.code, "%s", unnamed.message);
+    const struct mm_tenant *tenant = only_tenant(request, credentials);
+    if (!tenant)
+        return mm_fail(err, MM_ACCESS_DENIED, "nothing names the tenant, and the credential is no one tenant's");
+    (void)snprintf(ret_tenant_id, MM_CLIENT_TENANT_MAX + 1, "%s", tenant->id);
+    return true;
+}
+
 /* Before its tenant is known, since a client's own assertion may name it. */
 static bool open_jwt(struct mm_request *request, const struct mm_credentials *credentials,
                      char ret_tenant_id[MM_CLIENT_TENANT_MAX + 1], struct mm_error *err)
@@ -120,8 +147,7 @@ static bool open_jwt(struct mm_request *request, const struct mm_credentials *cr
     const char *client_id = credentials->client_id;
     if (request->jwt && !client_id)
         client_id = mm_assertion_claimed_client(request->jwt);
-    return request->jwt &&
-           mm_client_tenant(&request->config->policy, credentials->tenant_id, client_id, ret_tenant_id, err);
+    return request->jwt && find_tenant(request, credentials, client_id, ret_tenant_id, err);
 }
 
 static bool authenticate_by_jwt(struct mm_request *request, const struct mm_credentials *credentials,
@@ -181,7 +207,7 @@ static bool authenticate(struct mm_request *request, const struct mm_caller_cred
         if (!authenticate_by_jwt(request, &credentials, ret_principal, err))
             return false;
     } else {
-        if (!mm_client_tenant(&request->config->policy, credentials.tenant_id, credentials.client_id, tenant_id, err))
+        if (!find_tenant(request, &credentials, credentials.client_id, tenant_id, err))
             return false;
         if (!said->may_be_public || !is_public(request, &credentials, tenant_id, ret_principal))
             return authenticate_by_certificate(request, &credentials, tenant_id, ret_principal, err);

@@ -114,6 +114,26 @@ bool mm_assertion_claimant(const struct mm_tenant *tenant, const char *client_id
     return true;
 }
 
+const struct mm_tenant *mm_assertion_find_tenant(const struct mm_policy *policy, const struct mm_jwt *jwt,
+                                                 enum mm_assertion_way way)
+{
+    const struct mm_tenant *found = NULL;
+    enum mm_assertion_kind kind;
+    struct mm_error why = {0};
+    if (!find_kind(jwt, way, &kind, &why) || kind == MM_PRIVATE_KEY_JWT)
+        return NULL;
+    for (size_t i = 0; i < policy->n_tenants; i++) {
+        struct mm_claimant claimant = {.kind = kind, .way = way, .tenant = &policy->tenants[i]};
+        struct mm_error other = {0};
+        if (!find_issuer(jwt, &claimant, &other))
+            continue;
+        if (found)
+            return NULL;
+        found = claimant.tenant;
+    }
+    return found;
+}
+
 bool mm_claimant_keys(const struct mm_claimant *claimant, size_t i, struct mm_claimant_keys *ret_keys)
 {
     if (claimant->kind == MM_PRIVATE_KEY_JWT) {

@@ -57,6 +57,13 @@ MM_MUST_USE bool mm_assertion_claimant(const struct mm_tenant *tenant, const cha
                                        enum mm_assertion_way way, struct mm_claimant *ret_claimant,
                                        struct mm_error *err);
 
+/*
+ * The only tenant whose envelope has the issuer or the trust domain that `jwt` claims. NULL: there is none, there are several, or it is a client's own
+ * assertion, whose tenant no envelope tells.
+ */
+const struct mm_tenant *mm_assertion_find_tenant(const struct mm_policy *policy, const struct mm_jwt *jwt,
+                                                 enum mm_assertion_way way);
+
 /* Where keys of a claimant are: in `jwks`, borrowed from the policy, or at `source` (oauth/key_sources.h). */
 struct mm_claimant_keys {
     struct mm_jwks *jwks;

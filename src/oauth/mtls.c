@@ -8,6 +8,8 @@
 #include "policy/rule.h"
 #include "policy/spiffe.h"
 
+enum { TENANTS_TRIED_MAX = 4 }; /* each costs a look for a path to its CAs */
+
 /* Accounts that a certificate stands for: by which credential, the first; and another one, if there is any. */
 struct found {
     const struct mm_account *account;
@@ -140,4 +142,36 @@ bool mm_mtls_authenticate(const struct mm_policy *policy, const char *tenant_id,
     };
     memcpy(ret_principal->fingerprint, mm_certificate_fingerprint(certificate), sizeof ret_principal->fingerprint);
     return true;
+}
+
+/* Whether a rule of the account takes what the certificate says, whoever has signed that. */
+static bool is_named_by(const struct mm_account *account, const struct mm_certificate *certificate)
+{
+    const char *spiffe_id = spiffe_id_of(certificate);
+    return self_signed_matches(account, certificate) || mtls_matches(account, certificate) ||
+           (spiffe_id && mm_account_has_spiffe_id(account, spiffe_id));
+}
+
+const struct mm_tenant *mm_mtls_find_tenant(const struct mm_policy *policy, const char *id,
+                                            struct mm_certificate *certificate, int64_t now)
+{
+    const struct mm_tenant *found = NULL;
+    size_t n_tried = 0;
+    for (size_t i = 0; i < policy->n_tenants; i++) {
+        const struct mm_tenant *tenant = &policy->tenants[i];
+        const struct mm_account *account = mm_tenant_client(tenant, id);
+        struct mm_principal principal;
+        struct mm_error why = {0};
+        if (!account || !is_named_by(account, certificate))
+            continue;
+        if (n_tried++ == TENANTS_TRIED_MAX)
+            return NULL;
+        if (!mm_mtls_authenticate(policy, tenant->id, certificate, now, &principal, &why) ||
+            principal.account != account)
+            continue;
+        if (found)
+            return NULL;
+        found = tenant;
+    }
+    return found;
 }

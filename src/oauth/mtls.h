@@ -24,4 +24,11 @@ MM_MUST_USE bool mm_mtls_authenticate(const struct mm_policy *policy, const char
                                       struct mm_certificate *certificate, int64_t now,
                                       struct mm_principal *ret_principal, struct mm_error *err);
 
+/*
+ * The only tenant whose account of that bare id the certificate stands for, at `now`. NULL: there is none, there are several, or so many whose rules
+ * name what the certificate says that it isn't worth checking each one's CAs.
+ */
+const struct mm_tenant *mm_mtls_find_tenant(const struct mm_policy *policy, const char *id,
+                                            struct mm_certificate *certificate, int64_t now);
+
 #endif

@@ -145,6 +145,26 @@ def test_it_may_come_as_a_secret_for_accounts_that_allow_it(place):
     assert issued(ask(place, token()))["sub"] == "acme/stock"
 
 
+def test_an_issuer_of_one_tenant_alone_fixes_it_for_a_bare_account_id(place):
+    for reply in (
+        ask(place, place.token(), tenant_id=None, client_id="widgets"),
+        exchange(place, place.token(), tenant_id=None, client_id="widgets"),
+    ):
+        assert issued(reply)["client_id"] == "acme/widgets"
+    stock = place.mint.ask_oauth(None, tenant_id=None, client_id="stock", client_secret=place.token(repository_id="10"))
+    assert issued(stock)["client_id"] == "acme/stock"
+    assert issued(ask(place, place.token(place.theirs), tenant_id=None, client_id="theirs"))["client_id"] == "globex/theirs"
+    assert issued(ask(place, place.svid(), tenant_id=None, client_id="workload"))["client_id"] == "acme/workload"
+    for token, client_id in [
+        (place.token(), "theirs"),
+        (place.token(place.theirs), "widgets"),
+        (place.token(), "nobody"),
+        (forge(place, iss="https://evil.example"), "widgets"),
+        (forge(place, key=stranger(place)), "widgets"),
+    ]:
+        assert_refused(ask(place, token, tenant_id=None, client_id=client_id))
+
+
 def test_the_ledger_says_who_vouched_and_for_whom(place):
     token = place.token()
     claims = issued(ask(place, token))

@@ -221,8 +221,19 @@ def test_a_client_id_with_its_tenant_names_the_tenant(mint):
 
 
 def test_among_several_tenants_one_must_be_named(mint):
-    for client_id in (None, "ci-build"):
-        assert_oauth_error(mint.ask_oauth(tenant_id=None, client_id=client_id), 400, "invalid_request")
+    assert_oauth_error(mint.ask_oauth(tenant_id=None, client_id=None), 400, "invalid_request")
+    assert_oauth_error(mint.ask_oauth(None, tenant_id=None, client_id="ci-build"), 400, "invalid_request")
+
+
+def test_a_certificate_of_one_tenant_alone_fixes_it_for_a_bare_account_id(mint):
+    assert issued(mint.ask_oauth(tenant_id=None, client_id="ci-build"))["client_id"] == "acme/ci-build"
+    assert issued(mint.ask_oauth("globex_ci", tenant_id=None, client_id="ci"))["client_id"] == "globex/ci"
+    strangers = [mint.stranger_ca.issue("ci-build", uris=[CI_URI]), mint.globex_ci, mint.ca.issue("nobody")]
+    refusals = [mint.ask_oauth(stranger, tenant_id=None, client_id="ci-build") for stranger in strangers]
+    refusals += [mint.ask_oauth(tenant_id=None, client_id=client_id) for client_id in ("ci", "deploy", "nobody", "x" * 500)]
+    for reply in refusals:
+        assert_oauth_error(reply, 401, "invalid_client")
+    assert len({reply.body for reply in refusals}) == 1, "they can be told apart"
 
 
 def test_where_there_is_one_tenant_it_need_not_be_named(deployment):

@@ -302,9 +302,9 @@ def expected_of_form(body):
         return {(400, "invalid_request")}
     if secret:
         return {(401, "invalid_client")}
-    if not (tenant or "/" in (client or "")):
+    if not (tenant or client):
         return {(400, "invalid_request")}
-    is_ours = (tenant or client.partition("/")[0]) == "acme" and client in (None, "ci-build", "acme/ci-build")
+    is_ours = (tenant or client.rpartition("/")[0] or "acme") == "acme" and client in (None, "ci-build", "acme/ci-build")
     return GRANTED if is_ours else {(401, "invalid_client")}
 
 

@@ -165,6 +165,60 @@ static void unknown_tenant_foreign_and_unnamed_certificates_answer_alike(void **
     assert_int_equal(authenticate(world, "acme", named, &principal), MM_OK);
 }
 
+/* The id of the only tenant whose account of that bare id the certificate stands for; "": none. */
+static const char *tenant_of(const struct world *world, const char *id, const struct test_certificate *leaf)
+{
+    struct mm_bytes der = test_certificate_der(leaf);
+    mm_cleanup(mm_certificate_unref) struct mm_certificate *certificate = mm_certificate_parse(&der, 1, NULL);
+    assert_non_null(certificate);
+    for (size_t i = 0; i < world->policy.n_tenants; i++)
+        assert_true(mm_tenant_index(&world->policy.tenants[i]));
+    const struct mm_tenant *found = mm_mtls_find_tenant(&world->policy, id, certificate, TEST_NOW);
+    for (size_t i = 0; i < world->policy.n_tenants; i++)
+        mm_index_free(MM_TAKE(world->policy.tenants[i].index));
+    return found ? found->id : "";
+}
+
+static void certificate_fixes_the_tenant_if_it_is_one_tenants_alone(void **state)
+{
+    struct world *world = *state;
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://acme.example/build"));
+    set_rule(world, 0, rule_of(MM_MTLS_SAN_URI, "spiffe://beta.example/build"));
+    mm_cleanup(test_certificate_free) struct test_certificate *acmes =
+        make_client(world->acme_ca, "URI:spiffe://acme.example/build");
+    mm_cleanup(test_certificate_free) struct test_certificate *betas =
+        make_client(world->beta_ca, "URI:spiffe://beta.example/build");
+    assert_string_equal(tenant_of(world, "build", acmes), "acme");
+    assert_string_equal(tenant_of(world, "build", betas),
+                        "beta"); /* acme's account names it, and acme's CA hasn't signed it */
+    assert_string_equal(tenant_of(world, "deploy", acmes), "");
+    assert_string_equal(tenant_of(world, "nobody", acmes), "");
+    struct mm_trust *ca = world->tenants[0].client_ca;
+    world->tenants[0].client_ca = world->tenants[1].client_ca; /* both tenants trust the same CA */
+    assert_string_equal(tenant_of(world, "build", betas), "");
+    world->tenants[0].client_ca = ca;
+}
+
+static void certificate_that_many_tenants_name_is_checked_for_none_of_them(void **state)
+{
+    struct world *world = *state;
+    struct mm_tenant many[6];
+    static const char *const IDS[] = {"a", "b", "c", "d", "e", "f"};
+    for (size_t i = 0; i < MM_ARRAY_SIZE(many); i++) {
+        many[i] = world->tenants[1];
+        many[i].id = text(IDS[i]);
+    }
+    mm_cleanup(test_certificate_free) struct test_certificate *leaf =
+        make_client(world->acme_ca, "URI:spiffe://beta.example/build");
+    many[5].client_ca = world->tenants[0].client_ca; /* who has signed it */
+    struct mm_policy policy = world->policy;
+    world->policy = (struct mm_policy){.tenants = many, .n_tenants = MM_ARRAY_SIZE(many)};
+    assert_string_equal(tenant_of(world, "build", leaf), "");
+    world->policy = (struct mm_policy){.tenants = many + 3, .n_tenants = 3};
+    assert_string_equal(tenant_of(world, "build", leaf), "f");
+    world->policy = policy;
+}
+
 static void tenant_without_a_ca_knows_nobody(void **state)
 {
     struct world *world = *state;
@@ -572,6 +626,8 @@ int main(void)
         TEST(svid_that_has_expired_is_told_so),
         TEST(no_certificate_says_so),
         TEST(unknown_tenant_foreign_and_unnamed_certificates_answer_alike),
+        TEST(certificate_fixes_the_tenant_if_it_is_one_tenants_alone),
+        TEST(certificate_that_many_tenants_name_is_checked_for_none_of_them),
         TEST(tenant_without_a_ca_knows_nobody),
         TEST(expired_certificate_is_told_so),
         TEST(certificate_of_two_accounts_is_refused),
