@@ -282,7 +282,7 @@ static void print_report(const json_t *tenants, const struct mm_explained *token
     else
         (void)fputs("VERIFIED\n", stdout);
     const json_t *issuer = json_object_get(token->claims, "iss");
-    print_line("  issuer  ", issuer ? issuer : json_object_get(token->claims, "sub"), "\n");
+    print_line(issuer ? "  issuer  " : "  subject ", issuer ? issuer : json_object_get(token->claims, "sub"), "\n");
     print_time(token, "iat", "issued ");
     print_time(token, "exp", "expires");
     for (size_t i = 0; i < json_array_size(tenants); i++)

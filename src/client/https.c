@@ -237,7 +237,7 @@ bool mm_https_check_url(const char *url, enum mm_https_url kind, struct mm_error
     if (parsed == CURLUE_OUT_OF_MEMORY || has_user == CURLUE_OUT_OF_MEMORY)
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
     if (parsed != CURLUE_OK)
-        return mm_fail(err, MM_USAGE, "%.200s: not a URL", url);
+        return mm_fail(err, MM_USAGE, "%.200s: not a URL, as https://mint.example.com is", url);
     if (strcasecmp(scheme, "https") != 0)
         return mm_fail(err, MM_USAGE, "%.200s: only https URLs are used", url);
     if (has_user != CURLUE_NO_USER)
