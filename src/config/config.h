@@ -215,6 +215,9 @@ const struct mm_issuer_keys *mm_config_issuer(const struct mm_config *config, co
 /* Whether documents of that https URL (NULL: none) may be fetched. */
 bool mm_config_may_fetch(const struct mm_config *config, const char *url);
 
+/* Sources of keys, by name, that all tenants may have: issuers whose keys can be had, trust domains, and clients' jwks_uri. */
+enum { MM_KEY_SOURCES_MAX = 4096 };
+
 /* Whether an issuer's keys can be had at all: they are in a file, or may be fetched. */
 bool mm_config_can_know_issuer(const struct mm_config *config, const char *issuer);
 

@@ -257,6 +257,59 @@ static void check_use(const struct loader *loader)
     }
 }
 
+static size_t add_name(const char **names, size_t n, const char *name)
+{
+    if (name && names)
+        names[n] = name;
+    return n + (name != NULL);
+}
+
+/* Whose keys the tenant may ask for, by name: how many there are. `ret_names` may be NULL. */
+static size_t name_sources(const struct mm_config *config, const struct mm_tenant *tenant, const char **ret_names)
+{
+    const struct mm_envelope *envelope = &tenant->envelope;
+    size_t n = 0;
+    for (size_t i = 0; i < envelope->issuers.n; i++)
+        if (mm_config_can_know_issuer(config, envelope->issuers.items[i]))
+            n = add_name(ret_names, n, envelope->issuers.items[i]);
+    for (size_t i = 0; i < envelope->n_trust_domains; i++)
+        n = add_name(ret_names, n, envelope->trust_domains[i].name);
+    for (size_t i = 0; i < tenant->n_accounts; i++)
+        for (size_t j = 0; j < tenant->accounts[i].n_private_key_jwt; j++)
+            n = add_name(ret_names, n, tenant->accounts[i].private_key_jwt[j].jwks_uri);
+    return n;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The service wouldn't start with more: that is to be told here, before. */
+static void check_sources(const struct loader *loader)
+{
+    const struct mm_policy *policy = &loader->config->policy;
+    size_t n = 0;
+    size_t n_different = 0;
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        n += name_sources(loader->config, &policy->tenants[i], NULL);
+    mm_cleanup(free) const char **names = calloc(n + 1, sizeof *names);
+    if (!names) {
+        mm_loader_no_memory(loader);
+        return;
+    }
+    n = 0;
+    for (size_t i = 0; i < policy->n_tenants; i++)
+        n += name_sources(loader->config, &policy->tenants[i], names + n);
+    qsort(names, n, sizeof *names, compare_names);
+    for (size_t i = 0; i < n; i++)
+        n_different += i == 0 || strcmp(names[i - 1], names[i]) != 0;
+    if (n_different > MM_KEY_SOURCES_MAX)
+        mm_loader_report(loader, "/tenants",
+                         "issuers, trust domains and jwks_uri of all tenants make %zu sources of keys: more than %d",
+                         n_different, MM_KEY_SOURCES_MAX);
+}
+
 void mm_loader_check_issuers(const struct loader *loader)
 {
     const struct mm_policy *policy = &loader->config->policy;
@@ -264,6 +317,7 @@ void mm_loader_check_issuers(const struct loader *loader)
         if (policy->tenants[i].id)
             check_envelope(loader, &policy->tenants[i]);
     check_use(loader);
+    check_sources(loader);
 }
 
 /* --- what changes */

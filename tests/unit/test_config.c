@@ -1259,6 +1259,40 @@ static void a_rule_whose_keys_cannot_be_had_is_refused(void **state)
     assert_true(has_problem(&others, "/tenants/globex.yaml", 13));
 }
 
+/* globex with accounts whose keys are at so many URLs, together. */
+static void write_accounts_with_keys(const struct place *place, size_t n_urls)
+{
+    enum { N_ACCOUNTS = MM_KEY_SOURCES_MAX / 8 + 1, N_RULES = 8 };
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = open_memstream(&text, &length);
+    assert_non_null(file);
+    (void)fputs("tenant: globex\nenv: production\naudience: [lore.example]\nmax_ttl: 15m\naccounts:\n", file);
+    for (size_t i = 0; i < N_ACCOUNTS; i++) {
+        (void)fprintf(file, "  - {id: a%zu, name: A, authenticate: [", i);
+        for (size_t j = 0; j < N_RULES; j++)
+            (void)fprintf(file, "{private_key_jwt: {jwks_uri: \"https://idp.example/%zu\"}}, ",
+                          (i * N_RULES + j) % n_urls);
+        (void)fputs("], grants: [{scopes: [\"read:repo\"], resources: [arc-1], ttl: {default: 5m, max: 15m}}]}\n",
+                    file);
+    }
+    assert_int_equal(fclose(file), 0);
+    write_file(place, "tenants/globex.yaml", text, 0644);
+    free(text);
+}
+
+static void more_sources_of_keys_than_there_may_be_are_refused(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "tenants:", "fetch: {hosts: [idp.example]}\ntenants:");
+    write_accounts_with_keys(place, MM_KEY_SOURCES_MAX + 1);
+    assert_one_problem(place, "mintmark.yaml", 21, "4097 sources of keys");
+    write_accounts_with_keys(place, MM_KEY_SOURCES_MAX);
+    mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
+    mm_cleanup(mm_config_unref) struct mm_config *config = mm_config_load(place->file, &problems);
+    assert_non_null(config);
+}
+
 static void an_issuer_of_an_envelope_whose_keys_cannot_be_had_is_warned_of(void **state)
 {
     const struct place *place = *state;
@@ -1566,6 +1600,7 @@ int main(void)
         TEST(the_same_configuration_in_another_folder_needs_no_restart),
         TEST(others_keys_are_where_the_file_says),
         TEST(a_rule_whose_keys_cannot_be_had_is_refused),
+        TEST(more_sources_of_keys_than_there_may_be_are_refused),
         TEST(an_issuer_of_an_envelope_whose_keys_cannot_be_had_is_warned_of),
         TEST(an_issuer_that_no_envelope_names_is_warned_of),
         TEST(a_trust_domains_bundle_is_read_for_its_jwt_svid_keys),
