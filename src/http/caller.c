@@ -229,12 +229,16 @@ bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_c
     return true;
 }
 
+static bool has_proved(const struct mm_request *request)
+{
+    return request->principal.tenant && strcmp(request->principal.credential, "none") != 0;
+}
+
 /* Nobody has proved who they are: of a public client not even a token that could be exchanged. */
 static bool is_failure(const struct mm_request *request, enum mm_code code)
 {
     unsigned status = mm_code_http_status(code);
-    bool is_known = request->principal.tenant && strcmp(request->principal.credential, "none") != 0;
-    return !is_known &&
+    return !has_proved(request) &&
            (status == MHD_HTTP_UNAUTHORIZED || status == MHD_HTTP_FORBIDDEN || code == MM_SUBJECT_TOKEN_INVALID);
 }
 
@@ -256,4 +260,11 @@ struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_err
         return suspend(request);
     struct mm_reply reply = mm_request_refuse(request, err, NULL, NULL);
     return is_failure(request, err->code) ? mm_slow_failure(request, &reply) : reply;
+}
+
+struct mm_reply mm_caller_answer_unproved(struct mm_request *request, struct mm_reply *reply)
+{
+    struct mm_reply answer = *reply;
+    *reply = (struct mm_reply){0};
+    return has_proved(request) ? answer : mm_slow_failure(request, &answer);
 }

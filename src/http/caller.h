@@ -49,4 +49,10 @@ MM_MUST_USE bool mm_caller_find_keys(struct mm_request *request, const char *sou
 /* The handler's reply when its caller isn't known, or a key that it needs: a refusal; or none yet, since the handler will run again. */
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err);
 
+/*
+ * Answer with `reply`, which is taken, to what was worth nothing though it is no error: of a public client, whose name proves nothing, it counts as
+ * a failure to authenticate does (http/slowing.h).
+ */
+struct mm_reply mm_caller_answer_unproved(struct mm_request *request, struct mm_reply *reply);
+
 #endif

@@ -17,6 +17,12 @@ static struct mm_reply revoked(void)
     return (struct mm_reply){.status = MHD_HTTP_OK, .cache = MM_CACHE_OAUTH};
 }
 
+static struct mm_reply answer_nothing_revoked(struct mm_request *request)
+{
+    struct mm_reply reply = revoked();
+    return mm_caller_answer_unproved(request, &reply);
+}
+
 static void on_revoked(void *context, const struct mm_revoked *done, const struct mm_error *err)
 {
     struct mm_pending *pending = context;
@@ -72,7 +78,7 @@ struct mm_reply mm_serve_revocation(struct mm_request *request)
     if (!token && why.code != MM_TOKEN_INVALID)
         return mm_request_refuse(request, &why, NULL, principal.tenant->id);
     if (!token)
-        return revoked();
+        return answer_nothing_revoked(request);
     if (!mm_token_is_issued_to(token, &principal)) {
         (void)mm_fail(&err, MM_TOKEN_OF_ANOTHER, "the token was issued to %s", token->facts.client_id);
         return mm_request_refuse(request, &err, NULL, principal.tenant->id);

@@ -13,7 +13,19 @@ import time
 
 import pytest
 
-from service import ISSUER, OAUTH_TOKENS, TOKENS, Deployment, assert_oauth_error, assert_problem, form, token_request, wait_until
+from service import (
+    AUDIENCE,
+    ISSUER,
+    OAUTH_TOKENS,
+    TOKENS,
+    Deployment,
+    assert_oauth_error,
+    assert_problem,
+    form,
+    grant,
+    token_request,
+    wait_until,
+)
 from wire import FORM, RawLocalConnection, post_bytes
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -26,6 +38,11 @@ def strict(folder):
     """A service that holds failures back early."""
     made = Deployment(folder)
     made.config["limits"] = {"failures_per_address": PER_MINUTE, "connections_per_address": PER_ADDRESS}
+    made.tenants["acme"]["exchange"] = {
+        "subject_audiences": [AUDIENCE],
+        "public_clients": ["lore-cli"],
+        "rules": [{"subject": {"accounts": ["ci-build"]}, **grant(["read:repo"], ["urc-*"])}],
+    }
     return made.create().start()
 
 
@@ -87,6 +104,24 @@ def test_both_endpoints_count_what_fails_there(mint):
         raw.send(post_bytes(OAUTH_TOKENS, form(client_assertion_type=JWT_BEARER, client_assertion=forged), content_type=FORM))
         assert_oauth_error(raw.reply(), 401, "invalid_client")
         assert time.monotonic() - start > 0.9
+
+
+def test_what_a_public_client_revokes_is_a_token_or_counts_as_a_failure(mint):
+    """Its name proves nothing: whoever has signatures checked in it, over and over, is answered as ever, only later."""
+    token = mint.issue()["service_token"]
+    head, payload, signature = token.split(".")
+    forged = form(grant_type=None, scope=None, client_id="acme/lore-cli", token=f"{head}.{payload}.{'A' * len(signature)}")
+    with mint.raw(None, source="127.0.3.6") as raw:
+        for _ in range(PER_MINUTE):
+            raw.send(post_bytes("/oauth2/revoke", forged, content_type=FORM))
+            assert raw.reply().status == 200
+        start = time.monotonic()
+        raw.send(post_bytes("/oauth2/revoke", forged, content_type=FORM))
+        assert raw.reply().status == 200 and time.monotonic() - start > 0.9
+    with mint.raw("ci", source="127.0.3.6") as raw:
+        start = time.monotonic()
+        raw.send(post_bytes("/oauth2/revoke", form(grant_type=None, scope=None, token="x"), content_type=FORM))
+        assert raw.reply().status == 200 and time.monotonic() - start < 0.7
 
 
 def test_what_is_no_failure_to_authenticate_is_never_held_back(mint):
