@@ -11,6 +11,7 @@
 #include "cli/token_text.h"
 #include "client/https.h"
 #include "token/jws.h"
+#include "util/base64url.h"
 #include "util/clock.h"
 #include "util/file.h"
 
@@ -174,6 +175,23 @@ static void print_member(const json_t *object, const char *name, const char *tit
     (void)fputc('\n', stdout);
 }
 
+/* The certificate that it is bound to (RFC 8705 section 3.1), by the fingerprint that everything else shows; otherwise as it stands. */
+static void print_binding(const json_t *claims)
+{
+    enum { DIGEST_LENGTH = 32, TEXT_LENGTH = 43 };
+    const json_t *thumbprint = json_object_get(json_object_get(claims, "cnf"), "x5t#S256");
+    uint8_t digest[DIGEST_LENGTH + 1];
+    char hex[2 * DIGEST_LENGTH + 1];
+    size_t length = 0;
+    if (json_string_length(thumbprint) != TEXT_LENGTH ||
+        !mm_base64url_decode(json_string_value(thumbprint), TEXT_LENGTH, digest, &length)) {
+        print_member(claims, "cnf", "bound to");
+        return;
+    }
+    mm_hex_encode(digest, DIGEST_LENGTH, hex);
+    (void)printf("  %-10s who holds the certificate with SHA-256 fingerprint %s\n", "bound to", hex);
+}
+
 static void print_report(const struct mm_jws *jws, int64_t now, const struct mm_error *verdict)
 {
     if (verdict->code == MM_OK) {
@@ -187,6 +205,7 @@ static void print_report(const struct mm_jws *jws, int64_t now, const struct mm_
     (void)fputc('\n', stdout);
     print_member(jws->payload, "iss", "issuer");
     print_member(jws->payload, "jti", "token id");
+    print_binding(jws->payload);
     const json_t *issued = json_object_get(jws->payload, "iat");
     if (json_is_integer(issued)) {
         (void)printf("  %-10s ", "issued");

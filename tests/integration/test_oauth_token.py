@@ -510,6 +510,8 @@ def test_a_client_may_ask_for_a_bound_token_whichever_endpoint_it_asks(mint):
     (entry,) = [e for e in mint.ledger() if e.get("jti") == claims["jti"]]
     assert (entry["certificate_bound"], entry["certificate_sha256"]) == (True, mint.ci.fingerprint)
     assert claims_of(mint.issue(certificate_bound=True)["service_token"])["cnf"] == claims["cnf"]
+    said = mint.run_cli("inspect", "--no-verify", config=False, input=reply.json["access_token"]).stdout
+    assert f"bound to   who holds the certificate with SHA-256 fingerprint {mint.ci.fingerprint}\n" in said
     assert "cnf" not in claims_of(mint.issue(certificate_bound=False)["service_token"])
 
 
