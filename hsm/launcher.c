@@ -13,6 +13,7 @@
 
 #include "hsm/protocol.h"
 #include "util/clock.h"
+#include "util/packet.h"
 
 enum {
     ANSWER_MS = 10000,   /* longer than any exec takes: the launcher hangs */
@@ -41,12 +42,6 @@ struct reply { /* to START and REAP */
     char reason[MM_ERROR_MESSAGE_MAX]; /* NOT_STARTED */
 };
 
-/* Room for one descriptor. */
-union control {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
-};
-
 /* --- the launcher's process */
 
 struct child {
@@ -64,22 +59,10 @@ struct process {
     struct child children[]; /* as many as may run at once */
 };
 
-static void answer(const struct process *process, const struct reply *reply, const int *passed)
+static void answer(const struct process *process, const struct reply *reply, int passed)
 {
-    struct iovec data = {.iov_base = (void *)(uintptr_t)reply, .iov_len = sizeof *reply};
-    union control control = {0};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
-    if (passed) {
-        message.msg_control = control.bytes;
-        message.msg_controllen = sizeof control.bytes;
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof *passed);
-        memcpy(CMSG_DATA(header), passed, sizeof *passed);
-    }
-    /* Nobody there any more: the next receive sees it. */
-    (void)sendmsg(process->fd, &message, MSG_NOSIGNAL);
+    bool is_sent = mm_packet_send(process->fd, reply, sizeof *reply, passed, MM_PACKET_WAIT);
+    (void)is_sent; /* nobody there any more: the next receive sees it */
 }
 
 static struct child *find_child(struct process *process, uint64_t worker)
@@ -115,7 +98,7 @@ static void start_child(struct process *process, uint32_t spec)
         reply.pid = pid;
     }
     (void)snprintf(reply.reason, sizeof reply.reason, "%s", err.message);
-    answer(process, &reply, fd >= 0 ? &fd : NULL);
+    answer(process, &reply, fd);
 }
 
 static void reap_child(struct process *process, struct child *child)
@@ -129,7 +112,7 @@ static void reap_child(struct process *process, struct child *child)
             *child = (struct child){0};
         reply.status = status;
     }
-    answer(process, &reply, NULL);
+    answer(process, &reply, -1);
 }
 
 /* Workers see by themselves that mintmarkd is gone, and end once a login under way has. Those that don't are killed. */
@@ -217,7 +200,7 @@ struct mm_launcher *mm_launcher_start(const struct mm_worker_spec *specs, size_t
         }
     }
     int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    if (!mm_packet_pair(ends)) {
         (void)mm_fail(err, MM_HSM_UNAVAILABLE, "socketpair: %s", strerror(errno));
         return NULL;
     }
@@ -250,11 +233,7 @@ pid_t mm_launcher_pid(const struct mm_launcher *launcher)
 
 static bool post(const struct mm_launcher *launcher, const struct request *request)
 {
-    ssize_t n;
-    do
-        n = send(launcher->fd, request, sizeof *request, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n == sizeof *request;
+    return mm_packet_send(launcher->fd, request, sizeof *request, -1, MM_PACKET_AT_ONCE);
 }
 
 static bool receive(const struct mm_launcher *launcher, struct reply *ret_reply, int *ret_passed)
@@ -266,18 +245,9 @@ static bool receive(const struct mm_launcher *launcher, struct reply *ret_reply,
     do
         n_ready = poll(&readable, 1, (int)(left_ns / 1000000));
     while (n_ready < 0 && errno == EINTR && (left_ns = until_ns - mm_monotonic_ns()) > 0);
-    struct iovec data = {.iov_base = ret_reply, .iov_len = sizeof *ret_reply};
-    union control control;
-    /* Not its size, which for alignment's sake has room for a second descriptor: the kernel would install that, too. */
-    struct msghdr message = {.msg_iov = &data,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = CMSG_LEN(sizeof *ret_passed)};
-    if (n_ready != 1 || recvmsg(launcher->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != (ssize_t)sizeof *ret_reply)
+    if (n_ready != 1 || mm_packet_receive(launcher->fd, ret_reply, sizeof *ret_reply, ret_passed, MM_PACKET_AT_ONCE) !=
+                            (ssize_t)sizeof *ret_reply)
         return false;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof *ret_passed))
-        memcpy(ret_passed, CMSG_DATA(header), sizeof *ret_passed);
     ret_reply->reason[sizeof ret_reply->reason - 1] = '\0';
     return true;
 }

@@ -19,6 +19,7 @@
 #include "fetch/transfer.h"
 #include "util/clock.h"
 #include "util/origin.h"
+#include "util/packet.h"
 
 enum {
     SOCKET_FD = STDERR_FILENO + 1, /* of the fetcher: it has the standard streams and this one open */
@@ -26,12 +27,6 @@ enum {
     CPU_SECONDS = 5, /* of a fetch: a certificate's check may be made costly */
     LOOK_MS = 200,   /* while fetches are under way */
     STOP_MS = 2000,
-};
-
-/* Room for one descriptor. */
-union control {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof(int))];
 };
 
 /* --- a fetch's process */
@@ -137,26 +132,14 @@ static size_t mind_fetches(struct process *process)
     return n;
 }
 
-/* One request: a URL, and the descriptor that its answer goes to. -1 at the end of the input or if it is something else. */
-static ssize_t receive(char url[MM_URL_MAX + 1], int *ret_fd)
+/* One request: a URL, and the descriptor that its answer goes to. False at the end of the input or if it is something else. */
+static bool receive(char url[MM_URL_MAX + 1], int *ret_fd)
 {
-    struct iovec data = {.iov_base = url, .iov_len = MM_URL_MAX};
-    union control control;
-    struct msghdr message = {.msg_iov = &data,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = CMSG_LEN(sizeof *ret_fd)};
-    ssize_t n;
-    do
-        n = recvmsg(SOCKET_FD, &message, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    const struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof *ret_fd) ||
-        (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-        return -1;
-    memcpy(ret_fd, CMSG_DATA(header), sizeof *ret_fd);
+    ssize_t n = mm_packet_receive(SOCKET_FD, url, MM_URL_MAX, ret_fd, MM_PACKET_WAIT);
+    if (n <= 0 || *ret_fd < 0)
+        return false;
     url[n] = '\0';
-    return n;
+    return true;
 }
 
 /* Without a place for it the pipe is closed, and so is its only end in mintmarkd. */
@@ -182,7 +165,7 @@ static void serve(struct process *process)
         int n_ready = poll(&readable, 1, mind_fetches(process) > 0 ? LOOK_MS : -1);
         if (n_ready == 0 || (n_ready < 0 && errno == EINTR))
             continue;
-        if (n_ready < 0 || receive(url, &fd) < 0)
+        if (n_ready < 0 || !receive(url, &fd))
             return;
         (void)mind_fetches(process);
         start_fetch(process, url, fd);
@@ -227,7 +210,7 @@ struct mm_fetcher {
 struct mm_fetcher *mm_fetcher_start(const struct mm_fetcher_options *options, struct mm_error *err)
 {
     int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    if (!mm_packet_pair(ends)) {
         (void)mm_fail(err, MM_INTERNAL, "fetcher: socketpair: %s", strerror(errno));
         return NULL;
     }
@@ -255,26 +238,6 @@ pid_t mm_fetcher_pid(const struct mm_fetcher *fetcher)
     return fetcher->pid;
 }
 
-static bool post(const struct mm_fetcher *fetcher, const char *url, int passed)
-{
-    struct iovec data = {.iov_base = (void *)(uintptr_t)url, .iov_len = strlen(url)};
-    union control control = {0};
-    struct msghdr message = {.msg_iov = &data,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = sizeof control.bytes};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof passed);
-    memcpy(CMSG_DATA(header), &passed, sizeof passed);
-    ssize_t n;
-    do
-        n = sendmsg(fetcher->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    return n == (ssize_t)data.iov_len;
-}
-
 bool mm_fetcher_ask(struct mm_fetcher *fetcher, const char *url, int *ret_fd, struct mm_error *err)
 {
     char host[MM_HOST_MAX];
@@ -285,7 +248,8 @@ bool mm_fetcher_ask(struct mm_fetcher *fetcher, const char *url, int *ret_fd, st
         return mm_fail(err, MM_UNREACHABLE, "no pipe for an answer: %s", strerror(errno));
     mm_cleanup(mm_close) int ours = ends[0];
     mm_cleanup(mm_close) int theirs = ends[1];
-    if (fcntl(ours, F_SETFL, O_RDONLY | O_NONBLOCK) != 0 || !post(fetcher, url, theirs))
+    if (fcntl(ours, F_SETFL, O_RDONLY | O_NONBLOCK) != 0 ||
+        !mm_packet_send(fetcher->fd, url, strlen(url), theirs, MM_PACKET_AT_ONCE))
         return mm_fail(err, MM_UNREACHABLE, "the fetcher can't be asked: %s", strerror(errno));
     *ret_fd = ours;
     ours = -1;
