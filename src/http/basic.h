@@ -17,8 +17,8 @@ struct mm_basic {
 };
 
 /*
- * Take apart what follows the scheme: base64 with its padding, in UTF-8, a colon between id and secret. MM_CREDENTIAL_INVALID otherwise,
- * MM_NO_MEMORY. It is to be cleared whatever comes of it.
+ * Take apart what follows the scheme: base64 with its padding, in UTF-8, a colon between id and secret. MM_CREDENTIAL_INVALID otherwise;
+ * MM_INVALID_REQUEST if id or secret aren't form-encoded (http/form.h); MM_NO_MEMORY. It is to be cleared whatever comes of it.
  */
 MM_MUST_USE bool mm_basic_parse(const char *credentials, struct mm_basic *ret_basic, struct mm_error *err);
 

@@ -684,8 +684,28 @@ def fetched():
     )
 
 
+def basics():
+    def of(text):
+        return base64.b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+
+    write(
+        "basic",
+        token=of(f"acme%2Fci-build:{base64url(compact({'alg': 'RS256'}))}.e30.AAAA"),
+        plain=of("ci:secret"),
+        colons=of("ci:a:b"),
+        escapes=of("%C3%A4:%2b+%20"),
+        broken=of("ci:%4"),
+        latin=of(b"ci:\xe4"),
+        nul=of("ci:a\0b"),
+        alone=of("ci"),
+        nothing=of(":"),
+        unpadded=of("ci:secret").rstrip("="),
+        url=base64.urlsafe_b64encode(b"ci:\xff\xfe\xfb").decode(),
+    )
+
+
 MAKERS = [json_texts, request_bodies, http_heads, yaml_files, tokens, jwks, certificates, worker_requests, replies, entries, runner_answers]
-MAKERS += [uris, attestations, foreign_tokens, subject_tokens, assertions, client_cert_headers, fetched, crls, spiffe_bundles]
+MAKERS += [uris, attestations, foreign_tokens, subject_tokens, assertions, client_cert_headers, fetched, crls, spiffe_bundles, basics]
 
 for make in MAKERS:
     make()
