@@ -81,8 +81,37 @@ static bool settle_locked(struct mm_key_source *source, struct outcome *outcome,
     return is_news;
 }
 
+/* How many keys would be kept of the host. */
+static size_t count_keys_locked(const struct mm_key_sources *sources, const struct mm_key_source *source,
+                                const struct mm_jwks *jwks)
+{
+    size_t n = mm_jwks_n_keys(jwks);
+    for (size_t i = 0; i < sources->n; i++) {
+        const struct mm_key_source *other = sources->items[i];
+        if (other != source && other->url && other->jwks && strcmp(other->host, source->host) == 0)
+            n += mm_jwks_n_keys(other->jwks);
+    }
+    return n;
+}
+
+/* A key takes up to 5 KiB: a host that gives each of thousands of sources as many as there may be would fill the memory. */
+static void refuse_too_many(struct work *work, size_t i, struct outcome *outcome)
+{
+    struct mm_key_sources *sources = work->sources;
+    (void)pthread_mutex_lock(&sources->lock);
+    const struct mm_key_source *source = sources->asked[i];
+    size_t n = source && outcome->jwks ? count_keys_locked(sources, source, outcome->jwks) : 0;
+    (void)pthread_mutex_unlock(&sources->lock);
+    if (n <= MM_KEYS_OF_HOST_MAX)
+        return;
+    mm_jwks_unref(MM_TAKE(outcome->jwks));
+    (void)mm_fail(&outcome->why, MM_UNREACHABLE, "with its keys there would be more than %d of its host",
+                  MM_KEYS_OF_HOST_MAX);
+}
+
 static void finish(struct work *work, size_t i, struct outcome *outcome)
 {
+    refuse_too_many(work, i, outcome);
     struct mm_key_sources *sources = work->sources;
     struct mm_key_woken woken = {0};
     enum mm_key_source_event event = MM_KEY_SOURCE_FAILED;

@@ -31,6 +31,7 @@ typedef void (*mm_key_source_observer)(void *context, enum mm_key_source_event e
                                        const char *detail);
 
 enum {
+    MM_KEYS_OF_HOST_MAX = 4096, /* kept of all sources of one host together */
     MM_KEY_WAITERS_MAX = 1024,
     MM_KEY_WAITERS_PER_SOURCE = 128,
     MM_KEY_WAIT_MS = 4000, /* nobody waits for a fetch beyond that, from when it was wanted */

@@ -27,7 +27,7 @@
 #define IDP  "https://idp.example/realms/acme"
 #define JWKS "https://idp.example/keys"
 
-enum { PATIENCE_MS = 20000, ASKED_MAX = 64, HOSTS_MAX = 42 };
+enum { PATIENCE_MS = 20000, ASKED_MAX = 80, HOSTS_MAX = 42 };
 
 static const int64_t SECOND_NS = 1000000000;
 
@@ -112,7 +112,7 @@ static void say(size_t n, const void *data, size_t length)
 
 static void answer(size_t n, const char *text, int64_t max_age)
 {
-    uint8_t bytes[4096];
+    uint8_t bytes[16384];
     const struct mm_fetched fetched = {.max_age = max_age};
     size_t length = strlen(text);
     mm_fetch_answer_head(&fetched, length, bytes);
@@ -848,6 +848,68 @@ static void the_sources_of_one_host_leave_room_for_those_of_others(void **state)
     assert_true(is_there);
 }
 
+/* A set of as many keys as one may have. */
+static char *make_large_set(void)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = open_memstream(&text, &length);
+    assert_non_null(file);
+    for (int i = 0; i < MM_FOREIGN_KEYS_MAX; i++)
+        (void)fprintf(file,
+                      "%s{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"%d\","
+                      "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+                      i ? "," : "{\"keys\":[", i);
+    (void)fputs("]}", file);
+    assert_int_equal(fclose(file), 0);
+    return text;
+}
+
+static size_t count_keys(struct world *world, size_t *ret_n_failed)
+{
+    struct mm_key_source_state *states = NULL;
+    size_t n = 0;
+    size_t n_keys = 0;
+    *ret_n_failed = 0;
+    assert_true(mm_key_sources_describe(world->sources, &states, &n, NULL));
+    for (size_t i = 0; i < n; i++) {
+        n_keys += states[i].n_keys;
+        *ret_n_failed += states[i].error && strstr(states[i].error, "more than 4096 of its host");
+    }
+    mm_key_source_states_free(states, n);
+    return n_keys;
+}
+
+static void one_host_fills_no_memory_with_keys(void **state)
+{
+    struct world *world = *state;
+    enum { N = MM_KEYS_OF_HOST_MAX / MM_FOREIGN_KEYS_MAX + 2 }; /* one too many, and one of another host */
+    static char urls[N][48];
+    static struct mm_private_key_jwt_rule rules[N];
+    struct mm_account account = {.private_key_jwt = rules, .n_private_key_jwt = N};
+    mm_cleanup(free) char *set = make_large_set();
+    for (size_t i = 0; i < N; i++) {
+        (void)snprintf(urls[i], sizeof urls[i], "https://%s.example/%02zu", i + 1 < N ? "idp" : "other", i);
+        rules[i].jwks_uri = urls[i];
+    }
+    world->tenant.envelope.issuers.n = 0;
+    world->tenant.accounts = &account;
+    world->tenant.n_accounts = 1;
+    use(world);
+    for (size_t n = 1; n <= N; n++) {
+        wait_for(are_asked, &n);
+        answer(n, set, 600);
+    }
+    int one = 1;
+    wait_for(have_told, &one);
+    size_t n_failed = 0;
+    for (int64_t until = mm_deadline_after_ms(PATIENCE_MS);
+         count_keys(world, &n_failed) < MM_KEYS_OF_HOST_MAX + MM_FOREIGN_KEYS_MAX; (void)usleep(500))
+        assert_true(mm_monotonic_ns() < until);
+    assert_int_equal(count_keys(world, &n_failed), MM_KEYS_OF_HOST_MAX + MM_FOREIGN_KEYS_MAX);
+    assert_int_equal(n_failed, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -881,6 +943,7 @@ int main(void)
         TEST(sources_that_fail_leave_room_for_one_that_is_waited_for),
         TEST(who_found_no_room_in_time_does_not_wait_again),
         TEST(the_sources_of_one_host_leave_room_for_those_of_others),
+        TEST(one_host_fills_no_memory_with_keys),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
