@@ -650,11 +650,14 @@ def test_a_public_client_takes_back_what_it_was_given_and_nothing_else(mint, idp
     assert claims_of(given)["jti"] in str(revoked[-1])
 
 
-def test_a_users_tokens_are_counted_before_they_are_revoked(mint, idp):
+def test_a_user_is_counted_and_stopped_by_name(mint, idp):
     exchanged(exchange(mint, keycloak(mint, sub="counted")))
     told = mint.cli("revoke", "--account", f"{idp.issuer}#counted", "--dry-run")
     assert "at most 1 live tokens" in told and "no such" not in told
     assert "no such" in mint.cli("revoke", "--account", "https://other.example#counted", "--dry-run")
+    mint.cli("revoke", "--account", f"{idp.issuer}#counted", "--reason", "lost laptop", "--yes")
+    assert exchange(mint, keycloak(mint, sub="counted")).status in (400, 401)
+    exchanged(exchange(mint, keycloak(mint)))
 
 
 def test_who_exchanges_nothing_that_is_valid_leaves_no_trace(mint, idp):
