@@ -4,13 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/assertion_rules.h"
 #include "policy/credentials.h"
 #include "policy/exchange.h"
 #include "policy/match.h"
 #include "policy/spiffe.h"
 #include "token/jwt.h"
-
-enum { ASSERTION_LIFETIME_MAX = 300 /* seconds */ };
 
 enum kind { BY_OIDC, BY_PRIVATE_KEY_JWT, BY_SPIFFE };
 
@@ -112,20 +111,15 @@ static json_t *explain_spiffe(const struct mm_config *config, const struct mm_sp
 static bool check_assertion(const struct mm_config *config, const struct mm_private_key_jwt_rule *rule,
                             const struct mm_explained *token, json_t *failures)
 {
-    static const char *const TYPES[] = {"JWT", "client-authentication+jwt", "", NULL};
     mm_cleanup(free) char *endpoint = NULL;
     bool is_endpoint = rule->audience == MM_ASSERTION_FOR_TOKEN_ENDPOINT;
-    if (asprintf(&endpoint, "%s/oauth2/token", config->issuer) < 0)
+    if (asprintf(&endpoint, "%s/oauth2/token", config->issuer) < 0) {
+        endpoint = NULL;
         return false;
+    }
     const char *audiences[] = {is_endpoint ? endpoint : config->issuer, NULL};
     const char *issuer = mm_json_string(token->claims, "iss");
-    const struct mm_jwt_rules rules = {.issuer = issuer,
-                                       .audiences = audiences,
-                                       .audience = MM_AUDIENCE_SOLE,
-                                       .types = TYPES,
-                                       .expiry = MM_EXPIRY_REQUIRED,
-                                       .leeway = MM_JWT_LEEWAY,
-                                       .max_lifetime = ASSERTION_LIFETIME_MAX};
+    const struct mm_jwt_rules rules = mm_assertion_rules(issuer, audiences);
     struct mm_error err = {0};
     struct mm_jwt_claims claims;
     if (!token->text || !rule->jwks) {

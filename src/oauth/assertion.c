@@ -160,17 +160,10 @@ static bool verify_own(const struct mm_claimant *claimant, const struct mm_claim
                        struct mm_jwks *jwks, const struct mm_assertion_terms *terms, struct mm_principal *principal,
                        struct mm_error *err)
 {
-    static const char *const TYPES[] = {"", "JWT", "client-authentication+jwt", NULL};
     bool is_for_endpoint = keys->audience == MM_ASSERTION_FOR_TOKEN_ENDPOINT;
     const char *const audiences[] = {is_for_endpoint ? terms->token_endpoint : terms->issuer, NULL};
-    const struct mm_jwt_rules rules = {
-        .issuer = mm_jwt_claimed_issuer(jwt), /* one of the account's two names */
-        .audiences = audiences,
-        .audience = MM_AUDIENCE_SOLE,
-        .types = TYPES,
-        .leeway = MM_JWT_LEEWAY,
-        .max_lifetime = MM_ASSERTION_LIFETIME_MAX,
-    };
+    /* Its issuer is one of the account's two names. */
+    const struct mm_jwt_rules rules = mm_assertion_rules(mm_jwt_claimed_issuer(jwt), audiences);
     const struct mm_jwt_claims *claims = mm_jwt_verify(jwt, jwks, &rules, terms->now, err);
     if (!claims)
         return false;

@@ -10,13 +10,12 @@
 #define MM_OAUTH_ASSERTION_H
 
 #include "oauth/principal.h"
+#include "policy/assertion_rules.h"
 #include "policy/match.h"
 #include "token/jwt.h"
 
-enum {
-    MM_ASSERTION_LIFETIME_MAX = 300,   /* seconds that a client's own assertion may have ahead of it, leeway apart */
-    MM_SINGLE_USE_LIFETIME_MAX = 7200, /* the same of a platform's token that counts once: it is remembered as long */
-};
+/* Seconds that a platform's token that counts once may have ahead of it, leeway apart: it is remembered as long. */
+enum { MM_SINGLE_USE_LIFETIME_MAX = 7200 };
 
 /* How it came; what may come so differs. */
 enum mm_assertion_way {
