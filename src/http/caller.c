@@ -7,6 +7,7 @@
 #include "http/credentials.h"
 #include "http/service.h"
 #include "http/slowing.h"
+#include "issue/uses.h"
 #include "oauth/client.h"
 #include "oauth/mtls.h"
 #include "policy/exchange.h"
@@ -80,6 +81,34 @@ static void log_audit(const struct mm_request *request, const struct mm_audit_ma
     }
 }
 
+static void on_recorded(void *context, const struct mm_receipt *receipt, const struct mm_error *why)
+{
+    if (receipt)
+        mm_waiter_wake(context);
+    else
+        mm_waiter_fail(context, why);
+}
+
+/* If it counts once: the first time alone, and not without a record of it. Only what is verified gets here, so strangers write nothing. */
+static bool use(struct mm_request *request, const struct mm_principal *principal, int64_t now, struct mm_error *err)
+{
+    struct mm_service *service = request->service;
+    const struct mm_one_use *once = &principal->use;
+    if (once->until == 0)
+        return true;
+    if (!mm_replay_use(service->parts.replay, principal->tenant->id, once->digest, once->until, now, err))
+        return false;
+    struct mm_waiter *record = mm_waiter_new(service->waiting, NULL);
+    if (!record)
+        return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    if (!mm_uses_record(service->parts.ledger, principal, on_recorded, record, err)) {
+        mm_waiter_drop(record);
+        return false;
+    }
+    request->record = record;
+    return true;
+}
+
 static bool verify_jwt(struct mm_request *request, const struct mm_credentials *credentials,
                        const struct mm_tenant *tenant, struct mm_principal *ret_principal, struct mm_error *err)
 {
@@ -98,9 +127,7 @@ static bool verify_jwt(struct mm_request *request, const struct mm_credentials *
         return false;
     bool is_proven = mm_assertion_verify(&claimant, &keys, request->jwt, jwks, &terms, ret_principal, &audit, err);
     log_audit(request, &audit);
-    const struct mm_one_use *use = &ret_principal->use;
-    return is_proven && (use->until == 0 ||
-                         mm_replay_use(service->parts.replay, tenant->id, use->digest, use->until, terms.now, err));
+    return is_proven && use(request, ret_principal, terms.now, err);
 }
 
 /* Whatever it is that a JWT doesn't prove, who sent it is told the same. */
@@ -229,6 +256,15 @@ bool mm_caller_authenticate(struct mm_request *request, const struct mm_caller_c
     return true;
 }
 
+bool mm_caller_is_recorded(struct mm_request *request, struct mm_error *err)
+{
+    if (!request->record)
+        return true;
+    mm_waiter_unref(request->waiter);
+    request->waiter = MM_TAKE(request->record);
+    return mm_fail(err, MM_REQUEST_WAITS, "it is being recorded that a credential was used");
+}
+
 static bool has_proved(const struct mm_request *request)
 {
     return request->principal.tenant && strcmp(request->principal.credential, "none") != 0;
@@ -242,7 +278,7 @@ static bool is_failure(const struct mm_request *request, enum mm_code code)
            (status == MHD_HTTP_UNAUTHORIZED || status == MHD_HTTP_FORBIDDEN || code == MM_SUBJECT_TOKEN_INVALID);
 }
 
-/* The request waits for keys. */
+/* The request waits, for keys or for a record. */
 static struct mm_reply suspend(struct mm_request *request)
 {
     struct mm_error why = {0};

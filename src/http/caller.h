@@ -29,7 +29,7 @@ struct mm_caller_credentials mm_caller_credentials_of(const struct mm_form *form
 /*
  * Find out who sends the request: by a JWT if it brings one, else by the client's certificate. The principal is good for as long as the request
  * is. False: answer with mm_caller_refuse() and nothing else. MM_CREDENTIAL_INVALID for any JWT that proves nothing here, whyever it doesn't;
- * MM_KEYS_UNAVAILABLE; MM_OVERLOADED; MM_INVALID_REQUEST for more than one credential (RFC 6749 section 2.3) or if nothing names the tenant;
+ * MM_KEYS_UNAVAILABLE; MM_OVERLOADED; the ledger's failures, where it can't be recorded that a JWT was used; MM_INVALID_REQUEST for more than one credential (RFC 6749 section 2.3) or if nothing names the tenant;
  * otherwise as mm_mtls_authenticate().
  *
  * A handler may run a second time, from its start and with the body as it was, after it was refused because keys are being fetched
@@ -45,6 +45,12 @@ MM_MUST_USE bool mm_caller_authenticate(struct mm_request *request, const struct
  */
 MM_MUST_USE bool mm_caller_find_keys(struct mm_request *request, const char *source, const struct mm_jwt *jwt,
                                      struct mm_jwks **ret_keys, struct mm_error *err);
+
+/*
+ * Once the caller is known: whether it is recorded that its credential was used, if that counts once. Else MM_REQUEST_WAITS, and the handler
+ * answers with mm_caller_refuse(). Not asked for, the answer waits for it by itself: what a handler decides, or what mm_issue() records after it.
+ */
+MM_MUST_USE bool mm_caller_is_recorded(struct mm_request *request, struct mm_error *err);
 
 /* The handler's reply when its caller isn't known, or a key that it needs: a refusal; or none yet, since the handler will run again. */
 struct mm_reply mm_caller_refuse(struct mm_request *request, const struct mm_error *err);

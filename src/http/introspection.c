@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * POST /oauth2/introspect (RFC 7662): whether a token is good, for who it is meant for or was issued to. Everybody else, and whatever else was
- * sent, gets the same answer as for a token that isn't (section 4). It writes nothing, neither to the ledger nor to the log.
+ * sent, gets the same answer as for a token that isn't (section 4). It writes nothing, neither to the ledger nor to the log,
+ * but that an assertion was used; then the answer waits for that to be durable.
  */
 #include <string.h>
 

@@ -18,7 +18,7 @@ static void refuse(struct mm_request *request, const struct mm_principal *princi
     if (err->code == MM_RATE_LIMITED || err->code == MM_OVERLOADED)
         mm_pending_settle_at(request->pending, &reply, mm_deadline_after_ms(FLOOD_DELAY_MS));
     else
-        mm_pending_settle(request->pending, &reply);
+        mm_request_settle(request, &reply);
 }
 
 /* The connection is suspended before the request is handed on: the answer may come before mm_issue() returns. */

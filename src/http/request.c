@@ -21,8 +21,10 @@ static void request_free(struct mm_request *request)
         return;
     mm_pending_unref(request->pending);
     mm_waiter_unref(request->waiter);
+    mm_waiter_unref(request->record);
     mm_jwt_free(request->jwt);
     mm_reply_clear(&request->refusal);
+    mm_reply_clear(&request->held);
     if (request->body.data)
         explicit_bzero(request->body.data, request->body.length); /* credentials may be in it */
     mm_buffer_clear(&request->body);
@@ -254,9 +256,37 @@ static enum MHD_Result take_body(struct mm_request *request, const char *data, s
     return request->n_discarded <= DISCARD_MAX ? MHD_YES : MHD_NO;
 }
 
+void mm_request_settle(struct mm_request *request, struct mm_reply *reply)
+{
+    struct mm_waiter *record = MM_TAKE(request->record);
+    if (!record) {
+        mm_pending_settle(request->pending, reply);
+        return;
+    }
+    request->held = *reply;
+    *reply = (struct mm_reply){0};
+    mm_waiter_suspend(record, request->pending, request->deadline_ns);
+    mm_waiter_unref(record);
+}
+
+/* Nobody is told what came of a use that a crash could still undo. */
+static struct mm_reply hold_until_recorded(struct mm_request *request, struct mm_reply *reply)
+{
+    struct mm_error err = {0};
+    request->pending = mm_pending_begin(request->service->pending, request->mhd, request->id, request->form, &err);
+    if (!request->pending) {
+        mm_reply_clear(reply);
+        return mm_request_refuse(request, &err, NULL, NULL);
+    }
+    mm_request_settle(request, reply);
+    return (struct mm_reply){0};
+}
+
 static enum MHD_Result run_handler(struct mm_request *request)
 {
     struct mm_reply reply = request->route->handle(request);
+    if (reply.status != 0 && request->record)
+        reply = hold_until_recorded(request, &reply);
     if (reply.status != 0)
         return send_reply(request, &reply, MM_REPLY_KEEP_ALIVE);
     request->state = MM_REQUEST_PENDING;
@@ -282,6 +312,8 @@ static enum MHD_Result answer_pending(struct mm_request *request)
         return MHD_NO;
     if (reply.status != 0)
         return send_reply(request, &reply, MM_REPLY_KEEP_ALIVE);
+    if (request->held.status != 0)
+        return send_reply(request, &request->held, MM_REPLY_KEEP_ALIVE);
     mm_pending_unref(MM_TAKE(request->pending));
     return run_handler(request);
 }

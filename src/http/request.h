@@ -44,6 +44,8 @@ struct mm_request {
     struct mm_rate_state rate;     /* once a token has been asked for */
     struct mm_jwt *jwt;            /* that its sender proves itself with; the principal borrows from it */
     struct mm_waiter *waiter;      /* a reference: keys are being fetched, and the handler will run again */
+    struct mm_waiter *record;      /* a reference: it is being recorded that a credential was used */
+    struct mm_reply held;          /* waits for that record */
     struct mm_pending *pending;
     int64_t deadline_ns; /* monotonic: whatever it waits for from when it was complete on, it is answered by then */
     enum { MM_REQUEST_HEAD, MM_REQUEST_BODY, MM_REQUEST_PENDING } state;
@@ -69,6 +71,12 @@ MM_MUST_USE bool mm_request_peer(const struct mm_request *request, struct mm_cer
 
 /* A header field's value, borrowed; NULL if there is none. */
 const char *mm_request_header(const struct mm_request *request, const char *name);
+
+/*
+ * Settle what it is pending on with `reply`, which is taken: once it is recorded that its sender's credential was used, if that counts once;
+ * with the ledger's failure if that can't be. On its connection's thread.
+ */
+void mm_request_settle(struct mm_request *request, struct mm_reply *reply);
 
 /* Whether its target has a query with anything in it. */
 bool mm_request_has_query(const struct mm_request *request);

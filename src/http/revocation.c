@@ -9,7 +9,6 @@
 #include "http/routes.h"
 #include "http/token_form.h"
 #include "revocation/revocations.h"
-#include "util/base64url.h"
 #include "util/log.h"
 
 static struct mm_reply revoked(void)
@@ -38,8 +37,9 @@ static struct mm_reply take_back(struct mm_request *request, const struct mm_pri
 {
     struct mm_error err = {0};
     struct mm_service *service = request->service;
-    char used[MM_SHA256_HEX_LENGTH + 1];
-    mm_hex_encode(principal->use.digest, sizeof principal->use.digest, used);
+    /* The entry that the answer waits for may be an earlier request's. */
+    if (!mm_caller_is_recorded(request, &err))
+        return mm_caller_refuse(request, &err);
     const struct mm_revocation_order order = {
         .what = MM_REVOKE_JTI,
         .name = token->facts.jti,
@@ -48,8 +48,6 @@ static struct mm_reply take_back(struct mm_request *request, const struct mm_pri
         .expires_at = token->facts.expires_at,
         .by = principal->account->identity,
         .reason = "",
-        .used_digest = principal->use.until ? used : NULL,
-        .used_until = principal->use.until,
         .whose = MM_REVOKED_BY_CLIENT,
     };
     request->pending = mm_pending_begin(service->pending, request->mhd, request->id, request->form, &err);
@@ -58,7 +56,7 @@ static struct mm_reply take_back(struct mm_request *request, const struct mm_pri
     if (!mm_revocations_revoke(service->parts.revocations, &order, request->deadline_ns, on_revoked, request->pending,
                                &err)) {
         struct mm_reply reply = mm_request_refuse(request, &err, NULL, principal->tenant->id);
-        mm_pending_settle(request->pending, &reply);
+        mm_request_settle(request, &reply);
     }
     return (struct mm_reply){0};
 }

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "issue/turns.h"
+#include "util/log.h"
 
 struct mm_waiting {
     atomic_size_t n_references;
@@ -21,8 +22,9 @@ struct mm_waiter {
     struct mm_waiting *waiting; /* a reference */
 
     /* guarded by the room's lock */
-    struct mm_turn turn;
+    struct mm_turn turn; /* without a tenant: none */
     bool is_woken;
+    struct mm_error why;        /* what the request is answered with; final once it is woken */
     struct mm_pending *pending; /* the settler's reference; NULL: not suspended, or somebody settles it */
     int64_t deadline_ns;
     LIST_ENTRY(mm_waiter) link; /* while there is a pending request */
@@ -50,17 +52,22 @@ void mm_waiting_unref(struct mm_waiting *waiting)
     free(waiting);
 }
 
+static bool enter(struct mm_waiting *waiting, struct mm_waiter *waiter, const char *tenant)
+{
+    (void)pthread_mutex_lock(&waiting->lock);
+    /* Of what a turn is for, only its place counts here. */
+    enum mm_turns_verdict verdict = mm_turns_enter(waiting->turns, &waiter->turn, tenant, MM_ES256);
+    (void)pthread_mutex_unlock(&waiting->lock);
+    return verdict != MM_TURN_REFUSED;
+}
+
 struct mm_waiter *mm_waiter_new(struct mm_waiting *waiting, const char *tenant)
 {
     struct mm_waiter *waiter = calloc(1, sizeof *waiter);
     if (!waiter)
         return NULL;
     atomic_init(&waiter->n_references, 2);
-    (void)pthread_mutex_lock(&waiting->lock);
-    /* Of what a turn is for, only its place counts here. */
-    enum mm_turns_verdict verdict = mm_turns_enter(waiting->turns, &waiter->turn, tenant, MM_ES256);
-    (void)pthread_mutex_unlock(&waiting->lock);
-    if (verdict == MM_TURN_REFUSED) {
+    if (tenant && !enter(waiting, waiter, tenant)) {
         free(waiter);
         return NULL;
     }
@@ -86,6 +93,18 @@ static struct mm_pending *leave_locked(struct mm_waiter *waiter)
     return pending;
 }
 
+/* Of a waiter that was woken. */
+static void settle(const struct mm_waiter *waiter, struct mm_pending *pending)
+{
+    if (waiter->why.code == MM_OK) {
+        mm_pending_settle_again(pending);
+        return;
+    }
+    mm_log_error("request_failed", &waiter->why, "request_id", mm_pending_request_id(pending), NULL);
+    struct mm_reply reply = mm_pending_failure(pending, &waiter->why);
+    mm_pending_settle(pending, &reply);
+}
+
 void mm_waiter_suspend(struct mm_waiter *waiter, struct mm_pending *pending, int64_t deadline_ns)
 {
     struct mm_waiting *waiting = waiter->waiting;
@@ -98,21 +117,34 @@ void mm_waiter_suspend(struct mm_waiter *waiter, struct mm_pending *pending, int
     }
     (void)pthread_mutex_unlock(&waiting->lock);
     if (is_woken)
-        mm_pending_settle_again(pending);
+        settle(waiter, pending);
+}
+
+/* `why` may be NULL. */
+static void wake(struct mm_waiter *waiter, const struct mm_error *why)
+{
+    struct mm_waiting *waiting = waiter->waiting;
+    (void)pthread_mutex_lock(&waiting->lock);
+    waiter->is_woken = true;
+    if (why)
+        waiter->why = *why;
+    if (waiter->turn.tenant)
+        (void)mm_turns_leave(waiting->turns, &waiter->turn);
+    struct mm_pending *pending = leave_locked(waiter);
+    (void)pthread_mutex_unlock(&waiting->lock);
+    if (pending)
+        settle(waiter, pending);
+    mm_waiter_unref(waiter);
 }
 
 void mm_waiter_wake(void *context)
 {
-    struct mm_waiter *waiter = context;
-    struct mm_waiting *waiting = waiter->waiting;
-    (void)pthread_mutex_lock(&waiting->lock);
-    waiter->is_woken = true;
-    (void)mm_turns_leave(waiting->turns, &waiter->turn);
-    struct mm_pending *pending = leave_locked(waiter);
-    (void)pthread_mutex_unlock(&waiting->lock);
-    if (pending)
-        mm_pending_settle_again(pending);
-    mm_waiter_unref(waiter);
+    wake(context, NULL);
+}
+
+void mm_waiter_fail(struct mm_waiter *waiter, const struct mm_error *why)
+{
+    wake(waiter, why);
 }
 
 void mm_waiter_drop(struct mm_waiter *waiter)
@@ -141,7 +173,7 @@ static struct mm_pending *take_late(struct mm_waiting *waiting, int64_t now_ns)
 void mm_waiting_give_up(struct mm_waiting *waiting, int64_t now_ns)
 {
     struct mm_error why = {0};
-    (void)mm_fail(&why, MM_DEADLINE_EXCEEDED, "the keys of the caller's JWT didn't come within the deadline");
+    (void)mm_fail(&why, MM_DEADLINE_EXCEEDED, "what the request waits for didn't come within the deadline");
     for (struct mm_pending *pending; (pending = take_late(waiting, now_ns));) {
         struct mm_reply reply = mm_pending_failure(pending, &why);
         mm_pending_settle(pending, &reply);

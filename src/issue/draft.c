@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "issue/uses.h"
 #include "oauth/subject.h"
 #include "util/base64url.h"
 #include "util/json_writer.h"
@@ -141,7 +140,6 @@ static void put_credential(struct mm_json_writer *entry, const struct mm_princip
             mm_json_member_string(entry, "sub", principal->federated.subject);
         mm_json_close(entry, '}');
     }
-    mm_uses_write(entry, principal);
 }
 
 static bool make_entry(const struct mm_policy *policy, const struct mm_principal *principal,

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Credentials that count once, across restarts. The ledger's entry of what one was used for names it, a token's and that of a client's own revocation
- * (revocation/revocations.c writes the same member): no write of its own, and no token without it. The start finds them in the pass over the chain that it
- * makes anyway.
- *
- * A use that led to nothing, since the request was refused after its credential was verified, is in memory alone: after a restart such a credential
- * counts once more, for what it is, within the few minutes of its life.
+ * Credentials that count once, across restarts: each use is an entry `assertion.used` of its own, whatever became of the request. The ledger's
+ * queue is in order, so it is durable no later than the entry of the token that was issued for it. The start finds them in the pass over the
+ * chain that it makes anyway.
  */
 #ifndef MM_ISSUE_USES_H
 #define MM_ISSUE_USES_H
@@ -13,10 +10,13 @@
 #include "ledger/reader.h"
 #include "oauth/principal.h"
 #include "oauth/replay.h"
-#include "util/json_writer.h"
 
-/* The entry's member, if the principal's credential counts once. */
-void mm_uses_write(struct mm_json_writer *entry, const struct mm_principal *principal);
+/*
+ * Record the use of the principal's credential, which counts once and was used for the first time just now (mm_replay_use()). `done` as
+ * mm_ledger_submit() has it, and its errors: then the credential has been used, and for nothing.
+ */
+MM_MUST_USE bool mm_uses_record(struct mm_ledger *ledger, const struct mm_principal *principal, mm_ledger_done done,
+                                void *context, struct mm_error *err);
 
 struct mm_uses {
     struct mm_replay *replay;

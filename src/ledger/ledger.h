@@ -36,7 +36,8 @@
     X(MM_ENTRY_KEY_GENERATING, "key.generating") \
     X(MM_ENTRY_KEY_NOT_GENERATED, "key.not_generated") \
     X(MM_ENTRY_TOKEN_REVOKED, "token.revoked") \
-    X(MM_ENTRY_REVOCATION_LIFTED, "revocation.lifted")
+    X(MM_ENTRY_REVOCATION_LIFTED, "revocation.lifted") \
+    X(MM_ENTRY_ASSERTION_USED, "assertion.used")
 
 enum mm_entry_type {
 #define MM_ENTRY_SYMBOL(symbol, name) symbol,

@@ -9,7 +9,7 @@
 
 struct mm_subject; /* oauth/subject.h */
 
-/* What oauth/replay.h is to know of a credential that counts once; the ledger's entry of what it was used for has it. */
+/* What oauth/replay.h is to know of a credential that counts once; the ledger's entry of the use (issue/uses.h) has it. */
 struct mm_one_use {
     uint8_t digest[MM_SHA256_LENGTH];
     int64_t until; /* Unix seconds; 0: it counts as often as it is valid */

@@ -45,10 +45,7 @@ struct mm_revocation_order {
     int64_t issued_before; /* Unix seconds; 0: up to now */
     int64_t expires_at;    /* a jti's `exp`, where known; else 0 */
     const char *by;
-    const char *reason; /* may be empty */
-    /* Of a credential that counts once and proved who asks, in hex, for the next start (oauth/replay.h); NULL: none. */
-    const char *used_digest;
-    int64_t used_until;
+    const char *reason;                                          /* may be empty */
     enum { MM_REVOKED_BY_OPERATOR, MM_REVOKED_BY_CLIENT } whose; /* a client's own token: counted by `account` */
 };
 

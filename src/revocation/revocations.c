@@ -509,18 +509,10 @@ static enum entry enter_locked(struct mm_revocations *revocations, struct mm_rev
 }
 
 /* From here on the revocation is the ledger's writer's, or over. */
-static void record(struct mm_revocations *revocations, struct mm_revocation *revocation,
-                   const struct mm_revocation_order *order)
+static void record(struct mm_revocations *revocations, struct mm_revocation *revocation)
 {
     struct mm_error err = {0};
     mm_cleanup(json_decref) json_t *entry = mm_revocation_to_entry(revocation, &err);
-    if (entry && order->used_digest &&
-        json_object_set_new(entry, "used",
-                            json_pack("{ss sI}", "digest", order->used_digest, "until",
-                                      (json_int_t)order->used_until)) != 0)
-        json_decref(MM_TAKE(entry));
-    if (!entry)
-        (void)mm_fail(&err, MM_NO_MEMORY, "out of memory");
     if (!entry || !mm_ledger_submit(revocations->ledger, MM_ENTRY_TOKEN_REVOKED, entry, on_recorded, revocation, &err))
         on_recorded(revocation, NULL, &err);
 }
@@ -544,7 +536,7 @@ bool mm_revocations_revoke(struct mm_revocations *revocations, const struct mm_r
     if (entry == ENTERED || entry == AWAITED)
         waiter = NULL;
     if (entry == ENTERED)
-        record(revocations, MM_TAKE(revocation), order);
+        record(revocations, MM_TAKE(revocation));
     return entry != REFUSED;
 }
 

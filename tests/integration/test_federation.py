@@ -168,10 +168,11 @@ def test_an_issuer_of_one_tenant_alone_fixes_it_for_a_bare_account_id(place):
 def test_the_ledger_says_who_vouched_and_for_whom(place):
     token = place.token()
     claims = issued(ask(place, token))
-    (entry,) = [e for e in place.mint.ledger() if e.get("jti") == claims["jti"]]
-    assert entry["credential"] == "oidc"
+    before, entry = place.mint.ledger()[-2:]
+    assert before["type"] != "assertion.used", "it counts as often as it is valid"
+    assert (entry["jti"], entry["credential"]) == (claims["jti"], "oidc")
     assert entry["federated"] == {"iss": place.platform.issuer, "sub": claims_of(token)["sub"]}
-    assert "certificate_sha256" not in entry and "used" not in entry
+    assert "certificate_sha256" not in entry
 
 
 def test_a_token_counts_as_often_as_it_is_valid_unless_its_rule_says_otherwise(place):
@@ -242,11 +243,13 @@ def test_a_token_that_counts_once_needs_a_jti_and_a_short_life(place):
 def test_a_token_that_counts_once_stays_used_across_a_kill(tmp_path):
     place = Place(tmp_path)
     try:
-        token = place.token(place.once)
+        token, in_vain = place.token(place.once), place.token(place.once)
         assert issued(ask(place, token))
+        assert_oauth_error(ask(place, in_vain, scope="write:repo"), 400, "invalid_scope")
         place.mint.kill()
         place.mint.start()
         assert_refused(ask(place, token))
+        assert_refused(ask(place, in_vain))
         assert issued(ask(place, place.token(place.once)))
     finally:
         place.close()
@@ -452,7 +455,9 @@ def test_an_assertion_is_used_once_by_a_request_that_waits_for_other_keys(narrow
     assert (claims["sub"], claims["client_id"]) == (f"{place.platform.issuer}#ada", "acme/signer")
     assert_refused(place.mint.ask_oauth(None, **by_assertion(assertion, **fields)))
     (entry,) = [e for e in place.mint.ledger() if e.get("jti") == claims["jti"]]
-    assert entry["credential"] == "private_key_jwt" and entry["used"]
+    assert entry["credential"] == "private_key_jwt"
+    (use,) = place.mint.ledger("--type", "assertion.used")
+    assert (use["account"], use["sequence"]) == ("acme/signer", entry["sequence"] - 1)
 
 
 def test_a_request_waits_for_a_silent_issuer_no_longer_than_for_a_token(narrow):

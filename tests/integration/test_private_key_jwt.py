@@ -23,11 +23,12 @@ from service import (
     Deployment,
     assert_oauth_error,
     assert_problem,
+    form,
     grant,
     token_request,
 )
 from test_issuance import claims_of
-from wire import JSON, post_bytes
+from wire import FORM, JSON, post_bytes
 
 ENDPOINT = ISSUER + "/oauth2/token"
 LEEWAY = 60
@@ -105,6 +106,13 @@ def ask(mint, assertion, credential=None, **fields):
     return mint.ask_oauth(credential, **by_assertion(assertion, **fields))
 
 
+def look(mint, assertion, path="/oauth2/introspect"):
+    """Ask about what is no token, or take it back: all that comes of it is that the assertion was used."""
+    body = form(**by_assertion(assertion, grant_type=None, scope=None, token="none"))
+    with mint.client(None) as client:
+        return client.request("POST", path, body, {"Content-Type": FORM})
+
+
 def ask_v1(mint, authorization, credential=None):
     headers = {"Content-Type": JSON, "Authorization": authorization}
     with mint.client(credential) as client:
@@ -139,12 +147,40 @@ def test_the_newline_of_a_file_is_no_part_of_an_assertion(mint, clients):
     assert issued(ask(mint, clients.ci.assertion() + "\n"))["sub"] == "acme/jwt-ci"
 
 
-def test_the_ledger_says_how_the_caller_proved_itself_and_what_is_used_up(mint, clients):
+def test_the_ledger_says_how_the_caller_proved_itself(mint, clients):
     claims = issued(ask(mint, clients.ci.assertion()))
     (entry,) = [e for e in mint.ledger() if e.get("jti") == claims["jti"]]
     assert (entry["credential"], entry["account"]) == ("private_key_jwt", "acme/jwt-ci")
-    assert set(entry["used"]) == {"digest", "until"}
     assert "certificate_sha256" not in entry
+
+
+def used(mint):
+    return mint.ledger("--type", "assertion.used")
+
+
+def test_each_use_is_an_entry_whatever_came_of_it_and_no_other_request_writes_one(mint, clients):
+    before = len(used(mint))
+    assertion = clients.ci.assertion()
+    assert issued(ask(mint, assertion))
+    assert_oauth_error(ask(mint, clients.ci.assertion(), scope="write:repo"), 400, "invalid_scope")
+    assert look(mint, clients.ci.assertion()).json == {"active": False}
+    uses = used(mint)[before:]
+    assert [use["account"] for use in uses] == ["acme/jwt-ci"] * 3
+    assert all(set(use) == {"type", "time", "tenant", "account", "digest", "until", "sequence", "hash"} for use in uses)
+    assert len({use["digest"] for use in uses}) == 3
+    assert all(0 < use["until"] - use["time"] <= 300 + 2 * LEEWAY for use in uses)
+    for refused in (assertion, attack_stranger(clients.ci), attack_none(clients.ci), clients.ci.assertion(aud="x"), "x"):
+        assert_refused(ask(mint, refused))
+        assert look(mint, refused).status == 401
+    mint.issue()
+    assert len(used(mint)) == before + 3
+
+
+def test_a_use_is_in_the_ledger_before_what_came_of_it(mint, clients):
+    claims = issued(ask(mint, clients.ci.assertion()))
+    entries = mint.ledger("--account", "acme/jwt-ci")
+    (place,) = [i for i, entry in enumerate(entries) if entry.get("jti") == claims["jti"]]
+    assert entries[place - 1]["type"] == "assertion.used"
 
 
 def test_the_client_is_named_by_its_identity_or_by_its_id_where_the_tenant_is_known(mint, clients):
@@ -258,14 +294,19 @@ def test_an_assertion_stays_used_across_a_restart(deployment, end):
     client = add_client(deployment, "jwt-ci", make_key())
     deployment.write()
     deployment.start()
-    before = [client.assertion() for _ in range(3)]
-    for assertion in before:
+    before = [client.assertion() for _ in range(5)]
+    for assertion in before[:2]:
         assert issued(ask(deployment, assertion))
+    # What it was used for doesn't matter: nothing, asking about a token, taking one back.
+    assert_oauth_error(ask(deployment, before[2], scope="write:repo"), 400, "invalid_scope")
+    assert look(deployment, before[3]).json == {"active": False}
+    assert look(deployment, before[4], path="/oauth2/revoke").status == 200
     fresh = client.assertion()
     getattr(deployment, end)()
     deployment.start()
     for assertion in before:
         assert_refused(ask(deployment, assertion))
+        assert look(deployment, assertion).status == 401
     assert issued(ask(deployment, fresh))
 
 

@@ -464,7 +464,7 @@ def test_a_stopped_public_client_gets_nothing(exchanging):
 
 
 def test_an_assertion_proves_who_revokes_and_introspects_and_counts_once(tmp_path):
-    """Whatever it was used for, and after a crash; where it took something back."""
+    """Whatever it was used for, and after a crash."""
     mint = Deployment(tmp_path)
     client = add_client(mint, "jwt-ci", make_key("ES256"))
     mint.create().start()
@@ -479,6 +479,7 @@ def test_an_assertion_proves_who_revokes_and_introspects_and_counts_once(tmp_pat
         mint.kill()
         mint.start()
         assert_oauth_error(ask(mint, to_revoke), 401, "invalid_client")
+        assert_oauth_error(ask(mint, to_ask), 401, "invalid_client")
         assert post_form(mint, INTROSPECT, client.assertion(), **about).json == {"active": False}
     finally:
         mint.ensure_stopped()

@@ -174,6 +174,70 @@ bool mm_ledger_is_healthy(struct mm_ledger *ledger)
     return true;
 }
 
+static pthread_mutex_t ledger_lock = PTHREAD_MUTEX_INITIALIZER;
+static enum fake_ledger ledger_how;
+static struct entry {
+    mm_ledger_done done;
+    void *context;
+} entries[HELD_MAX];
+static size_t n_entries, n_entries_held;
+
+void fake_ledger_set(enum fake_ledger how)
+{
+    (void)pthread_mutex_lock(&ledger_lock);
+    ledger_how = how;
+    (void)pthread_mutex_unlock(&ledger_lock);
+}
+
+size_t fake_ledger_n(void)
+{
+    (void)pthread_mutex_lock(&ledger_lock);
+    size_t n = n_entries;
+    (void)pthread_mutex_unlock(&ledger_lock);
+    return n;
+}
+
+size_t fake_ledger_n_held(void)
+{
+    (void)pthread_mutex_lock(&ledger_lock);
+    size_t n = n_entries_held;
+    (void)pthread_mutex_unlock(&ledger_lock);
+    return n;
+}
+
+void fake_ledger_tell(bool is_durable)
+{
+    const struct mm_receipt receipt = {.sequence = 1};
+    struct mm_error why = {0};
+    (void)mm_fail(&why, MM_LEDGER_UNAVAILABLE, "the disk is full");
+    struct entry told[HELD_MAX];
+    (void)pthread_mutex_lock(&ledger_lock);
+    size_t n = n_entries_held;
+    memcpy(told, entries, sizeof told);
+    n_entries_held = 0;
+    (void)pthread_mutex_unlock(&ledger_lock);
+    for (size_t i = 0; i < n; i++)
+        told[i].done(told[i].context, is_durable ? &receipt : NULL, is_durable ? NULL : &why);
+}
+
+bool mm_ledger_submit_text(struct mm_ledger *ledger, enum mm_entry_type type, const struct mm_entry_text *entry,
+                           mm_ledger_done done, void *context, struct mm_error *err)
+{
+    (void)ledger, (void)type, (void)entry;
+    const struct mm_receipt receipt = {.sequence = 1};
+    (void)pthread_mutex_lock(&ledger_lock);
+    enum fake_ledger how = ledger_how;
+    if (how == FAKE_LEDGER_HOLD) {
+        assert_true(n_entries_held < HELD_MAX);
+        entries[n_entries_held++] = (struct entry){done, context};
+    }
+    n_entries += how != FAKE_LEDGER_FULL;
+    (void)pthread_mutex_unlock(&ledger_lock);
+    if (how == FAKE_LEDGER_AT_ONCE)
+        done(context, &receipt, NULL);
+    return how != FAKE_LEDGER_FULL || mm_fail(err, MM_OVERLOADED, "the ledger's queue is full");
+}
+
 /* --- revocations: there are none, and none can be made */
 
 bool mm_revocations_has(struct mm_revocations *revocations, const struct mm_token_facts *facts)
@@ -448,6 +512,8 @@ void fake_mint_open(struct fake_mint *mint)
     fake_server_certificate(mint, "server", NULL);
     make_key();
     fake_answer_set(FAKE_AT_ONCE);
+    fake_ledger_set(FAKE_LEDGER_AT_ONCE);
+    n_entries = 0;
     fake_hsm_set_health(MM_SIGNERS_READY);
     fake_hsm_set_algorithms(1U << MM_ES256);
     fake_limits = (struct mm_limits){
@@ -497,6 +563,7 @@ void fake_mint_close(struct fake_mint *mint)
     wait_answered();
     mm_server_stop(MM_TAKE(mint->server));
     fake_keys_wake();
+    fake_ledger_tell(true);
     fake_keys_use(NULL);
     mm_replay_free(MM_TAKE(mint->replay));
     assert_int_equal(fake_n_held(), 0);

@@ -61,6 +61,20 @@ void fake_hsm_set_health(enum mm_signers_health health);
 /* What mm_signers_algorithms() says from now on; ES256 until told. */
 void fake_hsm_set_algorithms(mm_algorithm_set algorithms);
 
+/* What becomes from now on of the entries that the server itself submits. */
+enum fake_ledger {
+    FAKE_LEDGER_AT_ONCE, /* durable before the call returns */
+    FAKE_LEDGER_HOLD,    /* until fake_ledger_tell() */
+    FAKE_LEDGER_FULL,    /* refused: MM_OVERLOADED */
+};
+
+void fake_ledger_set(enum fake_ledger how);
+/* How many entries were submitted since the mint was opened, and how many of these are held. */
+size_t fake_ledger_n(void);
+size_t fake_ledger_n_held(void);
+/* Tell what is held that it is durable, or else that it failed: MM_LEDGER_UNAVAILABLE. */
+void fake_ledger_tell(bool is_durable);
+
 /* What mm_key_sources_get() does from now on. */
 enum fake_keys {
     FAKE_KEYS_READY,   /* the set of fake_keys_use() */

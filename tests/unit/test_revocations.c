@@ -398,29 +398,6 @@ static void a_token_is_revoked_once_and_the_repeat_writes_nothing(void **state)
     assert_int_equal(n_entries(world, &(struct mm_ledger_filter){.jti = "j-1", .account = "acme/ci"}), 1);
 }
 
-static bool note_use(void *context, const struct mm_ledger_record *record, struct mm_error *err)
-{
-    static const char MEMBER[] = ",\"used\":{\"digest\":\"abcd\",\"until\":1800000300}";
-    (void)err;
-    *(bool *)context = memmem(record->bytes, record->length, MEMBER, strlen(MEMBER)) != NULL;
-    return true;
-}
-
-static void what_proved_the_client_once_is_in_the_entry(void **state)
-{
-    struct world *world = *state;
-    struct mm_revocation_order order = order_of(MM_REVOKE_JTI, "j-1");
-    struct mm_revoked revoked;
-    bool is_noted = false;
-    order.used_digest = "abcd";
-    order.used_until = START + 300;
-    assert_true(try_revoke(world, &order, &revoked, NULL));
-    mm_cleanup(mm_ledger_reader_close) struct mm_ledger_reader *reader =
-        mm_ledger_reader_open(world->place->file, NULL);
-    assert_true(mm_ledger_list(reader, &(struct mm_ledger_filter){.jti = "j-1"}, note_use, &is_noted, NULL));
-    assert_true(is_noted);
-}
-
 struct answers {
     atomic_int n_durable;
     atomic_int n_failed;
@@ -956,7 +933,6 @@ int main(void)
         REVOCATION_TEST(only_what_stops_issuance_can_be_lifted_and_once),
         REVOCATION_TEST(a_stop_outlives_every_token_that_it_hits),
         REVOCATION_TEST(a_token_is_revoked_once_and_the_repeat_writes_nothing),
-        REVOCATION_TEST(what_proved_the_client_once_is_in_the_entry),
         REVOCATION_TEST(repeats_while_the_first_is_under_way_wait_for_its_entry),
         REVOCATION_TEST(a_revocation_counts_from_the_moment_it_is_asked_for),
         REVOCATION_TEST(what_the_ledger_does_not_take_is_told_and_taken_back),
