@@ -194,6 +194,21 @@ static void check_rule_accounts(const struct check *check, const json_t *account
     }
 }
 
+/* Their tokens are for the tenant's own audiences: where subjects' never are, the rule takes nobody. */
+static void warn_of_audiences(const struct check *check, const char *path)
+{
+    const json_t *audiences = json_object_get(check->exchange, "subject_audiences");
+    const json_t *own = json_object_get(check->document->root, "audience");
+    for (size_t i = 0; i < json_array_size(audiences); i++) {
+        const char *audience = json_string_value(json_array_get(audiences, i));
+        if (audience && mm_json_array_has(own, audience))
+            return;
+    }
+    mm_problems_warn(
+        check->problems, check->document->file, mm_document_line(check->document, path), path,
+        "no token of these accounts is exchanged: ‹subject_audiences› has none of the tenant's ‹audience›");
+}
+
 /* Whoever has an account there would be a subject. */
 static void check_shared(const struct check *check, const json_t *claims, const char *issuer, const char *path)
 {
@@ -238,6 +253,8 @@ static void check_subject(const struct check *check, const json_t *subject, size
     else if (issuer)
         check_issuer(check, subject, issuer, path);
     check_rule_accounts(check, accounts, index);
+    if (accounts)
+        warn_of_audiences(check, path);
 }
 
 void mm_exchange_check(const struct mm_document *document, const struct mm_envelope *envelope,

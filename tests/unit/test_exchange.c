@@ -179,14 +179,18 @@ static void an_exchange_that_nobody_can_use_is_warned_of(void **state)
     mm_cleanup(mm_problems_clear) struct mm_problems problems = {0};
     struct mm_tenant tenant = {0};
     assert_true(build(TENANT, &tenant, &problems));
-    assert_int_equal(problems.n, 1);
+    assert_int_equal(problems.n, 2);
     assert_int_equal(problems.items[0].line, 14);
     assert_non_null(strstr(problems.items[0].reason, "resource_template"));
+    assert_int_equal(problems.items[1].line, 27); /* its accounts' tokens are for lore and cache */
+    assert_non_null(strstr(problems.items[1].reason, "has none of the tenant's ‹audience›"));
     mm_tenant_clear(&tenant);
     mm_cleanup(mm_problems_clear) struct mm_problems none = {0};
-    mm_cleanup(free) char *text =
+    mm_cleanup(free) char *whole =
         with(TENANT, "max_ttl: 15m",
              "max_ttl: 15m\nresource_template: {uri: \"https://lore.acme.example/{id}\", resource: \"urc-{id}\"}");
+    mm_cleanup(free) char *text =
+        with(whole, "[\"https://lore.acme.example\"]", "[\"https://lore.acme.example\", cache]");
     assert_true(build(text, &tenant, &none));
     assert_int_equal(none.n, 0);
     mm_tenant_clear(&tenant);
