@@ -127,6 +127,7 @@ static json_t *discover_jwks(struct mm_https *https, const char *issuer, struct 
     if (length > 0 && issuer[length - 1] == '/')
         length--;
     if (asprintf(&url, "%.*s/.well-known/openid-configuration", length, issuer) < 0) {
+        url = NULL;
         (void)mm_fail(err, MM_NO_MEMORY, "out of memory");
         return NULL;
     }
