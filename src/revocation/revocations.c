@@ -8,21 +8,14 @@
 
 #include "policy/policy.h"
 #include "revocation/record.h"
+#include "revocation/tally.h"
 #include "util/hash.h"
 
 enum {
     N_BUCKETS = 1 << 16,
-    N_CLIENT_BUCKETS = 1 << 12,
     SWEEP_MAX = 4096,
     TOLD_MAX = 256, /* in one sweep */
     LEEWAY = 60,    /* seconds for which a clock may be set back without anything being forgotten */
-};
-
-/* How many tokens of their own a client, or all of a tenant's, have revoked that are remembered. No tenant's id has a slash, as each client's name has. */
-struct client {
-    LIST_ENTRY(client) link;
-    size_t n;
-    char name[];
 };
 
 struct mm_revocations {
@@ -38,7 +31,8 @@ struct mm_revocations {
     /* guarded by lock */
     LIST_HEAD(bucket, mm_revocation) buckets[N_BUCKETS];
     TAILQ_HEAD(places, mm_revocation) places; /* in the order in which they came */
-    LIST_HEAD(clients, client) clients[N_CLIENT_BUCKETS];
+    /* Tokens of their own that clients have revoked, by the client's name and by the tenant's, which has no slash as each client's has. */
+    struct mm_tally clients;
     LIST_HEAD(, mm_revocation_waiter) waiters;
     struct mm_revocations_counts counts;
     struct mm_revocation *next_swept; /* NULL: the first */
@@ -51,51 +45,12 @@ static struct bucket *bucket_of(struct mm_revocations *revocations, enum mm_revo
     return &revocations->buckets[(hash ^ hash >> 16) % N_BUCKETS];
 }
 
-static struct clients *clients_of(struct mm_revocations *revocations, const char *name)
-{
-    uint32_t hash = mm_hash_name(name);
-    return &revocations->clients[(hash ^ hash >> 16) % N_CLIENT_BUCKETS];
-}
-
-static struct client *find_client_locked(struct mm_revocations *revocations, const char *name)
-{
-    struct client *client;
-    LIST_FOREACH(client, clients_of(revocations, name), link)
-        if (strcmp(client->name, name) == 0)
-            return client;
-    return NULL;
-}
-
-/* Count a revocation for a client or a tenant; false: no memory. */
-static bool count_name_locked(struct mm_revocations *revocations, const char *name)
-{
-    struct client *client = find_client_locked(revocations, name);
-    if (!client) {
-        client = calloc(1, sizeof *client + strlen(name) + 1);
-        if (!client)
-            return false;
-        memcpy(client->name, name, strlen(name) + 1);
-        LIST_INSERT_HEAD(clients_of(revocations, name), client, link);
-    }
-    client->n++;
-    return true;
-}
-
-static void uncount_name_locked(struct mm_revocations *revocations, const char *name)
-{
-    struct client *client = find_client_locked(revocations, name);
-    if (--client->n > 0)
-        return;
-    LIST_REMOVE(client, link);
-    free(client);
-}
-
 static bool count_client_locked(struct mm_revocations *revocations, const struct mm_revocation *revocation)
 {
-    if (!count_name_locked(revocations, revocation->account))
+    if (!mm_tally_add(&revocations->clients, revocation->account))
         return false;
-    if (!count_name_locked(revocations, revocation->tenant)) {
-        uncount_name_locked(revocations, revocation->account);
+    if (!mm_tally_add(&revocations->clients, revocation->tenant)) {
+        mm_tally_remove(&revocations->clients, revocation->account);
         return false;
     }
     revocations->counts.n_clients++;
@@ -104,8 +59,8 @@ static bool count_client_locked(struct mm_revocations *revocations, const struct
 
 static void uncount_client_locked(struct mm_revocations *revocations, const struct mm_revocation *revocation)
 {
-    uncount_name_locked(revocations, revocation->account);
-    uncount_name_locked(revocations, revocation->tenant);
+    mm_tally_remove(&revocations->clients, revocation->account);
+    mm_tally_remove(&revocations->clients, revocation->tenant);
     revocations->counts.n_clients--;
 }
 
@@ -436,22 +391,16 @@ static struct mm_revocation *find_jti_locked(struct mm_revocations *revocations,
     return NULL;
 }
 
-static size_t count_of_locked(struct mm_revocations *revocations, const char *name)
-{
-    const struct client *client = find_client_locked(revocations, name);
-    return client ? client->n : 0;
-}
-
 /* However many tenants have taken all that they may, there is room for one more. */
 static bool has_client_room_locked(struct mm_revocations *revocations, const struct mm_revocation *revocation,
                                    struct mm_error *err)
 {
     size_t n_free = revocations->clients_max - revocations->counts.n_clients;
-    if (count_of_locked(revocations, revocation->account) >= MM_REVOCATIONS_CLIENT_MAX)
+    if (mm_tally_of(&revocations->clients, revocation->account) >= MM_REVOCATIONS_CLIENT_MAX)
         return mm_fail(err, MM_OVERLOADED, "%s has revoked %d live tokens of its own", revocation->account,
                        MM_REVOCATIONS_CLIENT_MAX);
     return (revocations->counts.n_clients < revocations->clients_max &&
-            count_of_locked(revocations, revocation->tenant) < n_free) ||
+            mm_tally_of(&revocations->clients, revocation->tenant) < n_free) ||
            mm_fail(err, MM_OVERLOADED, "there is no room for another revocation by tenant %s's clients",
                    revocation->tenant);
 }
