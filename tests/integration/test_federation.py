@@ -3,8 +3,10 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import hmac
 import json
+import select
 import signal
 import time
 import urllib.parse
@@ -17,6 +19,7 @@ from assertions import JWT_SPIFFE, Client, by_assertion, make_key, pack
 from foreign_jwts import Key
 from oidc_issuer import Issuer
 from service import AUDIENCE, ISSUER, REPOSITORY, Deployment, assert_oauth_error, assert_problem, grant, wait_until
+from test_callers import IS_SANITIZED, resident_kib
 from test_issuance import claims_of
 from test_private_key_jwt import add_account, add_client, ask_v1
 from wire import FORM, post_bytes
@@ -458,6 +461,25 @@ def test_an_assertion_is_used_once_by_a_request_that_waits_for_other_keys(narrow
     assert entry["credential"] == "private_key_jwt"
     (use,) = place.mint.ledger("--type", "assertion.used")
     assert (use["account"], use["sequence"]) == ("acme/signer", entry["sequence"] - 1)
+
+
+@pytest.mark.skipif(IS_SANITIZED, reason="memory tells of the sanitizer")
+def test_strangers_who_wait_take_no_more_memory_than_they_sent(narrow):
+    """14 KB of a JWT, taken apart, would be 600 KiB, for each of hundreds who may wait."""
+    place = narrow("silent", {})
+    claims = {"iss": place.platform.issuer, "aud": ISSUER, "exp": int(time.time()) + 300, "x": [{}] * 3500}
+    jwt = pack({"alg": "ES256", "kid": "x"}, json.dumps(claims, separators=(",", ":")), lambda _: b"x" * 64)
+    fields = by_assertion(jwt, tenant_id="acme", grant_type="client_credentials", scope="read:repo")
+    body = urllib.parse.urlencode(fields).encode()
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(place.mint.raw(None)) for _ in range(40)]
+        before = most = resident_kib(place.mint)
+        for stranger in strangers:
+            stranger.send(post_bytes("/oauth2/token", body, content_type=FORM))
+        while not select.select([strangers[-1].socket], [], [], 0.05)[0]:
+            most = max(most, resident_kib(place.mint))
+        assert strangers[-1].reply().status == 503
+    assert most - before < 40 * 100
 
 
 def test_a_request_waits_for_a_silent_issuer_no_longer_than_for_a_token(narrow):
