@@ -23,7 +23,7 @@ static struct parts_of_token choose(const struct mm_principal *principal, const 
                                     const struct mm_decision *decision)
 {
     const struct mm_grant *grant = decision->grant;
-    const struct mm_strings *audience = &principal->tenant->audience;
+    const struct mm_strings *audience = decision->audiences ? decision->audiences : &principal->tenant->audience;
     struct parts_of_token chosen = {
         .scopes = request->scopes,
         .n_scopes = request->n_scopes,

@@ -139,6 +139,21 @@ static bool read_resources(const json_t *resources, struct mm_strings *ret_resou
     return mm_strings_build(ids, ret_resources, err);
 }
 
+/* Those of its audiences that the tenant has still. */
+static bool read_audiences(const json_t *aud, const struct mm_tenant *tenant, struct mm_strings *ret_audiences,
+                           struct mm_error *err)
+{
+    mm_cleanup(json_decref) json_t *known = json_array();
+    size_t n = json_is_array(aud) ? json_array_size(aud) : 1;
+    for (size_t i = 0; i < n; i++) {
+        const char *audience = json_string_value(json_is_array(aud) ? json_array_get(aud, i) : aud);
+        if (audience && mm_strings_have(&tenant->audience, audience) &&
+            !mm_json_append(known, json_string(audience), err))
+            return false;
+    }
+    return mm_strings_build(known, ret_audiences, err);
+}
+
 /* Of somebody else's token that we exchanged, `sub` is no account's: it has been narrowed once, and is not again. */
 static bool read_own(const json_t *claims, const struct mm_tenant *tenant, struct mm_subject *subject,
                      struct mm_error *err)
@@ -154,7 +169,8 @@ static bool read_own(const json_t *claims, const struct mm_tenant *tenant, struc
     subject->who.account = subject->account->id;
     subject->claims = (struct mm_claims_subject){subject->identity, subject->identity, IDP, NULL};
     return read_words(mm_json_string(claims, "scope"), &subject->who.scopes, err) &&
-           read_resources(json_object_get(claims, "resources"), &subject->who.resources, err);
+           read_resources(json_object_get(claims, "resources"), &subject->who.resources, err) &&
+           read_audiences(json_object_get(claims, "aud"), tenant, &subject->who.audiences, err);
 }
 
 /* --- somebody else's */
@@ -306,6 +322,7 @@ void mm_subject_clear(struct mm_subject *subject)
 {
     mm_strings_clear(&subject->who.scopes);
     mm_strings_clear(&subject->who.resources);
+    mm_strings_clear(&subject->who.audiences);
     free(subject->identity);
     free(subject->actor);
     *subject = (struct mm_subject){0};

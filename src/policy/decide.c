@@ -69,14 +69,13 @@ static bool refuse(const struct mm_tenant *tenant, const struct mm_account *acco
 }
 
 /* One signature must do for all audiences. */
-bool mm_policy_algorithm(const struct mm_tenant *tenant, const struct mm_token_request *request,
+bool mm_policy_algorithm(const struct mm_envelope *envelope, const char *audience, const struct mm_strings *audiences,
                          enum mm_algorithm *ret_algorithm, struct mm_error *err)
 {
-    const struct mm_envelope *envelope = &tenant->envelope;
-    const char *first = request->audience ? request->audience : tenant->audience.items[0];
+    const char *first = audience ? audience : audiences->items[0];
     *ret_algorithm = mm_envelope_algorithm(envelope, first);
-    for (size_t i = 1; i < tenant->audience.n && !request->audience; i++) {
-        const char *other = tenant->audience.items[i];
+    for (size_t i = 1; i < audiences->n && !audience; i++) {
+        const char *other = audiences->items[i];
         enum mm_algorithm wanted = mm_envelope_algorithm(envelope, other);
         if (wanted != *ret_algorithm)
             return mm_fail(err, MM_INVALID_REQUEST,
@@ -100,7 +99,8 @@ bool mm_policy_decide(const struct mm_tenant *tenant, const struct mm_account *a
         *ret_decision = (struct mm_decision){.grant = grant,
                                              .grant_index = i,
                                              .ttl = request->ttl ? request->ttl : grant->ttl_default};
-        return mm_policy_algorithm(tenant, request, &ret_decision->algorithm, err);
+        return mm_policy_algorithm(&tenant->envelope, request->audience, &tenant->audience, &ret_decision->algorithm,
+                                   err);
     }
     return refuse(tenant, account, request, err);
 }

@@ -26,6 +26,8 @@ struct mm_decision {
     enum mm_algorithm algorithm;  /* that all audiences of the token want */
     const char *scopes[MM_SCOPES_MAX]; /* borrowed from the policy: of an exchange whose request names none */
     size_t n_scopes;
+    const struct mm_strings *
+        audiences; /* of a request that names none: borrowed from the subject of an exchange; NULL: all of the tenant's */
 };
 
 /*
@@ -38,10 +40,9 @@ MM_MUST_USE bool mm_policy_decide(const struct mm_tenant *tenant, const struct m
                                   const struct mm_token_request *request, struct mm_decision *ret_decision,
                                   struct mm_error *err);
 
-/*
- * What signs a token for the request's audience, or for all of the tenant's. MM_INVALID_REQUEST if they want different algorithms.
- */
-MM_MUST_USE bool mm_policy_algorithm(const struct mm_tenant *tenant, const struct mm_token_request *request,
-                                     enum mm_algorithm *ret_algorithm, struct mm_error *err);
+/* What signs a token for that audience, or (NULL) for all of `audiences`, at least one. MM_INVALID_REQUEST if they want different algorithms. */
+MM_MUST_USE bool mm_policy_algorithm(const struct mm_envelope *envelope, const char *audience,
+                                     const struct mm_strings *audiences, enum mm_algorithm *ret_algorithm,
+                                     struct mm_error *err);
 
 #endif

@@ -391,6 +391,12 @@ static bool refuse(const struct question *question, struct mm_error *err)
     return mm_fail(err, MM_NO_SINGLE_GRANT, "no single rule covers the scopes, the resource and the TTL together");
 }
 
+/* What a token may be for at most: what our own subject token is for. Whoever was shown that makes none for somebody else of it. */
+static const struct mm_strings *audiences_of(const struct question *question)
+{
+    return question->subject->issuer ? &question->tenant->audience : &question->subject->audiences;
+}
+
 /* A token that is limited to some resources reaches all of them where nobody reads which. */
 static bool gains_by_tier(const struct question *question)
 {
@@ -398,7 +404,7 @@ static bool gains_by_tier(const struct question *question)
     const struct mm_exchange_subject *subject = question->subject;
     if (subject->issuer || mm_envelope_is_covered(envelope, &subject->resources))
         return false;
-    const struct mm_strings *audiences = &question->tenant->audience;
+    const struct mm_strings *audiences = audiences_of(question);
     for (size_t i = 0; i < audiences->n && !question->request->audience; i++)
         if (mm_strings_have(&envelope->tier_1, audiences->items[i]))
             return true;
@@ -410,6 +416,8 @@ static bool check_audience(const struct question *question, struct mm_error *err
     const char *audience = question->request->audience;
     if (audience && !mm_strings_have(&question->tenant->audience, audience))
         return mm_fail(err, MM_AUDIENCE_NOT_GRANTED, "the audience isn't one of the tenant's");
+    if (audience ? !mm_strings_have(audiences_of(question), audience) : audiences_of(question)->n == 0)
+        return mm_fail(err, MM_AUDIENCE_NOT_GRANTED, "the subject token is for another audience");
     return !gains_by_tier(question) ||
            mm_fail(err, MM_AUDIENCE_NOT_GRANTED,
                    "the subject token is limited to some resources, and the audience is of tier 1");
@@ -421,6 +429,7 @@ static void grant(const struct mm_exchange_rule *rule, size_t index, const struc
     int64_t ttl = question->request->ttl;
     *decision = (struct mm_decision){.grant = &rule->grant, .grant_index = index};
     decision->ttl = ttl ? ttl : rule->grant.ttl_default;
+    decision->audiences = audiences_of(question);
     for (size_t i = 0; i < rule->grant.scopes.n && question->request->n_scopes == 0; i++)
         if (has_scope(rule, question, rule->grant.scopes.items[i]))
             decision->scopes[decision->n_scopes++] = rule->grant.scopes.items[i];
@@ -441,7 +450,9 @@ bool mm_exchange_decide(const struct mm_tenant *tenant, const struct mm_exchange
         if (!takes(rule, &question) || !covers_all(rule, &question))
             continue;
         grant(rule, i, &question, ret_decision);
-        return check_audience(&question, err) && mm_policy_algorithm(tenant, request, &ret_decision->algorithm, err);
+        return check_audience(&question, err) &&
+               mm_policy_algorithm(&tenant->envelope, request->audience, audiences_of(&question),
+                                   &ret_decision->algorithm, err);
     }
     return refuse(&question, err);
 }

@@ -57,6 +57,7 @@ struct mm_exchange_subject {
     /* our own: what it is for, which is the most that can come of it */
     struct mm_strings scopes;
     struct mm_strings resources;
+    struct mm_strings audiences; /* those that the tenant has, too */
 };
 
 /*

@@ -192,6 +192,15 @@ def test_a_right_that_the_subject_lacks_is_not_given(mint):
     assert exchanged(exchange(mint, subject))["scope"] == "read:repo"
 
 
+def test_a_server_that_is_shown_a_token_makes_none_for_another_of_it(mint):
+    """Whoever it is meant for could ask as the public client, too."""
+    assert exchanged(exchange(mint, own(mint)))["aud"] == AUDIENCE
+    assert_oauth_error(exchange(mint, own(mint), audience=CACHE_AUDIENCE), 400, "invalid_target")
+    everywhere = own(mint, audience=None)
+    assert exchanged(exchange(mint, everywhere))["aud"] == [AUDIENCE, CACHE_AUDIENCE]
+    assert exchanged(exchange(mint, everywhere, audience=CACHE_AUDIENCE))["aud"] == CACHE_AUDIENCE
+
+
 def test_the_subjects_own_rights_never_come_by_a_client(mint):
     """`other` may read everything, `ci-build` one repository: the token is ci-build's."""
     assert_oauth_error(exchange(mint, own(mint), mint.other, resource=PARTITIONS + "7" * 32), 400, "invalid_target")

@@ -293,9 +293,9 @@ struct question {
     int64_t ttl;
 };
 
-/* `scopes` and `resources` are the subject token's, if it is our own. */
-static enum mm_code decide(const struct mm_tenant *tenant, const struct question *question, const char *scopes,
-                           const char *resources, struct mm_decision *ret_decision)
+/* `scopes`, `resources` and `audiences` are the subject token's, if it is our own. */
+static enum mm_code decide_for(const struct mm_tenant *tenant, const struct question *question, const char *scopes,
+                               const char *resources, const char *audiences, struct mm_decision *ret_decision)
 {
     mm_cleanup(json_decref) json_t *claims = question->claims ? json_loads(question->claims, 0, NULL) : NULL;
     const struct mm_account *client = mm_exchange_public_client(tenant, question->client);
@@ -305,6 +305,7 @@ static enum mm_code decide(const struct mm_tenant *tenant, const struct question
         .account = claims ? NULL : "ci-build",
         .scopes = list(scopes),
         .resources = list(resources),
+        .audiences = list(audiences),
     };
     struct mm_token_request request = {
         .scopes = question->scopes,
@@ -319,8 +320,18 @@ static enum mm_code decide(const struct mm_tenant *tenant, const struct question
         mm_exchange_decide(tenant, &subject, client ? client : &tenant->accounts[0], &request, ret_decision, &err);
     mm_strings_clear(&subject.scopes);
     mm_strings_clear(&subject.resources);
+    mm_strings_clear(&subject.audiences);
     assert_int_equal(is_granted, err.code == MM_OK);
     return err.code;
+}
+
+static enum mm_code decide(const struct mm_tenant *tenant, const struct question *question, const char *scopes,
+                           const char *resources, struct mm_decision *ret_decision)
+{
+    char audiences[64];
+    assert_int_equal(tenant->audience.n, 2);
+    (void)snprintf(audiences, sizeof audiences, "%s %s", tenant->audience.items[0], tenant->audience.items[1]);
+    return decide_for(tenant, question, scopes, resources, audiences, ret_decision);
 }
 
 #define ADMIN     "{\"groups\": [\"users\", \"admins\"]}"
@@ -451,6 +462,21 @@ static void a_limited_token_of_our_own_brings_none_for_tier_1(void **state)
     mm_tenant_clear(&tenant);
 }
 
+static void a_token_of_our_own_brings_none_for_whom_it_is_not_for(void **state)
+{
+    (void)state;
+    struct mm_tenant tenant = build_whole(TENANT);
+    struct mm_decision decision;
+    struct question question = {"ci-build", NULL, {NULL}, "urc-1", "cache", 0};
+    assert_int_equal(decide_for(&tenant, &question, "read:repo", "urc-1*", "lore", &decision), MM_AUDIENCE_NOT_GRANTED);
+    question.audience = "lore";
+    assert_int_equal(decide_for(&tenant, &question, "read:repo", "urc-1*", "lore", &decision), MM_OK);
+    question.audience = NULL;
+    assert_int_equal(decide_for(&tenant, &question, "read:repo", "urc-1*", "lore", &decision), MM_OK);
+    assert_int_equal(decide_for(&tenant, &question, "read:repo", "urc-1*", "", &decision), MM_AUDIENCE_NOT_GRANTED);
+    mm_tenant_clear(&tenant);
+}
+
 /* --- whatever is asked for, nothing is gained */
 
 static uint32_t next(uint32_t *seed)
@@ -489,7 +515,7 @@ struct round {
     struct mm_account client;
     struct mm_exchange_subject subject;
     struct mm_token_request request;
-    char *words[7][WORDS_MAX];
+    char *words[8][WORDS_MAX];
 };
 
 static struct mm_strings all_scopes, all_patterns, all_resources, all_audiences, all_accounts;
@@ -510,6 +536,9 @@ static void make_round(uint32_t *seed, struct round *round)
     round->subject.account = all_accounts.items[0];
     round->subject.scopes = some_of(seed, &all_scopes, round->words[4]);
     round->subject.resources = some_of(seed, &all_patterns, round->words[5]);
+    round->subject.audiences = some_of(seed, &all_audiences, round->words[7]);
+    if (next(seed) % 2)
+        round->request.audience = all_audiences.items[next(seed) % all_audiences.n];
     struct mm_strings asked = some_of(seed, &all_scopes, round->words[6]);
     round->request.scopes = (const char *const *)asked.items;
     round->request.n_scopes = asked.n;
@@ -531,6 +560,9 @@ static void assert_nothing_gained(const struct round *round, const struct mm_dec
     assert_true(has_resource_among(&round->subject.resources, request->resource_id));
     assert_true(has_resource_among(&rule->grant.resources, request->resource_id));
     assert_null(strchr(request->resource_id, '*'));
+    if (request->audience)
+        assert_true(mm_strings_have(&round->subject.audiences, request->audience));
+    assert_true(decision->audiences == &round->subject.audiences && decision->audiences->n > 0);
     assert_true(decision->ttl >= 1 && decision->ttl <= rule->grant.ttl_max);
 }
 
@@ -543,7 +575,7 @@ static void no_exchange_gains_a_right(void **state)
     all_scopes = list("read:repo read:blob write:repo read:tree");
     all_patterns = list("urc-* urc-1* urc-1 urc-10 urc-2");
     all_resources = list("urc-1 urc-10 urc-11 urc-2 urc-3 arc-1 urc-*");
-    all_audiences = list("lore");
+    all_audiences = list("lore cache");
     all_accounts = list("ci-build");
     for (size_t i = 0; i < ROUNDS; i++) {
         struct round round;
@@ -573,6 +605,7 @@ int main(void)
         cmocka_unit_test(a_token_of_our_own_is_only_narrowed),
         cmocka_unit_test(a_resource_server_exchanges_nothing_that_it_was_sent),
         cmocka_unit_test(a_limited_token_of_our_own_brings_none_for_tier_1),
+        cmocka_unit_test(a_token_of_our_own_brings_none_for_whom_it_is_not_for),
         cmocka_unit_test(no_exchange_gains_a_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

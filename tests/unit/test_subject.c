@@ -337,7 +337,8 @@ static void our_own_token_brings_its_rights_as_the_most_that_can_come_of_it(void
 {
     (void)state;
     struct taken taken;
-    assert_int_equal(take("at+jwt", ours(), NOW, &taken), MM_OK);
+    json_t *claims = with(ours(), "aud", "[\"" LORE "\", \"lore\", \"gone\"]");
+    assert_int_equal(take("at+jwt", claims, NOW, &taken), MM_OK);
     const struct mm_subject *subject = &taken.subject;
     assert_string_equal(subject->identity, "acme/ci");
     assert_ptr_equal(subject->account, &world.tenant.accounts[0]);
@@ -347,6 +348,8 @@ static void our_own_token_brings_its_rights_as_the_most_that_can_come_of_it(void
     assert_string_equal(subject->who.scopes.items[1], "read:blob");
     assert_int_equal(subject->who.resources.n, 1);
     assert_string_equal(subject->who.resources.items[0], "urc-1");
+    assert_int_equal(subject->who.audiences.n, 1);
+    assert_string_equal(subject->who.audiences.items[0], "lore");
     assert_string_equal(subject->claims.provider, "mintmark");
     assert_string_equal(subject->name, "Acme CI");
     clear(&taken);
