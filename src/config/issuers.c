@@ -66,6 +66,23 @@ static void build_jwks(const struct loader *loader, const json_t *json, const ch
         issuer->jwks = read_jwks(loader, issuer->jwks_file, file_path ? file_path : path, issuer->digest);
 }
 
+/* Which keys count for an issuer is as much part of the policy as its rules: one digest over all files that say so. */
+static bool digest_files(struct mm_config *config)
+{
+    mm_cleanup(json_decref) json_t *files = json_array();
+    for (size_t i = 0; i < config->n_issuers; i++) {
+        const struct mm_issuer_keys *issuer = &config->issuers[i];
+        if (issuer->digest[0] && !mm_json_append(files, json_pack("[s, s]", issuer->issuer, issuer->digest), NULL))
+            return false;
+    }
+    if (json_array_size(files) == 0)
+        return files != NULL;
+    mm_cleanup(free) char *text = mm_json_compact(files, NULL);
+    if (text)
+        mm_sha256_hex(text, strlen(text), config->policy.issuer_keys_digest);
+    return text != NULL;
+}
+
 void mm_loader_build_issuers(const struct loader *loader)
 {
     struct mm_config *config = loader->config;
@@ -86,6 +103,8 @@ void mm_loader_build_issuers(const struct loader *loader)
         build_jwks(loader, json, path ? path : ISSUERS, issuer);
     }
     qsort(config->issuers, config->n_issuers, sizeof *config->issuers, mm_issuer_keys_compare);
+    if (!digest_files(config))
+        mm_loader_no_memory(loader);
 }
 
 /* Keys of either kind, or both. */

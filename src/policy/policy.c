@@ -80,6 +80,8 @@ bool mm_policy_seal(struct mm_policy *policy, struct mm_error *err)
     for (size_t i = 0; i < policy->n_tenants; i++)
         if (!mm_json_append(tenants, tenant_to_json(&policy->tenants[i]), err))
             return false;
+    if (policy->issuer_keys_digest[0] && !mm_json_append(tenants, json_string(policy->issuer_keys_digest), err))
+        return false;
     mm_cleanup(free) char *text = mm_json_compact(tenants, err);
     if (!text)
         return false;

@@ -166,7 +166,9 @@ struct mm_tenant {
 struct mm_policy {
     struct mm_tenant *tenants; /* sorted by id */
     size_t n_tenants;
-    /* Over the tenants' ids, envelopes and the digests of their files: what ledger entries name. */
+    /* Of the files that issuers' keys are in, by the service's word for all tenants; "" if there are none. */
+    char issuer_keys_digest[MM_SHA256_HEX_LENGTH + 1];
+    /* Over the tenants' ids, envelopes and the digests of their files, and of issuers' keys: what ledger entries name. */
     char digest[MM_SHA256_HEX_LENGTH + 1];
 };
 

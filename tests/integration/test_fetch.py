@@ -252,6 +252,13 @@ def test_a_reload_brings_other_issuers_and_a_restart_other_hosts(outside):
     assert mint.reload()["event"] == "reloaded"
     source = outside.wait_for("realm", keys=1, next_seconds=None)
     assert "url" not in source and source["age_seconds"] is None
+    jwk = realm.keys[0].jwk
+    mint.write_file(mint.folder / "keys.json", json.dumps({"keys": [jwk, {**jwk, "kid": "another"}]}), 0o644)
+    assert mint.reload()["event"] == "reloaded"
+    outside.wait_for("realm", keys=2, next_seconds=None)
+    was, now = mint.ledger("--type", "policy.loaded")[-2:]
+    assert (was["config_sha256"], was["tenants"]) == (now["config_sha256"], now["tenants"])
+    assert was["policy"] != now["policy"], "the ledger shows that keys changed"
     mint.config["fetch"]["hosts"].append("more.example")
     mint.write()
     difference = mint.cli("check-config", "--diff", old)

@@ -1373,6 +1373,29 @@ static void what_changes_of_others_keys_is_told(void **state)
     assert_int_equal(json_array_size(none), 0);
 }
 
+static void other_keys_in_an_issuers_file_are_another_policy_and_a_change(void **state)
+{
+    const struct place *place = *state;
+    write_changed(place, "tenants:", "issuers:\n  \"" IDP "\": {jwks_file: k.json}\ntenants:");
+    write_keys(place, "k.json", "a");
+    mm_cleanup(mm_config_unref) struct mm_config *before = load(place);
+    mm_cleanup(mm_config_unref) struct mm_config *same = load(place);
+    assert_string_equal(before->policy.digest, same->policy.digest);
+    write_keys(place, "k.json", "b");
+    mm_cleanup(mm_config_unref) struct mm_config *after = load(place);
+    assert_string_equal(before->digest, after->digest); /* the configuration's own file is the same */
+    assert_string_not_equal(before->policy.digest, after->policy.digest);
+    mm_cleanup(json_decref) json_t *changes = json_array();
+    assert_true(mm_config_diff(before, after, changes, NULL));
+    assert_int_equal(json_array_size(changes), 1);
+    const char *what = mm_json_string(json_array_get(changes, 0), "what");
+    assert_non_null(strstr(what, "keys of " IDP ": a file of SHA-256 "));
+    assert_non_null(strstr(what, ", was a file of SHA-256 "));
+    write_changed(place, "tenants:", "issuers:\n  \"" IDP "/b\": {jwks_file: k.json}\ntenants:");
+    mm_cleanup(mm_config_unref) struct mm_config *moved = load(place);
+    assert_string_not_equal(moved->policy.digest, after->policy.digest);
+}
+
 static void the_last_reference_frees(void **state)
 {
     const struct place *place = *state;
@@ -1605,6 +1628,7 @@ int main(void)
         TEST(an_issuer_that_no_envelope_names_is_warned_of),
         TEST(a_trust_domains_bundle_is_read_for_its_jwt_svid_keys),
         TEST(what_changes_of_others_keys_is_told),
+        TEST(other_keys_in_an_issuers_file_are_another_policy_and_a_change),
         TEST(the_last_reference_frees),
         TEST(a_pin_is_read_from_a_private_file_only),
         TEST(a_pin_is_read_again_from_a_seekable_descriptor),
