@@ -69,15 +69,30 @@ static bool find_keys(struct mm_request *request, const struct mm_claimant *clai
     return mm_fail(err, missing.code, "%s", missing.message);
 }
 
+/* What a rule in audit mode decides; bounded as refusals' lines are, since whoever an issuer signs for could fill the log otherwise. */
+static void log_decision(const struct mm_request *request, const struct mm_oidc_match *match, const char *decision,
+                         const char *reason)
+{
+    char line[16];
+    if (!mm_addresses_may_log(request->service->addresses, &request->key, mm_monotonic_ns()))
+        return;
+    (void)snprintf(line, sizeof line, "%d", match->rule->line);
+    mm_log(MM_LOG_INFO, "federation_audit", "request_id", request->id, "account", match->account->identity, "rule_line",
+           line, "issuer", match->rule->issuer, "decision", decision, "reason", reason, NULL);
+}
+
 static void log_audit(const struct mm_request *request, const struct mm_audit_matches *matches)
 {
-    for (size_t i = 0; i < matches->n; i++) {
-        const struct mm_oidc_rule *rule = matches->items[i].rule;
-        char line[16];
-        (void)snprintf(line, sizeof line, "%d", rule->line);
-        mm_log(MM_LOG_INFO, "federation_audit", "request_id", request->id, "account",
-               matches->items[i].account->identity, "rule_line", line, "issuer", rule->issuer, "decision",
-               "would_match", NULL);
+    for (size_t i = 0; i < matches->n; i++)
+        log_decision(request, &matches->items[i], "would_match", NULL);
+    for (size_t i = 0; i < matches->n_refusals; i++) {
+        char reason[1024];
+        const struct mm_audit_refusal *refusal = &matches->refusals[i];
+        if (refusal->why.rule)
+            (void)mm_claim_mismatch_format(&refusal->why, reason, sizeof reason);
+        else
+            (void)snprintf(reason, sizeof reason, "aud isn't %s", refusal->match.rule->audience);
+        log_decision(request, &refusal->match, "would_refuse", reason);
     }
 }
 

@@ -37,10 +37,23 @@ static void note_audit(struct mm_audit_matches *audit, struct mm_oidc_match matc
         audit->items[audit->n++] = match;
 }
 
+static void note_refusal(struct mm_audit_matches *audit, struct mm_oidc_match match, struct mm_claim_mismatch why)
+{
+    for (size_t i = 0; audit && i < audit->n_refusals; i++)
+        if (audit->refusals[i].match.rule == match.rule)
+            return;
+    if (audit && audit->n_refusals < MM_AUDIT_MATCHES_MAX)
+        audit->refusals[audit->n_refusals++] = (struct mm_audit_refusal){match, why};
+}
+
 static void consider(void *context, const struct mm_account *account, const struct mm_oidc_rule *rule)
 {
     struct search *search = context;
-    if (!mm_oidc_rule_matches(rule, search->issuer, search->claims, NULL))
+    struct mm_claim_mismatch why;
+    bool matches = mm_oidc_rule_matches(rule, search->issuer, search->claims, &why);
+    if (!matches && rule->mode == MM_RULE_AUDITED && strcmp(rule->issuer, search->issuer) == 0)
+        note_refusal(search->audit, (struct mm_oidc_match){account, rule}, why);
+    if (!matches)
         return;
     if (rule->mode == MM_RULE_AUDITED)
         note_audit(search->audit, (struct mm_oidc_match){account, rule});
@@ -48,6 +61,14 @@ static void consider(void *context, const struct mm_account *account, const stru
         search->another = account;
     else if (!search->match.account || rule < search->match.rule)
         search->match = (struct mm_oidc_match){account, rule};
+}
+
+/* Rules of the account that is meant, which the index needn't have for the token. */
+static void consider_audited(struct search *search, const struct mm_account *account)
+{
+    for (size_t i = 0; i < account->n_oidc; i++)
+        if (account->oidc[i].mode == MM_RULE_AUDITED)
+            consider(search, account, &account->oidc[i]);
 }
 
 /* Of the accounts that a credential stands for there may be one, and it must be the one that is meant. */
@@ -71,9 +92,11 @@ bool mm_policy_match_oidc(const struct mm_tenant *tenant, const struct mm_accoun
 {
     struct search search = {.issuer = issuer, .claims = claims, .audit = ret_audit};
     if (ret_audit)
-        ret_audit->n = 0;
+        *ret_audit = (struct mm_audit_matches){0};
     if (tenant->index && !mm_index_visit_oidc(tenant->index, issuer, claims, consider, &search))
         return mm_fail(err, MM_NO_MEMORY, "out of memory");
+    if (account)
+        consider_audited(&search, account);
     if (!settle(tenant, account, search.match.account, search.another, "token", err))
         return false;
     *ret_match = search.match;

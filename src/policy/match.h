@@ -15,17 +15,26 @@ struct mm_oidc_match {
     const struct mm_oidc_rule *rule;  /* the first of its rules that matched */
 };
 
-/* Rules in audit mode that would have matched: the first few. */
+/* A rule in audit mode that wouldn't have matched, and why. */
+struct mm_audit_refusal {
+    struct mm_oidc_match match;
+    struct mm_claim_mismatch why; /* without a rule: the audience is another */
+};
+
+/* Rules in audit mode that would have matched, and those that came near and wouldn't: the first few of each. */
 struct mm_audit_matches {
     struct mm_oidc_match items[MM_AUDIT_MATCHES_MAX];
     size_t n;
+    struct mm_audit_refusal refusals[MM_AUDIT_MATCHES_MAX];
+    size_t n_refusals;
 };
 
 /*
  * The account of `tenant` that the verified token of `issuer` with these claims stands for; with `account`, whether it stands for that one.
  * The rule's audience must be the token's only one. MM_ACCESS_DENIED if no rule matches, MM_CREDENTIAL_AMBIGUOUS if rules of two accounts
  * do, whether or not one of them is `account`. Rules in audit mode never count, but are told in `ret_audit` (may be NULL), which is set
- * whatever else comes of it; log them.
+ * whatever else comes of it; log them. Near came `account`'s, and those that the tenant's index has for the token: it has the most telling claim
+ * of the rule.
  */
 MM_MUST_USE bool mm_policy_match_oidc(const struct mm_tenant *tenant, const struct mm_account *account,
                                       const char *issuer, const json_t *claims, struct mm_oidc_match *ret_match,

@@ -18,7 +18,7 @@ import ci_tokens
 from assertions import JWT_SPIFFE, Client, by_assertion, make_key, pack
 from foreign_jwts import Key
 from oidc_issuer import Issuer
-from service import AUDIENCE, ISSUER, REPOSITORY, Deployment, assert_oauth_error, assert_problem, grant, wait_until
+from service import AUDIENCE, ISSUER, REPOSITORY, Deployment, assert_oauth_error, assert_problem, form, grant, wait_until
 from test_callers import IS_SANITIZED, resident_kib
 from test_issuance import claims_of
 from test_private_key_jwt import add_account, add_client, ask_v1
@@ -266,8 +266,47 @@ def test_a_rule_in_audit_mode_grants_nothing_and_is_logged(place):
     assert_refused(ask(place, token))
     event = wait_until(lambda: place.mint.events("federation_audit"))[-1]
     assert (event["account"], event["decision"], event["issuer"]) == ("acme/tried", "would_match", place.platform.issuer)
-    assert int(event["rule_line"]) > 0
+    assert int(event["rule_line"]) > 0 and "reason" not in event
     assert not any(part in place.mint.log() for part in token.split("."))
+
+
+def test_a_rule_in_audit_mode_says_what_it_would_refuse_and_why(place):
+    """Of tokens with its most telling claim, or that come for its account; in the rule's own words."""
+    for claims, fields, reason in (
+        ({"repository_id": "12", "repository_owner_id": "666666"}, {}, f"repository_owner_id isn't {GITHUB['repository_owner_id']}"),
+        ({"repository_id": "666666"}, {"client_id": "tried"}, "repository_id isn't 12"),
+        ({"repository_id": "12", "audience": "urn:mint"}, {}, f"aud isn't {ISSUER}"),
+    ):
+        before = len(place.mint.events("federation_audit"))
+        assert_refused(ask(place, place.token(**claims), **fields))
+        (event,) = wait_until(lambda: place.mint.events("federation_audit")[before:])
+        assert (event["account"], event["decision"], event["reason"]) == ("acme/tried", "would_refuse", reason)
+        assert not any("666666" in str(value) for name, value in event.items() if name not in ("request_id", "time"))
+    before = len(place.mint.events("federation_audit"))
+    assert_refused(ask(place, place.token(repository_id="666666")))
+    forged = place.token(repository_id="12", ref="refs/tags/1").rpartition(".")[0] + "." + place.token().rpartition(".")[2]
+    assert_refused(ask(place, forged))
+    assert len(place.mint.events("federation_audit")) == before
+
+
+def test_rules_in_audit_mode_fill_no_log(tmp_path):
+    """Whoever has an account at a shared issuer can bring tokens that a rule is tried on."""
+    place = Place(tmp_path)
+    try:
+        nearly = {**GITHUB, "repository_id": "4711", "ref": "refs/tags/*"}
+        add_account(place.mint, "nearly", oidc(place.platform, claims=nearly, mode="audit"))
+        place.mint.write()
+        place.mint.reload()
+        token = place.token()
+        body = form(**by_assertion(token))
+        with place.mint.client(None) as client:
+            for _ in range(400):
+                assert client.request("POST", "/oauth2/token", body, {"Content-Type": FORM}).status == 200
+        events = place.mint.events("federation_audit")
+        assert {event["decision"] for event in events} == {"would_refuse"}
+        assert 300 <= len(events) < 330
+    finally:
+        place.close()
 
 
 # --- attacks

@@ -333,6 +333,48 @@ static void a_rule_in_audit_mode_is_told_of_and_grants_nothing(void **state)
     mm_tenant_clear(&tenant);
 }
 
+static void assert_would_refuse(const struct mm_audit_matches *audit, const struct mm_account *account,
+                                const char *reason)
+{
+    char text[256];
+    assert_int_equal(audit->n, 0);
+    assert_int_equal(audit->n_refusals, 1);
+    assert_ptr_equal(audit->refusals[0].match.account, account);
+    if (reason)
+        assert_string_equal(mm_claim_mismatch_format(&audit->refusals[0].why, text, sizeof text), reason);
+    else
+        assert_null(audit->refusals[0].why.rule);
+}
+
+/* Of what has the rule's most telling claim, or comes for its account; of nobody else's. */
+static void a_rule_in_audit_mode_says_why_it_would_refuse(void **state)
+{
+    (void)state;
+    struct mm_tenant tenant = {0};
+    struct mm_oidc_match found = {0};
+    struct mm_audit_matches audit = {0};
+    build_well(LISTS(OIDC(KEYCLOAK, ", claims: {azp: ci, env: prod}, mode: audit"), CLAIMED("azp: other")), &tenant);
+    const struct mm_account *tried = &tenant.accounts[0];
+    static const char NEAR[] = OURS("\"azp\": \"ci\", \"env\": \"a-secret\"");
+    assert_int_equal(match(&tenant, NULL, KEYCLOAK, NEAR, &found, &audit), MM_ACCESS_DENIED);
+    assert_would_refuse(&audit, tried, "env isn't prod");
+    assert_int_equal(match(&tenant, tried, KEYCLOAK, NEAR, &found, &audit), MM_ACCESS_DENIED);
+    assert_would_refuse(&audit, tried, "env isn't prod");
+    static const char FAR[] = OURS("\"azp\": \"x\", \"env\": \"prod\"");
+    assert_int_equal(match(&tenant, tried, KEYCLOAK, FAR, &found, &audit), MM_ACCESS_DENIED);
+    assert_would_refuse(&audit, tried, "azp isn't ci");
+    assert_int_equal(match(&tenant, NULL, KEYCLOAK, FAR, &found, &audit), MM_ACCESS_DENIED);
+    assert_int_equal(audit.n_refusals, 0);
+    static const char ELSEWHERE[] = "{\"aud\": \"x\", \"azp\": \"ci\", \"env\": \"prod\"}";
+    assert_int_equal(match(&tenant, tried, KEYCLOAK, ELSEWHERE, &found, &audit), MM_ACCESS_DENIED);
+    assert_would_refuse(&audit, tried, NULL);
+    assert_int_equal(match(&tenant, tried, KEYCLOAK "x", NEAR, &found, &audit), MM_ACCESS_DENIED);
+    assert_int_equal(audit.n_refusals, 0);
+    assert_int_equal(match(&tenant, NULL, KEYCLOAK, OURS("\"azp\": \"other\""), &found, &audit), MM_OK);
+    assert_int_equal(audit.n + audit.n_refusals, 0);
+    mm_tenant_clear(&tenant);
+}
+
 static void a_client_is_found_by_either_of_its_names(void **state)
 {
     (void)state;
@@ -536,6 +578,7 @@ int main(void)
         cmocka_unit_test(a_token_stands_for_the_account_whose_rule_it_satisfies),
         cmocka_unit_test(a_list_has_each_rule_asked_for_once_whatever_it_repeats),
         cmocka_unit_test(a_rule_in_audit_mode_is_told_of_and_grants_nothing),
+        cmocka_unit_test(a_rule_in_audit_mode_says_why_it_would_refuse),
         cmocka_unit_test(a_client_is_found_by_either_of_its_names),
         cmocka_unit_test(audiences_are_those_of_the_rules_on_an_issuer),
         cmocka_unit_test(a_spiffe_id_stands_for_the_account_whose_path_it_has),
