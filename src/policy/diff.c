@@ -219,6 +219,7 @@ static void diff_account_one_way(struct diff *diff, enum direction direction, co
         add(diff, CHANGES[direction], "the is_service_account claim");
     if (there->binding > here->binding)
         add(diff, CHANGES[direction], "a binding of its tokens to the caller's certificate");
+    diff_strings(diff, direction, "introspection of tokens for audience", &here->introspects, &there->introspects);
 }
 
 struct rate_text {

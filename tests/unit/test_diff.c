@@ -414,6 +414,27 @@ static void a_resource_template_that_changes_is_told(void **state)
     "claims: {groups: [" groups "]}}, clients: [cli], scopes: [" REPO "], resources: [\"urc-*\"], " \
     "ttl: {default: 1m, max: " max "}}]}, root_domains: [" clients ".example]"
 
+static void what_a_resource_server_may_ask_about_is_told(void **state)
+{
+    (void)state;
+    static const char WITHIN[] = "{\"audiences\": [\"lore\", \"wiki\"], \"resources\": [\"urc-*\"]}";
+    static const char *const AUDIENCES[] = {"lore", "lore, wiki"};
+    struct mm_policy policies[2] = {{0}, {0}};
+    for (size_t i = 0; i < 2; i++) {
+        mm_cleanup(free) char *text = NULL;
+        assert_true(asprintf(&text,
+                             "{tenant: acme, env: prod, audience: [lore], max_ttl: 1h, accounts: [], "
+                             "resource_servers: [{id: rs, audiences: [%s], " MTLS "}]}",
+                             AUDIENCES[i]) > 0);
+        add_tenant_within(&policies[i], "acme", WITHIN, text);
+    }
+    assert_diff(&policies[0], &policies[1], "acme/rs gains introspection of tokens for audience wiki\n");
+    assert_diff(&policies[1], &policies[0], "acme/rs loses introspection of tokens for audience wiki\n");
+    assert_diff(&policies[1], &policies[1], "");
+    mm_policy_clear(&policies[0]);
+    mm_policy_clear(&policies[1]);
+}
+
 static void who_may_exchange_what_is_told_rule_by_rule(void **state)
 {
     (void)state;
@@ -471,6 +492,7 @@ int main(void)
         cmocka_unit_test(a_resource_template_that_changes_is_told),
         cmocka_unit_test(a_rate_limit_that_changes_is_told),
         cmocka_unit_test(a_binding_that_comes_or_goes_is_told),
+        cmocka_unit_test(what_a_resource_server_may_ask_about_is_told),
         cmocka_unit_test(who_may_exchange_what_is_told_rule_by_rule),
         cmocka_unit_test(an_audience_that_changes_its_tier_is_told),
     };
