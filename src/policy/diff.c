@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "policy/exchange.h"
 #include "policy/credentials.h"
+#include "policy/exchange.h"
+#include "policy/index.h"
 #include "util/buffer.h"
 
 /* The list that differences go to, and whose they are. */
@@ -253,12 +254,10 @@ static void diff_account(struct diff *diff, const char *id, const struct mm_acco
     diff->account = NULL;
 }
 
+/* None of a tenant that there isn't. */
 static const struct mm_account *find_account(const struct mm_tenant *tenant, const char *id)
 {
-    for (size_t i = 0; i < tenant->n_accounts; i++)
-        if (strcmp(tenant->accounts[i].id, id) == 0)
-            return &tenant->accounts[i];
-    return NULL;
+    return tenant->id ? mm_tenant_client(tenant, id) : NULL;
 }
 
 static int compare_ids(const void *a, const void *b)
