@@ -118,7 +118,7 @@ def errors_of_the_code():
 
 def sentences_of_the_code():
     """symbol -> Retry-After of src/http/reply.c: the errors that are told to callers, the others become the last of them."""
-    return {symbol: int(retry) for symbol, retry in table("src/http/reply.c", r'\{(MM_\w+), (\d+), "')}
+    return {symbol: int(retry) for symbol, retry in table("src/http/reply.c", r'\{(MM_\w+), (\d+),\s+"')}
 
 
 # In no problem document.
