@@ -12,11 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from pki import CLIENT, HOUR, SERVER, now
-from service import BUILD, CI_URI, TOKENS, assert_problem, token_request, without_request_id
+from service import CI_URI, IS_SANITIZED, TOKENS, assert_problem, token_request, without_request_id
 from wire import Client
 
 SUPPORT = pathlib.Path(__file__).parent.parent / "support"
-IS_SANITIZED = b"__asan_init" in (BUILD / "mintmarkd").read_bytes()
 
 
 def test_a_caller_without_a_certificate_is_told_to_bring_one(mint):

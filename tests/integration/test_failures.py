@@ -15,6 +15,7 @@ import pytest
 
 from service import (
     AUDIENCE,
+    IS_SANITIZED,
     ISSUER,
     OAUTH_TOKENS,
     TOKENS,
@@ -281,8 +282,8 @@ def test_a_flood_of_strangers_grows_neither_memory_nor_ledger_nor_log(tmp_path):
         flood(mint, ROUND)
         second = resident_kib(mint)
         flood(mint, ROUND)
-        assert resident_kib(mint) - second < 1024, "memory grows with each round"
-        assert second - first < 4096
+        assert IS_SANITIZED or resident_kib(mint) - second < 1024, "memory grows with each round"
+        assert IS_SANITIZED or second - first < 4096
         assert mint.ledger()[len(entries) :] == []
         assert store_bytes(mint) == stored
         assert len(mint.log()) - log < 250_000, "the log grows with each round"

@@ -18,8 +18,8 @@ import ci_tokens
 from assertions import JWT_SPIFFE, Client, by_assertion, make_key, pack
 from foreign_jwts import Key
 from oidc_issuer import Issuer
-from service import AUDIENCE, ISSUER, REPOSITORY, Deployment, assert_oauth_error, assert_problem, form, grant, wait_until
-from test_callers import IS_SANITIZED, resident_kib
+from service import AUDIENCE, IS_SANITIZED, ISSUER, REPOSITORY, Deployment, assert_oauth_error, assert_problem, form, grant, wait_until
+from test_callers import resident_kib
 from test_issuance import claims_of
 from test_private_key_jwt import add_account, add_client, ask_v1
 from wire import FORM, post_bytes

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from service import BUILD, Deployment, wait_until
+from service import IS_SANITIZED, Deployment, wait_until
 from torture import PART_OF_A_HELLO, Attackers, Probe, descriptors, flooding, raise_descriptors, rss_mib
 
 PER_ADDRESS = 250
@@ -22,7 +22,6 @@ PROBE_SECONDS = 3
 SLOW_HEAD = b"POST /v1/service-tokens HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 SLOW_BODY = b"POST /v1/service-tokens HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
 
-IS_SANITIZED = b"__asan_init" in (BUILD / "mintmarkd").read_bytes()  # then memory and speed tell of the sanitizer
 
 # Bounds are for machines that do other things as well: the figures say how it really was.
 RATIO = {"p50": 15, "p99": 30} if not IS_SANITIZED else {"p50": 50, "p99": 100}

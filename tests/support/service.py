@@ -20,6 +20,7 @@ from pki import SERVER, Authority
 from wire import FORM, Client, RawConnection, RawLocalConnection, get_bytes, post_bytes, tls_context
 
 BUILD = pathlib.Path(os.environ.get("MM_BUILD", "build/release")).resolve()
+IS_SANITIZED = b"__asan_init" in (BUILD / "mintmarkd").read_bytes()  # then memory and speed tell of the sanitizer
 SHORT = BUILD / "tests" / "short"  # the programs with a key's life in seconds
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 ISSUER = "https://mint.acme.example"
