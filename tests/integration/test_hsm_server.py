@@ -78,6 +78,7 @@ def test_an_hsm_that_stops_answering_and_one_that_dies_are_lived_through(mint):
         assert_refuses(mint)
         mint.server.signal(signal.SIGCONT)
         wait_for_tokens(load)
+        mint.serving_workers()
         mint.server.kill()
         assert wait_until(lambda: is_unready(mint), 30)
         assert_refuses(mint)
