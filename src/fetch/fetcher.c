@@ -26,6 +26,7 @@ enum {
     OVERDUE_MS = MM_FETCH_MS + 1000,
     CPU_SECONDS = 5, /* of a fetch: a certificate's check may be made costly */
     LOOK_MS = 200,   /* while fetches are under way */
+    PLACE_MS = 200,  /* for one that ends to be gone */
     STOP_MS = 2000,
 };
 
@@ -142,6 +143,15 @@ static bool receive(char url[MM_URL_MAX + 1], int *ret_fd)
     return true;
 }
 
+/* Whoever has read a fetch's answer to its end may ask for another at once: the first is about to end, and has its place until then. */
+static void wait_for_place(struct process *process)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    int64_t until_ns = mm_deadline_after_ms(PLACE_MS);
+    while (mind_fetches(process) == MM_FETCHES_MAX && mm_monotonic_ns() < until_ns)
+        (void)nanosleep(&pause, NULL);
+}
+
 /* Without a place for it the pipe is closed, and so is its only end in mintmarkd. */
 static void start_fetch(struct process *process, const char *url, int fd)
 {
@@ -167,7 +177,7 @@ static void serve(struct process *process)
             continue;
         if (n_ready < 0 || !receive(url, &fd))
             return;
-        (void)mind_fetches(process);
+        wait_for_place(process);
         start_fetch(process, url, fd);
     }
 }
