@@ -541,6 +541,7 @@ static int64_t test_now(void *context)
 void fake_mint_start(struct fake_mint *mint)
 {
     static const struct mm_clock CLOCK = {.unix_ms = test_now};
+    mm_replay_free(mint->replay); /* of the server before this one */
     mint->replay = mm_replay_new(64, &MM_SYSTEM_RANDOM, NULL);
     struct mm_server_parts parts = {
         .clock = &CLOCK,
