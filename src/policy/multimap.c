@@ -43,7 +43,7 @@ const struct mm_multimap_entry *mm_multimap_find(const struct mm_multimap *map, 
     while (end < map->n && map->entries[end].key == key)
         end++;
     *ret_n = end - low;
-    return map->entries + low;
+    return end > low ? map->entries + low : NULL; /* an empty map has no entries to point at */
 }
 
 void mm_multimap_clear(struct mm_multimap *map)

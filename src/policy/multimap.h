@@ -34,7 +34,7 @@ MM_MUST_USE bool mm_multimap_add(struct mm_multimap *map, uint64_t key, uint32_t
 /* Once all are added. */
 void mm_multimap_sort(struct mm_multimap *map);
 
-/* The first entry of that key, in the order of values, and how many follow it, itself included; 0: none. */
+/* The first entry of that key, in the order of values, and how many follow it, itself included; NULL and 0: none. */
 const struct mm_multimap_entry *mm_multimap_find(const struct mm_multimap *map, uint64_t key, size_t *ret_n);
 
 void mm_multimap_clear(struct mm_multimap *map);
