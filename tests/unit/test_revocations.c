@@ -557,7 +557,7 @@ static void a_client_can_not_fill_the_memory_nor_take_another_clients_room(void 
 {
     struct world *world = *state;
     struct answers answers = {0};
-    char jti[32];
+    char jti[32] = "";
     struct mm_revocation_order order = order_of(MM_REVOKE_JTI, jti);
     struct mm_error err = {0};
     order.account = "acme/ci";
@@ -585,7 +585,7 @@ static void a_client_can_not_fill_the_memory_nor_take_another_clients_room(void 
 /* Of so many of a tenant's clients as can be: how many revocations there is room for. */
 static int fill_room_of(struct world *world, const char *tenant)
 {
-    char jti[32];
+    char jti[32] = "";
     char account[32];
     struct mm_revoked revoked;
     struct mm_revocation_order order = order_of(MM_REVOKE_JTI, jti);
