@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -13,7 +14,6 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <threads.h>
 
 #include "tests/support/in_child.h"
 
@@ -76,18 +76,18 @@ static int make_no_code(void)
     return 0;
 }
 
-static int run_thread(void *context)
+static void *run_thread(void *context)
 {
     *(int *)context = 7;
-    return 0;
+    return NULL;
 }
 
 static int go_on(void)
 {
-    thrd_t thread;
+    pthread_t thread;
     int value = 0;
     CHECK(confine());
-    CHECK(thrd_create(&thread, run_thread, &value) == thrd_success && thrd_join(thread, NULL) == thrd_success);
+    CHECK(pthread_create(&thread, NULL, run_thread, &value) == 0 && pthread_join(thread, NULL) == 0);
     CHECK(value == 7);
     int fd = open("/etc/hosts", O_RDONLY | O_CLOEXEC);
     CHECK(fd >= 0);
