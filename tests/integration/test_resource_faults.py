@@ -132,8 +132,8 @@ def test_a_start_short_of_memory_fails_cleanly_or_serves(deployment):
             assert not SANITIZER_REPORT.search(deployment.log()), f"allocation {n}\n{deployment.log()}"
             return log.take()
         deployment.port = int(deployment.events("ready")[-1]["listen"].rpartition(":")[2])
-        statuses = [ask(deployment) for _ in range(2)]
-        assert statuses[1][0] == 201, f"allocation {n}: {statuses}\n{deployment.log()}"
+        statuses = [ask(deployment) for _ in range(3)]  # one allocation fails, whichever request's it is
+        assert [status for status, _ in statuses].count(201) >= 2, f"allocation {n}: {statuses}\n{deployment.log()}"
         issued.extend(jti for status, jti in statuses if status == 201)
         deployment.stop()
         return log.take()
