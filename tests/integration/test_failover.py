@@ -66,7 +66,7 @@ def test_no_request_fails_while_one_of_two_hsms_dies_and_returns(mint):
             assert wait_until(lambda: ready(mint) == (200, "degraded"))
             time.sleep(0.5)
             with load.lock:
-                after = [at for at, status, _ in load.replies if at > dead and status == 201]
+                after = [at for _, at, status, _ in load.replies if at > dead and status == 201]
             gaps.append(min(after) - dead)
             mint.shim.write()
             back = time.monotonic()

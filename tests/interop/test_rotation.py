@@ -93,8 +93,8 @@ def test_no_relying_party_ever_meets_a_token_that_it_cannot_check(tmp_path):
         assert verifying.n_late < verifying.n_verified / 20
         # Refused only while no HSM was there, and then as a service that will be back.
         assert set(load.statuses) <= {201, 503} and load.n_without_retry_after == 0
-        refusals = [at for at, status, _ in load.replies if status == 503]
-        assert all(any(begun <= at <= ended for begun, ended in outages) for at in refusals), load.codes
+        refusals = [(asked, told) for asked, told, status, _ in load.replies if status == 503]
+        assert all(any(begun <= told and asked <= ended for begun, ended in outages) for asked, told in refusals), load.codes
         recorded = {entry["jti"] for entry in mint.ledger("--type", "token.issued")}
         assert {token["token_id"] for token in load.tokens} <= recorded
         assert load.n_issued() > SECONDS

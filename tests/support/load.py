@@ -22,7 +22,7 @@ class Load:
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         # guarded by lock
-        self.replies = []  # (time of the answer, status, problem code or None)
+        self.replies = []  # (time of the request, time of the answer, status, problem code or None)
         self.tokens = []  # the bodies of 201s
         self.times = []  # seconds of each reply
         self.slowest = 0.0
@@ -65,7 +65,7 @@ class Load:
         with self.lock:
             self.times.append(time.monotonic() - start)
             self.slowest = max(self.slowest, self.times[-1])
-            self.replies.append((time.monotonic(), reply.status, body.get("code")))
+            self.replies.append((start, time.monotonic(), reply.status, body.get("code")))
             if reply.status == 503 and int(reply.headers.get("retry-after", 0)) <= 0:
                 self.n_without_retry_after += 1
             if reply.status == 201:
@@ -77,12 +77,12 @@ class Load:
     @property
     def statuses(self):
         with self.lock:
-            return collections.Counter(status for _, status, _ in self.replies)
+            return collections.Counter(status for _, _, status, _ in self.replies)
 
     @property
     def codes(self):
         with self.lock:
-            return collections.Counter(code for _, _, code in self.replies if code)
+            return collections.Counter(code for _, _, _, code in self.replies if code)
 
     def n_issued(self):
         with self.lock:
